@@ -1,0 +1,67 @@
+"""The one way to compile a kernel, and where compiled kernels are kept.
+
+Numba's own cache keys a function by its own file only: after an edit in a *called* kernel of another file it would go on
+serving the old machine code. So the cache folder's name carries a hash of all our sources.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_ROOT = Path(__file__).resolve().parent.parent
+_PACKAGES = ("engine", "tune")
+
+
+@cache
+def source_hash() -> str:
+    """First 16 hex digits of a SHA-256 over the Python sources of the packages that hold kernels and Numba's version."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    for package in _PACKAGES:
+        for path in sorted((_ROOT / package).rglob("*.py")):
+            digest.update(str(path.relative_to(_ROOT)).encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def cache_dir() -> str:
+    """Folder of compiled kernels for exactly these sources; made when missing.
+
+    ``$NUMBA_CACHE_DIR``, else ``$SPYMASTER_LAKE/cache/kernels``, else ``lake/cache/kernels`` beside the packages; where that
+    cannot be written (an installed, read-only tree) the machine's temporary folder.
+    """
+    base = os.environ.get("NUMBA_CACHE_DIR")
+    if base is None:
+        lake = os.environ.get("SPYMASTER_LAKE")
+        base = str((Path(lake) if lake else _ROOT / "lake") / "cache" / "kernels")
+    for candidate in (Path(base), Path(tempfile.gettempdir()) / f"spymaster-kernels-{os.getuid()}"):
+        folder = candidate / source_hash()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return str(folder)
+    return tempfile.mkdtemp(prefix="spymaster-kernels-")
+
+
+def kernel(function: F) -> F:
+    """Compile ``function`` lazily: cached on disk, releasing the GIL, strict IEEE arithmetic.
+
+    Fast-math stays off because a sweep and a stream must agree to the last bit.
+    """
+    previous = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = cache_dir()
+    try:
+        compiled: F = numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function)
+    finally:
+        numba.config.CACHE_DIR = previous
+    return compiled

@@ -1,0 +1,150 @@
+"""Every record and column in one place; kernels, parquet, the wire and the page take theirs from here.
+
+Source: engine.md sections 1, 4, 7 and 8.
+"""
+
+from functools import cache
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+# One market-by-order record as it lies in a DBN file, versions 1 to 3.
+MBO_DTYPE: Final = np.dtype(
+    [
+        ("length", "u1"),  # 4-byte words
+        ("rtype", "u1"),
+        ("publisher_id", "<u2"),
+        ("instrument_id", "<u4"),
+        ("ts_event", "<u8"),  # UTC ns, exchange
+        ("order_id", "<u8"),
+        ("price", "<i8"),  # 1e-9 dollars
+        ("size", "<u4"),  # contracts
+        ("flags", "u1"),
+        ("channel_id", "u1"),
+        ("action", "u1"),  # ASCII
+        ("side", "u1"),  # ASCII
+        ("ts_recv", "<u8"),  # UTC ns, capture
+        ("ts_in_delta", "<i4"),  # ns
+        ("sequence", "<u4"),
+    ]
+)
+
+# What a runtime model says about one bin; on the wire and in the bins each name bears MODEL_PREFIX.
+MODEL_DTYPE: Final = np.dtype(
+    [
+        ("score", "f8"),  # -1..1, positive is up
+        ("ready", "?"),
+        ("sample_count", "i8"),  # bins seen
+        ("base", "f8"),
+        ("d1", "f8"),  # 1/s
+        ("d2", "f8"),  # 1/s2
+        ("d3", "f8"),  # 1/s3
+        ("z1", "f8"),
+        ("z2", "f8"),
+        ("z3", "f8"),
+        ("bull_intensity", "f8"),
+        ("bear_intensity", "f8"),
+        ("mixed_intensity", "f8"),
+        ("dominant_state5_code", "i1"),
+    ]
+)
+MODEL_PREFIX: Final = "runtime_model_"
+
+# One bin, without the model's part.
+_BIN_FIELDS: Final[list[tuple[str, str]]] = [
+    ("bin_seq", "i8"),
+    ("bin_start_ns", "i8"),
+    ("bin_end_ns", "i8"),
+    ("ts_ns", "i8"),
+    ("bin_event_count", "i8"),
+    ("event_id", "i8"),  # events so far
+    ("mid_price", "f8"),  # dollars; 0 without both sides
+    ("best_bid_price_int", "i8"),
+    ("best_ask_price_int", "i8"),
+    ("spot_ref_price_int", "i8"),
+    ("book_valid", "?"),
+    ("best_bid_size", "i8"),  # contracts
+    ("best_ask_size", "i8"),
+    ("bid_low_int", "i8"),  # extremes over the bin's sound event ends; 0 if there was none
+    ("bid_high_int", "i8"),
+    ("ask_low_int", "i8"),
+    ("ask_high_int", "i8"),
+    ("trade_count", "i8"),
+    ("buy_volume", "i8"),  # contracts by aggressor side
+    ("sell_volume", "i8"),
+    ("last_trade_price_int", "i8"),  # carried forward; 0 before the first
+    ("quality", "u2"),  # truth bits, 0 is sound
+    ("best_ask_move_ticks", "i4"),
+    ("best_bid_move_ticks", "i4"),
+    ("ask_reprice_sign", "i1"),
+    ("bid_reprice_sign", "i1"),
+    ("perm_microstate_id", "i1"),
+    ("chase_up_flag", "i1"),
+    ("chase_down_flag", "i1"),
+]
+BIN_FIELD_NAMES: Final[tuple[str, ...]] = tuple(name for name, _ in _BIN_FIELDS)
+MODEL_FIELD_NAMES: Final[tuple[str, ...]] = tuple(MODEL_PREFIX + name for name in MODEL_DTYPE.names or ())
+BIN_DTYPE: Final = np.dtype(
+    _BIN_FIELDS + [(MODEL_PREFIX + name, MODEL_DTYPE[name].str) for name in MODEL_DTYPE.names or ()]
+)
+
+FLOWS: Final = ("add", "pull", "fill")
+CHAINS: Final = ("add", "pull", "fill", "rest_depth", "bid_depth", "ask_depth")
+
+# The float columns of a grid row, in the order the kernels write them.
+GRID_F64: Final[tuple[str, ...]] = (
+    "pressure_variant",
+    "vacuum_variant",
+    "add_mass",
+    "pull_mass",
+    "fill_mass",
+    "rest_depth",
+    "bid_depth",
+    "ask_depth",
+    *(f"{order}_{chain}" for order in ("v", "a", "j") for chain in CHAINS),
+    "spectrum_score",
+)
+GRID_I32: Final = ("best_ask_move_ticks", "best_bid_move_ticks")
+GRID_LABELS_I8: Final = (
+    "ask_reprice_sign",
+    "bid_reprice_sign",
+    "perm_microstate_id",
+    "perm_state5_code",
+    "chase_up_flag",
+    "chase_down_flag",
+)
+
+# Column -> numpy type code, in wire and parquet order.
+GRID_COLUMNS: Final[dict[str, str]] = {
+    "k": "i4",  # ticks from spot
+    **{name: "f8" for name in GRID_F64},
+    "spectrum_state_code": "i1",
+    **{name: "i4" for name in GRID_I32},
+    **{name: "i1" for name in GRID_LABELS_I8},
+    "last_event_id": "i8",
+}
+
+
+@cache
+def grid_schema() -> pa.Schema:
+    """Arrow schema of one frame: engine.md section 8, no nulls."""
+    return pa.schema(
+        [pa.field(name, pa.from_numpy_dtype(np.dtype(code)), nullable=False) for name, code in GRID_COLUMNS.items()]
+    )
+
+
+@cache
+def bins_schema() -> pa.Schema:
+    """Arrow schema of ``bins.parquet``: the bin fields, then the runtime model's, led by its name."""
+    fields = [pa.field(name, pa.from_numpy_dtype(BIN_DTYPE[name]), nullable=False) for name in BIN_FIELD_NAMES]
+    fields.append(pa.field(MODEL_PREFIX + "name", pa.string(), nullable=False))
+    fields += [pa.field(name, pa.from_numpy_dtype(BIN_DTYPE[name]), nullable=False) for name in MODEL_FIELD_NAMES]
+    return pa.schema(fields)
+
+
+# Aliases by which kernels and owners are typed.
+MboRecords = NDArray[np.void]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
