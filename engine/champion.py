@@ -1,0 +1,206 @@
+"""The champion: what serving loads. One immutable file per version in ``lake/models/``, and a pointer that moves atomically.
+
+Source: interfaces.md, "Champion".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from engine.errors import ChampionError
+from engine.lake import Lake, write_atomic, write_new
+
+FORMAT_VERSION: Final = 1
+POINTER_FILE: Final = "champion.yaml"
+_TRAIL_LENGTH: Final = 100
+
+
+class Champion(BaseModel):
+    """One promoted model: everything needed to build it again and to know where it came from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True)
+
+    format_version: int = Field(FORMAT_VERSION, ge=FORMAT_VERSION, le=FORMAT_VERSION, description="of this file")
+    version: int = Field(ge=1, description="position in the history, 1 is the first")
+    signal: str = Field(min_length=1, description="registered name in engine.models.registry")
+    parameters: dict[str, JsonValue] = Field(description="fully resolved, defaults included")
+    thresholds: tuple[float, ...] = Field(min_length=1, description="score levels a trade is taken at")
+    cooldown_bins: int = Field(ge=0, description="least distance of two trades, bins")
+    dataset_id: str = Field(min_length=1)
+    dataset_checksum: str = Field(min_length=1)
+    evaluation: dict[str, JsonValue] = Field(description="rules the metrics were scored under")
+    metrics: dict[str, JsonValue] = Field(description="of the promoted threshold; in sample")
+    sweep: str
+    run_id: str = Field(min_length=1)
+    config_version: str = Field(min_length=1, description="instrument config the dataset was made with")
+    state5_table: str = Field(min_length=1, description="label table the dataset was made with")
+    cell_width_ms: int = Field(gt=0, description="bin width the model was scored on, ms")
+    grid_radius_ticks: int = Field(gt=0, description="rows each side of spot the model was scored on")
+    code_version: str = Field(min_length=1, description="hash of the model's and the scoring's sources")
+    created_at: str = Field(min_length=1, description="ISO 8601, UTC")
+
+
+@dataclass(frozen=True)
+class PointerState:
+    """What the pointer says now. ``etag`` changes with every move; ``version`` is None before the first promotion."""
+
+    version: int | None
+    digest: str  # SHA-256 of the version's file
+    trail: tuple[int, ...]  # versions that served before, oldest first
+    etag: str
+
+
+def version_path(lake: Lake, version: int) -> Path:
+    """File of one version."""
+    return lake.models / f"champion-{version:06d}.yaml"
+
+
+def pointer_path(lake: Lake) -> Path:
+    """File that names the version in service."""
+    return lake.models / POINTER_FILE
+
+
+def versions(lake: Lake) -> list[int]:
+    """Versions on file, ascending."""
+    names = lake.models.glob("champion-*.yaml") if lake.models.is_dir() else []
+    return sorted(int(p.stem.removeprefix("champion-")) for p in names if p.stem.removeprefix("champion-").isdigit())
+
+
+def write_champion(lake: Lake, champion: Champion) -> Path:
+    """Write a new immutable version.
+
+    Raises
+    ------
+    ChampionError
+        The version exists already.
+    """
+    path = version_path(lake, champion.version)
+    text = yaml.safe_dump(champion.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    try:
+        write_new(path, text.encode())
+    except FileExistsError as error:
+        raise ChampionError(
+            f"champion version {champion.version} exists in {lake.models}; versions are immutable. "
+            f"The next free one is {versions(lake)[-1] + 1}."
+        ) from error
+    return path
+
+
+def read_champion(lake: Lake, version: int | None = None) -> Champion:
+    """A version, or without one the champion in service.
+
+    Raises
+    ------
+    ChampionError
+        None was promoted yet, the version is unknown, or its file is damaged.
+    """
+    digest = ""
+    if version is None:
+        pointer = read_pointer(lake)
+        if pointer.version is None:
+            raise ChampionError(f"no champion in {lake.models}; promote a run with: python -m tune promote RUN_ID")
+        version, digest = pointer.version, pointer.digest
+    path = version_path(lake, version)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        known = ", ".join(map(str, versions(lake))) or "none"
+        raise ChampionError(f"champion version was {version}; {lake.models} holds {known}.") from None
+    if digest and sha256(data).hexdigest() != digest:
+        raise ChampionError(f"{path} is not as it was promoted: its SHA-256 differs from the pointer's. Roll back.")
+    champion = _parse(path, data)
+    if champion.version != version:
+        raise ChampionError(f"{path} says version {champion.version}; its name says {version}.")
+    return champion
+
+
+def read_pointer(lake: Lake) -> PointerState:
+    """State of the pointer: one small read, cheap enough to poll several times a second.
+
+    Raises
+    ------
+    ChampionError
+        The pointer's file is not one of ours.
+    """
+    path = pointer_path(lake)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return PointerState(None, "", (), "")
+    content = _load_yaml(path, data)
+    try:
+        return PointerState(
+            int(content["version"]),
+            str(content["sha256"]),
+            tuple(int(v) for v in content["trail"]),
+            sha256(data).hexdigest()[:16],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ChampionError(f"{path} must hold version, sha256 and trail ({error}). Promote a run again.") from error
+
+
+def move_pointer(lake: Lake, version: int) -> PointerState:
+    """Put a version in service; the one before goes on the trail.
+
+    Raises
+    ------
+    ChampionError
+        The version is unknown or damaged.
+    """
+    now = read_pointer(lake)
+    trail = now.trail
+    if now.version is not None and now.version != version:
+        trail = (*trail, now.version)[-_TRAIL_LENGTH:]
+    return _write_pointer(lake, version, trail)
+
+
+def roll_back(lake: Lake) -> PointerState:
+    """Put the version that served before back in service; it leaves the trail.
+
+    Raises
+    ------
+    ChampionError
+        There is none, or its file is damaged.
+    """
+    now = read_pointer(lake)
+    if not now.trail:
+        raise ChampionError(f"no earlier champion to roll back to in {lake.models}; in service: {now.version or 'none'}.")
+    return _write_pointer(lake, now.trail[-1], now.trail[:-1])
+
+
+def history(lake: Lake) -> list[Champion]:
+    """Every version on file, the first one first."""
+    return [read_champion(lake, version) for version in versions(lake)]
+
+
+def _write_pointer(lake: Lake, version: int, trail: tuple[int, ...]) -> PointerState:
+    read_champion(lake, version)
+    digest = sha256(version_path(lake, version).read_bytes()).hexdigest()
+    content = {"version": version, "sha256": digest, "trail": list(trail)}
+    write_atomic(pointer_path(lake), yaml.safe_dump(content, sort_keys=False).encode())
+    return read_pointer(lake)
+
+
+def _load_yaml(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(data)
+    except yaml.YAMLError as error:
+        raise ChampionError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, dict):
+        raise ChampionError(f"{path} must hold a mapping.")
+    return content
+
+
+def _parse(path: Path, data: bytes) -> Champion:
+    try:
+        return Champion.model_validate(_load_yaml(path, data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise ChampionError(f"{path}: {field} was {first['input']!r}: {first['msg']}.") from error

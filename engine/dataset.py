@@ -1,0 +1,262 @@
+"""A dataset as it is read: checked once, then column arrays of shape (n_bins, 2R + 1)."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from engine.dataset_writer import grid_table_schema
+from engine.errors import DatasetError
+from engine.lake import Lake, sha256_file, write_atomic
+from engine.schema import bins_schema
+
+SCHEMA_VERSION: Final = 1
+BINS_FILE: Final = "bins.parquet"
+GRID_FILE: Final = "grid_clean.parquet"
+MANIFEST_FILE: Final = "manifest.json"
+CHECKSUMS_FILE: Final = "checksums.json"
+TABLES: Final = (BINS_FILE, GRID_FILE)
+FILES: Final = (*TABLES, MANIFEST_FILE, CHECKSUMS_FILE)
+
+# Folder -> fingerprint of its files when they were last found sound, so that a trial does not hash them again.
+_verified: dict[Path, str] = {}
+
+
+class Dataset:
+    """One immutable capture: bins and grid of a session.
+
+    Arrays handed out are read-only and belong to the caller.
+
+    Parameters
+    ----------
+    folder : Path
+        A dataset's folder; use ``Dataset.open`` for one of a lake, which also verifies it.
+
+    Raises
+    ------
+    DatasetError
+        A file is missing or of another schema version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in FILES:
+            if not (folder / name).is_file():
+                raise DatasetError(f"dataset folder {folder} lacks {name}; it must hold {', '.join(FILES)}.")
+        self.manifest: dict[str, Any] = _read_json(folder / MANIFEST_FILE)
+        version = self.manifest.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise DatasetError(f"dataset {folder} has schema version {version}; this code reads {SCHEMA_VERSION}.")
+
+    @classmethod
+    def open(cls, lake: Lake, dataset_id: str) -> Dataset:
+        """Dataset of a lake, verified unless its files are known to be sound.
+
+        Raises
+        ------
+        DatasetError
+            Missing (the message names the place and what is there), incomplete, or damaged.
+        """
+        folder = lake.datasets / dataset_id
+        if "/" in dataset_id or not (folder / BINS_FILE).is_file():
+            known = [summary.dataset_id for summary in list_datasets(lake)]
+            there = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
+            raise DatasetError(f"dataset {dataset_id!r} is not in {lake.datasets} (there: {there or 'none'}).")
+        dataset = cls(folder)
+        mark = _fingerprint(folder)
+        if _verified.get(folder) != mark:
+            if _remembered(folder, lake) != mark:
+                dataset.verify()
+                remember_verified(folder, lake)
+            _verified[folder] = mark
+        return dataset
+
+    @property
+    def dataset_id(self) -> str:
+        return str(self.manifest["dataset_id"])
+
+    @property
+    def n_bins(self) -> int:
+        return int(self.manifest["n_bins"])
+
+    @property
+    def radius(self) -> int:
+        """Ticks from spot to the outermost row."""
+        return int(self.manifest["grid_radius_ticks"])
+
+    @property
+    def k_values(self) -> NDArray[np.int32]:
+        """Ticks from spot of each grid row, shape (2R + 1,)."""
+        return np.arange(-self.radius, self.radius + 1, dtype=np.int32)
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 over the checksums of the two tables: the same numbers in the same files, whoever made them and when."""
+        sums = _read_json(self.folder / CHECKSUMS_FILE)
+        return sha256("".join(f"{name} {sums[name]}\n" for name in TABLES).encode()).hexdigest()
+
+    @property
+    def size_bytes(self) -> int:
+        return sum((self.folder / name).stat().st_size for name in FILES)
+
+    def bins(self, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Columns of the bins table, each of shape (n_bins,); all of them without ``names``."""
+        wanted = list(names) if names is not None else bins_schema().names
+        self._require(wanted, bins_schema().names, BINS_FILE)
+        table = pq.read_table(self.folder / BINS_FILE, columns=wanted)
+        return {name: _array(table.column(name)) for name in wanted}
+
+    def columns(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Columns of the grid, each of shape (n_bins, 2R + 1), k ascending along the second axis."""
+        self._require(names, grid_table_schema().names, GRID_FILE)
+        shape = (self.n_bins, 2 * self.radius + 1)
+        loaded: dict[str, NDArray[Any]] = {}
+        with pq.ParquetFile(self.folder / GRID_FILE) as file:
+            for name in names:  # one by one: Arrow's copy of a column is gone before the next is read
+                loaded[name] = _array(file.read([name]).column(0)).reshape(shape)
+        return loaded
+
+    def verify(self) -> None:
+        """Hash every file and check shape and order of the tables.
+
+        Raises
+        ------
+        DatasetError
+            Naming the file, or the column, that is not as it was written.
+        """
+        sums = _read_json(self.folder / CHECKSUMS_FILE)
+        for name in (*TABLES, MANIFEST_FILE):
+            actual = sha256_file(self.folder / name)
+            if sums.get(name) != actual:
+                raise DatasetError(
+                    f"dataset {self.folder.name} is damaged: {name} has SHA-256 {actual[:12]}..., {CHECKSUMS_FILE} says "
+                    f"{str(sums.get(name))[:12]}.... Remove {self.folder} and publish it again."
+                )
+        rows = 2 * self.radius + 1
+        for name, expected in ((BINS_FILE, self.n_bins), (GRID_FILE, self.n_bins * rows)):
+            found = pq.read_metadata(self.folder / name).num_rows
+            if found != expected:
+                raise DatasetError(f"dataset {self.folder.name}: {name} has {found} rows, the manifest asks for {expected}.")
+        order = np.arange(self.n_bins)
+        columns = self.columns(["bin_seq", "k"])
+        if (
+            not np.array_equal(self.bins(["bin_seq"])["bin_seq"], order)
+            or not (columns["bin_seq"] == order[:, None]).all()
+            or not (columns["k"] == self.k_values).all()
+        ):
+            raise DatasetError(f"dataset {self.folder.name}: rows are not sorted by (bin_seq, k) without a gap.")
+
+    def _require(self, wanted: Sequence[str], known: Sequence[str], file: str) -> None:
+        unknown = [name for name in wanted if name not in known]
+        if unknown:
+            raise DatasetError(f"{file} has no column {', '.join(unknown)}; it has {', '.join(known)}.")
+
+
+@dataclass(frozen=True)
+class DatasetSummary:
+    """One line of a listing; ``problem`` says why a folder cannot be used, and is empty where it can."""
+
+    dataset_id: str
+    n_bins: int
+    start_ns: int
+    end_ns: int
+    symbol: str
+    sources: tuple[str, ...]
+    config_version: str
+    overrides: dict[str, Any]
+    size_bytes: int
+    verified: bool
+    problem: str
+
+
+def list_datasets(lake: Lake) -> list[DatasetSummary]:
+    """Every dataset of the lake by id, unusable folders included."""
+    if not lake.datasets.is_dir():
+        return []
+    folders = sorted(p for p in lake.datasets.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return [_summary(folder, lake) for folder in folders]
+
+
+def _summary(folder: Path, lake: Lake) -> DatasetSummary:
+    try:
+        dataset = Dataset(folder)
+        manifest = dataset.manifest
+        return DatasetSummary(
+            dataset_id=folder.name,
+            n_bins=dataset.n_bins,
+            start_ns=int(manifest["start_ns"]),
+            end_ns=int(manifest["end_ns"]),
+            symbol=str(manifest["config"].get("symbol", "")),
+            sources=tuple(Path(str(source["path"])).name for source in manifest["source_files"]),
+            config_version=str(manifest["config_version"]),
+            overrides=dict(manifest["overrides"]),
+            size_bytes=dataset.size_bytes,
+            verified=_remembered(folder, lake) == _fingerprint(folder),
+            problem="",
+        )
+    except DatasetError as error:
+        return DatasetSummary(folder.name, 0, 0, 0, "", (), "", {}, 0, False, str(error))
+    except KeyError as error:
+        return DatasetSummary(folder.name, 0, 0, 0, "", (), "", {}, 0, False, f"{MANIFEST_FILE} lacks {error}.")
+
+
+def verify(lake: Lake, dataset_id: str) -> Dataset:
+    """Hash and check a dataset now, whatever is remembered of it."""
+    folder = lake.datasets / dataset_id
+    _verified.pop(folder, None)
+    _record(folder, lake).unlink(missing_ok=True)
+    return Dataset.open(lake, dataset_id)
+
+
+def remember_verified(folder: Path, lake: Lake) -> None:
+    """Note on disk that the files as they lie were found sound, for this and every other process."""
+    mark = _fingerprint(folder)
+    _verified[folder] = mark
+    try:
+        write_atomic(_record(folder, lake), mark.encode())
+    except OSError as error:
+        # A lake mounted read-only: each process verifies for itself.
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+
+
+def _record(folder: Path, lake: Lake) -> Path:
+    return lake.cache / "verified" / f"{folder.name}.txt"
+
+
+def _remembered(folder: Path, lake: Lake) -> str | None:
+    record = _record(folder, lake)
+    return record.read_text() if record.is_file() else None
+
+
+def _fingerprint(folder: Path) -> str:
+    """Size, time and inode of each file: changes when a file does, and costs four stats."""
+    stats = [(name, (folder / name).stat()) for name in FILES if (folder / name).exists()]
+    return "\n".join(f"{name} {s.st_size} {s.st_mtime_ns} {s.st_ino}" for name, s in stats)
+
+
+def _array(column: pa.ChunkedArray) -> NDArray[Any]:
+    array: NDArray[Any] = np.asarray(column.to_numpy())
+    array.setflags(write=False)
+    return array
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise DatasetError(f"{path} is not JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise DatasetError(f"{path} must hold a JSON object.")
+    return content

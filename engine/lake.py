@@ -1,0 +1,190 @@
+"""Where things lie in the lake, and how a file or a folder gets there whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import ConfigError, DatasetError
+
+_HASH_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The data folder: one root, every path below it in one place.
+
+    Source: interfaces.md, "Lake layout".
+    """
+
+    root: Path
+
+    @classmethod
+    def open(cls, arg: str | Path | None = None) -> Lake:
+        """Lake named by the argument, else by the environment (``SPYMASTER_LAKE``), else ``lake/``.
+
+        Raises
+        ------
+        ConfigError
+            The name is a URI, or something that is not a folder is in the way.
+        """
+        given = str(arg or os.environ.get("SPYMASTER_LAKE") or "lake")
+        if "://" in given:
+            raise ConfigError(f"lake was {given!r}; only a folder is allowed so far. Mount the store and pass its path.")
+        root = Path(given).expanduser().resolve()
+        if root.exists() and not root.is_dir():
+            raise ConfigError(f"lake was {given!r}, which is a file; it must be a folder. Pass --lake DIR.")
+        return cls(root)
+
+    def raw_dir(self, symbol_root: str, product_type: str = "future_mbo") -> Path:
+        return (
+            self.root
+            / "raw"
+            / "source=databento"
+            / f"product_type={product_type}"
+            / f"symbol={symbol_root}"
+            / "table=market_by_order_dbn"
+        )
+
+    @property
+    def datasets(self) -> Path:
+        return self.root / "research" / "vp_immutable"
+
+    @property
+    def harness(self) -> Path:
+        return self.root / "research" / "vp_harness"
+
+    @property
+    def configs(self) -> Path:
+        return self.harness / "configs"
+
+    @property
+    def results(self) -> Path:
+        return self.harness / "results"
+
+    @property
+    def sweeps(self) -> Path:
+        return self.harness / "sweeps"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def mlflow(self) -> Path:
+        return self.root / "mlflow"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+
+def raw_file(lake: Lake, symbol_root: str, dt: str) -> Path:
+    """The lake's one DBN file of a root symbol and a day.
+
+    Parameters
+    ----------
+    dt : str
+        Day as ``YYYY-MM-DD``.
+
+    Raises
+    ------
+    DatasetError
+        None, or more than one; the message names the folder and what is in it.
+    """
+    folder = lake.raw_dir(symbol_root)
+    day = dt.replace("-", "")
+    present = sorted(p for p in folder.glob("*") if p.name.endswith((".dbn", ".dbn.zst")))
+    found = [p for p in present if day in p.name]
+    if len(found) == 1:
+        return found[0]
+    # The same capture compressed and not: the plain one is memory-mapped, hence faster.
+    if len({p.name.removesuffix(".zst") for p in found}) == 1:
+        return next(p for p in found if p.suffix == ".dbn")
+    what = f"{len(found)} files of that day" if found else "no file of that day"
+    names = ", ".join(p.name for p in (found or present)[:5]) or "nothing"
+    raise DatasetError(
+        f"dt was {dt} and {folder} holds {what} (there: {names}); exactly one *{day}*.dbn[.zst] is needed. "
+        "Put it there or name the file with --dbn."
+    )
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while chunk := handle.read(_HASH_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def fsync_path(path: Path) -> None:
+    """Force a file's or a folder's entry to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_temporary(path: Path, data: bytes, mode: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.chmod(mode)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write or replace a file: readers see the old bytes or the new ones, never a part."""
+    temporary = _write_temporary(path, data, mode)
+    try:
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync_path(path.parent)
+
+
+def write_new(path: Path, data: bytes, mode: int = 0o444) -> None:
+    """Create a file that must not exist yet, whole or not at all; two writers cannot both win.
+
+    Raises
+    ------
+    FileExistsError
+        Somebody was first.
+    """
+    temporary = _write_temporary(path, data, mode)
+    try:
+        os.link(temporary, path)  # link, unlike rename, refuses an existing name
+    finally:
+        temporary.unlink(missing_ok=True)
+    fsync_path(path.parent)
+
+
+def seal_folder(temporary: Path, final: Path) -> None:
+    """Make a finished temporary folder read-only and give it its name in one step.
+
+    Raises
+    ------
+    OSError
+        The name is taken (``errno`` ENOTEMPTY or EEXIST).
+    """
+    for item in sorted(temporary.iterdir()):
+        fsync_path(item)
+        item.chmod(0o444)
+    fsync_path(temporary)
+    temporary.chmod(0o555)
+    temporary.rename(final)
+    fsync_path(final.parent)
