@@ -1,0 +1,32 @@
+"""What every test shares: the lake it may write to, the folder of real and golden data, one simulated session."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPO_ROOT = Path(__file__).resolve().parent.parent
+SHARED = REPO_ROOT.parent / "shared"
+
+# Set before any of our modules is imported. Compiled kernels are shared between runs (their folder is keyed by the sources); the lake is not.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(REPO_ROOT / "lake" / "cache" / "kernels"))
+os.environ["SPYMASTER_LAKE"] = tempfile.mkdtemp(prefix="spymaster-test-lake-")
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ.pop("VP_INSTRUMENT_CONFIG_PATH", None)
+os.environ.pop("SPYMASTER_TOKEN", None)
+
+
+def shared_path(name: str) -> Path:
+    """A file or folder of the shared data; the calling test is skipped where it is missing."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"{path} is missing: this test needs the shared golden or market data")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared() -> Callable[[str], Path]:
+    """`shared("data/...")` gives the path or skips the test with the reason."""
+    return shared_path

@@ -1,0 +1,227 @@
+"""A session by the slow reference: records in, bins out (engine.md sections 3 to 8 joined)."""
+
+import datetime as dt_module
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from tests import reference as ref
+from tests import reference_scores as scores
+
+WARMUP_NS = 30 * 60 * 1_000_000_000
+DERIVED_COLUMNS = ("add", "pull", "fill", "rest_depth", "bid_depth", "ask_depth")
+PERM_NAMES = (
+    "center_exclusion_radius", "spatial_decay_power", "zscore_window_bins", "zscore_min_periods", "tanh_scale",
+    "d1_weight", "d2_weight", "d3_weight", "bull_pressure_weight", "bull_vacuum_weight", "bear_pressure_weight",
+    "bear_vacuum_weight", "mixed_weight", "enable_weighted_blend",
+)  # fmt: skip
+
+
+@dataclass
+class Bin:
+    """One emitted bin: its fields by name, and its grid as {column: [value per row]}."""
+
+    fields: dict[str, Any]
+    grid: dict[str, list[Any]]
+
+
+@dataclass
+class Tally:
+    """What a bin counts while it is open."""
+
+    start_ns: int
+    n_events: int = 0
+    quality: int = 0
+    n_trades: int = 0
+    buy_volume: int = 0
+    sell_volume: int = 0
+    bid_range: tuple[int, int] | None = None
+    ask_range: tuple[int, int] | None = None
+
+    def see_quotes(self, bid: int | None, ask: int | None) -> None:
+        if bid is None or ask is None or bid >= ask:
+            return
+        low, high = self.bid_range or (bid, bid)
+        self.bid_range = (min(low, bid), max(high, bid))
+        low, high = self.ask_range or (ask, ask)
+        self.ask_range = (min(low, ask), max(high, ask))
+
+
+class Session:
+    """All of one day: feed it records, take its bins.
+
+    Parameters
+    ----------
+    config
+        Anything with the instrument's fields as attributes.
+    day
+        dt of the session: its UTC day is kept.
+    start_time
+        "HH:MM" or "HH:MM:SS" in New York; None lets the first event set the first bin's start.
+    """
+
+    def __init__(self, config: Any, day: dt_module.date, start_time: str | None = None) -> None:
+        self.config = config
+        self.tick_int = round(config.tick_size / 1e-9)
+        self.width_ns = config.cell_width_ms * 1_000_000
+        self.day_start = int(dt_module.datetime.combine(day, dt_module.time(), dt_module.UTC).timestamp()) * 10**9
+        self.start_ns: int | None = None
+        if start_time is not None:
+            clock = dt_module.time.fromisoformat(start_time)
+            local = dt_module.datetime.combine(day, clock, ZoneInfo("America/New_York"))
+            self.start_ns = int(local.timestamp()) * 10**9
+        self.anomalies: Counter[str] = Counter()
+        self.book = ref.Book(self.tick_int)
+        self.book.anomalies = self.anomalies
+        self.field = ref.Field(config)
+        self.spectra: dict[int, scores.Spectrum] = {}
+        perm = {name: getattr(config, f"perm_{name}") for name in PERM_NAMES}
+        self.model = scores.PermDerivative(perm, config.cell_width_ms, config.grid_radius_ticks)
+        self.n_events = 0
+        self.n_bins = 0
+        self.is_anchored = False
+        self.runs_field = False
+        self.is_cold = True
+        self.last_trade_price = 0
+        self.last_quotes: dict[str, int | None] = {"B": None, "A": None}
+        self.tally: Tally | None = None
+
+    def run(self, records: Iterable[ref.Record]) -> Iterator[Bin]:
+        """Every bin of the records, in order."""
+        for time, record in ref.prepare(records, self.day_start, self.anomalies):
+            if self.start_ns is None and time >= self.day_start:  # an old snapshot does not start the day
+                self.start_ns = time
+            if self.tally is None and self.start_ns is not None and time >= self.start_ns:
+                self._open(self.start_ns)
+            while self.tally is not None and time >= self.tally.start_ns + self.width_ns:
+                end = self.tally.start_ns + self.width_ns
+                yield self._close(end)
+                self._open(end)
+            self._take(time, record)
+        if self.tally is not None and self.tally.n_events > 0:
+            yield self._close(self.tally.start_ns + self.width_ns)
+
+    def _take(self, time: int, record: ref.Record) -> None:
+        self.n_events += 1
+        if not self.runs_field and time >= (self.start_ns or self.day_start) - WARMUP_NS:
+            self.runs_field = True  # from here on for good; the fast-forwarded book becomes the field's
+            self.field.synchronise(self.book)
+        was_anchored = self.is_anchored
+        flows = self.book.apply(record)
+        self.is_anchored |= None not in (self.book.best("B"), self.book.best("A"))
+        if was_anchored and self.runs_field:  # the record that sets the anchor finds no slot yet: it touches nothing
+            for flow in flows:
+                self.field.touch(self.book, flow, time, self.n_events)
+        if self.is_anchored and (not was_anchored or self.book.snapshot_closed):
+            self.field.synchronise(self.book)
+        self._observe(time, record)
+
+    def _observe(self, time: int, record: ref.Record) -> None:
+        """What only the bin's own fields need: quality, quote extremes, trades."""
+        is_snapshot = bool(record.flags & ref.F_SNAPSHOT)
+        if record.action == "R" or is_snapshot:
+            self.is_cold = False
+        if record.action == "T" and record.price not in (0, ref.UNDEF_PRICE):
+            self.last_trade_price = record.price
+        bid, ask = self.book.best("B"), self.book.best("A")
+        is_event_end = bool(record.flags & ref.F_LAST)
+        is_crossed = is_event_end and bid is not None and ask is not None and bid >= ask
+        self.anomalies["crossed_event_end"] += is_crossed
+        tally = self.tally
+        if tally is None:
+            return
+        tally.n_events += 1
+        if is_event_end:
+            tally.see_quotes(bid, ask)
+        if record.action == "T":
+            tally.n_trades += 1
+            tally.buy_volume += record.size if record.side == "B" else 0
+            tally.sell_volume += record.size if record.side == "A" else 0
+        is_late = time < tally.start_ns
+        self.anomalies["late_record"] += is_late
+        tally.quality |= ref.CROSSED if is_crossed else 0
+        tally.quality |= ref.BAD_TIME if is_late or (record.flags & ref.F_BAD_TS_RECV and not is_snapshot) else 0
+        tally.quality |= ref.DOUBTFUL if record.flags & ref.F_MAYBE_BAD_BOOK else 0
+
+    def _open(self, start_ns: int) -> None:
+        self.tally = Tally(start_ns)
+        self.tally.see_quotes(self.book.best("B"), self.book.best("A"))
+
+    def _close(self, end: int) -> Bin:
+        assert self.tally is not None
+        tally, book = self.tally, self.book
+        self.field.advance_all(end)
+        self._update_spectra()
+        bid, ask = book.best("B"), book.best("A")
+        has_spot = bid is not None and ask is not None
+        spot = math.floor(((bid + ask) / 2) / self.tick_int + 0.5) * self.tick_int if has_spot else 0
+        moves = {side: self._move(side) for side in "AB"}
+        grid = self._grid(spot if has_spot else None, moves)
+        quality = tally.quality | (ref.COLD if self.is_cold else 0) | (0 if has_spot else ref.ONE_SIDED)
+        fields: dict[str, Any] = {
+            "bin_seq": self.n_bins, "bin_start_ns": tally.start_ns, "bin_end_ns": end, "ts_ns": end,
+            "bin_event_count": tally.n_events, "event_id": self.n_events,
+            "mid_price": (bid + ask) / 2 * 1e-9 if has_spot else 0.0,
+            "best_bid_price_int": bid or 0, "best_ask_price_int": ask or 0,
+            "best_bid_size": book.best_size("B"), "best_ask_size": book.best_size("A"),
+            "spot_ref_price_int": spot, "book_valid": book.is_valid, "quality": quality,
+            "bid_low_int": (tally.bid_range or (0, 0))[0], "bid_high_int": (tally.bid_range or (0, 0))[1],
+            "ask_low_int": (tally.ask_range or (0, 0))[0], "ask_high_int": (tally.ask_range or (0, 0))[1],
+            "trade_count": tally.n_trades, "buy_volume": tally.buy_volume, "sell_volume": tally.sell_volume,
+            "last_trade_price_int": self.last_trade_price,
+        }  # fmt: skip
+        outputs = self.model.update(grid["perm_state5_code"])
+        fields |= {f"runtime_model_{name}": value for name, value in outputs.items()}
+        self.n_bins += 1
+        self.last_quotes = {"B": bid, "A": ask}
+        return Bin(fields, grid)
+
+    def _update_spectra(self) -> None:
+        for tick, state in self.field.ticks.items():
+            spectrum = self.spectra.get(tick)
+            if spectrum is None:
+                spectrum = self.spectra[tick] = scores.Spectrum(self.config, self.n_bins)
+            spectrum.update(state.pressure, state.vacuum)
+
+    def _move(self, side: str) -> int:
+        best, last = self.book.best(side), self.last_quotes[side]
+        return 0 if best is None or last is None else (best - last) // self.tick_int
+
+    def _grid(self, spot: int | None, moves: dict[str, int]) -> dict[str, list[Any]]:
+        radius = self.config.grid_radius_ticks
+        rows = [self._row(k, spot, moves) for k in range(-radius, radius + 1)]
+        return {name: [row[name] for row in rows] for name in rows[0]}
+
+    def _row(self, k: int, spot: int | None, moves: dict[str, int]) -> dict[str, Any]:
+        tick = None if spot is None else spot // self.tick_int + k
+        state = self.field.ticks.get(tick) if tick is not None else None
+        if spot is None:
+            moves = {"A": 0, "B": 0}
+        ask_sign, bid_sign = scores.sign(moves["A"]), scores.sign(moves["B"])
+        row: dict[str, Any] = {"k": k}
+        row |= dict.fromkeys(("pressure_variant", "vacuum_variant", "add_mass", "pull_mass", "fill_mass"), 0.0)
+        row |= dict.fromkeys(("rest_depth", "bid_depth", "ask_depth"), 0.0)
+        row |= {f"{d}_{name}": 0.0 for d in ref.DERIVED for name in DERIVED_COLUMNS}
+        row |= {"spectrum_score": 0.0, "spectrum_state_code": 0, "last_event_id": 0}
+        if state is not None and tick is not None:
+            row |= {"pressure_variant": state.pressure, "vacuum_variant": state.vacuum}
+            row |= {f"{name}_mass": mass for name, mass in state.mass.items()}
+            row |= state.depth | {"rest_depth": sum(state.depth.values())}
+            row |= {
+                f"{d}_{name}": state.derived(i, name) for i, d in enumerate(ref.DERIVED) for name in DERIVED_COLUMNS
+            }
+            score, threshold = self.spectra[tick].score(), self.config.spectrum_threshold_neutral
+            row |= {"spectrum_score": score, "spectrum_state_code": (score >= threshold) - (score <= -threshold)}
+            row["last_event_id"] = state.last_event_id
+        table = getattr(self.config, "state5_table", "reference")
+        return row | {
+            "best_ask_move_ticks": moves["A"], "best_bid_move_ticks": moves["B"],
+            "ask_reprice_sign": ask_sign, "bid_reprice_sign": bid_sign,
+            "perm_microstate_id": 3 * (ask_sign + 1) + (bid_sign + 1),
+            "perm_state5_code": scores.state5(table, ask_sign, bid_sign, k),
+            "chase_up_flag": int(ask_sign > 0 and bid_sign > 0),
+            "chase_down_flag": int(ask_sign < 0 and bid_sign < 0),
+        }  # fmt: skip
