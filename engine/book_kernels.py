@@ -1,0 +1,420 @@
+"""The order book as flat arrays: add, cancel, modify, fill, clear, and the upkeep of the best prices.
+
+Orders live in one open-addressing hash table (linear probing, backward-shift deletion, so no tombstones pile up over a day).
+Depth lives in tick slots around an anchor; orders beyond the slots stay in the table and are counted in ``n_far``.
+Sides are 1 (bid) and 2 (ask), 0 marks an empty place of the table; depth columns are 0 (bid) and 1 (ask).
+
+Source: engine.md section 2.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from engine.jit import kernel
+from engine.schema import Ints, MboRecords
+
+BID: Final = 1
+ASK: Final = 2
+NO_TICK: Final = -(2**62)  # no best price on that side
+LARGEST_PRICE: Final = 2**63 - 1
+OFF_GRID: Final = -1  # slot of a price outside the grid
+
+ORDER_DTYPE: Final = np.dtype(
+    [
+        ("order_id", "<u8"),
+        ("price", "<i8"),  # 1e-9 dollars
+        ("size", "<i8"),  # contracts still resting
+        ("pending", "<i8"),  # filled, and not yet taken off by its own C or M
+        ("tick", "<i8"),
+        ("side", "<i8"),  # 0 empty, BID or ASK
+    ]
+)
+
+BOOK_DTYPE: Final = np.dtype(
+    [
+        ("n_orders", "<i8"),
+        ("anchored", "<i8"),  # 1 once the tick slots have a place
+        ("anchor", "<i8"),  # tick of slot n_slots // 2
+        ("best_bid", "<i8"),  # tick, NO_TICK when the side is empty
+        ("best_ask", "<i8"),
+        ("n_far_bid", "<i8"),  # orders with size outside the slots
+        ("n_far_ask", "<i8"),
+        ("far_bid", "<i8"),  # best tick among them
+        ("far_ask", "<i8"),
+        ("far_stale", "<i8"),  # 1 when far_bid or far_ask must be searched again
+        ("book_valid", "<i8"),
+        ("snapshot_open", "<i8"),
+        ("snapshot_ts", "<i8"),  # ns, of the Clear that opened the snapshot; 0 when none did
+        ("snapshot_seen", "<i8"),  # 1 after a snapshot or a clear: the book is whole
+    ]
+)
+
+
+class BookState(NamedTuple):
+    """All of a book: ``scalars`` (1,), ``orders`` (2^m,), ``depth`` (n_slots, 2) contracts."""
+
+    scalars: MboRecords
+    orders: MboRecords
+    depth: Ints
+
+
+@kernel
+def tick_of(price, tick_int):
+    """Nearest tick of a price; halves go up, unless that tick's price would leave the 64-bit range."""
+    q = price // tick_int
+    if (price - q * tick_int) * 2 >= tick_int and price <= LARGEST_PRICE - tick_int:
+        q += 1
+    return q
+
+
+@kernel
+def slot_of(s, tick, n_slots):
+    """Slot of a tick, OFF_GRID outside or before the anchor is set."""
+    if s["anchored"] == 0:
+        return OFF_GRID
+    slot = tick - s["anchor"] + n_slots // 2
+    if slot < 0 or slot >= n_slots:
+        return OFF_GRID
+    return slot
+
+
+@kernel
+def _home(order_id, mask):
+    """First place to look for an id. Two 32-bit products, so that nothing overflows with the compiler off."""
+    low = np.uint64(order_id) & np.uint64(0xFFFFFFFF)
+    high = np.uint64(order_id) >> np.uint64(32)
+    mixed = (low * np.uint64(0x9E3779B1)) ^ (high * np.uint64(0x85EBCA77))
+    return np.int64((mixed >> np.uint64(16)) & np.uint64(mask))
+
+
+@kernel
+def find_order(orders, order_id):
+    """Place of an order in the table, -1 when it is not there."""
+    mask = orders.shape[0] - 1
+    i = _home(order_id, mask)
+    while orders[i]["side"] != 0:
+        if orders[i]["order_id"] == order_id:
+            return i
+        i = (i + 1) & mask
+    return -1
+
+
+@kernel
+def _insert(orders, order_id):
+    """Free place for a new id; the caller has made sure that there is room."""
+    mask = orders.shape[0] - 1
+    i = _home(order_id, mask)
+    while orders[i]["side"] != 0:
+        i = (i + 1) & mask
+    orders[i]["order_id"] = order_id
+    return i
+
+
+@kernel
+def _copy(source, i, target, j):
+    one = source[i]
+    to = target[j]
+    to["order_id"] = one["order_id"]
+    to["price"] = one["price"]
+    to["size"] = one["size"]
+    to["pending"] = one["pending"]
+    to["tick"] = one["tick"]
+    to["side"] = one["side"]
+
+
+@kernel
+def _delete(orders, i):
+    """Empty a place and close the probe chain behind it."""
+    mask = orders.shape[0] - 1
+    j = i
+    while True:
+        j = (j + 1) & mask
+        if orders[j]["side"] == 0:
+            break
+        home = _home(orders[j]["order_id"], mask)
+        # Order j may move to i only if its home does not lie cyclically in (i, j].
+        if ((j - home) & mask) >= ((j - i) & mask):
+            _copy(orders, j, orders, i)
+            i = j
+    orders[i]["side"] = 0
+
+
+@kernel
+def rehash(orders, larger):
+    """Move every order into a larger, empty table."""
+    for i in range(orders.shape[0]):
+        if orders[i]["side"] != 0:
+            _copy(orders, i, larger, _insert(larger, orders[i]["order_id"]))
+
+
+@kernel
+def _search_far(book):
+    """Find the best ticks among the orders outside the slots; rare, so it may visit the whole table."""
+    s = book.scalars[0]
+    n_slots = book.depth.shape[0]
+    far_bid = NO_TICK
+    far_ask = NO_TICK
+    for i in range(book.orders.shape[0]):
+        order = book.orders[i]
+        if order["side"] != 0 and order["size"] > 0 and slot_of(s, order["tick"], n_slots) == OFF_GRID:
+            tick = order["tick"]
+            if order["side"] == BID:
+                if far_bid == NO_TICK or tick > far_bid:
+                    far_bid = tick
+            elif far_ask == NO_TICK or tick < far_ask:
+                far_ask = tick
+    s["far_bid"] = far_bid
+    s["far_ask"] = far_ask
+    s["far_stale"] = 0
+
+
+@kernel
+def _refresh_bid(book, slot):
+    """Best bid anew, searching the slots downwards from ``slot``."""
+    s = book.scalars[0]
+    n_slots = book.depth.shape[0]
+    best = NO_TICK
+    while slot >= 0:
+        if book.depth[slot, 0] > 0:
+            best = slot + s["anchor"] - n_slots // 2
+            break
+        slot -= 1
+    if s["n_far_bid"] > 0:
+        if s["far_stale"] == 1:
+            _search_far(book)
+        if s["far_bid"] != NO_TICK and (best == NO_TICK or s["far_bid"] > best):
+            best = s["far_bid"]
+    s["best_bid"] = best
+
+
+@kernel
+def _refresh_ask(book, slot):
+    """Best ask anew, searching the slots upwards from ``slot``."""
+    s = book.scalars[0]
+    n_slots = book.depth.shape[0]
+    best = NO_TICK
+    while slot < n_slots:
+        if book.depth[slot, 1] > 0:
+            best = slot + s["anchor"] - n_slots // 2
+            break
+        slot += 1
+    if s["n_far_ask"] > 0:
+        if s["far_stale"] == 1:
+            _search_far(book)
+        if s["far_ask"] != NO_TICK and (best == NO_TICK or s["far_ask"] < best):
+            best = s["far_ask"]
+    s["best_ask"] = best
+
+
+@kernel
+def put_depth(book, tick, side, size):
+    """``size`` contracts come to rest at a tick: depth and best price follow."""
+    if size <= 0:
+        return
+    s = book.scalars[0]
+    slot = slot_of(s, tick, book.depth.shape[0])
+    if side == BID:
+        if slot != OFF_GRID:
+            book.depth[slot, 0] += size
+        if s["best_bid"] == NO_TICK or tick > s["best_bid"]:
+            s["best_bid"] = tick
+    else:
+        if slot != OFF_GRID:
+            book.depth[slot, 1] += size
+        if s["best_ask"] == NO_TICK or tick < s["best_ask"]:
+            s["best_ask"] = tick
+
+
+@kernel
+def count_far(book, tick, side, change):
+    """An order with size appears (+1) or vanishes (-1) at a tick outside the slots."""
+    s = book.scalars[0]
+    if slot_of(s, tick, book.depth.shape[0]) != OFF_GRID:
+        return
+    if side == BID:
+        s["n_far_bid"] += change
+        if change > 0:
+            if s["far_bid"] == NO_TICK or tick > s["far_bid"]:
+                s["far_bid"] = tick
+        elif tick == s["far_bid"]:
+            s["far_stale"] = 1
+    else:
+        s["n_far_ask"] += change
+        if change > 0:
+            if s["far_ask"] == NO_TICK or tick < s["far_ask"]:
+                s["far_ask"] = tick
+        elif tick == s["far_ask"]:
+            s["far_stale"] = 1
+
+
+@kernel
+def take_depth(book, tick, side, size, emptied):
+    """``size`` contracts leave a tick; ``emptied`` says that the order there has none left."""
+    if size <= 0:
+        return
+    s = book.scalars[0]
+    n_slots = book.depth.shape[0]
+    if emptied:
+        count_far(book, tick, side, -1)
+    slot = slot_of(s, tick, n_slots)
+    if side == BID:
+        if slot != OFF_GRID:
+            book.depth[slot, 0] -= size
+            if tick == s["best_bid"] and book.depth[slot, 0] == 0:
+                _refresh_bid(book, slot - 1)
+        elif emptied and tick == s["best_bid"]:
+            _refresh_bid(book, n_slots - 1 if s["anchored"] == 1 else -1)
+    else:
+        if slot != OFF_GRID:
+            book.depth[slot, 1] -= size
+            if tick == s["best_ask"] and book.depth[slot, 1] == 0:
+                _refresh_ask(book, slot + 1)
+        elif emptied and tick == s["best_ask"]:
+            _refresh_ask(book, 0 if s["anchored"] == 1 else n_slots)
+
+
+@kernel
+def place_orders(book):
+    """Depth, far counts and best prices from the orders alone: after the anchor is set or moved."""
+    s = book.scalars[0]
+    n_slots = book.depth.shape[0]
+    book.depth[:, :] = 0
+    s["n_far_bid"] = 0
+    s["n_far_ask"] = 0
+    s["far_bid"] = NO_TICK
+    s["far_ask"] = NO_TICK
+    s["far_stale"] = 0
+    s["best_bid"] = NO_TICK
+    s["best_ask"] = NO_TICK
+    for i in range(book.orders.shape[0]):
+        order = book.orders[i]
+        if order["side"] == 0 or order["size"] <= 0:
+            continue
+        slot = slot_of(s, order["tick"], n_slots)
+        if slot == OFF_GRID:
+            count_far(book, order["tick"], order["side"], 1)
+        put_depth(book, order["tick"], order["side"], order["size"])
+
+
+@kernel
+def clear_book(book):
+    """All orders and depth go; the anchor stays, since field state is bound to it."""
+    s = book.scalars[0]
+    if s["n_orders"] > 0:
+        for i in range(book.orders.shape[0]):
+            book.orders[i]["side"] = 0
+        book.depth[:, :] = 0
+    s["n_orders"] = 0
+    s["n_far_bid"] = 0
+    s["n_far_ask"] = 0
+    s["far_bid"] = NO_TICK
+    s["far_ask"] = NO_TICK
+    s["far_stale"] = 0
+    s["best_bid"] = NO_TICK
+    s["best_ask"] = NO_TICK
+    s["book_valid"] = 0
+
+
+@kernel
+def remove_order(book, i):
+    """Take an order out of the table and what it still holds out of the depth; returns that size."""
+    order = book.orders[i]
+    size = order["size"]
+    tick = order["tick"]
+    side = order["side"]
+    _delete(book.orders, i)
+    book.scalars[0]["n_orders"] -= 1
+    take_depth(book, tick, side, size, True)
+    return size
+
+
+@kernel
+def add_order(book, order_id, price, tick, side, size):
+    """Insert an order whose id is not in the table."""
+    i = _insert(book.orders, order_id)
+    order = book.orders[i]
+    order["price"] = price
+    order["size"] = size
+    order["pending"] = 0
+    order["tick"] = tick
+    order["side"] = side
+    book.scalars[0]["n_orders"] += 1
+    if size > 0:
+        count_far(book, tick, side, 1)
+        put_depth(book, tick, side, size)
+
+
+@kernel
+def cancel_order(book, i, size):
+    """Take ``size`` off an order, pending fill first.
+
+    Returns (pulled, tick): contracts pulled, or -1 when pending fill absorbed it all and no tick is touched. An order with
+    nothing left goes, whatever is still pending.
+    """
+    order = book.orders[i]
+    tick = order["tick"]
+    side = order["side"]
+    absorbed = min(size, order["pending"])
+    order["pending"] -= absorbed
+    rest = size - absorbed
+    pulled = -1
+    if rest > 0 or absorbed == 0:
+        pulled = min(rest, order["size"])
+        order["size"] -= pulled
+        take_depth(book, tick, side, pulled, order["size"] == 0)
+    if order["size"] == 0:
+        _delete(book.orders, i)
+        book.scalars[0]["n_orders"] -= 1
+    return pulled, tick
+
+
+@kernel
+def fill_order(book, i, size):
+    """A resting order trades: what it shows leaves the depth at once and waits as pending fill for its book update.
+
+    An order that was filled to nothing before, and still owes its book update, goes with this event. Returns the tick.
+    """
+    order = book.orders[i]
+    tick = order["tick"]
+    if order["size"] == 0 and order["pending"] > 0:
+        _delete(book.orders, i)
+        book.scalars[0]["n_orders"] -= 1
+        return tick
+    taken = min(size, order["size"])
+    order["size"] -= taken
+    order["pending"] += taken
+    take_depth(book, tick, order["side"], taken, order["size"] == 0)
+    return tick
+
+
+@kernel
+def modify_order(book, i, price, tick, side, size):
+    """Set price, side and size of a live order; returns (old size, old tick)."""
+    order = book.orders[i]
+    old_size = order["size"]
+    old_tick = order["tick"]
+    old_side = order["side"]
+    order["pending"] = 0
+    if old_tick == tick and old_side == side:
+        # One step, so that a level does not vanish and come back between the two halves of the change.
+        if size > old_size:
+            if old_size == 0:
+                count_far(book, tick, side, 1)
+            order["size"] = size
+            put_depth(book, tick, side, size - old_size)
+        elif size < old_size:
+            order["size"] = size
+            take_depth(book, tick, side, old_size - size, size == 0)
+        order["price"] = price
+        return old_size, old_tick
+    order["size"] = 0
+    take_depth(book, old_tick, old_side, old_size, True)
+    order["price"] = price
+    order["tick"] = tick
+    order["side"] = side
+    order["size"] = size
+    if size > 0:
+        count_far(book, tick, side, 1)
+        put_depth(book, tick, side, size)
+    return old_size, old_tick

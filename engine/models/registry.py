@@ -1,0 +1,41 @@
+"""Name -> model. A new model is one file beside this one and one line here."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from engine.config import validate
+from engine.errors import ConfigError
+from engine.models.base import ModelContext, RuntimeModel
+from engine.models.perm_derivative import PermDerivative
+
+MODELS: Final[dict[str, type[RuntimeModel]]] = {model.name: model for model in (PermDerivative,)}
+
+
+def signal_names() -> list[str]:
+    """Every known signal, sorted."""
+    return sorted(MODELS)
+
+
+def get_model(name: str) -> type[RuntimeModel]:
+    """The class of a signal.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name, listing the known ones.
+    """
+    if name not in MODELS:
+        raise ConfigError(f"signal {name!r} is not known; choose one of: {', '.join(signal_names())}")
+    return MODELS[name]
+
+
+def make_model(name: str, params: Mapping[str, Any], context: ModelContext) -> RuntimeModel:
+    """A fresh model; parameters that are not given take their defaults.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown signal or parameter, or a value out of range: naming it and what is allowed.
+    """
+    cls = get_model(name)
+    return cls(validate(cls.Params, params, f"the parameters of signal {name}"), context)

@@ -1,0 +1,45 @@
+"""Quote-move labels: how the best prices moved from bin to bin, and the five-state code of a row.
+
+Source: engine.md section 6.
+"""
+
+from engine.jit import kernel
+
+
+@kernel
+def sign(x):
+    """-1, 0 or 1."""
+    if x > 0:
+        return 1
+    if x < 0:
+        return -1
+    return 0
+
+
+@kernel
+def move_ticks(price, previous, tick_int):
+    """Ticks a best price moved between two bins; 0 where either is missing."""
+    if price == 0 or previous == 0:
+        return 0
+    return (price - previous) // tick_int
+
+
+@kernel
+def state5(k, ask_sign, bid_sign, by_side):
+    """+2 bull vacuum, +1 bull pressure, 0 mixed, -1 bear pressure, -2 bear vacuum; the row at spot is always 0.
+
+    ``by_side`` lets the ask decide above spot and the bid below, so that a mirrored market negates every code.
+    """
+    if k == 0:
+        return 0
+    if by_side:
+        if k > 0:
+            return 2 if ask_sign > 0 else -1 if ask_sign < 0 else 0
+        return 1 if bid_sign > 0 else -2 if bid_sign < 0 else 0
+    if bid_sign > 0 and ask_sign >= 0:
+        return 2 if k > 0 else 1
+    if ask_sign == 0 and bid_sign == 0:
+        return 0
+    if ask_sign < 0 and bid_sign > 0:
+        return 0
+    return -1 if k > 0 else -2

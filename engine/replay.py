@@ -1,0 +1,121 @@
+"""Replay: a source's records through the runner, as blocks of scored bins.
+
+The same function stands behind a dataset and behind a stream; only the block size differs.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from engine.config import InstrumentConfig
+from engine.constants import NS_PER_S, QUALITY_NAMES
+from engine.errors import ConfigError
+from engine.models.base import ModelContext, RuntimeModel
+from engine.models.perm_derivative import PermDerivative, perm_params_from_config
+from engine.runner import BinBlock, Runner, Span
+from engine.sessions import open_intervals
+from engine.source import CHUNK_RECORDS, Source
+
+SESSION_TZ = "America/New_York"
+
+
+def runtime_model(config: InstrumentConfig) -> RuntimeModel | None:
+    """The instrument's own runtime model, fresh; None where the configuration switches it off."""
+    if not config.perm_runtime_enabled:
+        return None
+    context = ModelContext(config.cell_width_ms, config.grid_radius_ticks)
+    return PermDerivative(perm_params_from_config(config), context)
+
+
+def first_bin_ns(source: Source, start_time: str) -> int:
+    """UTC ns of a New York wall-clock time inside the source's session window (the UTC day of ``dt``).
+
+    Raises
+    ------
+    ConfigError
+        When the text is not HH:MM or HH:MM:SS.
+    """
+    try:
+        clock = time.fromisoformat(start_time)
+    except ValueError:
+        clock = None
+    if clock is None or clock.tzinfo is not None or len(start_time) not in (5, 8):
+        raise ConfigError(f"start time was {start_time!r}; give New York wall-clock time as HH:MM or HH:MM:SS, like 09:25")
+    _, day_end = source.window
+    for day in (source.dt, source.dt - timedelta(days=1)):
+        ns = int(datetime.combine(day, clock, ZoneInfo(SESSION_TZ)).timestamp()) * NS_PER_S
+        if ns < day_end:
+            break
+    return ns
+
+
+class Replay:
+    """An iterable of `BinBlock`; what was found on the way stands in ``anomalies`` and ``quality_counts``.
+
+    Parameters
+    ----------
+    source
+        Records of the locked contract.
+    start_time
+        New York wall-clock time of the first bin, HH:MM or HH:MM:SS; default the first event.
+    n_bins
+        Stop after so many bins.
+    model
+        Scores the bins; default the instrument's own runtime model.
+    block_bins
+        Largest number of bins in a block; 1 for a stream.
+    chunk_records
+        Records taken in at once; changes nothing but speed.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        config: InstrumentConfig,
+        start_time: str | None = None,
+        n_bins: int | None = None,
+        model: RuntimeModel | None = None,
+        block_bins: int = 256,
+        chunk_records: int = CHUNK_RECORDS,
+    ) -> None:
+        if n_bins is not None and n_bins < 1:
+            raise ConfigError(f"the number of bins was {n_bins}; it must be at least 1")
+        day_start, day_end = source.window
+        first = None if start_time is None else first_bin_ns(source, start_time)
+        self.source = source
+        self.block_bins = block_bins
+        self.chunk_records = chunk_records
+        self.quality_counts: dict[str, int] = {}
+        self.runner = Runner(
+            config,
+            Span(day_start, day_end, first, n_bins),
+            open_intervals(config.symbol_root, source.dt),
+            model if model is not None else runtime_model(config),
+        )
+
+    @property
+    def anomalies(self) -> dict[str, int]:
+        """Anomaly counts by kind so far."""
+        return self.runner.anomalies
+
+    def __iter__(self) -> Iterator[BinBlock]:
+        for block in self._blocks():
+            quality = block.bins["quality"]
+            for bit, name in QUALITY_NAMES.items():
+                if n := int(np.count_nonzero(quality & bit)):
+                    self.quality_counts[name] = self.quality_counts.get(name, 0) + n
+            yield block
+
+    def _blocks(self) -> Iterator[BinBlock]:
+        for records in self.source.records(self.chunk_records):
+            yield from self.runner.feed(records, self.block_bins)
+            if self.runner.is_finished:
+                return
+        yield from self.runner.finish()
+
+
+def replay(source: Source, config: InstrumentConfig, start_time: str | None = None, n_bins: int | None = None) -> Replay:
+    """`Replay` with its defaults: the way a dataset is made."""
+    return Replay(source, config, start_time, n_bins)

@@ -1,0 +1,214 @@
+"""The runner: owns a run's arrays, feeds records to the one loop, hands out blocks of bins.
+
+Source: engine.md sections 1 to 7.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import run_kernels as rk
+from engine.book import grow, make_book
+from engine.config import InstrumentConfig
+from engine.constants import ANOMALIES, NS_PER_S
+from engine.field_kernels import make_field
+from engine.models.base import RuntimeModel
+from engine.recentre import Parking, recentre
+from engine.schema import (
+    BIN_DTYPE,
+    GRID_F64,
+    GRID_I32,
+    GRID_LABELS_I8,
+    MBO_DTYPE,
+    MODEL_DTYPE,
+    MODEL_PREFIX,
+    Ints,
+    MboRecords,
+)
+from engine.spectrum import make_spectrum
+
+WARM_UP_NS = 30 * 60 * NS_PER_S  # the field runs this long before the first bin
+
+
+class GridView(Mapping[str, NDArray[Any]]):
+    """Columns of a block's grid by name, each of shape (n, 2 * radius + 1); views, not copies."""
+
+    def __init__(self, out: rk.Out, n: int, k_values: NDArray[np.int32]) -> None:
+        self._columns: dict[str, NDArray[Any]] = {
+            "k": np.broadcast_to(k_values, (n, len(k_values))),
+            "spectrum_state_code": out.codes[:n],
+            "last_event_id": out.event_ids[:n],
+        }
+        for names, block in ((GRID_F64, out.floats), (GRID_I32, out.moves), (GRID_LABELS_I8, out.labels)):
+            self._columns.update({name: block[:n, i] for i, name in enumerate(names)})
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
+@dataclass(frozen=True)
+class BinBlock:
+    """Consecutive bins: ``bins`` (n,) of BIN_DTYPE, ``grid`` columns (n, 2 * radius + 1), and the model that scored them."""
+
+    bins: MboRecords
+    grid: GridView
+    model_name: str
+
+    @property
+    def n(self) -> int:
+        """How many bins."""
+        return len(self.bins)
+
+
+@dataclass(frozen=True)
+class Span:
+    """When a run begins and ends, ns: the session window, the first bin's start (None: the first event), how many bins."""
+
+    day_start: int
+    day_end: int
+    first_bin: int | None = None
+    n_bins: int | None = None
+
+
+class Runner:
+    """One contract's session, from records to scored bins.
+
+    Parameters
+    ----------
+    config
+        The locked instrument.
+    span
+        The session window and where the bins begin.
+    sessions
+        (m, 2) ns, open trading intervals; empty when the hours are unknown.
+    model
+        Scores each bin; may be replaced between two calls of `feed`. None leaves the model's fields at zero.
+    """
+
+    def __init__(
+        self, config: InstrumentConfig, span: Span, sessions: Ints | None = None, model: RuntimeModel | None = None
+    ) -> None:
+        self.config = config
+        self.params = config.to_params()
+        self.model = model
+        run = np.zeros(1, rk.RUN_DTYPE)
+        run["first_bin"] = rk.UNSET if span.first_bin is None else span.first_bin
+        run["warm_start"] = rk.UNSET if span.first_bin is None else span.first_bin - WARM_UP_NS
+        run["day_start"] = span.day_start
+        run["day_end"] = span.day_end
+        run["max_bins"] = -1 if span.n_bins is None else span.n_bins
+        run["latest_ts"] = rk.UNSET
+        self.engine = rk.Engine(
+            run=run,
+            counts=np.zeros(len(ANOMALIES), rk.ANOMALY_DTYPE),
+            sessions=np.zeros((0, 2), np.int64) if sessions is None else sessions,
+            book=make_book(config.n_absolute_ticks),
+            field=make_field(config.n_absolute_ticks),
+            spectrum=make_spectrum(config),
+        )
+        self._parking: Parking = {}
+        self._is_finished = span.n_bins == 0
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last wanted bin is out; further records change nothing."""
+        return self._is_finished
+
+    @property
+    def anomalies(self) -> dict[str, int]:
+        """Counts by kind, those that occurred."""
+        counts = self.engine.counts["count"]
+        return {kind: int(n) for kind, n in zip(ANOMALIES, counts, strict=True) if n}
+
+    @property
+    def first_anomalies(self) -> dict[str, dict[str, int]]:
+        """The first of each kind: ``order_id``, ``sequence``, ``ts_event``."""
+        return {
+            kind: {name: int(one[name]) for name in ("order_id", "sequence", "ts_event")}
+            for kind, one in zip(ANOMALIES, self.engine.counts, strict=True)
+            if one["count"]
+        }
+
+    @property
+    def n_events(self) -> int:
+        """Kept events so far."""
+        return int(self.engine.run["event_id"][0])
+
+    def _room(self, n: int) -> rk.Out:
+        rows = self.config.n_rows
+        return rk.Out(
+            bins=np.zeros(n, BIN_DTYPE),
+            floats=np.empty((n, len(GRID_F64), rows)),
+            codes=np.empty((n, rows), np.int8),
+            moves=np.empty((n, len(GRID_I32), rows), np.int32),
+            labels=np.empty((n, len(GRID_LABELS_I8), rows), np.int8),
+            event_ids=np.empty((n, rows), np.int64),
+        )
+
+    def feed(self, records: MboRecords, block_bins: int) -> Iterator[BinBlock]:
+        """Take records in, in order; yield full blocks of ``block_bins`` bins, and what is left of one at the end.
+
+        Every bin that the records complete is yielded before this returns, so a stream never waits for a block to fill.
+        """
+        at = 0
+        n_out = 0
+        out: rk.Out | None = None
+        while not self._is_finished:
+            if out is None:
+                out = self._room(block_bins)
+            status, at, n_out = rk.consume(self.engine, records, at, out, n_out, self.params)
+            if status == rk.TABLE_FULL:
+                self.engine = self.engine._replace(book=grow(self.engine.book))
+                continue
+            if status == rk.RECENTRE:
+                recentre(self.engine, self._parking, self.params)
+                continue
+            self._is_finished = status == rk.FINISHED
+            if n_out:
+                yield self._block(out, n_out)
+                out, n_out = None, 0
+            if status == rk.DONE:
+                return
+
+    def finish(self) -> Iterator[BinBlock]:
+        """End of the data: the open bin is emitted if it holds at least one event."""
+        run = self.engine.run[0]
+        if self._is_finished or run["phase"] != rk.BINS or run["bin_events"] == 0:
+            return
+        self._is_finished = True
+        out = self._room(1)
+        rk.close_bin(self.engine, out, 0, self.params)
+        yield self._block(out, 1)
+
+    def _block(self, out: rk.Out, n: int) -> BinBlock:
+        bins = out.bins[:n]
+        grid = GridView(out, n, self.config.k_values)
+        if self.model is None:
+            return BinBlock(bins, grid, "")
+        scored = self.model.run({name: grid[name] for name in self.model.required_columns})
+        for name in MODEL_DTYPE.names or ():
+            bins[MODEL_PREFIX + name] = scored[name]
+        return BinBlock(bins, grid, self.model.name)
+
+    def warmup(self) -> None:
+        """Compile every kernel, so that the first real event does not wait for it; the state stays untouched."""
+        span = Span(0, 10 * NS_PER_S, 0, 3)
+        twin = Runner(self.config, span, np.zeros((1, 2), np.int64))
+        record = np.zeros(2, MBO_DTYPE)
+        record["ts_event"] = (1, 5 * NS_PER_S)
+        for flags in (False, True):
+            record.setflags(write=not flags)
+            for _ in twin.feed(record, 1):
+                pass
+        grow(twin.engine.book)
+        if self.model is not None:
+            self.model.warmup()

@@ -1,0 +1,321 @@
+"""DBN files as arrays of market-by-order records of the locked contract.
+
+Uncompressed files are mapped, compressed ones streamed; order, scale and symbol are settled here, once.
+
+Source: engine.md section 1; DBN versions 1 to 3.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import databento_dbn
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+from engine.config import InstrumentConfig
+from engine.constants import MBO_RECORD_BYTES, NS_PER_DAY
+from engine.errors import SourceError
+from engine.schema import MBO_DTYPE, MboRecords
+from engine.source_kernels import is_plain, walk_records
+
+CHUNK_RECORDS: Final = 1 << 16
+ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+UNDEF_TIMESTAMP: Final = 2**64 - 1
+_PROLOGUE = 8  # "DBN", version, length of the metadata
+_READ_BYTES = 1 << 20
+
+
+def _read_file(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            yield block
+
+
+def _inflate(path: Path) -> Iterator[bytes]:
+    """Decompressed blocks; frames may follow each other. A frame that breaks off raises EOFError after its last block."""
+    decompressor = zstandard.ZstdDecompressor().decompressobj()
+    fresh = True
+    for block in _read_file(path):
+        while block:
+            if out := decompressor.decompress(block):
+                yield out
+            block = b""
+            if decompressor.eof:
+                block = decompressor.unused_data
+                decompressor = zstandard.ZstdDecompressor().decompressobj()
+                fresh = True
+            else:
+                fresh = False
+    if not fresh:
+        raise EOFError
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """An instrument id stands for the locked contract from ``start_ns`` until ``end_ns``."""
+
+    instrument_id: int
+    start_ns: int
+    end_ns: int
+
+
+@dataclass
+class DbnFile:
+    """One file: its metadata checked at once, its records read on demand."""
+
+    path: Path
+    symbol: str
+    version: int = 0
+    mappings: tuple[Mapping, ...] = ()
+    first_day: date = date.min
+    notices: list[str] = field(default_factory=list)
+    _metadata_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        try:
+            with self.path.open("rb") as file:
+                start = file.read(4)
+        except FileNotFoundError:
+            raise SourceError(f"{self.path} does not exist; name a .dbn or .dbn.zst file of the mbo schema") from None
+        except OSError as error:
+            raise SourceError(f"{self.path} cannot be read: {error.strerror}") from error
+        if not start:
+            raise SourceError(f"{self.path} is empty; give a .dbn or .dbn.zst file of the mbo schema")
+        self.is_compressed = start == ZSTD_MAGIC
+        metadata = self._decode_metadata(self._head())
+        schema = str(metadata.schema) if metadata.schema is not None else None
+        if schema not in ("mbo", None):
+            raise SourceError(
+                f"{self.path} holds schema {schema!r}; only mbo can rebuild a book. Download the same span with --schema mbo"
+            )
+        self.version = int(metadata.version)
+        self.first_day = datetime.fromtimestamp(metadata.start / 1e9, UTC).date()
+        self.mappings = self._mappings(metadata)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Checksum of the file as it lies on disk."""
+        digest = hashlib.sha256()
+        for block in _read_file(self.path):
+            digest.update(block)
+        return digest.hexdigest()
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return self.path.stat().st_size
+
+    def _blocks(self) -> Iterator[bytes]:
+        return _inflate(self.path) if self.is_compressed else _read_file(self.path)
+
+    def _head(self) -> bytes:
+        """The prologue and the whole metadata."""
+        head = b""
+        need = _PROLOGUE
+        try:
+            for block in self._blocks():
+                head += block
+                if len(head) >= _PROLOGUE:
+                    if head[:3] != b"DBN":
+                        break
+                    need = _PROLOGUE + int.from_bytes(head[4:8], "little")
+                if len(head) >= need:
+                    break
+        except zstandard.ZstdError as error:
+            raise SourceError(f"{self.path} is not a readable zstd file: {error}") from error
+        except EOFError:
+            pass  # what there is of it is judged below
+        if head[:3] == b"DBZ" or self.path.suffix == ".dbz" or head[1:4] == b"\x2a\x4d\x18":
+            raise SourceError(f"{self.path} is a legacy DBZ file; convert it to DBN with databento's dbn tool first")
+        if head[:3] != b"DBN":
+            raise SourceError(f"{self.path} is not a DBN file (it starts with {head[:4]!r}); give a .dbn or .dbn.zst file")
+        if len(head) < need:
+            raise SourceError(f"{self.path} breaks off inside its metadata; download it again")
+        self._metadata_bytes = need
+        return head[:need]
+
+    def _decode_metadata(self, head: bytes) -> Any:
+        try:
+            return databento_dbn.Metadata.decode(head)
+        except (databento_dbn.DBNError, ValueError) as error:
+            raise SourceError(f"{self.path} has metadata that cannot be decoded: {error}") from error
+
+    def _mappings(self, metadata: Any) -> tuple[Mapping, ...]:
+        """Ids of the locked contract, per date interval."""
+        found = []
+        listed = set()
+        for symbol, intervals in dict(metadata.mappings).items():
+            for interval in intervals:
+                # Either side of a mapping may be the id, by the way the file was asked for.
+                raw, number = (symbol, interval["symbol"]) if interval["symbol"].isdigit() else (interval["symbol"], symbol)
+                listed.add(raw)
+                if raw == self.symbol and number.isdigit():
+                    found.append(Mapping(int(number), _day_ns(interval["start_date"]), _day_ns(interval["end_date"])))
+        if listed and not found:
+            raise SourceError(
+                f"{self.path} holds {', '.join(sorted(listed)[:8])}{' …' if len(listed) > 8 else ''}, not the locked contract "
+                f"{self.symbol}; name the file of {self.symbol}, or another instrument in VP_INSTRUMENT_CONFIG_PATH"
+            )
+        return tuple(found)
+
+    def _notice(self, text: str) -> None:
+        """Tell it once, however often the file is read."""
+        if text not in self.notices:
+            self.notices.append(text)
+
+    def raw_records(self, chunk: int) -> Iterator[MboRecords]:
+        """All MBO records of the file, any instrument, in arrays of at most ``chunk``; a broken tail is noticed."""
+        if self.is_compressed:
+            yield from self._streamed(chunk)
+        else:
+            yield from self._mapped(chunk)
+
+    def _mapped(self, chunk: int) -> Iterator[MboRecords]:
+        n_bytes = self.size - self._metadata_bytes
+        if n_bytes <= 0:
+            return
+        data = np.memmap(self.path, np.uint8, "r", offset=self._metadata_bytes)
+        whole = len(data) // MBO_RECORD_BYTES
+        records = data[: whole * MBO_RECORD_BYTES].view(MBO_DTYPE)
+        done = 0
+        while done < whole and is_plain(records[done : done + chunk]):
+            yield records[done : done + chunk]
+            done += chunk
+        # Records of other kinds, and a tail that breaks off, are walked by their own lengths.
+        yield from self._walked([data[min(done, whole) * MBO_RECORD_BYTES :]], chunk)
+
+    def _streamed(self, chunk: int) -> Iterator[MboRecords]:
+        yield from self._walked(self._after_metadata(), chunk)
+
+    def _after_metadata(self) -> Iterator[NDArray[np.uint8]]:
+        skip = self._metadata_bytes
+        try:
+            for block in _inflate(self.path):
+                if skip >= len(block):
+                    skip -= len(block)
+                    continue
+                yield np.frombuffer(block, np.uint8)[skip:]
+                skip = 0
+        except EOFError:
+            self._notice(f"{self.path} breaks off inside its compressed data; read up to the last whole record")
+        except zstandard.ZstdError as error:
+            self._notice(f"{self.path} is damaged ({error}); read up to the last whole record before it")
+
+    def _walked(self, blocks: Any, chunk: int) -> Iterator[MboRecords]:
+        """Cut a byte stream into records by each one's own length."""
+        rest = np.zeros(0, np.uint8)
+        n_other = 0
+        for block in blocks:
+            data = np.concatenate([rest, block]) if len(rest) else block
+            while True:
+                records = np.empty(min(chunk, len(data) // MBO_RECORD_BYTES + 1), MBO_DTYPE)
+                n, used, skipped, is_broken = walk_records(data, records.view(np.uint8).reshape(-1, MBO_RECORD_BYTES))
+                n_other += skipped
+                if n:
+                    yield records[:n]
+                data = data[used:]
+                if is_broken:
+                    self._notice(f"{self.path} holds a record of impossible length; read up to the one before it")
+                    return
+                if n < len(records):
+                    break
+            rest = data
+        if len(rest) and not self.notices:  # else the end of the compressed data has been told already
+            self._notice(f"{self.path} breaks off {len(rest)} bytes into a record; read up to the last whole one")
+        if n_other:
+            self._notice(f"{self.path} holds {n_other} records that are not mbo; they were left out")
+
+    def records(self, chunk: int) -> Iterator[MboRecords]:
+        """Records of the locked contract, in file order."""
+        mappings = self.mappings
+        seen: set[int] = set()
+        for block in self.raw_records(chunk):
+            if not mappings:
+                seen.update(int(i) for i in np.unique(block["instrument_id"]))
+                if len(seen) > 1:
+                    raise SourceError(
+                        f"{self.path} has no symbol mappings and holds instruments {', '.join(map(str, sorted(seen)[:8]))}; "
+                        "without mappings a file must hold exactly one. Download it again with symbology"
+                    )
+                yield block
+                continue
+            picked = self._mapped_records(block)
+            if len(picked):
+                yield picked
+
+    def _mapped_records(self, block: MboRecords) -> MboRecords:
+        """Those whose id stands for the locked contract on the UTC day of their capture; the block itself where all do."""
+        ids, days = block["instrument_id"], block["ts_recv"]
+        days = np.where(days == UNDEF_TIMESTAMP, block["ts_event"], days)
+        wanted = np.zeros(len(block), np.bool_)
+        for mapping in self.mappings:
+            wanted |= (ids == mapping.instrument_id) & (days >= mapping.start_ns) & (days < mapping.end_ns)
+        return block if wanted.all() else block[wanted]
+
+
+def _day_ns(day: Any) -> int:
+    if isinstance(day, str):
+        day = date.fromisoformat(day)
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000_000_000
+
+
+class Source:
+    """One session's records, from one or more files read one after the other."""
+
+    def __init__(self, files: Sequence[DbnFile], dt: date) -> None:
+        self.files = list(files)
+        self.dt = dt
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """The session, ns: the whole UTC day of ``dt``."""
+        start = _day_ns(self.dt)
+        return start, start + NS_PER_DAY
+
+    @property
+    def notices(self) -> list[str]:
+        """What was found wrong with the files while reading, a line each."""
+        return [notice for file in self.files for notice in file.notices]
+
+    def records(self, chunk: int = CHUNK_RECORDS) -> Iterator[MboRecords]:
+        """Arrays of at most ``chunk`` records of the locked contract, dtype MBO_DTYPE, read-only where mapped."""
+        for file in self.files:
+            yield from file.records(chunk)
+
+    def provenance(self) -> list[dict[str, Any]]:
+        """Name, size in bytes and SHA-256 of each file."""
+        return [{"path": str(f.path), "size": f.size, "sha256": f.sha256} for f in self.files]
+
+
+def open_source(paths: Sequence[Path], config: InstrumentConfig, dt: date | None = None) -> Source:
+    """Open DBN files as one session of the locked contract.
+
+    Parameters
+    ----------
+    paths
+        Files in the order they are to be read.
+    dt
+        UTC day of the session; default the date in the last file's name, else the first day of its metadata.
+
+    Raises
+    ------
+    SourceError
+        One line, when a file is missing, empty, not DBN, of another schema, or does not hold the contract.
+    """
+    files = [DbnFile(Path(path), config.symbol) for path in paths]
+    if not files:
+        raise SourceError("no file was named; give at least one .dbn or .dbn.zst file")
+    if dt is None:
+        dated = re.search(r"(20\d{2})-?(\d{2})-?(\d{2})", files[-1].path.name)
+        try:
+            dt = date(*(int(part) for part in dated.groups())) if dated else files[-1].first_day
+        except ValueError:
+            dt = files[-1].first_day
+    return Source(files, dt)

@@ -1,0 +1,174 @@
+"""The spectrum score: how unusual the change of a slot's pressure/vacuum balance is against its own recent past.
+
+Every slot in use leaves one composite per bin in a ring. Scores are wanted only for the rows that are read, so the sorted
+windows of the three derivatives are kept for a pool of slots around spot; a slot that enters the pool is rebuilt from its ring.
+Both ways give the same bits, because rolled means are summed from the ring each time, newest first.
+
+Source: engine.md section 5.
+"""
+
+import math
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from engine.config import InstrumentConfig
+from engine.field_kernels import PRESSURE, VACUUM
+from engine.jit import kernel
+from engine.rolling import MAD_TO_SIGMA, median_mad, sorted_insert, sorted_replace
+from engine.schema import Floats, Ints
+
+N_DERIVATIVES: Final = 3
+MAD_FLOOR: Final = 1e-9  # below it a window counts as constant
+COMPOSITE_FLOOR: Final = 1e-12
+CATCH_UP_BINS: Final = 30  # a pooled slot that missed fewer bins steps through them, else it is rebuilt
+
+
+class SpectrumState(NamedTuple):
+    """Rings of all slots, and the pool of sorted windows.
+
+    ``composites`` (n_slots, length); ``windows`` (n_windows,) ascending bins and ``weights`` (n_windows,) beside them, normalised;
+    pool arrays: ``tags`` (pool, 2) slot and last bin, ``previous`` (pool, 3) rolled, d1, d2 of that bin,
+    ``rings`` and ``ordered`` (pool, 3, zscore_window), the derivatives in bin order and ascending.
+    """
+
+    composites: Floats
+    windows: Ints
+    weights: Floats
+    tags: Ints
+    previous: Floats
+    rings: Floats
+    ordered: Floats
+
+
+def make_spectrum(config: InstrumentConfig) -> SpectrumState:
+    """An empty spectrum; a pool of twice the rows is large enough that neighbours never collide."""
+    order = np.argsort(np.array(config.spectrum_windows), kind="stable")
+    windows = np.array(config.spectrum_windows, np.int64)[order]
+    weights = np.array(config.spectrum_rollup_weights, np.float64)[order]
+    pool = 1 << (2 * config.n_rows - 1).bit_length()
+    window = config.zscore_window_bins
+    return SpectrumState(
+        composites=np.zeros((config.n_absolute_ticks, window + N_DERIVATIVES + int(windows[-1]))),
+        windows=windows,
+        weights=weights / weights.sum(),
+        tags=np.full((pool, 2), -1, np.int64),
+        previous=np.zeros((pool, N_DERIVATIVES)),
+        rings=np.zeros((pool, N_DERIVATIVES, window)),
+        ordered=np.zeros((pool, N_DERIVATIVES, window)),
+    )
+
+
+@kernel
+def record_composites(spectrum, field, i_bin):
+    """Leave this bin's balance of pressure and vacuum in the ring of every slot in use."""
+    place = i_bin % spectrum.composites.shape[1]
+    for i in range(field.n_in_use[0]):
+        slot = field.in_use[i]
+        pressure = field.values[slot, PRESSURE]
+        vacuum = field.values[slot, VACUUM]
+        spectrum.composites[slot, place] = (pressure - vacuum) / (abs(pressure) + abs(vacuum) + COMPOSITE_FLOOR)
+
+
+@kernel
+def _rolled(spectrum, slot, i_bin):
+    """Weighted mean of the window means of a slot's last composites, as of bin ``i_bin``."""
+    length = spectrum.composites.shape[1]
+    n_bins = i_bin + 1
+    place = i_bin % length
+    total = 0.0
+    count = 0
+    value = 0.0
+    for w in range(spectrum.windows.shape[0]):
+        n = min(n_bins, spectrum.windows[w])
+        while count < n:
+            total += spectrum.composites[slot, place]
+            place = place - 1 if place > 0 else length - 1
+            count += 1
+        value += spectrum.weights[w] * (total / n)
+    return value
+
+
+@kernel
+def _derive(spectrum, entry, slot, i_bin, dt, keep):
+    """One bin's d1, d2, d3 of a slot; the first ``keep`` bins since the start or a rebuild are not yet part of the window."""
+    window = spectrum.rings.shape[2]
+    rolled = _rolled(spectrum, slot, i_bin)
+    previous = spectrum.previous[entry]
+    d1 = d2 = d3 = 0.0
+    if i_bin > 0:
+        # + 0.0 turns a negative zero into zero; see rolling.py.
+        d1 = (rolled - previous[0]) / dt + 0.0
+        d2 = (d1 - previous[1]) / dt + 0.0
+        d3 = (d2 - previous[2]) / dt + 0.0
+    previous[0] = rolled
+    previous[1] = d1
+    previous[2] = d2
+    if keep:
+        place = i_bin % window
+        spectrum.rings[entry, 0, place] = d1
+        spectrum.rings[entry, 1, place] = d2
+        spectrum.rings[entry, 2, place] = d3
+
+
+@kernel
+def _rebuild(spectrum, entry, slot, i_bin, dt):
+    """Fill an entry's windows from the slot's ring of composites, ending at bin ``i_bin``."""
+    window = spectrum.rings.shape[2]
+    first_kept = max(0, i_bin - window + 1)
+    # Three bins of run-up make the third derivative right from the first kept bin on.
+    for b in range(max(0, first_kept - N_DERIVATIVES), i_bin + 1):
+        _derive(spectrum, entry, slot, b, dt, b >= first_kept)
+    n = i_bin + 1 - first_kept
+    for d in range(N_DERIVATIVES):
+        spectrum.ordered[entry, d, :n] = spectrum.rings[entry, d, :n]
+        spectrum.ordered[entry, d, :n].sort()
+
+
+@kernel
+def _step(spectrum, entry, slot, i_bin, dt):
+    """Move an entry's windows on by one bin."""
+    window = spectrum.rings.shape[2]
+    place = i_bin % window
+    old1 = spectrum.rings[entry, 0, place]
+    old2 = spectrum.rings[entry, 1, place]
+    old3 = spectrum.rings[entry, 2, place]
+    _derive(spectrum, entry, slot, i_bin, dt, True)
+    if i_bin >= window:
+        sorted_replace(spectrum.ordered[entry, 0], window, old1, spectrum.rings[entry, 0, place])
+        sorted_replace(spectrum.ordered[entry, 1], window, old2, spectrum.rings[entry, 1, place])
+        sorted_replace(spectrum.ordered[entry, 2], window, old3, spectrum.rings[entry, 2, place])
+    else:
+        for d in range(N_DERIVATIVES):
+            sorted_insert(spectrum.ordered[entry, d], i_bin, spectrum.rings[entry, d, place])
+
+
+@kernel
+def _z(spectrum, entry, derivative, i_bin, p):
+    """Robust z of the newest value against its window, 0 while the window is short or constant."""
+    n = min(i_bin + 1, p.zscore_window)
+    if n < p.zscore_min_periods:
+        return 0.0
+    median, mad = median_mad(spectrum.ordered[entry, derivative], n)
+    scale = MAD_TO_SIGMA * mad
+    if scale <= MAD_FLOOR:
+        return 0.0
+    return (spectrum.rings[entry, derivative, i_bin % p.zscore_window] - median) / scale
+
+
+@kernel
+def score_slot(spectrum, slot, i_bin, p):
+    """Score of one slot that is in use, -1..1, at bin ``i_bin``; its composite of that bin must stand in the ring."""
+    entry = slot & (spectrum.tags.shape[0] - 1)
+    last = spectrum.tags[entry, 1]
+    if spectrum.tags[entry, 0] == slot and i_bin - last <= CATCH_UP_BINS:
+        for b in range(last + 1, i_bin + 1):
+            _step(spectrum, entry, slot, b, p.dt)
+    else:
+        _rebuild(spectrum, entry, slot, i_bin, p.dt)
+    spectrum.tags[entry, 0] = slot
+    spectrum.tags[entry, 1] = i_bin
+    score = p.w1 * math.tanh(_z(spectrum, entry, 0, i_bin, p) / p.tanh_scale)
+    score += p.w2 * math.tanh(_z(spectrum, entry, 1, i_bin, p) / p.tanh_scale)
+    score += p.w3 * math.tanh(_z(spectrum, entry, 2, i_bin, p) / p.tanh_scale)
+    return min(1.0, max(-1.0, score))
