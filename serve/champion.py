@@ -1,0 +1,245 @@
+"""Which model serves: watches the champion's pointer, builds and compiles the model aside, and keeps the old one when it must.
+
+Source: interfaces.md, "Champion".
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+
+from engine.champion import Champion, read_champion, read_pointer
+from engine.config import InstrumentConfig
+from engine.errors import ChampionError, EngineError
+from engine.lake import Lake
+from engine.models.base import ModelContext, RuntimeModel
+from engine.models.perm_derivative import PermDerivative, perm_params_from_config
+from engine.models.registry import MODELS, make_model
+from engine.store import Dataset
+
+logger = logging.getLogger(__name__)
+
+CHAMPION: Final = "champion"
+INSTRUMENT: Final = "instrument"
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What new streams score with, and open streams change to; ``generation`` counts the changes."""
+
+    generation: int
+    champion: Champion | None
+    since: str  # ISO 8601, UTC
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A champion that could not be taken."""
+
+    message: str
+    since: str  # ISO 8601, UTC
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model by name and values: what `build` makes, and what ``runtime_config`` says about it."""
+
+    name: str
+    origin: str  # CHAMPION or INSTRUMENT
+    version: int | None  # of the champion
+    parameters: dict[str, Any]
+    context: ModelContext
+    enabled: bool = True
+
+    def build(self) -> RuntimeModel | None:
+        """A fresh model; None where the instrument's own one is switched off."""
+        return make_model(self.name, self.parameters, self.context) if self.enabled else None
+
+    def describe(self) -> dict[str, Any]:
+        """The ``runtime_model`` object of a ``runtime_config``."""
+        return {
+            "name": self.name,
+            "enabled": self.enabled,
+            "version": self.version,
+            "source": self.origin,
+            "parameters": self.parameters,
+        }
+
+
+def choose_model(champion: Champion | None, config: InstrumentConfig) -> ModelChoice:
+    """The champion's model, or without one the instrument's own ``perm_*`` model."""
+    context = ModelContext(cell_width_ms=config.cell_width_ms, radius=config.grid_radius_ticks)
+    if champion is not None:
+        return ModelChoice(champion.signal, CHAMPION, champion.version, dict(champion.parameters), context)
+    parameters = perm_params_from_config(config).model_dump(mode="json")
+    return ModelChoice(PermDerivative.name, INSTRUMENT, None, parameters, context, config.perm_runtime_enabled)
+
+
+def required_columns() -> tuple[str, ...]:
+    """Grid columns that some registered model reads: what a stream must remember to warm any champion."""
+    return tuple(sorted({name for model in MODELS.values() for name in model.required_columns}))
+
+
+def check_champion(champion: Champion, config: InstrumentConfig, lake: Lake) -> None:
+    """Refuse a champion whose scores would mean something else on this instrument's bins.
+
+    Raises
+    ------
+    ChampionError
+        Naming the field, both values and how to mend it.
+    """
+    for field in ("cell_width_ms", "grid_radius_ticks", "state5_table"):
+        theirs, ours = getattr(champion, field), getattr(config, field)
+        if theirs != ours:
+            raise ChampionError(
+                f"champion version {champion.version} was scored with {field} {theirs}, this instrument runs {ours}; "
+                f"promote a run of a dataset with {field} {ours}, or set {field}: {theirs} in the instrument file and restart"
+            )
+    try:
+        trained_on = Dataset.open(lake, champion.dataset_id).manifest["config"]["symbol"]
+    except (EngineError, OSError, KeyError):
+        return  # the dataset may live elsewhere: then there is nothing to compare with
+    if trained_on != config.symbol:
+        raise ChampionError(
+            f"champion version {champion.version} was scored on {trained_on}, this instrument is {config.symbol}; "
+            f"promote a run of a dataset of {config.symbol}"
+        )
+
+
+class ChampionWatcher:
+    """Follows the pointer from a thread of its own.
+
+    Parameters
+    ----------
+    lake : Lake
+        Holds ``models/``.
+    config : InstrumentConfig
+        What a champion must fit.
+    poll_s : float
+        Seconds between two looks.
+    on_change : callable, optional
+        Called from the watching thread after `serving` has changed.
+    """
+
+    def __init__(
+        self, lake: Lake, config: InstrumentConfig, poll_s: float, on_change: Callable[[Serving], None] | None = None
+    ) -> None:
+        self._lake = lake
+        self._config = config
+        self._poll_s = poll_s
+        self._on_change = on_change
+        self._etag = ""
+        self._serving = Serving(0, None, _now())
+        self._alarm: Alarm | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def serving(self) -> Serving:
+        """What serves now; replaced as a whole, so any thread may read it."""
+        return self._serving
+
+    @property
+    def alarm(self) -> Alarm | None:
+        """Why the champion that the pointer names does not serve; None where all is well."""
+        return self._alarm
+
+    @property
+    def is_watching(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Take what the pointer says now, compiled and ready, then go on watching."""
+        warm_up(choose_model(None, self._config))
+        self.poll()
+        self._thread = threading.Thread(target=self._watch, name="champion-watcher", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def poll(self) -> bool:
+        """Look once; whether `serving` changed. A champion that cannot be taken raises the alarm and changes nothing."""
+        try:
+            pointer = read_pointer(self._lake)
+            if pointer.etag == self._etag:
+                self._clear_alarm()
+                return False
+            champion = self._load(pointer.version)
+        except (EngineError, OSError) as error:
+            self._raise_alarm(str(error))
+            return False
+        except Exception as error:  # a model's own fault must not end the watch
+            if self._raise_alarm(f"the champion does not load: {type(error).__name__}: {error}"):
+                logger.exception("the champion does not load")
+            return False
+        self._etag = pointer.etag
+        self._clear_alarm()
+        before = self._serving
+        if champion is None and before.champion is None:
+            return False
+        self._serving = Serving(before.generation + 1, champion, _now())
+        logger.info("serving %s", "the instrument's own model" if champion is None else _title(champion))
+        if self._on_change is not None:
+            self._on_change(self._serving)
+        return True
+
+    def _load(self, version: int | None) -> Champion | None:
+        if version is None:
+            if self._serving.champion is not None:
+                raise ChampionError("the champion's pointer is gone; promote a run again")
+            return None
+        champion = read_champion(self._lake)
+        check_champion(champion, self._config, self._lake)
+        warm_up(choose_model(champion, self._config))
+        return champion
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._poll_s):
+            self.poll()
+
+    def _raise_alarm(self, text: str) -> bool:
+        """Whether the alarm is new."""
+        if self._alarm is not None and self._alarm.message == text:
+            return False
+        self._alarm = Alarm(text, _now())
+        logger.error("champion alarm: %s; %s goes on serving", text, _title(self._serving.champion))
+        return True
+
+    def _clear_alarm(self) -> None:
+        if self._alarm is not None:
+            logger.info("champion alarm is over: %s", self._alarm.message)
+            self._alarm = None
+
+
+def warm_up(choice: ModelChoice) -> float:
+    """Build a model once and let it compile, so that no stream waits for that; seconds it took.
+
+    Raises
+    ------
+    ConfigError
+        The signal or a parameter is not known here.
+    """
+    begin = time.monotonic()
+    model = choice.build()
+    if model is not None:
+        model.warmup()
+        rows = 2 * choice.context.radius + 1
+        model.run({name: np.zeros((1, rows), np.int8 if "state5" in name else np.float64) for name in model.required_columns})
+    return time.monotonic() - begin
+
+
+def _title(champion: Champion | None) -> str:
+    return "the instrument's own model" if champion is None else f"champion version {champion.version} ({champion.signal})"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,210 @@
+"""The door: arguments in, one call, one line out; errors become exit codes here only."""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from engine.config import InstrumentConfig, load_instrument, require_instrument
+from engine.errors import ConfigError, EngineError
+from engine.lake import Lake, raw_file
+from engine.ray_environment import prepare_ray_environment
+from engine.replay import Replay
+from engine.source import open_source
+from serve.client import ServiceError, fetch_health, health_lines, stream_url, tail
+from serve.request import PERM_FIELDS, QUERY_NAMES, last_day, read_day, read_start_time, scalar
+from serve.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_ENV, ServeSettings, StreamDefaults, require_token
+from serve.wire_check import FrameOrderError
+
+BAD_INPUT: Final = 2
+FAILED: Final = 1
+
+DESCRIPTION: Final = """\
+Serve one instrument's bins and model scores on Ray Serve.
+
+  python -m serve                 the service; Ctrl-C ends it
+  python -m serve status          how it is doing
+  python -m serve tail            its stream, a line per bin
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code: 0 well, 1 failed, 2 bad input."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = arguments.pop(0) if arguments and arguments[0] in _COMMANDS else "run"
+    try:
+        return _COMMANDS[command](arguments)
+    except (ServiceError, FrameOrderError) as error:
+        print(f"python -m serve: {error}", file=sys.stderr)
+        return FAILED
+    except EngineError as error:
+        print(f"python -m serve: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # the reader of our output has gone, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise ConfigError(f"{message}; see {self.prog} --help")
+
+
+def _parser(command: str, description: str) -> _OneLineParser:
+    return _OneLineParser(
+        prog=f"python -m serve {command}".strip(),
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+# --- python -m serve ---
+
+
+def _run(arguments: list[str]) -> int:
+    parser = _parser("", DESCRIPTION)
+    parser.add_argument("--product-type", help="must be the instrument's own (default)")
+    parser.add_argument("--symbol", help="must be the instrument's own (default)")
+    parser.add_argument("--dt", metavar="YYYY-MM-DD", help="day of a stream that does not say; default the lake's last day")
+    parser.add_argument("--start-time", metavar="HH:MM", help="New York time of such a stream's first bin; default its first event")
+    parser.add_argument("--host", default=DEFAULT_HOST, help=f"default {DEFAULT_HOST}; on another one {TOKEN_ENV} must be set")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}")
+    parser.add_argument("--source", default="replay", choices=("replay",), help="where events come from")
+    parser.add_argument("--lake", metavar="DIR", help="data folder; default $SPYMASTER_LAKE, else lake/")
+    parser.add_argument("--replicas", type=int, default=1, help="processes that serve streams; default 1")
+    parser.add_argument("--address", default="local", help="Ray: local (default) starts one, auto or HOST:PORT joins one")
+    parser.add_argument(
+        "--allow-origin", action="append", default=[], metavar="URL", help="origin of another web page that may connect"
+    )
+    perm = parser.add_argument_group("the instrument's own model, which scores while no champion is promoted")
+    for name in PERM_FIELDS:
+        perm.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="X", help=f"instead of {name} of the instrument file")
+    options = parser.parse_args(arguments)
+    overrides = {name: scalar(name, value) for name in PERM_FIELDS if (value := getattr(options, name)) is not None}
+    config = load_instrument(overrides=overrides)
+    settings = _settings(options, config)
+    dbn = _check_day(settings, config)
+    _check_port(settings.host, settings.port)
+    return _serve(settings, config, dbn, options.address)
+
+
+def _settings(options: argparse.Namespace, config: InstrumentConfig) -> ServeSettings:
+    require_instrument(config, options.product_type or config.product_type, options.symbol or config.symbol)
+    if not 1 <= options.port <= 65535:
+        raise ConfigError(f"--port was {options.port}; it must be 1 to 65535")
+    if not 1 <= options.replicas <= 64:
+        raise ConfigError(f"--replicas was {options.replicas}; it must be 1 to 64")
+    return ServeSettings(
+        lake=Lake.open(options.lake),
+        host=options.host,
+        port=options.port,
+        replicas=options.replicas,
+        token=require_token(options.host),
+        allowed_origins=tuple(options.allow_origin),
+        defaults=StreamDefaults(
+            dt=None if options.dt is None else read_day(options.dt).isoformat(),
+            start_time=None if options.start_time is None else read_start_time(options.start_time),
+        ),
+    )
+
+
+def _check_day(settings: ServeSettings, config: InstrumentConfig) -> Path:
+    """Open what a stream without wishes would open, so that a bad file is refused before anything starts."""
+    lake, defaults = settings.lake, settings.defaults
+    day = read_day(defaults.dt or last_day(lake, config.symbol_root))
+    dbn = raw_file(lake, config.symbol_root, day.isoformat())
+    Replay(open_source([dbn], config, day), config, start_time=defaults.start_time, block_bins=1)
+    return dbn
+
+
+def _check_port(host: str, port: int) -> None:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror as error:
+        raise ConfigError(f"--host was {host}: {error.strerror}; give an address of this machine") from None
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise ConfigError(
+                f"--port {port} on {host} cannot be used: {error.strerror}; end what runs there, or pass another --port"
+            ) from None
+
+
+def _serve(settings: ServeSettings, config: InstrumentConfig, dbn: Path, address: str) -> int:
+    prepare_ray_environment(is_own=address == "local")
+    from serve.deployment import ServeCluster  # noqa: PLC0415  Ray is imported only where it is used
+
+    ended = threading.Event()
+    cluster = ServeCluster(address)
+    print(f"starting Ray Serve for {config.product_type}:{config.symbol}, data {dbn.name} …", flush=True)
+    try:
+        cluster.start(settings, config)
+        # Only now: until here an interrupt must break off whatever Ray is waiting for.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: ended.set())
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        print(f"Ray dashboard  {cluster.dashboard_url or '-'}")
+        print(f"serving        http://{host}:{settings.port}/  (Ctrl-C ends it)", flush=True)
+        ended.wait()
+        print("ending …", flush=True)
+    finally:
+        cluster.stop()
+    print("ended", flush=True)
+    return 0
+
+
+# --- python -m serve status ---
+
+
+def _status(arguments: list[str]) -> int:
+    parser = _parser("status", "How the service is doing; exit code 1 when it is not well.")
+    _add_url(parser)
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    options = parser.parse_args(arguments)
+    body = fetch_health(_base(options), os.environ.get(TOKEN_ENV))
+    print(json.dumps(body, indent=2) if options.json else "\n".join(health_lines(body)))
+    return 0 if body["status"] == "ok" else FAILED
+
+
+# --- python -m serve tail ---
+
+
+def _tail(arguments: list[str]) -> int:
+    parser = _parser("tail", "The stream, a line per bin; checks the frames' order as it goes.")
+    _add_url(parser)
+    parser.add_argument("--bins", type=int, metavar="N", help="end after N bins; default at the end of the data")
+    for name in QUERY_NAMES:
+        if name != "token":
+            parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="X", help="passed to the stream")
+    options = parser.parse_args(arguments)
+    if options.bins is not None and options.bins < 1:
+        raise ConfigError(f"--bins was {options.bins}; it must be at least 1")
+    query = [(name, value) for name in QUERY_NAMES if (value := getattr(options, name, None)) is not None]
+    tail(stream_url(_base(options), query), options.bins, os.environ.get(TOKEN_ENV))
+    return 0
+
+
+def _add_url(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", help=f"the service; default http://{DEFAULT_HOST}:{DEFAULT_PORT}")
+    parser.add_argument("--port", type=int, help="the service's port on this machine, instead of --url")
+
+
+def _base(options: argparse.Namespace) -> str:
+    url: str = options.url or f"http://{DEFAULT_HOST}:{options.port or DEFAULT_PORT}"
+    if not url.startswith(("http://", "https://", "ws://", "wss://")):
+        raise ConfigError(f"--url was {url!r}; it must start with http://, https://, ws:// or wss://")
+    return url
+
+
+_COMMANDS: Final = {"run": _run, "status": _status, "tail": _tail}

@@ -1,0 +1,158 @@
+"""Ray Serve around the app: replicas, resources, metrics, goodbye. Nothing else in this package knows Ray."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import ray
+from ray import serve as ray_serve
+from ray.serve._private import replica as serve_replica
+from ray.serve.schema import LoggingConfig
+from ray.util.metrics import Counter, Gauge, Histogram
+from starlette.applications import Starlette
+
+from engine.config import InstrumentConfig
+from serve.app import build_app
+from serve.figures import Figures
+from serve.service import Service
+from serve.settings import ServeSettings, is_loopback
+
+logger = logging.getLogger(__name__)
+
+APP_NAME: Final = "vacuum-pressure"
+DEPLOYMENT_NAME: Final = "streams"
+MAX_ONGOING: Final = 10_000  # each WebSocket holds one, and past it even /health would hang; the app refuses politely before
+METRICS_PERIOD_S: Final = 1.0
+_LAG_BOUNDARIES_MS: Final = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0]
+_OBJECT_STORE_BYTES: Final = 128 << 20  # nothing of ours lives there
+
+
+@ray_serve.ingress()
+class Streams:
+    """One replica: a `Service` behind Serve's proxy."""
+
+    def __init__(self, settings: ServeSettings, config: InstrumentConfig) -> None:
+        _log_to_stderr()
+        if is_loopback(settings.host):
+            _keep_replica_on_loopback()
+        self._service = Service(settings, config)
+
+    def __serve_build_asgi_app__(self) -> Starlette:  # noqa: PLW3201  Serve's own name
+        figures = self._service.figures
+        return build_app(self._service, (lambda: push_metrics(figures, lambda: len(self._service.streams)),))
+
+    async def go_away(self) -> int:
+        """Close every stream with 1001; called on all replicas before the service ends."""
+        return await self._service.go_away()
+
+
+class ServeCluster:
+    """The Ray this service runs on: started for it, or joined.
+
+    Parameters
+    ----------
+    address : str
+        ``local`` starts one that ends with us; ``auto`` or ``host:port`` joins a running one.
+    """
+
+    def __init__(self, address: str = "local") -> None:
+        self._is_own = address == "local"
+        self._address = address
+        self._handle: Any = None
+        self.dashboard_url = ""
+
+    def start(self, settings: ServeSettings, config: InstrumentConfig) -> None:
+        """Start or join Ray, deploy the replicas and wait until they are ready.
+
+        Raises
+        ------
+        RuntimeError
+            A replica does not start; Ray's words say why.
+        """
+        if self._is_own:
+            context = ray.init(
+                address="local",
+                dashboard_host="127.0.0.1",
+                object_store_memory=_OBJECT_STORE_BYTES,
+                logging_level=logging.WARNING,
+                configure_logging=True,
+            )
+        else:
+            context = ray.init(address=self._address, logging_level=logging.WARNING)
+        self.dashboard_url = f"http://{context.dashboard_url}/" if context.dashboard_url else ""
+        quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
+        ray_serve.start(
+            proxy_location="HeadOnly" if self._is_own else "EveryNode",
+            http_options={"host": settings.host, "port": settings.port},
+            logging_config=quiet,
+        )
+        deployment = ray_serve.deployment(
+            Streams,
+            name=DEPLOYMENT_NAME,
+            num_replicas=settings.replicas,
+            max_ongoing_requests=MAX_ONGOING,
+            graceful_shutdown_timeout_s=settings.limits.close_s + 1.0,
+            graceful_shutdown_wait_loop_s=0.1,
+            ray_actor_options={"num_cpus": 0},  # a stream is light; a sweep on the same machine keeps its processors
+            logging_config=quiet,
+        )
+        self._handle = ray_serve.run(
+            deployment.bind(settings, config), name=APP_NAME, route_prefix="/", logging_config=quiet
+        )
+
+    def stop(self) -> None:
+        """Say goodbye to the clients, then end what was started here."""
+        try:
+            if self._handle is not None:
+                self._handle.broadcast("go_away").results()
+                if not self._is_own:
+                    ray_serve.delete(APP_NAME)
+        finally:
+            ray.shutdown()
+
+
+async def push_metrics(figures: Figures, n_clients: Callable[[], int]) -> None:
+    """Carry a replica's counters to Ray's metrics once a second, until cancelled."""
+    bins = Counter("spymaster_bins_served", "Bins sent to clients")
+    dropped = Counter("spymaster_bins_dropped", "Bins skipped for slow readers")
+    swaps = Counter("spymaster_model_swaps", "Models that took over in open streams")
+    clients = Gauge("spymaster_clients", "Open streams")
+    lag = Histogram("spymaster_bin_lag_ms", "Sending after due, milliseconds", boundaries=_LAG_BOUNDARIES_MS)
+    counted = (0, 0, 0)
+    while True:
+        await asyncio.sleep(METRICS_PERIOD_S)
+        now = (figures.bins_served, figures.bins_dropped, figures.swaps)
+        for counter, value, before in zip((bins, dropped, swaps), now, counted, strict=True):
+            if value > before:
+                counter.inc(value - before)
+        counted = now
+        clients.set(n_clients())
+        for lag_ms in figures.take_new_lags():
+            lag.observe(lag_ms)
+
+
+def _keep_replica_on_loopback() -> None:
+    """Bind the replica's own gRPC port, which Serve opens on all addresses after this constructor, to loopback.
+
+    Serve has no option for it. Only its proxy on this machine uses the port, and only when told to.
+    """
+    original = serve_replica.add_port_to_grpc_server
+
+    def on_loopback(server: Any, address: str) -> int:
+        host, _, port = address.rpartition(":")
+        bound: int = original(server, f"127.0.0.1:{port}" if host == "[::]" else address)
+        return bound
+
+    serve_replica.add_port_to_grpc_server = on_loopback
+
+
+def _log_to_stderr() -> None:
+    """Show our own log lines; Ray carries a worker's stderr to the terminal that started it."""
+    ours = logging.getLogger("serve")
+    if not ours.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        ours.addHandler(handler)
+        ours.setLevel(logging.INFO)
+        ours.propagate = False

@@ -1,0 +1,135 @@
+"""What all streams of one replica share: settings, the watched champion, threads, counters; and its state of health."""
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from engine.champion import Champion, history
+from engine.config import InstrumentConfig
+from engine.errors import EngineError
+from engine.lake import raw_file
+from serve.champion import ChampionWatcher, choose_model
+from serve.figures import Figures
+from serve.pacing import Clock, WallClock
+from serve.request import last_day
+from serve.settings import SERVICE_NAME, ServeSettings
+
+if TYPE_CHECKING:
+    from serve.stream import Stream
+
+logger = logging.getLogger(__name__)
+
+
+class Service:
+    """One replica without its sockets.
+
+    Parameters
+    ----------
+    settings : ServeSettings
+        Addresses, limits, folders.
+    config : InstrumentConfig
+        The instrument this environment is locked to.
+    clock : Clock, optional
+        What the streams are paced by.
+    """
+
+    def __init__(self, settings: ServeSettings, config: InstrumentConfig, clock: Clock | None = None) -> None:
+        limits = settings.limits
+        self.settings = settings
+        self.config = config
+        self.clock: Clock = clock or WallClock()
+        self.watcher = ChampionWatcher(settings.lake, config, limits.champion_poll_s)
+        self.figures = Figures()
+        self.streams: set[Stream] = set()
+        self.closing = False
+        # Apart, so that a long fast-forward of one stream never delays the bins of another, nor a model's warm-up either.
+        self.start_pool = ThreadPoolExecutor(limits.start_workers, thread_name_prefix="stream-start")
+        self.bin_pool = ThreadPoolExecutor(limits.bin_workers, thread_name_prefix="stream-bins")
+        self.aside_pool = ThreadPoolExecutor(1, thread_name_prefix="model-warm")
+        self._began = time.monotonic()
+
+    def start(self) -> None:
+        """Compile what streams will need and begin to watch the champion; takes seconds the first time."""
+        self.watcher.start()
+
+    async def go_away(self) -> int:
+        """Say goodbye to every client (close code 1001) and take no more; how many there were."""
+        self.closing = True
+        streams = list(self.streams)
+        for stream in streams:
+            stream.go_away()
+        if streams:
+            await asyncio.wait([stream.finished for stream in streams], timeout=self.settings.limits.close_s)
+        return len(streams)
+
+    async def stop(self) -> None:
+        """End the streams, the watcher and the threads."""
+        await self.go_away()
+        await asyncio.to_thread(self.watcher.stop)
+        for pool in (self.start_pool, self.bin_pool, self.aside_pool):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def trouble(self) -> str | None:
+        """Why the service cannot serve; None where it can."""
+        if self.closing:
+            return "the service is going away"
+        if not self.watcher.is_watching:
+            return "the champion is not being watched"
+        try:
+            lake, root = self.settings.lake, self.config.symbol_root
+            raw_file(lake, root, self.settings.defaults.dt or last_day(lake, root))
+        except EngineError as error:
+            return str(error)
+        return None
+
+    def health(self) -> dict[str, Any]:
+        """The body of ``/health``."""
+        trouble = self.trouble()
+        serving = self.watcher.serving
+        alarm = self.watcher.alarm
+        figures = self.figures
+        return {
+            "status": "ok" if trouble is None else "error",
+            "reason": trouble,
+            "service": SERVICE_NAME,
+            "instrument": f"{self.config.product_type}:{self.config.symbol}",
+            "config_version": self.config.config_version,
+            "champion": None if serving.champion is None else _summary(serving.champion),
+            "model": choose_model(serving.champion, self.config).describe() | {"since": serving.since},
+            "alarms": [] if alarm is None else [{"kind": "champion", "message": alarm.message, "since": alarm.since}],
+            "sessions": sum(stream.is_streaming for stream in self.streams),
+            "clients": len(self.streams),
+            "lag_ms": figures.lag_quantile_ms(0.5),
+            "lag_p99_ms": figures.lag_quantile_ms(0.99),
+            "bins_served": figures.bins_served,
+            "bins_dropped": figures.bins_dropped,
+            "swaps": figures.swaps,
+            "streams_opened": figures.streams_opened,
+            "streams_refused": figures.streams_refused,
+            "uptime_s": round(time.monotonic() - self._began, 1),
+        }
+
+    def champion(self) -> dict[str, Any]:
+        """The body of ``/v1/model/champion``: what is served now, and the history.
+
+        Raises
+        ------
+        ChampionError
+            A version on file is damaged.
+        """
+        serving = self.watcher.serving
+        alarm = self.watcher.alarm
+        return {
+            "model": choose_model(serving.champion, self.config).describe(),
+            "since": serving.since,
+            "champion": None if serving.champion is None else serving.champion.model_dump(mode="json"),
+            "alarm": None if alarm is None else alarm.message,
+            "history": [champion.model_dump(mode="json") for champion in history(self.settings.lake)],
+        }
+
+
+def _summary(champion: Champion) -> dict[str, Any]:
+    names = ("version", "signal", "run_id", "sweep", "dataset_id", "created_at")
+    return {name: getattr(champion, name) for name in names}

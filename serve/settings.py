@@ -1,0 +1,82 @@
+"""What changes the running of the service and not a number: addresses, limits, folders. Never hashed."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from engine.errors import ConfigError
+from engine.lake import Lake
+
+TOKEN_ENV: Final = "SPYMASTER_TOKEN"
+DEFAULT_HOST: Final = "127.0.0.1"
+DEFAULT_PORT: Final = 8002
+STREAM_PATH: Final = "/v1/vacuum-pressure/stream"
+SERVICE_NAME: Final = "vacuum-pressure"
+PAGE_DIR: Final = Path(__file__).resolve().parent.parent / "frontend" / "dist"
+
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+_MIN_TOKEN_CHARS: Final = 16
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on time and memory of one replica."""
+
+    max_clients: int = 1000  # streams; one more is told to try later
+    queue_bins: int = 64  # bins waiting for a slow reader of a paced stream, before whole bins are skipped
+    batch_bins: int = 16  # bins computed per turn where there is no pace
+    start_workers: int = 2  # threads that open sources and fast-forward books
+    bin_workers: int = 4  # threads that compute bins of running streams
+    champion_poll_s: float = 0.25
+    close_s: float = 2.0  # how long a stream may take to say goodbye
+    recent_bytes: int = 16 << 20  # of one stream's recent bins, kept to warm another model
+    recent_bins: int = 8192  # the same in bins; the smaller bound holds
+
+
+@dataclass(frozen=True)
+class StreamDefaults:
+    """What a stream gets whose query does not say."""
+
+    dt: str | None = None  # YYYY-MM-DD; else the last day in the lake
+    start_time: str | None = None  # HH:MM[:SS] in New York; else the day's first event
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """Everything a replica needs beside the instrument."""
+
+    lake: Lake
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+    replicas: int = 1
+    token: str | None = None
+    allowed_origins: tuple[str, ...] = ()
+    page_dir: Path = PAGE_DIR
+    defaults: StreamDefaults = StreamDefaults()
+    limits: Limits = Limits()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a listening address can be reached from this machine only."""
+    return host in _LOOPBACK
+
+
+def require_token(host: str, environment: Mapping[str, str] = os.environ) -> str | None:
+    """The token that guards the service, or None where only this machine reaches it and none is set.
+
+    Raises
+    ------
+    ConfigError
+        When the address is open to others and no token, or a short one, is set.
+    """
+    token = environment.get(TOKEN_ENV) or None
+    if token is None and not is_loopback(host):
+        raise ConfigError(
+            f"--host was {host}, which others can reach; a token is then required. "
+            f"Set {TOKEN_ENV} to at least {_MIN_TOKEN_CHARS} characters, or use --host {DEFAULT_HOST}"
+        )
+    if token is not None and len(token) < _MIN_TOKEN_CHARS:
+        raise ConfigError(f"{TOKEN_ENV} has {len(token)} characters; it must have at least {_MIN_TOKEN_CHARS}")
+    return token

@@ -1,0 +1,77 @@
+"""Tokens and origins."""
+
+import pytest
+from starlette.requests import HTTPConnection
+
+from engine.errors import ConfigError
+from serve.access import is_origin_allowed, is_token_right
+from serve.settings import is_loopback, require_token
+
+TOKEN = "correct-horse-battery"
+
+
+def connection(query: str = "", **headers: str) -> HTTPConnection:
+    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return HTTPConnection({"type": "http", "headers": raw, "query_string": query.encode()})
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "passes"),
+    [
+        ("", {"authorization": f"Bearer {TOKEN}"}, True),
+        ("", {"authorization": f"bearer  {TOKEN} "}, True),
+        (f"token={TOKEN}", {}, True),
+        ("", {}, False),
+        ("token=", {}, False),
+        (f"token={TOKEN}x", {}, False),
+        ("token=%C3%BC", {}, False),
+        ("", {"authorization": f"Basic {TOKEN}"}, False),
+        (f"token={TOKEN}", {"authorization": "Bearer wrong"}, False),
+    ],
+)
+def test_token_passes_by_header_or_query_only_when_equal(query: str, headers: dict[str, str], passes: bool) -> None:
+    assert is_token_right(connection(query, **headers), TOKEN) is passes
+
+
+def test_without_a_token_everybody_passes() -> None:
+    assert is_token_right(connection(), None)
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "guarded", "passes"),
+    [
+        ("http://127.0.0.1:8002", "127.0.0.1:8002", False, True),
+        ("http://localhost:5173", "127.0.0.1:8002", False, True),
+        ("http://[::1]:8002", "localhost:8002", False, True),
+        ("http://evil.example", "127.0.0.1:8002", False, False),
+        ("http://evil.example:8002", "evil.example:8002", False, False),  # a name made to resolve to this machine
+        ("http://desk.example:8002", "desk.example:8002", True, True),
+        ("http://desk.example", "desk.example:8002", True, False),
+        ("https://desk.example", "desk.example:443", True, True),
+        ("https://listed.example", "127.0.0.1:8002", False, True),
+        ("null", "127.0.0.1:8002", False, False),
+        ("http://127.0.0.1:port", "127.0.0.1:8002", False, False),
+        ("http://127.0.0.1.evil.example", "127.0.0.1:8002", False, False),
+    ],
+)
+def test_pages_of_other_origins_are_refused(origin: str, host: str, guarded: bool, passes: bool) -> None:
+    given = connection(origin=origin, host=host)
+    assert is_origin_allowed(given, ("https://listed.example",), guarded=guarded) is passes
+
+
+def test_a_program_sends_no_origin_and_passes() -> None:
+    assert is_origin_allowed(connection(host="127.0.0.1:8002"), (), guarded=False)
+
+
+def test_an_open_address_needs_a_token() -> None:
+    with pytest.raises(ConfigError, match=r"--host was 0\.0\.0\.0.*SPYMASTER_TOKEN"):
+        require_token("0.0.0.0", {})
+    with pytest.raises(ConfigError, match="has 5 characters"):
+        require_token("127.0.0.1", {"SPYMASTER_TOKEN": "short"})
+    assert require_token("0.0.0.0", {"SPYMASTER_TOKEN": TOKEN}) == TOKEN
+    assert require_token("127.0.0.1", {}) is None
+
+
+def test_loopback_addresses() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "localhost", "::1")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.0.2.1", "")))

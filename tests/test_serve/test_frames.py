@@ -1,0 +1,119 @@
+"""Frames there and back, by our decoder and by plain pyarrow."""
+
+import json
+import time
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from engine.schema import BIN_FIELD_NAMES, GRID_COLUMNS, MODEL_FIELD_NAMES, grid_schema
+from serve.frames import FrameEncoder, decode_grid, decode_header, encode_header, is_text_integer, message
+from tests.blocks import random_block
+
+
+@pytest.mark.parametrize("radius", [1, 5, 50, 200])
+def test_grid_decodes_to_the_same_bits_with_pyarrow(radius: int) -> None:
+    block = random_block(3, radius, seed=11)
+    encoder = FrameEncoder(2 * radius + 1)
+    for i in range(block.n):
+        data = encoder.encode(block, i).grid
+        with pa.ipc.open_stream(data) as reader:
+            assert reader.schema.equals(grid_schema(), check_metadata=True)
+            batches = list(reader)
+        assert len(batches) == 1
+        batches[0].validate(full=True)
+        assert batches[0].schema.names == list(GRID_COLUMNS)
+        for name, code in GRID_COLUMNS.items():
+            got = batches[0].column(name).to_numpy()
+            assert got.dtype == np.dtype(code)
+            assert got.tobytes() == np.ascontiguousarray(block.grid[name][i]).tobytes(), name
+
+
+def test_a_frame_is_what_arrows_own_writer_would_write() -> None:
+    block = random_block(1, 5, seed=3)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, grid_schema()) as writer:
+        arrays = [pa.array(block.grid[name][0]) for name in GRID_COLUMNS]
+        writer.write_batch(pa.record_batch(arrays, schema=grid_schema()))
+    assert FrameEncoder(11).encode(block).grid == sink.getvalue().to_pybytes()
+
+
+def test_frames_of_two_bins_do_not_share_memory() -> None:
+    block = random_block(2, 5, seed=4)
+    encoder = FrameEncoder(11)
+    first = encoder.encode(block, 0).grid
+    before = bytes(first)
+    encoder.encode(block, 1)
+    assert first == before
+
+
+def test_header_keeps_every_field_type_first_and_64_bit_as_text() -> None:
+    block = random_block(2, 5, seed=5)
+    row = block.bins[1]
+    row["best_bid_price_int"] = 2**62 + 1
+    frames = FrameEncoder(11).encode(block, 1)
+    text = frames.header(dropped_bins=7)
+    raw = json.loads(text)
+    assert next(iter(raw)) == "type"
+    assert raw["type"] == "grid_update"
+    assert raw["dropped_bins"] == 7
+    assert raw["best_bid_price_int"] == str(2**62 + 1)
+    assert raw["runtime_model_name"] == "perm_derivative"
+    for name in BIN_FIELD_NAMES:
+        assert isinstance(raw[name], str) == is_text_integer(name), name
+    values = decode_header(text)
+    for name in (*BIN_FIELD_NAMES, *MODEL_FIELD_NAMES):
+        assert values[name] == row[name].item(), name  # floats come back to the last bit
+    assert frames.bin_seq == 1
+
+
+def test_text_fields_are_the_times_and_the_fixed_point_prices() -> None:
+    assert {name for name in BIN_FIELD_NAMES if is_text_integer(name)} == {
+        "bin_start_ns",
+        "bin_end_ns",
+        "ts_ns",
+        "best_bid_price_int",
+        "best_ask_price_int",
+        "spot_ref_price_int",
+        "bid_low_int",
+        "bid_high_int",
+        "ask_low_int",
+        "ask_high_int",
+        "last_trade_price_int",
+    }
+
+
+def test_a_number_that_is_none_of_json_is_never_sent() -> None:
+    block = random_block(1, 5, seed=6)
+    block.bins["mid_price"] = np.nan
+    with pytest.raises(ValueError, match="JSON"):
+        encode_header(block.bins[0], "x")
+
+
+def test_decoders_refuse_what_is_not_a_frame() -> None:
+    with pytest.raises(ValueError, match="object"):
+        decode_header("[1]")
+    with pytest.raises(ValueError, match="ts_ns was 5"):
+        decode_header('{"type":"grid_update","ts_ns":5}')
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, pa.schema([("a", pa.int8())])) as writer:
+        writer.write_batch(pa.record_batch([pa.array([1], pa.int8())], names=["a"]))
+    with pytest.raises(ValueError, match="grid's schema"):
+        decode_grid(sink.getvalue().to_pybytes())
+
+
+def test_message_puts_the_type_first() -> None:
+    assert message("end", bins=3) == '{"type":"end","bins":3}'
+
+
+def test_encoding_a_pair_stays_within_its_budget() -> None:
+    block = random_block(1, 50, seed=8)
+    encoder = FrameEncoder(101)
+    seconds = []
+    for _ in range(200):
+        begin = time.perf_counter()
+        encoder.encode(block)
+        seconds.append(time.perf_counter() - begin)
+    # The median, since another process may hold the processor at any moment.
+    assert np.median(seconds) < 300e-6, f"a pair took {np.median(seconds) * 1e6:.0f} microseconds"

@@ -1,0 +1,45 @@
+"""Due times against a clock of our own."""
+
+import asyncio
+
+import pytest
+
+from serve.pacing import Pacer, WallClock
+
+
+def test_bins_are_due_against_the_start_so_delays_do_not_add_up() -> None:
+    pacer = Pacer(cell_width_ms=100, speed=1.0)
+    pacer.start(50.0)
+    pacer.start(99.0)  # a second start changes nothing
+    assert pacer.due(0) == 50.0
+    assert pacer.due(36_000) == pytest.approx(50.0 + 3600.0, abs=1e-9)
+
+
+def test_speed_divides_the_width_and_a_resumed_stream_starts_at_its_bin() -> None:
+    pacer = Pacer(cell_width_ms=250, speed=4.0, first_bin=1000)
+    pacer.start(0.0)
+    assert pacer.due(1000) == 0.0
+    assert pacer.due(1016) == pytest.approx(1.0)
+
+
+def test_speed_zero_has_no_pace() -> None:
+    pacer = Pacer(cell_width_ms=100, speed=0.0)
+    pacer.start(7.0)
+    assert not pacer.is_paced
+    assert pacer.due(12_345) == 7.0
+
+
+def test_a_pace_must_start_before_it_is_asked() -> None:
+    with pytest.raises(RuntimeError, match="not started"):
+        Pacer(cell_width_ms=100, speed=1.0).due(0)
+
+
+def test_the_wall_clock_never_wakes_early() -> None:
+    async def scenario() -> tuple[float, float]:
+        clock = WallClock()
+        when = clock.now() + 0.02
+        await clock.sleep_until(when)
+        return when, clock.now()
+
+    when, now = asyncio.run(scenario())
+    assert now >= when

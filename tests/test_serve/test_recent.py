@@ -1,0 +1,36 @@
+"""The ring of recent bins against a plain list."""
+
+import numpy as np
+import pytest
+
+from serve.recent import RecentBins
+
+
+@pytest.mark.parametrize("n_bins", [0, 1, 6, 7, 8, 20])
+@pytest.mark.parametrize("since", [0, 3, 7, 19, 20])
+def test_the_ring_gives_back_what_it_still_has_in_order(n_bins: int, since: int) -> None:
+    recent = RecentBins(("perm_state5_code", "add_mass"), n_rows=3, max_bins=7, max_bytes=1 << 20)
+    rows = [np.arange(3) + 10 * i for i in range(n_bins)]
+    for row in rows:
+        recent.append({"perm_state5_code": row.astype("i1"), "add_mass": row.astype("f8"), "other": row})
+    expected = rows[max(since, n_bins - 7) :]
+    got = recent.since(since)
+    assert got["add_mass"].shape == (len(expected), 3)
+    assert got["add_mass"].dtype == np.float64
+    assert got["add_mass"].tolist() == [row.tolist() for row in expected]
+    assert got["perm_state5_code"].dtype == np.int8
+
+
+def test_what_was_given_out_does_not_change_later() -> None:
+    recent = RecentBins(("add_mass",), n_rows=1, max_bins=2, max_bytes=1 << 20)
+    recent.append({"add_mass": np.array([1.0])})
+    got = recent.since(0)["add_mass"]
+    for value in (2.0, 3.0, 4.0):
+        recent.append({"add_mass": np.array([value])})
+    assert got.tolist() == [[1.0]]
+
+
+def test_the_smaller_bound_holds() -> None:
+    assert RecentBins(("add_mass",), n_rows=10, max_bins=100, max_bytes=800).capacity == 10
+    assert RecentBins(("add_mass",), n_rows=10, max_bins=5, max_bytes=800).capacity == 5
+    assert RecentBins(("add_mass",), n_rows=10, max_bins=5, max_bytes=1).capacity == 1

@@ -1,0 +1,97 @@
+"""Queries of a stream, good and bad."""
+
+from pathlib import Path
+
+import pytest
+
+from engine.config import load_instrument
+from engine.errors import EngineError
+from engine.lake import Lake
+from serve.request import last_day, read_request, scalar
+from serve.settings import StreamDefaults
+
+CONFIG = load_instrument()
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """A lake with the names of two raw files; nothing here opens them."""
+    lake = Lake.open(tmp_path)
+    folder = lake.raw_dir("MNQ")
+    folder.mkdir(parents=True)
+    for name in ("glbx-mdp3-20260205.mbo.dbn.zst", "glbx-mdp3-20260206.mbo.dbn", "notes.txt"):
+        (folder / name).touch()
+    return lake
+
+
+def read(lake: Lake, defaults: StreamDefaults | None = None, **query: str):
+    return read_request(list(query.items()), CONFIG, lake, defaults or StreamDefaults())
+
+
+def test_an_empty_query_takes_the_servers_defaults(lake: Lake) -> None:
+    request = read(lake, StreamDefaults(dt="2026-02-05", start_time="09:30"))
+    assert request.dbn.name == "glbx-mdp3-20260205.mbo.dbn.zst"
+    assert (request.start_time, request.speed, request.resume_from) == ("09:30", 1.0, 0)
+    assert request.config is CONFIG
+    assert not request.names_perm_values
+
+
+def test_without_any_day_the_lakes_last_one_is_played_from_its_start(lake: Lake) -> None:
+    request = read(lake)
+    assert request.dt.isoformat() == last_day(lake, "MNQ") == "2026-02-06"
+    assert request.start_time is None
+
+
+def test_values_of_the_query_change_the_config_and_its_version(lake: Lake) -> None:
+    request = read(lake, perm_d2_weight="0.5", projection_horizons_bins="1,5,10", speed="0", resume_from="42")
+    assert request.config.perm_d2_weight == 0.5
+    assert request.config.projection_horizons_bins == (1, 5, 10)
+    assert request.config.config_version != CONFIG.config_version
+    assert (request.speed, request.resume_from, request.names_perm_values) == (0.0, 42, True)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"symbol": "ESH4"}, ["ESH4", "MNQH6"]),
+        ({"product_type": "equity"}, ["equity", "future_mbo"]),
+        ({"colour": "red"}, ["colour", "allowed are", "start_time"]),
+        ({"dt": "06.02.2026"}, ["dt was '06.02.2026'", "YYYY-MM-DD"]),
+        ({"dt": "2026-02-30"}, ["2026-02-30"]),
+        ({"dt": "2026-02-07"}, ["2026-02-07", "20260206"]),
+        ({"start_time": "25:00"}, ["start_time was '25:00'", "HH:MM"]),
+        ({"start_time": "9:25"}, ["start_time was '9:25'"]),
+        ({"speed": "-1"}, ["speed was '-1'", "0"]),
+        ({"speed": "nan"}, ["speed was 'nan'"]),
+        ({"speed": "inf"}, ["speed was 'inf'"]),
+        ({"speed": "fast"}, ["speed was 'fast'"]),
+        ({"resume_from": "-3"}, ["resume_from was '-3'"]),
+        ({"perm_d1_weight": "-1"}, ["perm_d1_weight was -1", "greater than or equal to 0"]),
+        ({"perm_d1_weight": "[1]"}, ["perm_d1_weight was '[1]'"]),
+        ({"perm_d1_weight": "0"}, ["perm_d1_weight", "at least one must be > 0"]),
+        ({"perm_zscore_min_periods": "999"}, ["perm_zscore_min_periods was 999", "240"]),
+        ({"projection_horizons_bins": "1,1"}, ["projection_horizons_bins", "once"]),
+        ({"projection_horizons_bins": "1,x"}, ["projection_horizons_bins"]),
+        ({"tau_velocity": "1"}, ["unknown query value 'tau_velocity'"]),
+    ],
+)
+def test_a_bad_value_is_refused_in_one_line_that_names_it(lake: Lake, query: dict[str, str], words: list[str]) -> None:
+    with pytest.raises(EngineError) as caught:
+        read(lake, **query)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert [word for word in words if word not in text] == [], text
+
+
+def test_a_value_given_twice_is_refused(lake: Lake) -> None:
+    with pytest.raises(EngineError, match="speed stands twice"):
+        read_request([("speed", "1"), ("speed", "2")], CONFIG, lake, StreamDefaults())
+
+
+def test_a_lake_without_raw_data_says_where_to_put_some(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"symbol=MNQ.*engine simulate"):
+        read(Lake.open(tmp_path))
+
+
+def test_scalars_are_read_as_on_the_command_line() -> None:
+    assert [scalar("x", text) for text in ("1", "0.5", "true", "abc")] == [1, 0.5, True, "abc"]
