@@ -10,7 +10,8 @@ import pytest
 REPO_ROOT = Path(__file__).resolve().parent.parent
 SHARED = REPO_ROOT.parent / "shared"
 
-# Set before any of our modules is imported. Compiled kernels are shared between runs (their folder is keyed by the sources); the lake is not.
+# Set before any of our modules is imported. Compiled kernels are shared between runs (their folder is keyed by the sources),
+# the lake is not.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(REPO_ROOT / "lake" / "cache" / "kernels"))
 os.environ["SPYMASTER_LAKE"] = tempfile.mkdtemp(prefix="spymaster-test-lake-")
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

@@ -1,7 +1,8 @@
 """The engine's page written down slowly: plain Python, one dictionary entry per tick, no windows, no compiled code.
 
 The judge of the fast engine. Every class is one section of engine.md, its formulas in their own order: means are summed anew,
-medians are sorted. It has no tick slots (a tick is its own key), so nothing is ever out of range and nothing re-centres. Speed is about 20,000 events/s; use short streams.
+medians are sorted. It has no tick slots (a tick is its own key), so nothing is ever out of range and nothing re-centres. Speed
+is about 20,000 events/s; use short streams.
 
 Where the page can be read in two ways, a comment says which way this is and why.
 """
@@ -39,7 +40,7 @@ class Record:
 
 def read_records(path: Path) -> list[Record]:
     """Records of a DBN file by databento's own reader."""
-    rows = databento.DBNStore.from_file(path).to_ndarray(schema="mbo")
+    rows = databento.DBNStore.from_bytes(path.read_bytes()).to_ndarray(schema="mbo")
     names = ("action", "side", "price", "size", "order_id", "flags", "ts_event", "ts_recv", "instrument_id")
     columns = [rows[name].tolist() for name in names]
     return [Record(a.decode(), s.decode(), *rest) for a, s, *rest in zip(*columns, strict=True)]
@@ -58,22 +59,22 @@ def prepare(records: Iterable[Record], day_start: int, anomalies: Counter[str]) 
     clear_time: int | None = None
     latest = day_start
     for record in records:
-        is_snapshot = bool(record.flags & F_SNAPSHOT)
-        if record.action == "R" and is_snapshot:
-            clear_time = record.ts_event
+        is_snapshot, is_clear = bool(record.flags & F_SNAPSHOT), record.action == "R"
         time = record.ts_event
-        if is_snapshot and record.action != "R":
+        if is_snapshot and not is_clear:
             time = record.ts_recv if clear_time is None else clear_time
-        if record.flags & F_LAST:
-            clear_time = None
-        if time >= day_start + DAY_NS and (is_snapshot or record.action == "R"):
+        if time >= day_start + DAY_NS and (is_snapshot or is_clear):
             time = latest
-        elif not (is_snapshot or record.action == "R") and not day_start <= time < day_start + DAY_NS:
+        if not (is_snapshot or is_clear) and not day_start <= time < day_start + DAY_NS:
             anomalies["outside_window"] += 1
             continue
         if record.price == UNDEF_PRICE and record.action in "AM":
             anomalies["undefined_price"] += 1
             continue
+        if is_snapshot and is_clear:
+            clear_time = time
+        if record.flags & F_LAST:
+            clear_time = None
         latest = max(latest, time)
         yield time, record
 
@@ -174,8 +175,12 @@ class Book:
 
     def _is_placeable(self, record: Record) -> bool:
         """An add or modify without a side cannot rest anywhere: counted, and nothing else happens."""
-        self.anomalies["bad_side"] += record.side not in ("A", "B")
-        return record.side in ("A", "B")
+        if record.side in ("A", "B"):
+            if record.price % self.tick_int:
+                self.anomalies["off_tick_price"] += 1
+            return True
+        self.anomalies["bad_side"] += 1
+        return False
 
     def _lifecycle(self, record: Record) -> None:
         self.snapshot_closed = False
@@ -190,7 +195,8 @@ class Book:
     def _add(self, record: Record) -> list[Flow]:
         known = self.orders.get(record.order_id)
         if known is not None:
-            self.anomalies["duplicate_add"] += not known.is_filled
+            if not known.is_filled:
+                self.anomalies["duplicate_add"] += 1
             self._remove(record.order_id)
         self._insert(record)
         return [(tick_of(record.price, self.tick_int), record.size, 0, 0)]
@@ -322,8 +328,5 @@ class Field:
         v_fill = state.chain["fill"][0]
         state.pressure = c.c1_v_add * v_add + c.c2_v_rest_pos * max(rest, 0.0) + c.c3_a_add * max(a_add, 0.0)
         state.vacuum = (
-            c.c4_v_pull * v_pull
-            + c.c5_v_fill * v_fill
-            + c.c6_v_rest_neg * max(-rest, 0.0)
-            + c.c7_a_pull * max(a_pull, 0.0)
+            c.c4_v_pull * v_pull + c.c5_v_fill * v_fill + c.c6_v_rest_neg * max(-rest, 0.0) + c.c7_a_pull * max(a_pull, 0.0)
         )

@@ -102,9 +102,7 @@ class PermDerivative:
     def update(self, codes: list[int]) -> dict[str, float | int | bool]:
         """One bin: the five-state codes of its rows in, every output out."""
         p = self.p
-        intensity = {
-            c: math.fsum(w for w, x in zip(self.space, codes, strict=True) if x == c) for c in (-2, -1, 0, 1, 2)
-        }
+        intensity = {c: math.fsum(w for w, x in zip(self.space, codes, strict=True) if x == c) for c in (-2, -1, 0, 1, 2)}
         bull = p["bull_pressure_weight"] * intensity[1] + p["bull_vacuum_weight"] * intensity[2]
         bear = p["bear_pressure_weight"] * intensity[-1] + p["bear_vacuum_weight"] * intensity[-2]
         base = bull - bear
@@ -117,13 +115,8 @@ class PermDerivative:
             change = value - series[-1] if series else 0.0
             series.append(value)
         weights = [p["d1_weight"], p["d2_weight"], p["d3_weight"]]
-        z = [
-            robust_z(s[-p["zscore_window_bins"] :], p["zscore_min_periods"], 1e-12, self._std_share)
-            for s in self.series
-        ]
-        total = sum(w * math.tanh(x / p["tanh_scale"]) for w, x in zip(weights, z, strict=True)) / sum(
-            map(abs, weights)
-        )
+        z = [robust_z(s[-p["zscore_window_bins"] :], p["zscore_min_periods"], 1e-12, self._std_share) for s in self.series]
+        total = sum(w * math.tanh(x / p["tanh_scale"]) for w, x in zip(weights, z, strict=True)) / sum(map(abs, weights))
         n_bins = len(self.series[0])
         top = max(intensity.values())
         out: dict[str, float | int | bool] = {"score": min(1.0, max(-1.0, total)), "sample_count": n_bins, "base": base}

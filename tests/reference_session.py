@@ -1,6 +1,6 @@
 """A session by the slow reference: records in, bins out (engine.md sections 3 to 8 joined)."""
 
-import datetime as dt_module
+import datetime as dt
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -63,16 +63,18 @@ class Session:
         "HH:MM" or "HH:MM:SS" in New York; None lets the first event set the first bin's start.
     """
 
-    def __init__(self, config: Any, day: dt_module.date, start_time: str | None = None) -> None:
+    def __init__(self, config: Any, day: dt.date, start_time: str | None = None) -> None:
         self.config = config
         self.tick_int = round(config.tick_size / 1e-9)
         self.width_ns = config.cell_width_ms * 1_000_000
-        self.day_start = int(dt_module.datetime.combine(day, dt_module.time(), dt_module.UTC).timestamp()) * 10**9
+        self.day_start = int(dt.datetime.combine(day, dt.time(), dt.UTC).timestamp()) * 10**9
         self.start_ns: int | None = None
+        self.warm_start_ns: int | None = None
         if start_time is not None:
-            clock = dt_module.time.fromisoformat(start_time)
-            local = dt_module.datetime.combine(day, clock, ZoneInfo("America/New_York"))
+            clock = dt.time.fromisoformat(start_time)
+            local = dt.datetime.combine(day, clock, ZoneInfo("America/New_York"))
             self.start_ns = int(local.timestamp()) * 10**9
+            self.warm_start_ns = self.start_ns - WARMUP_NS
         self.anomalies: Counter[str] = Counter()
         self.book = ref.Book(self.tick_int)
         self.book.anomalies = self.anomalies
@@ -93,7 +95,7 @@ class Session:
         """Every bin of the records, in order."""
         for time, record in ref.prepare(records, self.day_start, self.anomalies):
             if self.start_ns is None and time >= self.day_start:  # an old snapshot does not start the day
-                self.start_ns = time
+                self.start_ns = self.warm_start_ns = time
             if self.tally is None and self.start_ns is not None and time >= self.start_ns:
                 self._open(self.start_ns)
             while self.tally is not None and time >= self.tally.start_ns + self.width_ns:
@@ -106,18 +108,24 @@ class Session:
 
     def _take(self, time: int, record: ref.Record) -> None:
         self.n_events += 1
-        if not self.runs_field and time >= (self.start_ns or self.day_start) - WARMUP_NS:
+        if not self.runs_field and self.warm_start_ns is not None and time >= self.warm_start_ns:
             self.runs_field = True  # from here on for good; the fast-forwarded book becomes the field's
-            self.field.synchronise(self.book)
-        was_anchored = self.is_anchored
+            self._anchor()
         flows = self.book.apply(record)
-        self.is_anchored |= None not in (self.book.best("B"), self.book.best("A"))
-        if was_anchored and self.runs_field:  # the record that sets the anchor finds no slot yet: it touches nothing
+        if self.is_anchored:
             for flow in flows:
                 self.field.touch(self.book, flow, time, self.n_events)
-        if self.is_anchored and (not was_anchored or self.book.snapshot_closed):
-            self.field.synchronise(self.book)
+            if self.book.snapshot_closed:
+                self.field.synchronise(self.book)
+        elif self.runs_field:  # the record that sets the anchor found no slot yet: it touches nothing
+            self._anchor()
         self._observe(time, record)
+
+    def _anchor(self) -> None:
+        """With a best price on both sides the field finds its place and takes the book's depths over."""
+        self.is_anchored = None not in (self.book.best("B"), self.book.best("A"))
+        if self.is_anchored:
+            self.field.synchronise(self.book)
 
     def _observe(self, time: int, record: ref.Record) -> None:
         """What only the bin's own fields need: quality, quote extremes, trades."""
@@ -129,7 +137,8 @@ class Session:
         bid, ask = self.book.best("B"), self.book.best("A")
         is_event_end = bool(record.flags & ref.F_LAST)
         is_crossed = is_event_end and bid is not None and ask is not None and bid >= ask
-        self.anomalies["crossed_event_end"] += is_crossed
+        if is_crossed:
+            self.anomalies["crossed_event_end"] += 1
         tally = self.tally
         if tally is None:
             return
@@ -140,8 +149,9 @@ class Session:
             tally.n_trades += 1
             tally.buy_volume += record.size if record.side == "B" else 0
             tally.sell_volume += record.size if record.side == "A" else 0
-        is_late = time < tally.start_ns
-        self.anomalies["late_record"] += is_late
+        is_late = time < tally.start_ns and not is_snapshot
+        if is_late:
+            self.anomalies["late_record"] += 1
         tally.quality |= ref.CROSSED if is_crossed else 0
         tally.quality |= ref.BAD_TIME if is_late or (record.flags & ref.F_BAD_TS_RECV and not is_snapshot) else 0
         tally.quality |= ref.DOUBTFUL if record.flags & ref.F_MAYBE_BAD_BOOK else 0
@@ -210,9 +220,7 @@ class Session:
             row |= {"pressure_variant": state.pressure, "vacuum_variant": state.vacuum}
             row |= {f"{name}_mass": mass for name, mass in state.mass.items()}
             row |= state.depth | {"rest_depth": sum(state.depth.values())}
-            row |= {
-                f"{d}_{name}": state.derived(i, name) for i, d in enumerate(ref.DERIVED) for name in DERIVED_COLUMNS
-            }
+            row |= {f"{d}_{name}": state.derived(i, name) for i, d in enumerate(ref.DERIVED) for name in DERIVED_COLUMNS}
             score, threshold = self.spectra[tick].score(), self.config.spectrum_threshold_neutral
             row |= {"spectrum_score": score, "spectrum_state_code": (score >= threshold) - (score <= -threshold)}
             row["last_event_id"] = state.last_event_id

@@ -112,7 +112,7 @@ def _shifted(steps: Iterable[tuple[Record, int]]) -> list[Record]:
 
 
 def records(
-    actions: str = "AAAAAACCCMMMFFFTNR", max_size: int = 400, n_ids: int = 12, n_ticks: int = 8
+    actions: str = "AAAAAACCCMMMFFFTNR", min_size: int = 40, max_size: int = 250, n_ids: int = 12, n_ticks: int = 8
 ) -> st.SearchStrategy[list[Record]]:
     """Hostile streams: few ids, so that adds are doubled and fills, cancels and modifies meet known and unknown orders.
 
@@ -135,4 +135,4 @@ def records(
         st.sampled_from([None] * 20 + [UNDEF_PRICE]),
     )
     gap = st.sampled_from([0, 0, 0, 1, 999, 10_000, 5_000_000, 60_000_000, 350_000_000, -40_000_000, -200_000_000])
-    return st.lists(st.tuples(item, gap), max_size=max_size).map(_shifted)
+    return st.lists(st.tuples(item, gap), min_size=min_size, max_size=max_size).map(_shifted)

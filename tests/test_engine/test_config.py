@@ -1,0 +1,206 @@
+"""The instrument file: defaults, one clear refusal per fault, the version hash, the lock."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from engine.config import (
+    DEFAULT_INSTRUMENT,
+    INSTRUMENT_ENV,
+    InstrumentConfig,
+    load_instrument,
+    parse_overrides,
+    require_instrument,
+)
+from engine.errors import ConfigError
+from tests.conftest import REPO_ROOT, shared_path
+
+DEFAULTS = yaml.safe_load(DEFAULT_INSTRUMENT.read_text())
+
+BAD_VALUES: list[tuple[str, Any]] = [
+    ("tick_size", 0),
+    ("tick_size", -0.25),
+    ("tick_size", "a quarter"),
+    ("cell_width_ms", 0),
+    ("cell_width_ms", 99.5),
+    ("grid_radius_ticks", 0),
+    ("n_absolute_ticks", 100),
+    ("price_scale", 1e-6),
+    ("symbol", ""),
+    ("symbol", 7),
+    ("spectrum_windows", []),
+    ("spectrum_windows", [5, 0, 20, 40]),
+    ("spectrum_rollup_weights", [1, 1, 1]),
+    ("spectrum_rollup_weights", [1, 1, -1, 1]),
+    ("spectrum_rollup_weights", [0, 0, 0, 0]),
+    ("spectrum_derivative_weights", [0.5, 0.5]),
+    ("spectrum_derivative_weights", [0, 0, 0]),
+    ("spectrum_tanh_scale", 0),
+    ("spectrum_threshold_neutral", 0),
+    ("spectrum_threshold_neutral", 1),
+    ("zscore_window_bins", 0),
+    ("zscore_min_periods", 1),
+    ("zscore_min_periods", 301),
+    ("projection_horizons_bins", [1, 2, 2]),
+    ("projection_horizons_bins", [0]),
+    ("rate_kernel", "approximate"),
+    ("tau_velocity", 0),
+    ("tau_acceleration", -1),
+    ("tau_jerk", float("nan")),
+    ("tau_rest_decay", float("inf")),
+    ("c1_v_add", -0.1),
+    ("c5_v_fill", float("nan")),
+    ("perm_zscore_min_periods", 241),
+    ("perm_zscore_min_periods", 1),
+    ("perm_tanh_scale", 0),
+    ("perm_d1_weight", -1),
+    ("perm_d1_weight", 0),  # the only one above 0 by default
+    ("perm_mixed_weight", -1),
+    ("perm_center_exclusion_radius", 50),
+    ("perm_center_exclusion_radius", -1),
+    ("perm_runtime_enabled", "perhaps"),
+    ("perm_enable_weighted_blend", 2),
+    ("state5_table", "mirrored"),
+]
+
+
+def one_line(error: pytest.ExceptionInfo[ConfigError]) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+def test_defaults_are_those_of_the_golden_session() -> None:
+    golden = json.loads((shared_path("golden/session_a") / "config.json").read_text())["resolved"]
+    del golden["config_version"]  # a hash over fewer fields: state5_table and rate_kernel came later
+    ours = load_instrument().resolved()
+    assert {key: ours[key] for key in golden} == golden
+
+
+@pytest.mark.parametrize(("key", "value"), [("rate_kernel", "finite"), ("state5_table", "reference")])
+def test_defaults_beyond_the_golden_session(key: str, value: str) -> None:
+    assert load_instrument().resolved()[key] == value
+
+
+def test_every_field_stands_in_the_file() -> None:
+    assert set(DEFAULTS) == set(InstrumentConfig.model_fields)
+
+
+@pytest.mark.parametrize(("key", "value"), BAD_VALUES)
+def test_bad_value_is_refused_with_key_and_value(key: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_instrument(overrides={key: value})
+    text = one_line(error)
+    assert key in text
+    shown = value[0] if isinstance(value, list) and value else value
+    assert str(shown) in text or repr(shown) in text
+
+
+def test_unknown_key_is_refused_with_the_allowed_ones() -> None:
+    with pytest.raises(ConfigError) as error:
+        load_instrument(overrides={"tau_velocty": 2.0})
+    text = one_line(error)
+    assert "tau_velocty" in text
+    assert "tau_velocity" in text
+
+
+@pytest.mark.parametrize("key", sorted(DEFAULTS))
+def test_missing_key_is_refused_by_name(key: str, tmp_path: Path) -> None:
+    path = tmp_path / "instrument.yaml"
+    path.write_text(yaml.safe_dump({name: value for name, value in DEFAULTS.items() if name != key}))
+    with pytest.raises(ConfigError, match=f"missing key '{key}'"):
+        load_instrument(path)
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "tau_velocity: [1", "", "\x00\x01"])
+def test_file_that_is_no_mapping_is_refused_with_its_path(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "instrument.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as error:
+        load_instrument(path)
+    assert str(path) in one_line(error)
+
+
+def test_missing_file_is_refused_with_its_path(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere.yaml does not exist"):
+        load_instrument(tmp_path / "nowhere.yaml")
+
+
+def test_file_is_taken_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "instrument.yaml"
+    path.write_text(yaml.safe_dump(DEFAULTS | {"symbol": "MNQM6"}))
+    monkeypatch.setenv(INSTRUMENT_ENV, str(path))
+    assert load_instrument().symbol == "MNQM6"
+
+
+def test_es_instrument_file_loads() -> None:
+    config = load_instrument(REPO_ROOT / "engine" / "instruments" / "es.yaml")
+    assert (config.tick_size, config.contract_multiplier) == (0.25, 50.0)
+
+
+def test_config_is_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_instrument().tau_velocity = 3.0  # type: ignore[misc]
+
+
+def test_version_is_twelve_hex_digits() -> None:
+    version = load_instrument().config_version
+    assert len(version) == 12
+    assert set(version) <= set("0123456789abcdef")
+
+
+def test_version_is_the_same_for_the_same_values() -> None:
+    assert load_instrument(overrides={"tau_velocity": 2}).config_version == load_instrument().config_version
+
+
+@pytest.mark.parametrize("override", [{"tau_velocity": 2.5}, {"state5_table": "by_side"}, {"spectrum_windows": [5, 10, 20, 41]}])
+def test_version_follows_every_value(override: dict[str, Any]) -> None:
+    assert load_instrument(overrides=override).config_version != load_instrument().config_version
+
+
+def test_overrides_are_read_as_yaml_values() -> None:
+    texts = ["tau_velocity=2.5", "spectrum_windows=[5, 10]", "symbol=MNQM6", "perm_runtime_enabled=false"]
+    assert parse_overrides(texts) == {
+        "tau_velocity": 2.5,
+        "spectrum_windows": [5, 10],
+        "symbol": "MNQM6",
+        "perm_runtime_enabled": False,
+    }
+
+
+@pytest.mark.parametrize("text", ["tau_velocity", "=2", "tau_velocity=[1"])
+def test_malformed_override_is_refused_with_its_text(text: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_overrides([text])
+    assert text in one_line(error)
+
+
+def test_override_given_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="tau_velocity was given twice"):
+        parse_overrides(["tau_velocity=1", "tau_velocity=2"])
+
+
+def test_lock_lets_its_own_instrument_through() -> None:
+    require_instrument(load_instrument(), "future_mbo", "MNQH6")
+
+
+@pytest.mark.parametrize(("product_type", "symbol"), [("future_mbo", "ESH4"), ("equity_mbo", "MNQH6")])
+def test_lock_refuses_another_instrument_and_names_both(product_type: str, symbol: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        require_instrument(load_instrument(), product_type, symbol)
+    text = one_line(error)
+    assert f"{product_type}:{symbol}" in text
+    assert "future_mbo:MNQH6" in text
+
+
+def test_resolved_values_are_plain_json() -> None:
+    resolved = load_instrument().resolved()
+    assert json.loads(json.dumps(resolved)) == resolved
+
+
+def test_horizons_in_milliseconds_follow_the_bin_width() -> None:
+    config = load_instrument(overrides={"cell_width_ms": 250, "projection_horizons_bins": [1, 4]})
+    assert config.resolved()["projection_horizons_ms"] == [250, 1000]

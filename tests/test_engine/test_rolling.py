@@ -1,0 +1,48 @@
+"""The sorted window: what it holds, and its median and MAD, against sorting from scratch."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from engine.rolling import median_mad, sorted_insert, sorted_replace
+from tests.reference_scores import median
+
+few_values = st.sampled_from([-2.0, -1.0, 0.0, 0.0, 0.5, 3.0])  # ties are the hard case
+any_value = st.floats(-1e150, 1e150).map(lambda x: x + 0.0)
+series = st.lists(few_values | any_value, min_size=1, max_size=120)
+
+
+def slide(values: list[float], width: int) -> NDArray[np.float64]:
+    """The sorted window after all values went through it."""
+    window = np.zeros(width)
+    for i, value in enumerate(values):
+        if i < width:
+            sorted_insert(window, i, value)
+        else:
+            sorted_replace(window, width, values[i - width], value)
+    return window[: min(width, len(values))]
+
+
+@given(series, st.integers(1, 30))
+@settings(max_examples=200, deadline=None)
+def test_window_holds_the_last_values_in_order(values: list[float], width: int) -> None:
+    assert slide(values, width).tolist() == sorted(values[-width:])
+
+
+@given(st.lists(few_values | any_value, min_size=1, max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_median_and_mad_equal_those_by_sorting(values: list[float]) -> None:
+    middle, mad = median_mad(np.array(sorted(values)), len(values))
+    assert middle == median(values)
+    assert mad == median([abs(x - middle) for x in values])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 75, 300])
+def test_mad_of_a_constant_window_is_zero(n: int) -> None:
+    assert median_mad(np.full(n, 7.25), n) == (7.25, 0.0)
+
+
+def test_values_behind_the_count_are_not_read() -> None:
+    assert median_mad(np.array([1.0, 2.0, 4.0, -100.0]), 3) == (2.0, 1.0)
