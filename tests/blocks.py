@@ -15,7 +15,13 @@ from engine.schema import BIN_DTYPE, GRID_COLUMNS
 from engine.store import publish_dataset
 
 BIN_NS = 100_000_000
-CONFIG = {"symbol": "TESTH6", "cell_width_ms": 100, "grid_radius_ticks": 5, "tick_size": 0.25, "state5_table": "reference"}
+CONFIG = {
+    "symbol": "TESTH6",
+    "cell_width_ms": 100,
+    "grid_radius_ticks": 5,
+    "tick_size": 0.25,
+    "state5_table": "reference",
+}
 PROVENANCE: dict[str, Any] = {
     "source_files": [{"path": "made-up.dbn", "size": 1, "sha256": "0" * 64}],
     "dt": "2026-02-06",

@@ -1,0 +1,137 @@
+"""A replay made into a dataset, with everything in its manifest that is needed to make it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from engine.config import InstrumentConfig, validate
+from engine.dataset import Dataset
+from engine.errors import DatasetError
+from engine.lake import Lake, sha256_file
+from engine.replay import Replay
+from engine.runner import BinBlock
+from engine.source import open_source
+from engine.store import publish_dataset
+
+_DERIVED = ("projection_horizons_ms", "config_version")
+
+
+def provenance(
+    replay: Replay, overrides: Mapping[str, Any], start_time: str | None, n_bins: int | None
+) -> Callable[[], dict[str, Any]]:
+    """What the manifest says of a replay; called when the last block is written, since only then the counts are known.
+
+    Parameters
+    ----------
+    overrides
+        Instrument fields set for this run, beyond the instrument's file.
+    start_time, n_bins
+        As the replay was asked for: they belong to the recipe.
+    """
+
+    def resolve() -> dict[str, Any]:
+        config = replay.runner.config
+        model = replay.runner.model
+        files = [{**file, "path": str(Path(file["path"]).resolve())} for file in replay.source.provenance()]
+        return {
+            "source_files": files,
+            "source_notices": replay.source.notices,
+            "dt": replay.source.dt.isoformat(),
+            "start_time": start_time,
+            "n_bins_asked": n_bins,
+            "config": config.resolved(),
+            "config_version": config.config_version,
+            "overrides": dict(overrides),
+            "runtime_model": None if model is None else {"name": model.name, **model.params.model_dump(mode="json")},
+            "anomalies": dict(replay.anomalies),
+            "quality": dict(replay.quality_counts),
+        }
+
+    return resolve
+
+
+def publish_replay(
+    lake: Lake,
+    dataset_id: str,
+    paths: Sequence[Path],
+    config: InstrumentConfig,
+    *,
+    dt: date | None = None,
+    start_time: str | None = None,
+    n_bins: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Dataset:
+    """Replay files into a dataset of the lake.
+
+    Parameters
+    ----------
+    progress
+        Called after each block with the number of bins made so far.
+
+    Raises
+    ------
+    EngineError
+        The files, the configuration or the id are not usable, or the id holds other content.
+    """
+    replay = Replay(open_source(paths, config, dt), config, start_time, n_bins)
+
+    def blocks() -> Iterator[BinBlock]:
+        made = 0
+        for block in replay:
+            yield block
+            made += block.n
+            if progress is not None:
+                progress(made)
+
+    return publish_dataset(lake, dataset_id, blocks(), provenance(replay, overrides or {}, start_time, n_bins))
+
+
+def recipe_config(base: Dataset, overrides: Mapping[str, Any]) -> InstrumentConfig:
+    """The instrument a dataset was made with, some fields changed.
+
+    Raises
+    ------
+    ConfigError
+        A field is unknown or its value not allowed.
+    """
+    values = {name: value for name, value in base.manifest["config"].items() if name not in _DERIVED}
+    config: InstrumentConfig = validate(InstrumentConfig, {**values, **overrides}, f"dataset {base.dataset_id}'s variant")
+    return config
+
+
+def publish_variant(
+    lake: Lake,
+    dataset_id: str,
+    base: Dataset,
+    overrides: Mapping[str, Any],
+    progress: Callable[[int], None] | None = None,
+) -> Dataset:
+    """Make a dataset again from its source files, with some instrument fields changed.
+
+    Raises
+    ------
+    DatasetError
+        A source file has gone or is no longer the same.
+    """
+    paths = [Path(file["path"]) for file in base.manifest["source_files"]]
+    for path, file in zip(paths, base.manifest["source_files"], strict=True):
+        if not path.is_file() or sha256_file(path) != file["sha256"]:
+            raise DatasetError(
+                f"dataset {base.dataset_id} was made from {path}, which is missing or no longer the same file; "
+                "put it back to make variants of it."
+            )
+    return publish_replay(
+        lake,
+        dataset_id,
+        paths,
+        recipe_config(base, overrides),
+        dt=date.fromisoformat(base.manifest["dt"]),
+        start_time=base.manifest["start_time"],
+        n_bins=base.manifest["n_bins_asked"],
+        overrides={**base.manifest["overrides"], **overrides},
+        progress=progress,
+    )
