@@ -11,21 +11,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import numpy as np
-
 from engine.champion import Champion, read_champion, read_pointer
 from engine.config import InstrumentConfig
+from engine.constants import NS_PER_DAY
 from engine.errors import ChampionError, EngineError
 from engine.lake import Lake
 from engine.models.base import ModelContext, RuntimeModel
 from engine.models.perm_derivative import PermDerivative, perm_params_from_config
 from engine.models.registry import MODELS, make_model
+from engine.runner import Runner, Span
 from engine.store import Dataset
+from serve.request import with_overrides
 
 logger = logging.getLogger(__name__)
 
 CHAMPION: Final = "champion"
 INSTRUMENT: Final = "instrument"
+MICROSTATES: Final = "perm_microstate_id"
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,15 @@ def choose_model(champion: Champion | None, config: InstrumentConfig) -> ModelCh
 
 
 def required_columns() -> tuple[str, ...]:
-    """Grid columns that some registered model reads: what a stream must remember to warm any champion."""
-    return tuple(sorted({name for model in MODELS.values() for name in model.required_columns}))
+    """Grid columns that some registered model reads, and the microstates: what a stream must remember to warm any champion."""
+    return tuple(sorted({MICROSTATES}.union(*(model.required_columns for model in MODELS.values()))))
+
+
+def config_for(champion: Champion | None, config: InstrumentConfig) -> InstrumentConfig:
+    """The instrument as a champion needs it: with the five-state table that it was scored with."""
+    if champion is None or champion.state5_table == config.state5_table:
+        return config
+    return with_overrides(config, {"state5_table": champion.state5_table}, f"champion version {champion.version}")
 
 
 def check_champion(champion: Champion, config: InstrumentConfig, lake: Lake) -> None:
@@ -93,7 +102,8 @@ def check_champion(champion: Champion, config: InstrumentConfig, lake: Lake) -> 
     ChampionError
         Naming the field, both values and how to mend it.
     """
-    for field in ("cell_width_ms", "grid_radius_ticks", "state5_table"):
+    config_for(champion, config)
+    for field in ("cell_width_ms", "grid_radius_ticks"):
         theirs, ours = getattr(champion, field), getattr(config, field)
         if theirs != ours:
             raise ChampionError(
@@ -155,6 +165,7 @@ class ChampionWatcher:
 
     def start(self) -> None:
         """Take what the pointer says now, compiled and ready, then go on watching."""
+        Runner(self._config, Span(0, NS_PER_DAY)).warmup()
         warm_up(choose_model(None, self._config))
         self.poll()
         self._thread = threading.Thread(target=self._watch, name="champion-watcher", daemon=True)
@@ -232,8 +243,6 @@ def warm_up(choice: ModelChoice) -> float:
     model = choice.build()
     if model is not None:
         model.warmup()
-        rows = 2 * choice.context.radius + 1
-        model.run({name: np.zeros((1, rows), np.int8 if "state5" in name else np.float64) for name in model.required_columns})
     return time.monotonic() - begin
 
 

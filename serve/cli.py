@@ -75,7 +75,9 @@ def _run(arguments: list[str]) -> int:
     parser.add_argument("--product-type", help="must be the instrument's own (default)")
     parser.add_argument("--symbol", help="must be the instrument's own (default)")
     parser.add_argument("--dt", metavar="YYYY-MM-DD", help="day of a stream that does not say; default the lake's last day")
-    parser.add_argument("--start-time", metavar="HH:MM", help="New York time of such a stream's first bin; default its first event")
+    parser.add_argument(
+        "--start-time", metavar="HH:MM", help="New York time of such a stream's first bin; default its first event"
+    )
     parser.add_argument("--host", default=DEFAULT_HOST, help=f"default {DEFAULT_HOST}; on another one {TOKEN_ENV} must be set")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}")
     parser.add_argument("--source", default="replay", choices=("replay",), help="where events come from")
@@ -143,7 +145,7 @@ def _check_port(host: str, port: int) -> None:
 
 def _serve(settings: ServeSettings, config: InstrumentConfig, dbn: Path, address: str) -> int:
     prepare_ray_environment(is_own=address == "local")
-    from serve.deployment import ServeCluster  # noqa: PLC0415  Ray is imported only where it is used
+    from serve.deployment import ServeCluster  # here, since Ray is imported only where it is used
 
     ended = threading.Event()
     cluster = ServeCluster(address)

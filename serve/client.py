@@ -101,8 +101,7 @@ def _model_name(model: dict[str, Any]) -> str:
 def _bin_line(header: dict[str, Any], config: dict[str, Any]) -> str:
     decimals = config["price_decimals"]
     bid, ask, spot = (
-        f"{header[name] * PRICE_UNIT:.{decimals}f}"
-        for name in ("best_bid_price_int", "best_ask_price_int", "spot_ref_price_int")
+        f"{header[name] * PRICE_UNIT:.{decimals}f}" for name in ("best_bid_price_int", "best_ask_price_int", "spot_ref_price_int")
     )
     when = datetime.fromtimestamp(header["bin_end_ns"] // NS_PER_S, UTC).astimezone(ZoneInfo(config["session_tz"]))
     millis = header["bin_end_ns"] % NS_PER_S // 1_000_000
@@ -123,11 +122,11 @@ def fetch_health(base: str, token: str | None) -> dict[str, Any]:
     ServiceError
         Nothing of ours answers there.
     """
-    request = urllib.request.Request(f"{base.rstrip('/')}/health")  # noqa: S310  the door checked the scheme
+    request = urllib.request.Request(f"{base.rstrip('/')}/health")
     if token:
         request.add_header("Authorization", f"Bearer {token}")
     try:
-        with urllib.request.urlopen(request, timeout=_HTTP_TIMEOUT_S) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=_HTTP_TIMEOUT_S) as response:
             data = response.read()
     except urllib.error.HTTPError as error:
         with error:

@@ -24,6 +24,7 @@ APP_NAME: Final = "vacuum-pressure"
 DEPLOYMENT_NAME: Final = "streams"
 MAX_ONGOING: Final = 10_000  # each WebSocket holds one, and past it even /health would hang; the app refuses politely before
 METRICS_PERIOD_S: Final = 1.0
+_GRPC_PORT_OPENER: Final = "add_port_to_grpc_server"
 _LAG_BOUNDARIES_MS: Final = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0]
 _OBJECT_STORE_BYTES: Final = 128 << 20  # nothing of ours lives there
 
@@ -38,7 +39,7 @@ class Streams:
             _keep_replica_on_loopback()
         self._service = Service(settings, config)
 
-    def __serve_build_asgi_app__(self) -> Starlette:  # noqa: PLW3201  Serve's own name
+    def __serve_build_asgi_app__(self) -> Starlette:
         figures = self._service.figures
         return build_app(self._service, (lambda: push_metrics(figures, lambda: len(self._service.streams)),))
 
@@ -88,7 +89,6 @@ class ServeCluster:
             logging_config=quiet,
         )
         deployment = ray_serve.deployment(
-            Streams,
             name=DEPLOYMENT_NAME,
             num_replicas=settings.replicas,
             max_ongoing_requests=MAX_ONGOING,
@@ -96,10 +96,8 @@ class ServeCluster:
             graceful_shutdown_wait_loop_s=0.1,
             ray_actor_options={"num_cpus": 0},  # a stream is light; a sweep on the same machine keeps its processors
             logging_config=quiet,
-        )
-        self._handle = ray_serve.run(
-            deployment.bind(settings, config), name=APP_NAME, route_prefix="/", logging_config=quiet
-        )
+        )(Streams)
+        self._handle = ray_serve.run(deployment.bind(settings, config), name=APP_NAME, route_prefix="/", logging_config=quiet)
 
     def stop(self) -> None:
         """Say goodbye to the clients, then end what was started here."""
@@ -137,14 +135,13 @@ def _keep_replica_on_loopback() -> None:
 
     Serve has no option for it. Only its proxy on this machine uses the port, and only when told to.
     """
-    original = serve_replica.add_port_to_grpc_server
+    original: Callable[[Any, str], int] = getattr(serve_replica, _GRPC_PORT_OPENER)
 
     def on_loopback(server: Any, address: str) -> int:
         host, _, port = address.rpartition(":")
-        bound: int = original(server, f"127.0.0.1:{port}" if host == "[::]" else address)
-        return bound
+        return original(server, f"127.0.0.1:{port}" if host == "[::]" else address)
 
-    serve_replica.add_port_to_grpc_server = on_loopback
+    setattr(serve_replica, _GRPC_PORT_OPENER, on_loopback)
 
 
 def _log_to_stderr() -> None:

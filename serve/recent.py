@@ -18,13 +18,13 @@ class RecentBins:
         Grid columns to keep.
     n_rows : int
         Grid rows of a bin.
-    max_bins, max_bytes : int
-        Bounds; the smaller one holds, at least one bin is kept.
+    max_bytes : int
+        Bound on their memory, which is taken as bins come; at least one bin is kept.
     """
 
-    def __init__(self, columns: tuple[str, ...], n_rows: int, max_bins: int, max_bytes: int) -> None:
+    def __init__(self, columns: tuple[str, ...], n_rows: int, max_bytes: int) -> None:
         bin_bytes = sum(np.dtype(GRID_COLUMNS[name]).itemsize for name in columns) * n_rows
-        self.capacity = max(1, min(max_bins, max_bytes // max(1, bin_bytes)))
+        self.capacity = max(1, max_bytes // max(1, bin_bytes))
         self._ring = {name: np.empty((self.capacity, n_rows), GRID_COLUMNS[name]) for name in columns}
         self._n_seen = 0
 
@@ -33,11 +33,11 @@ class RecentBins:
         """Bins added so far, forgotten ones included."""
         return self._n_seen
 
-    def append(self, rows: Mapping[str, NDArray[Any]]) -> None:
-        """Keep one bin; ``rows`` hold each column, shape (n_rows,)."""
+    def append(self, columns: Mapping[str, NDArray[Any]], i_bin: int = 0) -> None:
+        """Keep one bin of a block; ``columns`` have shape (n, n_rows)."""
         place = self._n_seen % self.capacity
         for name, kept in self._ring.items():
-            kept[place] = rows[name]
+            kept[place] = columns[name][i_bin]
         self._n_seen += 1
 
     def since(self, n_seen: int) -> dict[str, NDArray[Any]]:

@@ -95,9 +95,7 @@ def read_start_time(text: str) -> str:
             raise ValueError
         time.fromisoformat(text)
     except ValueError:
-        raise ConfigError(
-            f"start_time was {text!r}; it must be HH:MM or HH:MM:SS in New York time, for example 09:25"
-        ) from None
+        raise ConfigError(f"start_time was {text!r}; it must be HH:MM or HH:MM:SS in New York time, for example 09:25") from None
     return text
 
 

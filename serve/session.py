@@ -3,23 +3,29 @@
 Its bins are those of a dataset made from the same file: the same `engine.replay` over the same kernels, one bin at a time.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from engine.config import InstrumentConfig
+from engine.errors import SourceError
 from engine.models.base import RuntimeModel
-from engine.replay import Replay
+from engine.replay import SESSION_TZ, Replay
 from engine.runner import BinBlock
-from engine.schema import GRID_COLUMNS
-from engine.source import open_source
-from serve.champion import CHAMPION, ModelChoice, Serving, choose_model, required_columns
+from engine.schema import GRID_COLUMNS, MboRecords
+from engine.source import CHUNK_RECORDS, Source, open_source
+from serve.champion import CHAMPION, MICROSTATES, ModelChoice, Serving, choose_model, config_for, required_columns
 from serve.frames import STREAM_FORMAT, BinFrames, FrameEncoder, message
 from serve.recent import RecentBins
+from serve.relabel import state5_codes
 from serve.request import StreamRequest
 from serve.settings import Limits
 
-SESSION_TZ: Final = "America/New_York"
+logger = logging.getLogger(__name__)
+
+STATE5: Final = "perm_state5_code"
 CONFIG_KIND: Final = "runtime_config"
 CAPABILITIES: Final = {"control": False, "step": False, "backfill": False, "resume": True}
 PROJECTION: Final = {"use_cubic": False, "cubic_scale": 1.0 / 6.0, "damping_lambda": 0.0}
@@ -35,9 +41,10 @@ class ConfigFrame:
 
 @dataclass(frozen=True)
 class _Warmed:
-    """A model that has seen the stream's first ``n_seen`` bins, or the last of them that were kept."""
+    """A model that has seen the recent ones of the stream's first ``n_seen`` bins."""
 
     serving: Serving
+    config: InstrumentConfig
     choice: ModelChoice
     model: RuntimeModel | None
     n_seen: int
@@ -61,40 +68,44 @@ class Session:
     def __init__(
         self, request: StreamRequest, serving: Callable[[], Serving], aside: Executor, limits: Limits | None = None
     ) -> None:
-        limits = limits or Limits()
         self.request = request
         self._serving = serving
         self._aside = aside
         self._taken = serving()
-        self.choice = choose_model(self._taken.champion, request.config)
-        self._encoder = FrameEncoder(request.config.n_rows)
-        self._recent = RecentBins(
-            required_columns(), request.config.n_rows, limits.recent_bins, limits.recent_bytes
-        )
+        self.config = config_for(self._taken.champion, request.config)
+        self.choice = choose_model(self._taken.champion, self.config)
+        self._encoder = FrameEncoder(self.config.n_rows)
+        self._recent = RecentBins(required_columns(), self.config.n_rows, (limits or Limits()).recent_bytes)
         self._warming: Future[_Warmed] | None = None
         self._replay: Replay | None = None
         self._blocks: Iterator[BinBlock] = iter(())
+        self._ahead: BinBlock | None = None
+        self._start_ns: int | None = None
+        self._closed = False
         self.next_bin = request.resume_from
-        self.n_swaps = 0
         self.ended = False
 
     def open(self) -> None:
-        """Open the source and bring the book to the first bin that will be sent; the slow part.
+        """Open the source and compute up to the first bin that will be sent; the slow part.
 
         Raises
         ------
         EngineError
-            The file cannot be read, or holds nothing at that time.
+            The file cannot be read, or holds nothing from that time on.
         """
         request = self.request
-        source = open_source([request.dbn], request.config, request.dt)
-        self._replay = Replay(
-            source, request.config, start_time=request.start_time, model=self.choice.build(), block_bins=1
-        )
+        source = _Closable(open_source([request.dbn], self.config, request.dt), lambda: self._closed)
+        self._replay = Replay(source, self.config, start_time=request.start_time, model=self.choice.build(), block_bins=1)
         self._blocks = iter(self._replay)
-        for _ in range(request.resume_from):
-            if self._next_block() is None:
+        self._ahead = self._next_block()
+        if self._ahead is None:
+            if self._closed:
                 return
+            when = "" if request.start_time is None else f" from {request.start_time} New York time on"
+            raise SourceError(f"{request.dbn.name} holds no event of {self.config.symbol}{when}; choose another time or day")
+        self._start_ns = int(self._ahead.bins["bin_start_ns"][0])
+        while self._ahead is not None and self._recent.n_seen <= request.resume_from:
+            self._ahead = self._next_block()
 
     @property
     def n_bins(self) -> int:
@@ -103,7 +114,7 @@ class Session:
 
     def config_frame(self, reason: str | None = None) -> ConfigFrame:
         """The ``runtime_config`` that holds from the next bin on."""
-        config = self.request.config
+        config = self.config
         fields: dict[str, Any] = config.resolved()
         fields |= {
             "runtime_model": self.choice.describe(),
@@ -114,7 +125,8 @@ class Session:
             "grid_schema_fields": list(GRID_COLUMNS),
             "grid_rows": config.n_rows,
             "session_tz": SESSION_TZ,
-            "session": self._extent(),
+            "session": {"dt": self.request.dt.isoformat()}
+            | ({} if self._start_ns is None else {"start_ns": str(self._start_ns)}),
             "capabilities": CAPABILITIES,
             "notices": self._notices(),
         }
@@ -123,9 +135,9 @@ class Session:
         return ConfigFrame(message(CONFIG_KIND, **fields), self.next_bin)
 
     def step(self) -> list[ConfigFrame | BinFrames]:
-        """The next bin, after the ``runtime_config`` of a model that takes over with it; empty at the end of the data."""
+        """The next bin, after the ``runtime_config`` of a model that takes over with it; no bin at the end of the data."""
         frames: list[ConfigFrame | BinFrames] = [*self.change_model()]
-        block = self._next_block()
+        block, self._ahead = self._ahead or self._next_block(), None
         if block is None:
             self.ended = True
             return frames
@@ -140,60 +152,76 @@ class Session:
         return self._serving().generation != self._taken.generation
 
     def change_model(self) -> list[ConfigFrame]:
-        """Between two bins: begin to warm the model that is to take over, or let it take over once it is warm.
-
-        Raises
-        ------
-        EngineError
-            The new model cannot be built for this stream.
-        """
+        """Between two bins: begin to warm the model that is to take over, or let it take over once it is warm."""
         wanted = self._serving()
-        if wanted.generation == self._taken.generation:
+        # The first bin was scored while opening; a model takes over after it.
+        if wanted.generation == self._taken.generation or self._ahead is not None or self._replay is None:
             return []
         if self._warming is None:
-            n_seen, past = self._recent.n_seen, self._recent.since(0)
-            self._warming = self._aside.submit(_warm, wanted, choose_model(wanted.champion, self.request.config), past, n_seen)
+            self._warming = self._aside.submit(self._warm, wanted, self._recent.n_seen, self._recent.since(0))
         if not self._warming.done():
             return []
-        warmed, self._warming = self._warming.result(), None
+        warming, self._warming = self._warming, None
+        try:
+            warmed = warming.result()
+        except Exception:  # the watcher built this model before; should it fail here, the stream keeps the one it has
+            logger.exception("a stream could not take generation %d of the model", wanted.generation)
+            self._taken = replace(self._taken, generation=wanted.generation)
+            return []
         if warmed.serving.generation != wanted.generation or self._recent.n_seen - warmed.n_seen > self._recent.capacity:
             return self.change_model()  # overtaken meanwhile: warm again
-        missed = self._recent.since(warmed.n_seen)
-        if warmed.model is not None and self._recent.n_seen > warmed.n_seen:
-            warmed.model.run({name: missed[name] for name in warmed.model.required_columns})
-        if self._replay is not None:
-            self._replay.runner.model = warmed.model
-        self._taken, self.choice = warmed.serving, warmed.choice
-        self.n_swaps += 1
+        _let_see(warmed.model, warmed.config, self._recent.since(warmed.n_seen))
+        self._replay.runner.model = warmed.model
+        self._replay.runner.config = warmed.config
+        self._replay.runner.params = warmed.config.to_params()
+        self._taken, self.config, self.choice = warmed.serving, warmed.config, warmed.choice
         return [self.config_frame("model_change")]
 
     def close(self) -> None:
-        """Let go of the source."""
+        """Let go of the source; from any thread, also while `open` or `step` runs in another."""
+        self._closed = True
         self._blocks = iter(())
-        self._replay = None
         if self._warming is not None:
             self._warming.cancel()
 
     def _next_block(self) -> BinBlock | None:
         block = next(self._blocks, None)
         if block is not None:
-            self._recent.append({name: column[0] for name, column in block.grid.items()})
+            self._recent.append(block.grid)
         return block
 
-    def _extent(self) -> dict[str, Any]:
-        return {}
+    def _warm(self, serving: Serving, n_seen: int, past: dict[str, Any]) -> _Warmed:
+        """Build a model aside and let it see as many of the recent bins as it can remember."""
+        config = config_for(serving.champion, self.request.config)
+        choice = choose_model(serving.champion, config)
+        model = choice.build()
+        if model is not None:
+            _let_see(model, config, {name: column[-model.memory_bins :] for name, column in past.items()})
+        return _Warmed(serving, config, choice, model, n_seen)
 
     def _notices(self) -> list[str]:
         if self.choice.origin == CHAMPION and self.request.names_perm_values:
-            return [
-                f"perm_* values configure the instrument's own model; champion version {self.choice.version} scores instead"
-            ]
+            return [f"perm_* values configure the instrument's own model; champion version {self.choice.version} scores instead"]
         return []
 
 
-def _warm(serving: Serving, choice: ModelChoice, past: dict[str, Any], n_seen: int) -> _Warmed:
-    """Build a model aside and let it see the recent bins."""
-    model = choice.build()
-    if model is not None and n_seen > 0:
-        model.run({name: past[name] for name in model.required_columns})
-    return _Warmed(serving, choice, model, n_seen)
+class _Closable(Source):
+    """A source whose records end when its session is closed, so that nobody fast-forwards for a client that has gone."""
+
+    def __init__(self, source: Source, is_closed: Callable[[], bool]) -> None:
+        super().__init__(source.files, source.dt)
+        self._is_closed = is_closed
+
+    def records(self, chunk: int = CHUNK_RECORDS) -> Iterator[MboRecords]:
+        for block in super().records(chunk):
+            if self._is_closed():
+                return
+            yield block
+
+
+def _let_see(model: RuntimeModel | None, config: InstrumentConfig, columns: dict[str, Any]) -> None:
+    """Let a model see bins that are gone, labelled as its config labels them."""
+    if model is None or len(columns[MICROSTATES]) == 0:
+        return
+    labelled = columns | {STATE5: state5_codes(columns[MICROSTATES], config.state5_table)}
+    model.run({name: labelled[name] for name in model.required_columns})

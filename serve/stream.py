@@ -56,9 +56,6 @@ class Stream:
         self._websocket = websocket
         self._service = service
         self._queue: SendQueue | None = None
-        self._pacer: Pacer | None = None
-        self._session: Session | None = None
-        self._last_sent: int | None = None
         self.state = StreamState.CONNECTING
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -93,24 +90,33 @@ class Stream:
     async def _serve(self) -> None:
         service = self._service
         limits = service.settings.limits
-        if not is_token_right(self._websocket, service.settings.token):
-            return await self._refuse("unauthorized", "a token is required: Authorization: Bearer or ?token=", BAD_REQUEST)
-        if service.closing:
-            return await self._refuse("going_away", "the server is going away; connect again", GOING_AWAY)
-        if len(service.streams) >= limits.max_clients:
-            text = f"{len(service.streams)} clients are connected and that is the limit; try later"
-            return await self._refuse("busy", text, TRY_LATER)
+        refusal = self._refusal()
+        if refusal is not None:
+            await self._refuse(*refusal)
+            return
         try:
             query = self._websocket.query_params.multi_items()
             request = read_request(query, service.config, service.settings.lake, service.settings.defaults)
         except EngineError as error:
-            return await self._refuse("bad_request", str(error), BAD_REQUEST)
+            await self._refuse("bad_request", str(error), BAD_REQUEST)
+            return
         self._queue = SendQueue(limits.queue_bins, skips=request.speed > 0)
-        self._pacer = Pacer(request.config.cell_width_ms, request.speed, request.resume_from)
         service.streams.add(self)
         service.figures.streams_opened += 1
         self.state = StreamState.STARTING
-        await self._exchange(request, self._queue, self._pacer)
+        pacer = Pacer(request.config.cell_width_ms, request.speed, request.resume_from)
+        await self._exchange(request, self._queue, pacer)
+
+    def _refusal(self) -> tuple[str, str, int] | None:
+        """Why this client is sent away before its query is read: code, words, close code."""
+        service = self._service
+        if not is_token_right(self._websocket, service.settings.token):
+            return "unauthorized", "a token is required: Authorization: Bearer or ?token=", BAD_REQUEST
+        if service.closing:
+            return "going_away", "the server is going away; connect again", GOING_AWAY
+        if len(service.streams) >= service.settings.limits.max_clients:
+            return "busy", f"{len(service.streams)} clients are connected and that is the limit; try later", TRY_LATER
+        return None
 
     async def _refuse(self, code: str, text: str, close_code: int) -> None:
         self._service.figures.streams_refused += 1
@@ -153,7 +159,6 @@ class Stream:
         session: Session | None = None
         try:
             session = await loop.run_in_executor(service.start_pool, self._open, request)
-            self._session = session
             await queue.put_text(Text(session.config_frame().text, CONFIG_KIND))
             pacer.start(service.clock.now())
             self.state = StreamState.STREAMING

@@ -9,10 +9,11 @@ from serve.recent import RecentBins
 @pytest.mark.parametrize("n_bins", [0, 1, 6, 7, 8, 20])
 @pytest.mark.parametrize("since", [0, 3, 7, 19, 20])
 def test_the_ring_gives_back_what_it_still_has_in_order(n_bins: int, since: int) -> None:
-    recent = RecentBins(("perm_state5_code", "add_mass"), n_rows=3, max_bins=7, max_bytes=1 << 20)
+    recent = RecentBins(("perm_state5_code", "add_mass"), n_rows=3, max_bytes=7 * 3 * 9)
     rows = [np.arange(3) + 10 * i for i in range(n_bins)]
     for row in rows:
-        recent.append({"perm_state5_code": row.astype("i1"), "add_mass": row.astype("f8"), "other": row})
+        columns = {"perm_state5_code": row[np.newaxis].astype("i1"), "add_mass": row[np.newaxis].astype("f8"), "other": row}
+        recent.append(columns)
     expected = rows[max(since, n_bins - 7) :]
     got = recent.since(since)
     assert got["add_mass"].shape == (len(expected), 3)
@@ -22,15 +23,21 @@ def test_the_ring_gives_back_what_it_still_has_in_order(n_bins: int, since: int)
 
 
 def test_what_was_given_out_does_not_change_later() -> None:
-    recent = RecentBins(("add_mass",), n_rows=1, max_bins=2, max_bytes=1 << 20)
-    recent.append({"add_mass": np.array([1.0])})
+    recent = RecentBins(("add_mass",), n_rows=1, max_bytes=16)
+    recent.append({"add_mass": np.array([[1.0]])})
     got = recent.since(0)["add_mass"]
     for value in (2.0, 3.0, 4.0):
-        recent.append({"add_mass": np.array([value])})
+        recent.append({"add_mass": np.array([[value]])})
     assert got.tolist() == [[1.0]]
 
 
-def test_the_smaller_bound_holds() -> None:
-    assert RecentBins(("add_mass",), n_rows=10, max_bins=100, max_bytes=800).capacity == 10
-    assert RecentBins(("add_mass",), n_rows=10, max_bins=5, max_bytes=800).capacity == 5
-    assert RecentBins(("add_mass",), n_rows=10, max_bins=5, max_bytes=1).capacity == 1
+def test_the_bound_is_in_bytes_and_one_bin_is_always_kept() -> None:
+    assert RecentBins(("add_mass",), n_rows=10, max_bytes=800).capacity == 10
+    assert RecentBins(("add_mass", "perm_state5_code"), n_rows=10, max_bytes=800).capacity == 8
+    assert RecentBins(("add_mass",), n_rows=10, max_bytes=1).capacity == 1
+
+
+def test_a_row_of_a_longer_block_is_picked() -> None:
+    recent = RecentBins(("add_mass",), n_rows=1, max_bytes=800)
+    recent.append({"add_mass": np.array([[1.0], [2.0]])}, i_bin=1)
+    assert recent.since(0)["add_mass"].tolist() == [[2.0]]

@@ -1,0 +1,297 @@
+"""A stream without a socket: its bins are the dataset's, and models change between two of them."""
+
+import json
+from concurrent.futures import Executor, Future
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.config import InstrumentConfig
+from engine.errors import EngineError
+from engine.lake import Lake
+from engine.models.base import ModelContext
+from engine.models.registry import make_model
+from engine.replay import Replay, replay
+from engine.schema import BIN_DTYPE, GRID_COLUMNS, MODEL_DTYPE, MODEL_PREFIX
+from engine.source import open_source
+from serve.champion import ChampionWatcher
+from serve.frames import BinFrames, decode_grid, decode_header
+from serve.request import StreamRequest, read_request
+from serve.session import ConfigFrame, Session
+from serve.settings import Limits, StreamDefaults
+from tests.sessions import Bins, join
+from tests.test_serve.conftest import Promote
+
+N_BINS = 400
+
+
+class Inline(Executor):
+    """Runs a task where it is submitted: a model is warm at once."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+class Late(Executor):
+    """Keeps tasks until told to run them."""
+
+    def __init__(self) -> None:
+        self.tasks: list[tuple[Future[Any], Any]] = []
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.tasks.append((future, lambda: fn(*args, **kwargs)))
+        return future
+
+    def run(self) -> None:
+        tasks, self.tasks = self.tasks, []
+        for future, task in tasks:
+            future.set_result(task())
+
+
+def request_of(lake: Lake, config: InstrumentConfig, **query: str) -> StreamRequest:
+    return read_request(list(query.items()), config, lake, StreamDefaults())
+
+
+def open_session(
+    lake: Lake,
+    config: InstrumentConfig,
+    watcher: ChampionWatcher | None = None,
+    aside: Executor | None = None,
+    limits: Limits | None = None,
+    **query: str,
+) -> Session:
+    watcher = watcher or ChampionWatcher(lake, config, 1.0)
+    watcher.poll()
+    session = Session(request_of(lake, config, **query), lambda: watcher.serving, aside or Inline(), limits)
+    session.open()
+    return session
+
+
+def play(session: Session, n_bins: int | None = None) -> list[ConfigFrame | BinFrames]:
+    frames: list[ConfigFrame | BinFrames] = []
+    while not session.ended and (n_bins is None or session.next_bin < session.request.resume_from + n_bins):
+        frames += session.step()
+    return frames
+
+
+def received(frames: list[ConfigFrame | BinFrames]) -> Bins:
+    """The bins as a client has them after decoding."""
+    pairs = [(decode_header(f.header(0)), decode_grid(f.grid)) for f in frames if isinstance(f, BinFrames)]
+    fields = np.zeros(len(pairs), BIN_DTYPE)
+    for i, (header, _) in enumerate(pairs):
+        for name in BIN_DTYPE.names or ():
+            fields[name][i] = header[name]
+    return Bins(fields, {name: np.stack([grid[name] for _, grid in pairs]) for name in GRID_COLUMNS})
+
+
+def configs(frames: list[ConfigFrame | BinFrames]) -> list[dict[str, Any]]:
+    return [json.loads(frame.text) for frame in frames if isinstance(frame, ConfigFrame)]
+
+
+def scored_by(bins: Bins, parameters: dict[str, Any], config: InstrumentConfig) -> np.ndarray:
+    """What a model says that saw the whole session: the way a sweep scores a dataset."""
+    model = make_model("perm_derivative", parameters, ModelContext(config.cell_width_ms, config.grid_radius_ticks))
+    return model.run({name: bins.grid[name] for name in model.required_columns})
+
+
+def scores(bins: Bins) -> np.ndarray:
+    out = np.zeros(len(bins.fields), MODEL_DTYPE)
+    for name in MODEL_DTYPE.names or ():
+        out[name] = bins.fields[MODEL_PREFIX + name]
+    return out
+
+
+@pytest.fixture
+def dataset(lake: Lake, config: InstrumentConfig) -> Bins:
+    """The session the way a dataset is made."""
+    request = request_of(lake, config)
+    return join(replay(open_source([request.dbn], config, request.dt), config))
+
+
+@pytest.mark.parametrize("start_time", [None, "09:25", "09:25:20"])
+def test_a_stream_carries_the_datasets_bins_bit_for_bit(lake: Lake, config: InstrumentConfig, start_time: str | None) -> None:
+    query = {} if start_time is None else {"start_time": start_time}
+    request = request_of(lake, config, **query)
+    expected = join(Replay(open_source([request.dbn], config, request.dt), config, start_time))
+    session = open_session(lake, config, **query)
+    got = received(play(session))
+    assert len(got.fields) == len(expected.fields) > 100
+    assert got.to_bytes() == expected.to_bytes()
+    assert session.n_bins == len(expected.fields)
+
+
+def test_the_config_frame_says_what_the_contract_asks(lake: Lake, config: InstrumentConfig) -> None:
+    session = open_session(lake, config, projection_horizons_bins="2,20")
+    said = json.loads(session.config_frame().text)
+    assert next(iter(said)) == "type"
+    assert said["type"] == "runtime_config"
+    assert {name: said[name] for name in session.config.resolved()} == session.config.resolved()
+    assert said["projection_horizons_ms"] == [200, 2000]
+    assert said["grid_schema_fields"] == list(GRID_COLUMNS)
+    assert said["grid_rows"] == 101
+    assert said["stream_format"] == "dense_grid"
+    assert said["session_tz"] == "America/New_York"
+    assert said["session"]["start_ns"] == str(received(play(session, 1)).fields["bin_start_ns"][0])
+    assert said["runtime_model"]["name"] == "perm_derivative"
+    assert said["capabilities"] == {"control": False, "step": False, "backfill": False, "resume": True}
+    assert "reason" not in said
+
+
+def test_a_champion_in_place_from_the_start_scores_as_a_sweep_does(
+    lake: Lake, config: InstrumentConfig, promote: Promote, dataset: Bins
+) -> None:
+    champion = promote(lake, {"d2_weight": 0.5, "spatial_decay_power": 0.25, "zscore_window_bins": 90})
+    session = open_session(lake, config)
+    got = received(play(session))
+    assert scores(got).tobytes() == scored_by(dataset, champion.parameters, config).tobytes()
+    said = json.loads(session.config_frame().text)["runtime_model"]
+    assert (said["version"], said["source"], said["parameters"]) == (1, "champion", champion.parameters)
+
+
+@pytest.mark.parametrize("aside", [Inline(), Late()])
+def test_a_promotion_swaps_the_model_between_two_bins_warm_and_without_a_hole(
+    lake: Lake, config: InstrumentConfig, promote: Promote, dataset: Bins, aside: Executor
+) -> None:
+    watcher = ChampionWatcher(lake, config, 1.0)
+    session = open_session(lake, config, watcher, aside)
+    frames = play(session, 150)
+    champion = promote(lake, {"d1_weight": 0.25, "d2_weight": 1.0})
+    watcher.poll()
+    if isinstance(aside, Late):  # the old model scores on while the new one is being warmed
+        frames += play(session, 160)
+        assert configs(frames) == []
+        aside.run()
+    frames += play(session)
+
+    got = received(frames)
+    swap_at = 160 if isinstance(aside, Late) else 150
+    assert got.fields["bin_seq"].tolist() == list(range(N_BINS))
+    (said,) = configs(frames)
+    assert (said["reason"], said["effective_bin_seq"], said["runtime_model"]["version"]) == ("model_change", swap_at, 1)
+    assert isinstance(frames[swap_at], ConfigFrame)  # right before the first bin it holds for
+
+    before, after = slice(0, swap_at), slice(swap_at, None)
+    old, new = scores(dataset), scored_by(dataset, champion.parameters, config)
+    assert scores(got)[before].tobytes() == old[before].tobytes()
+    assert scores(got)["ready"][swap_at]
+    for name in MODEL_DTYPE.names or ():
+        if name != "sample_count":  # it counts the bins the new model has seen
+            assert scores(got)[name][after].tobytes() == new[name][after].tobytes(), name
+    assert old["score"][after].tobytes() != new["score"][after].tobytes()  # the two models can be told apart
+    assert got.grid["v_add"].tobytes() == dataset.grid["v_add"].tobytes()  # and nothing else changed
+
+
+def test_a_model_with_a_longer_memory_than_the_bins_kept_is_warmed_on_what_there_is(
+    lake: Lake, config: InstrumentConfig, promote: Promote
+) -> None:
+    watcher = ChampionWatcher(lake, config, 1.0)
+    limits = Limits(recent_bytes=40 * 2 * config.n_rows)
+    session = open_session(lake, config, watcher, limits=limits)
+    play(session, 100)
+    promote(lake, {"zscore_window_bins": 90, "zscore_min_periods": 20})
+    watcher.poll()
+    first = received(session.step()).fields[0]
+    assert first["runtime_model_sample_count"] == 41
+    assert first["runtime_model_ready"]
+
+
+def test_a_change_overtaken_by_another_takes_only_the_last(lake: Lake, config: InstrumentConfig, promote: Promote) -> None:
+    watcher = ChampionWatcher(lake, config, 1.0)
+    aside = Late()
+    session = open_session(lake, config, watcher, aside)
+    frames = play(session, 50)
+    for _ in range(2):
+        promote(lake)
+        watcher.poll()
+        frames += play(session, session.next_bin + 5)
+    aside.run()
+    frames += play(session, session.next_bin + 5)
+    aside.run()
+    frames += play(session, session.next_bin + 5)
+    assert [said["runtime_model"]["version"] for said in configs(frames)] == [2]
+    assert received(frames).fields["bin_seq"].tolist() == list(range(session.next_bin))
+
+
+def test_a_promotion_before_the_first_bin_takes_over_after_it(lake: Lake, config: InstrumentConfig, promote: Promote) -> None:
+    watcher = ChampionWatcher(lake, config, 1.0)
+    session = open_session(lake, config, watcher)
+    promote(lake)
+    watcher.poll()
+    frames = play(session, 3)
+    assert [isinstance(frame, BinFrames) for frame in frames] == [True, False, True, True]
+    assert configs(frames)[0]["effective_bin_seq"] == 1
+
+
+def test_a_model_that_cannot_be_warmed_leaves_the_old_one_and_the_stream(
+    lake: Lake, config: InstrumentConfig, promote: Promote, dataset: Bins, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    watcher = ChampionWatcher(lake, config, 1.0)
+    session = open_session(lake, config, watcher, aside := Late())
+    frames = play(session, 50)
+    promote(lake)
+    watcher.poll()
+    frames += play(session, 51)
+    (future, _), aside.tasks = aside.tasks[0], []
+    future.set_exception(MemoryError("no room"))
+    frames += play(session)
+    assert configs(frames) == []
+    assert received(frames).to_bytes() == dataset.to_bytes()
+    assert "could not take generation 1" in caplog.text
+
+
+def test_a_champion_of_the_other_table_is_served_with_that_table(lake: Lake, config: InstrumentConfig, promote: Promote) -> None:
+    by_side = config.model_copy(update={"state5_table": "by_side"})
+    request = request_of(lake, config)
+    expected = join(replay(open_source([request.dbn], by_side, request.dt), by_side))
+
+    watcher = ChampionWatcher(lake, config, 1.0)
+    session = open_session(lake, config, watcher)
+    frames = play(session, 150)
+    champion = promote(lake, {"d2_weight": 1.0}, state5_table="by_side")
+    watcher.poll()
+    frames += play(session)
+    got = received(frames)
+    assert configs(frames)[0]["state5_table"] == "by_side"
+    codes = "perm_state5_code"
+    assert got.grid[codes][150:].tobytes() == expected.grid[codes][150:].tobytes()
+    assert got.grid[codes][:150].tobytes() != expected.grid[codes][:150].tobytes()
+    new = scored_by(expected, champion.parameters, config)
+    assert scores(got)["score"][150:].tobytes() == new["score"][150:].tobytes()
+
+    fresh = open_session(lake, config, watcher)  # a stream that opens now has it from its first bin
+    assert received(play(fresh)).grid[codes].tobytes() == expected.grid[codes].tobytes()
+
+
+def test_a_resumed_stream_continues_with_identical_frames(lake: Lake, config: InstrumentConfig) -> None:
+    whole = [frame for frame in play(open_session(lake, config)) if isinstance(frame, BinFrames)]
+    resumed = play(open_session(lake, config, resume_from="123"))
+    assert resumed == whole[123:]
+    assert play(open_session(lake, config, resume_from="100000")) == []
+
+
+def test_perm_values_of_the_query_are_said_to_be_unused_under_a_champion(
+    lake: Lake, config: InstrumentConfig, promote: Promote
+) -> None:
+    quiet = json.loads(open_session(lake, config, perm_d2_weight="1").config_frame().text)
+    assert quiet["notices"] == []
+    assert quiet["runtime_model"]["parameters"]["d2_weight"] == 1.0
+    promote(lake)
+    told = json.loads(open_session(lake, config, perm_d2_weight="1").config_frame().text)
+    assert "champion version 1 scores instead" in told["notices"][0]
+
+
+def test_a_time_after_the_data_is_refused(lake: Lake, config: InstrumentConfig) -> None:
+    with pytest.raises(EngineError, match="holds no event of MNQH6 from 10:00 New York time on"):
+        open_session(lake, config, start_time="10:00")
+
+
+def test_a_closed_session_stops_reading(lake: Lake, config: InstrumentConfig) -> None:
+    session = Session(request_of(lake, config), lambda: ChampionWatcher(lake, config, 1.0).serving, Inline())
+    session.close()
+    session.open()
+    assert session.step() == []
+    assert session.ended
