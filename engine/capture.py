@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import InstrumentConfig, validate
+from engine.constants import NS_PER_MS
 from engine.dataset import Dataset
 from engine.errors import DatasetError
 from engine.lake import Lake, sha256_file
@@ -19,17 +20,15 @@ from engine.store import publish_dataset
 _DERIVED = ("projection_horizons_ms", "config_version")
 
 
-def provenance(
-    replay: Replay, overrides: Mapping[str, Any], start_time: str | None, n_bins: int | None
-) -> Callable[[], dict[str, Any]]:
+def provenance(replay: Replay, overrides: Mapping[str, Any], start_time: str | None) -> Callable[[], dict[str, Any]]:
     """What the manifest says of a replay; called when the last block is written, since only then the counts are known.
 
     Parameters
     ----------
     overrides
         Instrument fields set for this run, beyond the instrument's file.
-    start_time, n_bins
-        As the replay was asked for: they belong to the recipe.
+    start_time
+        As the replay was asked for: it belongs to the recipe.
     """
 
     def resolve() -> dict[str, Any]:
@@ -38,16 +37,16 @@ def provenance(
         files = [{**file, "path": str(Path(file["path"]).resolve())} for file in replay.source.provenance()]
         return {
             "source_files": files,
-            "source_notices": replay.source.notices,
             "dt": replay.source.dt.isoformat(),
             "start_time": start_time,
-            "n_bins_asked": n_bins,
             "config": config.resolved(),
             "config_version": config.config_version,
             "overrides": dict(overrides),
             "runtime_model": None if model is None else {"name": model.name, **model.params.model_dump(mode="json")},
             "anomalies": dict(replay.anomalies),
+            "first_anomalies": replay.runner.first_anomalies,
             "quality": dict(replay.quality_counts),
+            "notices": replay.source.notices,
         }
 
     return resolve
@@ -87,7 +86,7 @@ def publish_replay(
             if progress is not None:
                 progress(made)
 
-    return publish_dataset(lake, dataset_id, blocks(), provenance(replay, overrides or {}, start_time, n_bins))
+    return publish_dataset(lake, dataset_id, blocks(), provenance(replay, overrides or {}, start_time))
 
 
 def recipe_config(base: Dataset, overrides: Mapping[str, Any]) -> InstrumentConfig:
@@ -124,14 +123,16 @@ def publish_variant(
                 f"dataset {base.dataset_id} was made from {path}, which is missing or no longer the same file; "
                 "put it back to make variants of it."
             )
+    config = recipe_config(base, overrides)
+    span_ns = int(base.manifest["end_ns"]) - int(base.manifest["start_ns"])
     return publish_replay(
         lake,
         dataset_id,
         paths,
-        recipe_config(base, overrides),
+        config,
         dt=date.fromisoformat(base.manifest["dt"]),
         start_time=base.manifest["start_time"],
-        n_bins=base.manifest["n_bins_asked"],
+        n_bins=max(1, span_ns // (config.cell_width_ms * NS_PER_MS)),  # the same span, in bins that may be wider
         overrides={**base.manifest["overrides"], **overrides},
         progress=progress,
     )

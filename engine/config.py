@@ -141,9 +141,7 @@ class InstrumentConfig(BaseModel):
             if sum(getattr(self, name)) <= 0:
                 raise ValueError(f"{name} was {list(getattr(self, name))}; at least one weight must be > 0")
         if len(set(self.projection_horizons_bins)) != len(self.projection_horizons_bins):
-            raise ValueError(
-                f"projection_horizons_bins was {list(self.projection_horizons_bins)}; each horizon may stand once"
-            )
+            raise ValueError(f"projection_horizons_bins was {list(self.projection_horizons_bins)}; each horizon may stand once")
         if self.perm_d1_weight + self.perm_d2_weight + self.perm_d3_weight <= 0:
             raise ValueError("perm_d1_weight, perm_d2_weight and perm_d3_weight were all 0; at least one must be > 0")
         if self.perm_center_exclusion_radius >= self.grid_radius_ticks:

@@ -80,7 +80,7 @@ def recentre(engine: Engine, parking: Parking, p: Params) -> None:
         _shift_rows(array, shift)
     scalars["anchor"] = anchor
     place_orders(book)
-    entering = range(max(0, n - shift), n) if shift > 0 else range(0, min(n, -shift))
+    entering = range(max(0, n - shift), n) if shift > 0 else range(min(n, -shift))
     # A slot that comes in has no history of depth changes to tell: it starts from what the book holds.
     rows = slice(entering.start, entering.stop)
     field.values[rows, BID_DEPTH] = book.depth[rows, 0]

@@ -113,7 +113,17 @@ class Replay:
             yield from self.runner.feed(records, self.block_bins)
             if self.runner.is_finished:
                 return
-        yield from self.runner.finish()
+        yield from self.runner.finish(self._data_end(), self.block_bins)
+
+    def _data_end(self) -> int | None:
+        """Until when the files vouch that nothing more happened: their declared end, but not beyond the trading session."""
+        end = self.source.end_ns
+        last = int(self.runner.engine.run["latest_ts"][0])
+        sessions = self.runner.engine.sessions
+        if end is None or not len(sessions):
+            return end
+        current = sessions[(sessions[:, 0] <= last) & (last < sessions[:, 1])]
+        return min(end, int(current[0, 1])) if len(current) else None
 
 
 def replay(source: Source, config: InstrumentConfig, start_time: str | None = None, n_bins: int | None = None) -> Replay:

@@ -26,16 +26,16 @@ from engine.book_kernels import (
     tick_of,
 )
 from engine.field_kernels import (
-    A,
     ADD,
     ASK_DEPTH,
     BID_DEPTH,
-    J,
     LAST_EVENT,
     LISTED,
     PRESSURE,
-    V,
     VACUUM,
+    A,
+    J,
+    V,
     passive_advance,
     synchronise_depths,
     touch,
@@ -396,7 +396,7 @@ def close_bin(engine, out, i_out, p):
     passive_advance(engine.field, end, p)
     record_composites(engine.spectrum, engine.field, run["bin_seq"])
     quality = run["quality"]
-    bid = ask = mid = spot = 0
+    bid = ask = spot = 0
     bid_size = ask_size = 0
     mid_price = 0.0
     spot_tick = NO_TICK
@@ -415,9 +415,10 @@ def close_bin(engine, out, i_out, p):
         quality = quality | c.Q_ONE_SIDED
     if s["snapshot_seen"] == 0:
         quality = quality | c.Q_COLD
-    if engine.sessions.shape[0] > 0 and run["trade_count"] == 0:  # a trade proves that the market is open
-        if _open_since(engine.sessions, run["bin_start"], end) == UNSET:
-            quality = quality | c.Q_CLOSED
+    # A trade proves that the market is open, whatever the calendar says.
+    hours_known = engine.sessions.shape[0] > 0 and run["trade_count"] == 0
+    if hours_known and _open_since(engine.sessions, run["bin_start"], end) == UNSET:
+        quality = quality | c.Q_CLOSED
     one = out.bins[i_out]
     one["bin_seq"] = run["bin_seq"]
     one["bin_start_ns"] = run["bin_start"]

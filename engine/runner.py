@@ -159,6 +159,9 @@ class Runner:
 
         Every bin that the records complete is yielded before this returns, so a stream never waits for a block to fill.
         """
+        # One array kind for the compiler, whether the records were mapped, inflated or made by hand.
+        records = np.ascontiguousarray(records).view()
+        records.setflags(write=False)
         at = 0
         n_out = 0
         out: rk.Out | None = None
@@ -179,15 +182,31 @@ class Runner:
             if status == rk.DONE:
                 return
 
-    def finish(self) -> Iterator[BinBlock]:
-        """End of the data: the open bin is emitted if it holds at least one event."""
+    def finish(self, until_ns: int | None, block_bins: int) -> Iterator[BinBlock]:
+        """End of the data, which reached to ``until_ns`` (None: to the last record).
+
+        Whole bins up to there follow, empty ones included; a bin beyond it is emitted if it holds at least one event.
+        """
         run = self.engine.run[0]
-        if self._is_finished or run["phase"] != rk.BINS or run["bin_events"] == 0:
-            return
+        out: rk.Out | None = None
+        n_out = 0
+        while not self._is_finished and run["phase"] == rk.BINS:
+            is_whole = until_ns is not None and run["bin_start"] + self.params.bin_ns <= until_ns
+            if not is_whole and run["bin_events"] == 0:
+                break
+            if until_ns is not None:
+                rk.mark_gap(self.engine, until_ns, self.params)
+            if out is None:
+                out = self._room(block_bins)
+            rk.close_bin(self.engine, out, n_out, self.params)
+            n_out += 1
+            self._is_finished = not is_whole or run["bin_seq"] == run["max_bins"]
+            if n_out == block_bins:
+                yield self._block(out, n_out)
+                out, n_out = None, 0
         self._is_finished = True
-        out = self._room(1)
-        rk.close_bin(self.engine, out, 0, self.params)
-        yield self._block(out, 1)
+        if out is not None and n_out:
+            yield self._block(out, n_out)
 
     def _block(self, out: rk.Out, n: int) -> BinBlock:
         bins = out.bins[:n]
@@ -205,10 +224,8 @@ class Runner:
         twin = Runner(self.config, span, np.zeros((1, 2), np.int64))
         record = np.zeros(2, MBO_DTYPE)
         record["ts_event"] = (1, 5 * NS_PER_S)
-        for flags in (False, True):
-            record.setflags(write=not flags)
-            for _ in twin.feed(record, 1):
-                pass
+        for _ in twin.feed(record, 1):
+            pass
         grow(twin.engine.book)
         if self.model is not None:
             self.model.warmup()

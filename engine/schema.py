@@ -86,9 +86,7 @@ _BIN_FIELDS: Final[list[tuple[str, str]]] = [
 ]
 BIN_FIELD_NAMES: Final[tuple[str, ...]] = tuple(name for name, _ in _BIN_FIELDS)
 MODEL_FIELD_NAMES: Final[tuple[str, ...]] = tuple(MODEL_PREFIX + name for name in MODEL_DTYPE.names or ())
-BIN_DTYPE: Final = np.dtype(
-    _BIN_FIELDS + [(MODEL_PREFIX + name, MODEL_DTYPE[name].str) for name in MODEL_DTYPE.names or ()]
-)
+BIN_DTYPE: Final = np.dtype(_BIN_FIELDS + [(MODEL_PREFIX + name, MODEL_DTYPE[name].str) for name in MODEL_DTYPE.names or ()])
 
 FLOWS: Final = ("add", "pull", "fill")
 CHAINS: Final = ("add", "pull", "fill", "rest_depth", "bid_depth", "ask_depth")
@@ -130,9 +128,7 @@ GRID_COLUMNS: Final[dict[str, str]] = {
 @cache
 def grid_schema() -> pa.Schema:
     """Arrow schema of one frame: engine.md section 8, no nulls."""
-    return pa.schema(
-        [pa.field(name, pa.from_numpy_dtype(np.dtype(code)), nullable=False) for name, code in GRID_COLUMNS.items()]
-    )
+    return pa.schema([pa.field(name, pa.from_numpy_dtype(np.dtype(code)), nullable=False) for name, code in GRID_COLUMNS.items()])
 
 
 @cache

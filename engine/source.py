@@ -20,7 +20,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from engine.config import InstrumentConfig
-from engine.constants import MBO_RECORD_BYTES, NS_PER_DAY
+from engine.constants import MBO_RECORD_BYTES, NS_PER_DAY, NS_PER_S
 from engine.errors import SourceError
 from engine.schema import MBO_DTYPE, MboRecords
 from engine.source_kernels import is_plain, walk_records
@@ -74,7 +74,8 @@ class DbnFile:
     symbol: str
     version: int = 0
     mappings: tuple[Mapping, ...] = ()
-    first_day: date = date.min
+    first_day: date = date(1970, 1, 1)
+    end_ns: int | None = None  # where the data reach by the file's own word
     notices: list[str] = field(default_factory=list)
     _metadata_bytes: int = 0
 
@@ -96,7 +97,10 @@ class DbnFile:
                 f"{self.path} holds schema {schema!r}; only mbo can rebuild a book. Download the same span with --schema mbo"
             )
         self.version = int(metadata.version)
-        self.first_day = datetime.fromtimestamp(metadata.start / 1e9, UTC).date()
+        if metadata.start < UNDEF_TIMESTAMP:
+            self.first_day = datetime.fromtimestamp(metadata.start / NS_PER_S, UTC).date()
+        if metadata.limit is None and metadata.end is not None and metadata.end < UNDEF_TIMESTAMP:
+            self.end_ns = int(metadata.end)
         self.mappings = self._mappings(metadata)
 
     @cached_property
@@ -157,7 +161,7 @@ class DbnFile:
                 raw, number = (symbol, interval["symbol"]) if interval["symbol"].isdigit() else (interval["symbol"], symbol)
                 listed.add(raw)
                 if raw == self.symbol and number.isdigit():
-                    found.append(Mapping(int(number), _day_ns(interval["start_date"]), _day_ns(interval["end_date"])))
+                    found.append(Mapping(int(number), day_start_ns(interval["start_date"]), day_start_ns(interval["end_date"])))
         if listed and not found:
             raise SourceError(
                 f"{self.path} holds {', '.join(sorted(listed)[:8])}{' …' if len(listed) > 8 else ''}, not the locked contract "
@@ -260,10 +264,11 @@ class DbnFile:
         return block if wanted.all() else block[wanted]
 
 
-def _day_ns(day: Any) -> int:
+def day_start_ns(day: date | str) -> int:
+    """UTC nanoseconds at the start of a day."""
     if isinstance(day, str):
         day = date.fromisoformat(day)
-    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000_000_000
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * NS_PER_S
 
 
 class Source:
@@ -276,13 +281,22 @@ class Source:
     @property
     def window(self) -> tuple[int, int]:
         """The session, ns: the whole UTC day of ``dt``."""
-        start = _day_ns(self.dt)
+        start = day_start_ns(self.dt)
         return start, start + NS_PER_DAY
 
     @property
     def notices(self) -> list[str]:
         """What was found wrong with the files while reading, a line each."""
         return [notice for file in self.files for notice in file.notices]
+
+    @property
+    def end_ns(self) -> int | None:
+        """Until when the data reach by the last file's own word, ns, capped to the session window.
+
+        None where it says nothing, was cut to a number of records, or was found broken while it was read.
+        """
+        last = self.files[-1]
+        return None if last.end_ns is None or self.notices else min(last.end_ns, self.window[1])
 
     def records(self, chunk: int = CHUNK_RECORDS) -> Iterator[MboRecords]:
         """Arrays of at most ``chunk`` records of the locked contract, dtype MBO_DTYPE, read-only where mapped."""

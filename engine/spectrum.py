@@ -27,7 +27,7 @@ CATCH_UP_BINS: Final = 30  # a pooled slot that missed fewer bins steps through 
 class SpectrumState(NamedTuple):
     """Rings of all slots, and the pool of sorted windows.
 
-    ``composites`` (n_slots, length); ``windows`` (n_windows,) ascending bins and ``weights`` (n_windows,) beside them, normalised;
+    ``composites`` (n_slots, length); ``windows`` (n_windows,) bins, ascending, and their ``weights``, normalised;
     pool arrays: ``tags`` (pool, 2) slot and last bin, ``previous`` (pool, 3) rolled, d1, d2 of that bin,
     ``rings`` and ``ordered`` (pool, 3, zscore_window), the derivatives in bin order and ascending.
     """

@@ -256,7 +256,9 @@ class PermDerivative:
 
     def run(self, columns: Columns) -> MboRecords:
         """Many bins; ``columns["perm_state5_code"]`` of shape (n, 2 * radius + 1) int8. Continues the state."""
-        codes = columns["perm_state5_code"]
+        # One array kind for the compiler: blocks come sliced, datasets read-only.
+        codes = np.ascontiguousarray(columns["perm_state5_code"]).view()
+        codes.setflags(write=False)
         out = np.zeros(len(codes), MODEL_DTYPE)
         run(self._state, codes, self._weights, self._numbers, out)
         return out
@@ -273,10 +275,6 @@ class PermDerivative:
         return f"{self.params.model_dump_json()} {self.context.cell_width_ms} {self.context.radius}"
 
     def warmup(self) -> None:
-        """Compile the kernel for the array kinds that come: whole, sliced and read-only."""
+        """Compile the kernel on a twin."""
         twin = PermDerivative(self.params, self.context)
-        block = np.zeros((2, 6, 2 * self.context.radius + 1), np.int8)
-        for codes in (block[:, 0], np.ascontiguousarray(block[:, 0])):
-            twin.run({"perm_state5_code": codes})
-            codes.setflags(write=False)
-            twin.run({"perm_state5_code": codes})
+        twin.run({"perm_state5_code": np.zeros((2, 2 * self.context.radius + 1), np.int8)})

@@ -1,0 +1,112 @@
+"""Tables on the screen; each is also there as JSON."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from engine.constants import NS_PER_S
+from engine.dataset import DatasetSummary
+
+
+def _console() -> Console:
+    console = Console()
+    # A pipe has no width of its own, and a cut table is no use to a script.
+    return console if console.is_terminal else Console(width=160)
+
+
+def _utc(ns: int) -> str:
+    return datetime.fromtimestamp(ns / NS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%S") if ns else "–"
+
+
+def _counts(values: dict[str, int]) -> str:
+    return ", ".join(f"{name} {n:,}" for name, n in values.items()) or "–"
+
+
+def print_book(values: dict[str, Any]) -> None:
+    """The book as a ladder, asks above bids."""
+    table = Table(title=f"{values['symbol']} after {values['n_events']:,} events")
+    for name in ("orders", "bid size", "price", "ask size", "orders"):
+        table.add_column(name, justify="right")
+    for level in reversed(values["levels"]["ask"]):
+        table.add_row("", "", f"{level['price']:.2f}", f"{level['size']:,}", str(level["orders"]))
+    for level in values["levels"]["bid"]:
+        table.add_row(str(level["orders"]), f"{level['size']:,}", f"{level['price']:.2f}", "", "")
+    console = _console()
+    console.print(table)
+    for side in ("bid", "ask"):
+        best, size = values[f"best_{side}"], values[f"best_{side}_size"]
+        shown = "none" if best is None else f"{best:.2f} ({size:,})"
+        console.print(f"best {side} {shown}, {values[f'{side}_levels']:,} levels, {values[f'{side}_orders']:,} orders")
+    console.print(f"anomalies: {_counts(values['anomalies'])}")
+    for notice in values["notices"]:
+        console.print(notice)
+
+
+def print_check(report: dict[str, Any]) -> None:
+    """Raw files, then datasets, a line each."""
+    console = _console()
+    raw = Table(title=f"raw files in {report['raw_folder']}")
+    for name in ("file", "bytes", "records", "first (UTC)", "last (UTC)", "anomalies", "problem"):
+        raw.add_column(name, overflow="fold")
+    for one in report["raw"]:
+        raw.add_row(
+            one["file"],
+            f"{one['size']:,}",
+            f"{one.get('n_records', 0):,}",
+            _utc(one.get("first_ns", 0)),
+            _utc(one.get("last_ns", 0)),
+            _counts(one.get("anomalies", {})),
+            one["problem"] or "sound",
+        )
+    console.print(raw)
+    datasets = Table(title="datasets")
+    for name in ("dataset", "bins", "marked bins", "problem"):
+        datasets.add_column(name, overflow="fold")
+    for one in report["datasets"]:
+        datasets.add_row(one["dataset_id"], f"{one['n_bins']:,}", _counts(one["quality"]), one["problem"] or "sound")
+    console.print(datasets)
+
+
+def dataset_row(summary: DatasetSummary) -> dict[str, Any]:
+    """A listing's row as JSON."""
+    return asdict(summary)
+
+
+def print_datasets(rows: list[dict[str, Any]]) -> None:
+    """What the lake holds, a line each."""
+    table = Table(title="datasets")
+    for name in ("id", "bins", "span (UTC)", "source", "parameters", "MB", "verified"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        changed = ", ".join(f"{key}={value}" for key, value in row["overrides"].items()) or "defaults"
+        table.add_row(
+            row["dataset_id"],
+            f"{row['n_bins']:,}",
+            f"{_utc(row['start_ns'])} – {_utc(row['end_ns'])[11:]}",
+            ", ".join(row["sources"]),
+            f"{changed} ({row['config_version']})",
+            f"{row['size_bytes'] / 1e6:.1f}",
+            row["problem"] or ("yes" if row["verified"] else "not yet"),
+        )
+    _console().print(table)
+
+
+def print_bench(figures: dict[str, Any]) -> None:
+    """One figure a line, with its ratios."""
+    table = Table(title=f"{figures['n_events']:,} events, {figures['session_s']:.0f} s of session, {figures['machine']}")
+    for name in ("what", "seconds", "events/s", "x decode", "x real time", "per bin"):
+        table.add_column(name, justify="right" if name != "what" else "left")
+    for one in figures["figures"]:
+        per_bin = f"{one['us_per_bin']:.0f} µs" if one.get("us_per_bin") else "–"
+        table.add_row(
+            one["what"],
+            f"{one['seconds']:.2f}",
+            f"{one['events_per_s']:,.0f}",
+            f"{one['x_decode']:.2f}",
+            f"{one['x_real_time']:,.0f}",
+            per_bin,
+        )
+    _console().print(table)
