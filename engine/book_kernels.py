@@ -7,12 +7,12 @@ Sides are 1 (bid) and 2 (ask), 0 marks an empty place of the table; depth column
 Source: engine.md section 2.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from engine.jit import kernel
-from engine.schema import Ints, MboRecords
+from engine.schema import Ints, MboRecords, Record
 
 BID: Final = 1
 ASK: Final = 2
@@ -60,7 +60,7 @@ class BookState(NamedTuple):
 
 
 @kernel
-def tick_of(price, tick_int):
+def tick_of(price: int, tick_int: int) -> int:
     """Nearest tick of a price; halves go up, unless that tick's price would leave the 64-bit range."""
     q = price // tick_int
     if (price - q * tick_int) * 2 >= tick_int and price <= LARGEST_PRICE - tick_int:
@@ -69,7 +69,7 @@ def tick_of(price, tick_int):
 
 
 @kernel
-def slot_of(s, tick, n_slots):
+def slot_of(s: Record, tick: int, n_slots: int) -> int:
     """Slot of a tick, OFF_GRID outside or before the anchor is set."""
     if s["anchored"] == 0:
         return OFF_GRID
@@ -80,16 +80,17 @@ def slot_of(s, tick, n_slots):
 
 
 @kernel
-def _home(order_id, mask):
+def _home(order_id: int, mask: int) -> int:
     """First place to look for an id. Two 32-bit products, so that nothing overflows with the compiler off."""
     low = np.uint64(order_id) & np.uint64(0xFFFFFFFF)
     high = np.uint64(order_id) >> np.uint64(32)
     mixed = (low * np.uint64(0x9E3779B1)) ^ (high * np.uint64(0x85EBCA77))
-    return np.int64((mixed >> np.uint64(16)) & np.uint64(mask))
+    place: Any = np.int64((mixed >> np.uint64(16)) & np.uint64(mask))
+    return place
 
 
 @kernel
-def find_order(orders, order_id):
+def find_order(orders: MboRecords, order_id: int) -> int:
     """Place of an order in the table, -1 when it is not there."""
     mask = orders.shape[0] - 1
     i = _home(order_id, mask)
@@ -101,7 +102,7 @@ def find_order(orders, order_id):
 
 
 @kernel
-def _insert(orders, order_id):
+def _insert(orders: MboRecords, order_id: int) -> int:
     """Free place for a new id; the caller has made sure that there is room."""
     mask = orders.shape[0] - 1
     i = _home(order_id, mask)
@@ -112,7 +113,7 @@ def _insert(orders, order_id):
 
 
 @kernel
-def _copy(source, i, target, j):
+def _copy(source: MboRecords, i: int, target: MboRecords, j: int) -> None:
     one = source[i]
     to = target[j]
     to["order_id"] = one["order_id"]
@@ -124,7 +125,7 @@ def _copy(source, i, target, j):
 
 
 @kernel
-def _delete(orders, i):
+def _delete(orders: MboRecords, i: int) -> None:
     """Empty a place and close the probe chain behind it."""
     mask = orders.shape[0] - 1
     j = i
@@ -141,7 +142,7 @@ def _delete(orders, i):
 
 
 @kernel
-def rehash(orders, larger):
+def rehash(orders: MboRecords, larger: MboRecords) -> None:
     """Move every order into a larger, empty table."""
     for i in range(orders.shape[0]):
         if orders[i]["side"] != 0:
@@ -149,7 +150,7 @@ def rehash(orders, larger):
 
 
 @kernel
-def _search_far(book):
+def _search_far(book: BookState) -> None:
     """Find the best ticks among the orders outside the slots; rare, so it may visit the whole table."""
     s = book.scalars[0]
     n_slots = book.depth.shape[0]
@@ -170,7 +171,7 @@ def _search_far(book):
 
 
 @kernel
-def _refresh_bid(book, slot):
+def _refresh_bid(book: BookState, slot: int) -> None:
     """Best bid anew, searching the slots downwards from ``slot``."""
     s = book.scalars[0]
     n_slots = book.depth.shape[0]
@@ -189,7 +190,7 @@ def _refresh_bid(book, slot):
 
 
 @kernel
-def _refresh_ask(book, slot):
+def _refresh_ask(book: BookState, slot: int) -> None:
     """Best ask anew, searching the slots upwards from ``slot``."""
     s = book.scalars[0]
     n_slots = book.depth.shape[0]
@@ -208,7 +209,7 @@ def _refresh_ask(book, slot):
 
 
 @kernel
-def put_depth(book, tick, side, size):
+def put_depth(book: BookState, tick: int, side: int, size: int) -> None:
     """``size`` contracts come to rest at a tick: depth and best price follow."""
     if size <= 0:
         return
@@ -227,7 +228,7 @@ def put_depth(book, tick, side, size):
 
 
 @kernel
-def count_far(book, tick, side, change):
+def count_far(book: BookState, tick: int, side: int, change: int) -> None:
     """An order with size appears (+1) or vanishes (-1) at a tick outside the slots."""
     s = book.scalars[0]
     if slot_of(s, tick, book.depth.shape[0]) != OFF_GRID:
@@ -249,7 +250,7 @@ def count_far(book, tick, side, change):
 
 
 @kernel
-def take_depth(book, tick, side, size, emptied):
+def take_depth(book: BookState, tick: int, side: int, size: int, emptied: bool) -> None:
     """``size`` contracts leave a tick; ``emptied`` says that the order there has none left."""
     if size <= 0:
         return
@@ -275,7 +276,7 @@ def take_depth(book, tick, side, size, emptied):
 
 
 @kernel
-def place_orders(book):
+def place_orders(book: BookState) -> None:
     """Depth, far counts and best prices from the orders alone: after the anchor is set or moved."""
     s = book.scalars[0]
     n_slots = book.depth.shape[0]
@@ -298,7 +299,7 @@ def place_orders(book):
 
 
 @kernel
-def clear_book(book):
+def clear_book(book: BookState) -> None:
     """All orders and depth go; the anchor stays, since field state is bound to it."""
     s = book.scalars[0]
     if s["n_orders"] > 0:
@@ -317,7 +318,7 @@ def clear_book(book):
 
 
 @kernel
-def remove_order(book, i):
+def remove_order(book: BookState, i: int) -> int:
     """Take an order out of the table and what it still holds out of the depth; returns that size."""
     order = book.orders[i]
     size = order["size"]
@@ -330,7 +331,7 @@ def remove_order(book, i):
 
 
 @kernel
-def add_order(book, order_id, price, tick, side, size):
+def add_order(book: BookState, order_id: int, price: int, tick: int, side: int, size: int) -> None:
     """Insert an order whose id is not in the table."""
     i = _insert(book.orders, order_id)
     order = book.orders[i]
@@ -346,7 +347,7 @@ def add_order(book, order_id, price, tick, side, size):
 
 
 @kernel
-def cancel_order(book, i, size):
+def cancel_order(book: BookState, i: int, size: int) -> tuple[int, int]:
     """Take ``size`` off an order, pending fill first.
 
     Returns (pulled, tick): contracts pulled, or -1 when pending fill absorbed it all and no tick is touched. An order with
@@ -370,7 +371,7 @@ def cancel_order(book, i, size):
 
 
 @kernel
-def fill_order(book, i, size):
+def fill_order(book: BookState, i: int, size: int) -> int:
     """A resting order trades: what it shows leaves the depth at once and waits as pending fill for its book update.
 
     An order that was filled to nothing before, and still owes its book update, goes with this event. Returns the tick.
@@ -389,7 +390,7 @@ def fill_order(book, i, size):
 
 
 @kernel
-def modify_order(book, i, price, tick, side, size):
+def modify_order(book: BookState, i: int, price: int, tick: int, side: int, size: int) -> tuple[int, int]:
     """Set price, side and size of a live order; returns (old size, old tick)."""
     order = book.orders[i]
     old_size = order["size"]

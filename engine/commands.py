@@ -171,11 +171,11 @@ def book_at(files: Sequence[Path], at: str | None, depth: int) -> dict[str, Any]
     runner = Runner(config, Span(min(first, day_start), day_end, first_bin=day_end + NS_PER_DAY))
     with Progress("reading") as progress:
         for records in source.records():
-            late = np.flatnonzero(records["ts_recv"] > moment) if moment is not None else ()
-            for _ in runner.feed(records[: late[0]] if len(late) else records, 1):
+            late = [] if moment is None else np.flatnonzero(records["ts_recv"] > moment).tolist()
+            for _ in runner.feed(records[: late[0]] if late else records, 1):
                 pass
             progress.update(None, f"{runner.n_events} events")
-            if len(late):
+            if late:
                 break
     values = view_book(runner.engine.book, config.tick_int, depth).to_json()
     return {

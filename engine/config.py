@@ -71,7 +71,7 @@ class InstrumentConfig(BaseModel):
     product_type: Text = Field(description="kind of product, future_mbo")
     symbol: Text = Field(description="raw symbol of the one contract")
     symbol_root: Text = Field(description="product root, names the folder of raw files")
-    price_scale: Literal[1e-9] = Field(description="dollars per price unit")
+    price_scale: Annotated[float, Field(ge=PRICE_SCALE, le=PRICE_SCALE)] = Field(description="dollars per price unit, 1e-9")
     tick_size: Positive = Field(description="dollars")
     bucket_size_dollars: Positive = Field(description="dollars per grid row")
     rel_tick_size: Positive = Field(description="dollars per step of k")

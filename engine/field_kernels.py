@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from engine.config import Params
 from engine.jit import kernel
 from engine.schema import Floats, Ints
 
@@ -51,7 +52,7 @@ def make_field(n_slots: int) -> FieldState:
 
 
 @kernel
-def alpha_of(dt, tau):
+def alpha_of(dt: float, tau: float) -> float:
     """Share of the new value that a first-order filter takes in over ``dt`` seconds."""
     if dt / tau > SATURATED:
         return 1.0
@@ -59,7 +60,7 @@ def alpha_of(dt, tau):
 
 
 @kernel
-def _step_chain(row, chain, rate, dt, alpha_v, alpha_a, alpha_j):
+def _step_chain(row: Floats, chain: int, rate: float, dt: float, alpha_v: float, alpha_a: float, alpha_j: float) -> None:
     """One step of v, a, j; a non-finite result keeps all three."""
     v0 = row[V + chain]
     a0 = row[A + chain]
@@ -74,7 +75,7 @@ def _step_chain(row, chain, rate, dt, alpha_v, alpha_a, alpha_j):
 
 
 @kernel
-def _forces(row, p):
+def _forces(row: Floats, p: Params) -> None:
     """Pressure and vacuum of a slot from its derivatives."""
     v_rest = row[V + 3] + row[V + 4]
     row[PRESSURE] = p.c1_v_add * row[V] + p.c2_v_rest_pos * max(v_rest, 0.0) + p.c3_a_add * max(row[A], 0.0)
@@ -87,7 +88,9 @@ def _forces(row, p):
 
 
 @kernel
-def touch(field, depth, slot, ts, event_id, add, pull, fill, p):
+def touch(
+    field: FieldState, depth: Ints, slot: int, ts: int, event_id: int, add: float, pull: float, fill: float, p: Params
+) -> None:
     """An event meets a slot: masses, depths, derivatives and forces at time ``ts``.
 
     ``add``, ``pull``, ``fill`` are contracts; ``depth`` is the book's, after the event.
@@ -128,7 +131,7 @@ def touch(field, depth, slot, ts, event_id, add, pull, fill, p):
 
 
 @kernel
-def advance_slot(row, dt, decay, alpha_v, alpha_a, alpha_j, p):
+def advance_slot(row: Floats, dt: float, decay: float, alpha_v: float, alpha_a: float, alpha_j: float, p: Params) -> None:
     """A slot's passive step of ``dt`` seconds with zero input."""
     row[ADD] *= decay
     row[ADD + 1] *= decay
@@ -139,7 +142,7 @@ def advance_slot(row, dt, decay, alpha_v, alpha_a, alpha_j, p):
 
 
 @kernel
-def passive_advance(field, ts, p):
+def passive_advance(field: FieldState, ts: int, p: Params) -> None:
     """Bring every slot in use to ``ts``. Slots untouched since the last bin share one dt, so its exponentials are made once."""
     last_dt = -1.0
     decay = alpha_v = alpha_a = alpha_j = 0.0
@@ -160,7 +163,7 @@ def passive_advance(field, ts, p):
 
 
 @kernel
-def synchronise_depths(field, depth):
+def synchronise_depths(field: FieldState, depth: Ints) -> None:
     """The field's depths become the book's in one go, without derivatives or time stamps."""
     for slot in range(depth.shape[0]):
         field.values[slot, BID_DEPTH] = depth[slot, 0]

@@ -1,7 +1,7 @@
 """The one way to compile a kernel, and where compiled kernels are kept.
 
 Numba's own cache keys a function by its own file only: after an edit in a *called* kernel of another file it would go on
-serving the old machine code. So the cache folder's name carries a hash of all our sources.
+serving the old machine code. So the cache folder's name carries a hash of every source that compiled code depends on.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -18,16 +18,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PACKAGES = ("engine", "tune")
+_FROZEN_IN = ("constants.py", "schema.py", "config.py", "jit.py")
 
 
 @cache
 def source_hash() -> str:
-    """First 16 hex digits of a SHA-256 over the Python sources of the packages that hold kernels and Numba's version."""
+    """First 16 hex digits of a SHA-256 over the sources that compiled code depends on, and Numba's version.
+
+    These are the modules that hold kernels, and those whose values kernels freeze in: constants, dtypes and parameters.
+    """
     digest = hashlib.sha256(numba.__version__.encode())
     for package in _PACKAGES:
         for path in sorted((_ROOT / package).rglob("*.py")):
-            digest.update(str(path.relative_to(_ROOT)).encode())
-            digest.update(path.read_bytes())
+            source = path.read_bytes()
+            if b"\n@kernel\n" in source or path.name in _FROZEN_IN:
+                digest.update(str(path.relative_to(_ROOT)).encode())
+                digest.update(source)
     return digest.hexdigest()[:16]
 
 
@@ -58,10 +64,11 @@ def kernel(function: F) -> F:
 
     Fast-math stays off because a sweep and a stream must agree to the last bit.
     """
-    previous = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = cache_dir()
+    config: Any = numba.config
+    previous = config.CACHE_DIR
+    config.CACHE_DIR = cache_dir()
     try:
-        compiled: F = numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function)
+        compiled: Any = numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function)
     finally:
-        numba.config.CACHE_DIR = previous
-    return compiled
+        config.CACHE_DIR = previous
+    return cast(F, compiled)

@@ -7,7 +7,7 @@ from engine.jit import kernel
 
 
 @kernel
-def sign(x):
+def sign(x: int) -> int:
     """-1, 0 or 1."""
     if x > 0:
         return 1
@@ -17,7 +17,7 @@ def sign(x):
 
 
 @kernel
-def move_ticks(price, previous, tick_int):
+def move_ticks(price: int, previous: int, tick_int: int) -> int:
     """Ticks a best price moved between two bins; 0 where either is missing."""
     if price == 0 or previous == 0:
         return 0
@@ -25,7 +25,7 @@ def move_ticks(price, previous, tick_int):
 
 
 @kernel
-def state5(k, ask_sign, bid_sign, by_side):
+def state5(k: int, ask_sign: int, bid_sign: int, by_side: bool) -> int:
     """+2 bull vacuum, +1 bull pressure, 0 mixed, -1 bear pressure, -2 bear vacuum; the row at spot is always 0.
 
     ``by_side`` lets the ask decide above spot and the bid below, so that a mirrored market negates every code.

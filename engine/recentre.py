@@ -41,7 +41,9 @@ Parking = dict[int, Parked]
 
 
 @kernel
-def catch_up(values, stamps, composites, first_bin, n_bins, bin_seq, bin_start, p):
+def catch_up(
+    values: Floats, stamps: Ints, composites: Floats, first_bin: int, n_bins: int, bin_seq: int, bin_start: int, p: Params
+) -> None:
     """Advance a parked slot through bins ``first_bin`` .. ``first_bin + n_bins - 1``, as if it had stayed on the grid.
 
     ``values`` (1, N_VALUES), ``stamps`` (1, 3), ``composites`` (1, length); ``bin_seq`` is the open bin, begun at ``bin_start``.
@@ -71,9 +73,9 @@ def recentre(engine: Engine, parking: Parking, p: Params) -> None:
     anchor = int(middle_tick(int(scalars["best_bid"]), int(scalars["best_ask"])))
     shift = anchor - old_anchor
     bin_seq = int(run["bin_seq"])
-    for slot in np.flatnonzero(field.stamps[:, LISTED]):
+    for slot in np.flatnonzero(field.stamps[:, LISTED]).tolist():
         if not 0 <= slot - shift < n:
-            parking[int(slot) + old_anchor - n // 2] = Parked(
+            parking[slot + old_anchor - n // 2] = Parked(
                 field.values[slot].copy(), field.stamps[slot].copy(), spectrum.composites[slot].copy(), bin_seq
             )
     for array in (field.values, field.stamps, spectrum.composites):

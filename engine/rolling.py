@@ -8,12 +8,13 @@ import math
 from typing import Final
 
 from engine.jit import kernel
+from engine.schema import Floats
 
 MAD_TO_SIGMA: Final = 1.4826  # makes the MAD of a normal sample estimate its standard deviation
 
 
 @kernel
-def _lower_bound(values, n, x):
+def _lower_bound(values: Floats, n: int, x: float) -> int:
     """First place in the ascending ``values[:n]`` that is not below ``x``."""
     low = 0
     high = n
@@ -27,7 +28,7 @@ def _lower_bound(values, n, x):
 
 
 @kernel
-def sorted_insert(values, n, x):
+def sorted_insert(values: Floats, n: int, x: float) -> None:
     """Insert ``x`` into the ascending ``values[:n]``, which grows to n + 1."""
     at = _lower_bound(values, n, x)
     for i in range(n, at, -1):
@@ -36,7 +37,7 @@ def sorted_insert(values, n, x):
 
 
 @kernel
-def sorted_replace(values, n, old, new):
+def sorted_replace(values: Floats, n: int, old: float, new: float) -> None:
     """Replace one ``old``, which must be there, by ``new`` in the ascending ``values[:n]``."""
     at = _lower_bound(values, n, old)
     if new > old:
@@ -51,7 +52,7 @@ def sorted_replace(values, n, old, new):
 
 
 @kernel
-def median_mad(values, n):
+def median_mad(values: Floats, n: int) -> tuple[float, float]:
     """Median of the ascending ``values[:n]`` and the median of the distances from it.
 
     The distances are two ascending runs, leftwards and rightwards of the median, so the middle of their union is found by

@@ -14,6 +14,7 @@ from engine.book_kernels import (
     BID,
     NO_TICK,
     OFF_GRID,
+    BookState,
     add_order,
     cancel_order,
     clear_book,
@@ -25,6 +26,7 @@ from engine.book_kernels import (
     slot_of,
     tick_of,
 )
+from engine.config import Params
 from engine.field_kernels import (
     ADD,
     ASK_DEPTH,
@@ -34,6 +36,7 @@ from engine.field_kernels import (
     PRESSURE,
     VACUUM,
     A,
+    FieldState,
     J,
     V,
     passive_advance,
@@ -42,8 +45,8 @@ from engine.field_kernels import (
 )
 from engine.jit import kernel
 from engine.moves import move_ticks, sign, state5
-from engine.schema import Floats, Ints, MboRecords
-from engine.spectrum import record_composites, score_slot
+from engine.schema import Floats, Ints, MboRecords, Record
+from engine.spectrum import SpectrumState, record_composites, score_slot
 
 # What a call of `consume` ended with; the owner acts on it and calls again.
 DONE: Final = 0  # all records are in
@@ -109,9 +112,9 @@ class Engine(NamedTuple):
     run: MboRecords
     counts: MboRecords
     sessions: Ints
-    book: Any
-    field: Any
-    spectrum: Any
+    book: BookState
+    field: FieldState
+    spectrum: SpectrumState
 
 
 class Out(NamedTuple):
@@ -126,7 +129,7 @@ class Out(NamedTuple):
 
 
 @kernel
-def count_anomaly(counts, kind, record):
+def count_anomaly(counts: MboRecords, kind: int, record: Record) -> None:
     """Count one by kind and remember the first, so that it can be found again."""
     one = counts[kind]
     if one["count"] == 0:
@@ -137,26 +140,26 @@ def count_anomaly(counts, kind, record):
 
 
 @kernel
-def has_both_sides(s):
+def has_both_sides(s: Record) -> bool:
     """Whether the book has a best bid and a best ask."""
     return s["best_bid"] != NO_TICK and s["best_ask"] != NO_TICK
 
 
 @kernel
-def middle_tick(low, high):
+def middle_tick(low: int, high: int) -> int:
     """floor((low + high) / 2 + 1/2) without overflow."""
     return (low >> 1) + (high >> 1) + (((low & 1) + (high & 1) + 1) >> 1)
 
 
 @kernel
-def needs_recentre(s, radius, n_slots):
+def needs_recentre(s: Record, radius: int, n_slots: int) -> bool:
     """Whether spot lies within four radii of an edge of the slots, or beyond it."""
     slot = middle_tick(s["best_bid"], s["best_ask"]) - s["anchor"] + n_slots // 2
     return slot < 4 * radius or slot >= n_slots - 4 * radius
 
 
 @kernel
-def _touch_tick(engine, tick, ts, add, pull, fill, p):
+def _touch_tick(engine: Engine, tick: int, ts: int, add: float, pull: float, fill: float, p: Params) -> None:
     s = engine.book.scalars[0]
     slot = slot_of(s, tick, p.n_slots)
     if slot != OFF_GRID:
@@ -164,12 +167,12 @@ def _touch_tick(engine, tick, ts, add, pull, fill, p):
 
 
 @kernel
-def _apply(engine, record, ts, flowing, p):
+def _apply(engine: Engine, record: Record, ts: int, flowing: bool, p: Params) -> None:
     """One kept record meets the book and, when ``flowing``, the field."""
     book = engine.book
     counts = engine.counts
     action = record["action"]
-    size = np.int64(record["size"])
+    size: Any = np.int64(record["size"])
     if action == c.ACTION_TRADE or action == c.ACTION_NONE:
         return
     if action == c.ACTION_CLEAR:
@@ -225,7 +228,7 @@ def _apply(engine, record, ts, flowing, p):
 
 
 @kernel
-def _see_quotes(run, s):
+def _see_quotes(run: Record, s: Record) -> None:
     """Widen the bin's price extremes by the present best prices, if they are sound."""
     bid = s["best_bid"]
     ask = s["best_ask"]
@@ -244,7 +247,7 @@ def _see_quotes(run, s):
 
 
 @kernel
-def _open_bin(run, s, start):
+def _open_bin(run: Record, s: Record, start: int) -> None:
     run["bin_start"] = start
     run["bin_events"] = 0
     run["trade_count"] = 0
@@ -259,7 +262,7 @@ def _open_bin(run, s, start):
 
 
 @kernel
-def _open_since(sessions, start, end):
+def _open_since(sessions: Ints, start: int, end: int) -> int:
     """Start of the trading interval that overlaps [start, end); UNSET when the exchange is closed then."""
     for i in range(sessions.shape[0]):
         if sessions[i, 0] < end and start < sessions[i, 1]:
@@ -268,7 +271,7 @@ def _open_since(sessions, start, end):
 
 
 @kernel
-def mark_gap(engine, next_ts, p):
+def mark_gap(engine: Engine, next_ts: int, p: Params) -> None:
     """Mark the open bin when it lies in, or right behind, a hole in the feed that ends at ``next_ts``."""
     run = engine.run[0]
     since = run["latest_ts"]
@@ -284,7 +287,7 @@ def mark_gap(engine, next_ts, p):
 
 
 @kernel
-def level_size(book, tick, side):
+def level_size(book: BookState, tick: int, side: int) -> int:
     """Contracts at a tick, also outside the slots."""
     s = book.scalars[0]
     slot = slot_of(s, tick, book.depth.shape[0])
@@ -298,7 +301,7 @@ def level_size(book, tick, side):
 
 
 @kernel
-def _write_rows(engine, spot_tick, out, i_out, p):
+def _write_rows(engine: Engine, spot_tick: int, out: Out, i_out: int, p: Params) -> None:
     """Read the slots around spot into the block's row arrays."""
     field = engine.field
     s = engine.book.scalars[0]
@@ -347,7 +350,7 @@ def _write_rows(engine, spot_tick, out, i_out, p):
 
 
 @kernel
-def _write_labels(engine, spot_tick, bid, ask, out, i_out, p):
+def _write_labels(engine: Engine, spot_tick: int, bid: int, ask: int, out: Out, i_out: int, p: Params) -> None:
     """Quote moves since the bin before, on the bin and on its rows."""
     run = engine.run[0]
     s = engine.book.scalars[0]
@@ -388,7 +391,7 @@ def _write_labels(engine, spot_tick, bid, ask, out, i_out, p):
 
 
 @kernel
-def close_bin(engine, out, i_out, p):
+def close_bin(engine: Engine, out: Out, i_out: int, p: Params) -> None:
     """End the open bin: passive advance, read, label; then open the next one."""
     run = engine.run[0]
     s = engine.book.scalars[0]
@@ -450,7 +453,7 @@ def close_bin(engine, out, i_out, p):
 
 
 @kernel
-def anchor_book(book):
+def anchor_book(book: BookState) -> None:
     """Centre the slots on the BBO and place every order anew; nothing happens while a side is empty."""
     s = book.scalars[0]
     if has_both_sides(s):
@@ -460,7 +463,7 @@ def anchor_book(book):
 
 
 @kernel
-def effective_time(record, s, run):
+def effective_time(record: Record, s: Record, run: Record) -> int:
     """A record's place in time, ns, or UNSET when it lies outside the session window and must be dropped.
 
     Snapshot records carry their orders' old times: the Clear that opened the snapshot dates them, else their own capture time.
@@ -472,7 +475,7 @@ def effective_time(record, s, run):
         if s["snapshot_open"] == 1:
             return s["snapshot_ts"]
         raw = record["ts_recv"]
-    ts = np.int64(raw) if raw < np.uint64(2**63) else np.int64(UNSET)
+    ts: Any = np.int64(raw) if raw < np.uint64(2**63) else np.int64(UNSET)
     if ts == UNSET or ts >= run["day_end"]:
         if is_snapshot or action == c.ACTION_CLEAR:
             # An undefined time must not run the clock.
@@ -484,7 +487,7 @@ def effective_time(record, s, run):
 
 
 @kernel
-def _lifecycle(s, record, ts):
+def _lifecycle(s: Record, record: Record, ts: int) -> bool:
     """Snapshot bracket and validity, before the action itself. Returns whether this record closes a snapshot."""
     is_snapshot = record["flags"] & c.F_SNAPSHOT != 0
     is_clear = record["action"] == c.ACTION_CLEAR
@@ -504,7 +507,7 @@ def _lifecycle(s, record, ts):
 
 
 @kernel
-def _see_record(engine, record, ts):
+def _see_record(engine: Engine, record: Record, ts: int) -> None:
     """Count a kept record into the open bin: trades, times and doubts."""
     run = engine.run[0]
     flags = record["flags"]
@@ -520,7 +523,7 @@ def _see_record(engine, record, ts):
             run["quality"] = run["quality"] | c.Q_DOUBTFUL
     if record["action"] == c.ACTION_TRADE:
         run["trade_count"] += 1
-        size = np.int64(record["size"])
+        size: Any = np.int64(record["size"])
         if record["side"] == c.SIDE_BID:
             run["buy_volume"] += size
         elif record["side"] == c.SIDE_ASK:
@@ -530,7 +533,7 @@ def _see_record(engine, record, ts):
 
 
 @kernel
-def _enter_phase(engine, ts, inside, p):
+def _enter_phase(engine: Engine, ts: int, inside: bool, p: Params) -> None:
     """Move on from book-only to warm-up to bins as the clock reaches them; there is no way back."""
     run = engine.run[0]
     if run["first_bin"] == UNSET and inside:
@@ -548,7 +551,7 @@ def _enter_phase(engine, ts, inside, p):
 
 
 @kernel
-def consume(engine, records, first, out, n_out, p):
+def consume(engine: Engine, records: MboRecords, first: int, out: Out, n_out: int, p: Params) -> tuple[int, int, int]:
     """Feed ``records[first:]``; returns (status, next record, bins in ``out``).
 
     Every record is taken in exactly once: a call that stops early leaves the record it returns untouched.

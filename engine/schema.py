@@ -142,5 +142,6 @@ def bins_schema() -> pa.Schema:
 
 # Aliases by which kernels and owners are typed.
 MboRecords = NDArray[np.void]
+Record = np.void  # one element of a structured array, read by key
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

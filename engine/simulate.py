@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -23,6 +23,7 @@ from zoneinfo import ZoneInfo
 import databento_dbn as dbn
 import numpy as np
 import zstandard
+from databento_dbn.metadata import MappingInterval
 from numpy.typing import NDArray
 
 from engine.constants import NS_PER_S
@@ -90,7 +91,7 @@ class SimulationSummary:
     n_bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class _MappingInterval:
     """The encoder takes any object with these attributes (its own class is a protocol)."""
 
@@ -99,10 +100,10 @@ class _MappingInterval:
     symbol: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class _SymbolMapping:
     raw_symbol: str
-    intervals: list[_MappingInterval]
+    intervals: Sequence[MappingInterval]
 
 
 class _Sink(Protocol):
@@ -284,9 +285,9 @@ def _metadata(symbol: str, feed: Feed) -> dbn.Metadata:
         dataset="GLBX.MDP3",
         start=feed.start_ns,
         end=feed.end_ns,
-        schema=dbn.Schema.MBO,
-        stype_in=dbn.SType.RAW_SYMBOL,
-        stype_out=dbn.SType.INSTRUMENT_ID,
+        schema=dbn.Schema.from_str("mbo"),
+        stype_in=dbn.SType.from_str("raw_symbol"),
+        stype_out=dbn.SType.from_str("instrument_id"),
         symbols=[symbol],
         mappings=[_SymbolMapping(symbol, [interval])],
         version=3,

@@ -124,7 +124,8 @@ def uniform(rng: NDArray[np.int64]) -> float:
     rng[0] ^= rng[3]
     rng[2] ^= carried
     rng[3] = ((rng[3] << 11) | (rng[3] >> 21)) & U32
-    return (word + 0.5) / 4294967296.0
+    drawn: float = (word + 0.5) / 4294967296.0
+    return drawn
 
 
 @kernel
@@ -135,18 +136,20 @@ def below(rng: NDArray[np.int64], n: int) -> int:
 
 @kernel
 def exponential(rng: NDArray[np.int64], mean: float) -> float:
-    return -mean * np.log(uniform(rng))
+    drawn: float = -mean * np.log(uniform(rng))
+    return drawn
 
 
 @kernel
 def normal(rng: NDArray[np.int64]) -> float:
-    return np.sqrt(-2.0 * np.log(uniform(rng))) * np.cos(6.283185307179586 * uniform(rng))
+    drawn: float = np.sqrt(-2.0 * np.log(uniform(rng))) * np.cos(6.283185307179586 * uniform(rng))
+    return drawn
 
 
 @kernel
 def new_order_id(market: Market) -> int:
     """An id above all earlier ones; gaps, as an exchange's other products leave them."""
-    order_id = market.state[0]["last_order_id"] + 1 + below(market.rng, 6)
+    order_id: int = market.state[0]["last_order_id"] + 1 + below(market.rng, 6)
     market.state[0]["last_order_id"] = order_id
     return order_id
 
@@ -211,7 +214,7 @@ def rest_order(market: Market, order_id: int, side: int, tick: int, size: int) -
     """Add an order to the book; returns its slot. The pool must have room."""
     state = market.state[0]
     rank = state["n_live"]
-    slot = market.live[rank]
+    slot: int = market.live[rank]
     state["n_live"] = rank + 1
     order = market.orders[slot]
     order["id"] = order_id

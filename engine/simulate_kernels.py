@@ -161,7 +161,8 @@ def write_snapshot(market: Market, feed: Feed, out: NDArray[np.void], order_ts: 
             tick += step
     state["ts_event"] = feed.start_ns
     draw_arrival(market, feed)
-    return state["n_out"]
+    n_written: int = state["n_out"]
+    return n_written
 
 
 @kernel
@@ -194,7 +195,7 @@ def pick_near(market: Market, side: int, total: float) -> int:
         tick += step
     n_orders = market.levels[side, chosen]["count"]
     from_back = min(below(rng, n_orders), below(rng, n_orders))
-    slot = market.levels[side, chosen]["back"]
+    slot: int = market.levels[side, chosen]["back"]
     for _ in range(from_back):
         slot = market.orders[slot]["ahead"]
     return slot
@@ -374,4 +375,5 @@ def fill_chunk(market: Market, feed: Feed, out: NDArray[np.void]) -> int:
         state["n_events"] += 1
         state["n_records"] += state["n_out"] - before
         draw_arrival(market, feed)
-    return state["n_out"]
+    n_written: int = state["n_out"]
+    return n_written

@@ -3,16 +3,20 @@
 Source: DBN record header: the first byte is the record's length in 4-byte words, the second its kind.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.constants import MBO_LENGTH_WORDS, MBO_RECORD_BYTES, RTYPE_MBO
 from engine.jit import kernel
+from engine.schema import MboRecords
 
 _HEADER_BYTES = 16
 
 
 @kernel
-def is_plain(records):
+def is_plain(records: MboRecords) -> bool:
     """Whether every record of an array is an MBO message of the plain length."""
     for i in range(records.shape[0]):
         if records[i]["rtype"] != RTYPE_MBO or records[i]["length"] != MBO_LENGTH_WORDS:
@@ -21,7 +25,7 @@ def is_plain(records):
 
 
 @kernel
-def walk_records(data, out):
+def walk_records(data: NDArray[np.uint8], out: NDArray[np.uint8]) -> tuple[int, int, int, bool]:
     """Copy the MBO records of a byte stream into ``out`` (n, 56) bytes.
 
     Returns (records copied, bytes used, records of other kinds passed over, whether an impossible length was met). Longer MBO
@@ -31,7 +35,7 @@ def walk_records(data, out):
     at = 0
     n_other = 0
     while n < out.shape[0] and at < data.shape[0]:
-        length = 4 * np.int64(data[at])
+        length: Any = 4 * np.int64(data[at])
         if length < _HEADER_BYTES:
             return n, at, n_other, True
         if at + length > data.shape[0]:

@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from engine.config import InstrumentConfig
-from engine.field_kernels import PRESSURE, VACUUM
+from engine.config import InstrumentConfig, Params
+from engine.field_kernels import PRESSURE, VACUUM, FieldState
 from engine.jit import kernel
 from engine.rolling import MAD_TO_SIGMA, median_mad, sorted_insert, sorted_replace
 from engine.schema import Floats, Ints
@@ -60,7 +60,7 @@ def make_spectrum(config: InstrumentConfig) -> SpectrumState:
 
 
 @kernel
-def record_composites(spectrum, field, i_bin):
+def record_composites(spectrum: SpectrumState, field: FieldState, i_bin: int) -> None:
     """Leave this bin's balance of pressure and vacuum in the ring of every slot in use."""
     place = i_bin % spectrum.composites.shape[1]
     for i in range(field.n_in_use[0]):
@@ -71,7 +71,7 @@ def record_composites(spectrum, field, i_bin):
 
 
 @kernel
-def _rolled(spectrum, slot, i_bin):
+def _rolled(spectrum: SpectrumState, slot: int, i_bin: int) -> float:
     """Weighted mean of the window means of a slot's last composites, as of bin ``i_bin``."""
     length = spectrum.composites.shape[1]
     n_bins = i_bin + 1
@@ -90,7 +90,7 @@ def _rolled(spectrum, slot, i_bin):
 
 
 @kernel
-def _derive(spectrum, entry, slot, i_bin, dt, keep):
+def _derive(spectrum: SpectrumState, entry: int, slot: int, i_bin: int, dt: float, keep: bool) -> None:
     """One bin's d1, d2, d3 of a slot; the first ``keep`` bins since the start or a rebuild are not yet part of the window."""
     window = spectrum.rings.shape[2]
     rolled = _rolled(spectrum, slot, i_bin)
@@ -112,7 +112,7 @@ def _derive(spectrum, entry, slot, i_bin, dt, keep):
 
 
 @kernel
-def _rebuild(spectrum, entry, slot, i_bin, dt):
+def _rebuild(spectrum: SpectrumState, entry: int, slot: int, i_bin: int, dt: float) -> None:
     """Fill an entry's windows from the slot's ring of composites, ending at bin ``i_bin``."""
     window = spectrum.rings.shape[2]
     first_kept = max(0, i_bin - window + 1)
@@ -126,7 +126,7 @@ def _rebuild(spectrum, entry, slot, i_bin, dt):
 
 
 @kernel
-def _step(spectrum, entry, slot, i_bin, dt):
+def _step(spectrum: SpectrumState, entry: int, slot: int, i_bin: int, dt: float) -> None:
     """Move an entry's windows on by one bin."""
     window = spectrum.rings.shape[2]
     place = i_bin % window
@@ -144,7 +144,7 @@ def _step(spectrum, entry, slot, i_bin, dt):
 
 
 @kernel
-def _z(spectrum, entry, derivative, i_bin, p):
+def _z(spectrum: SpectrumState, entry: int, derivative: int, i_bin: int, p: Params) -> float:
     """Robust z of the newest value against its window, 0 while the window is short or constant."""
     n = min(i_bin + 1, p.zscore_window)
     if n < p.zscore_min_periods:
@@ -157,7 +157,7 @@ def _z(spectrum, entry, derivative, i_bin, p):
 
 
 @kernel
-def score_slot(spectrum, slot, i_bin, p):
+def score_slot(spectrum: SpectrumState, slot: int, i_bin: int, p: Params) -> float:
     """Score of one slot that is in use, -1..1, at bin ``i_bin``; its composite of that bin must stand in the ring."""
     entry = slot & (spectrum.tags.shape[0] - 1)
     last = spectrum.tags[entry, 1]

@@ -7,6 +7,7 @@ import math
 from typing import Annotated, ClassVar, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from engine.config import InstrumentConfig
@@ -14,7 +15,7 @@ from engine.errors import ConfigError
 from engine.jit import kernel
 from engine.models.base import Columns, ModelContext
 from engine.rolling import MAD_TO_SIGMA, median_mad, sorted_insert, sorted_replace
-from engine.schema import MODEL_DTYPE, Floats, Ints, MboRecords
+from engine.schema import MODEL_DTYPE, Floats, Ints, MboRecords, Record
 from engine.state import pack, unpack
 
 SCALE_FLOOR: Final = 1e-12
@@ -86,7 +87,7 @@ class _State(NamedTuple):
 
 
 @kernel
-def _z_score(state, derivative, place, n, p):
+def _z_score(state: _State, derivative: int, place: int, n: int, p: _Numbers) -> float:
     """Robust z of the newest derivative; its raw value over the population std where the MAD is nil."""
     if n < p.min_periods:
         return 0.0
@@ -110,7 +111,7 @@ def _z_score(state, derivative, place, n, p):
 
 
 @kernel
-def step(state, codes, weights, p, out):
+def step(state: _State, codes: NDArray[np.int8], weights: Floats, p: _Numbers, out: Record) -> None:
     """One bin: ``codes`` (rows,) five-state codes, ``weights`` (rows,) summing to 1, ``out`` a MODEL_DTYPE record."""
     bear_vacuum = bear_pressure = mixed = bull_pressure = bull_vacuum = 0.0
     for r in range(codes.shape[0]):
@@ -188,7 +189,7 @@ def step(state, codes, weights, p, out):
 
 
 @kernel
-def run(state, codes, weights, p, out):
+def run(state: _State, codes: NDArray[np.int8], weights: Floats, p: _Numbers, out: MboRecords) -> None:
     """Many bins: the same step in a loop. ``codes`` (n, rows), ``out`` (n,)."""
     for i in range(codes.shape[0]):
         step(state, codes[i], weights, p, out[i])
