@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
 SHARED = REPO_ROOT.parent / "shared"
@@ -17,6 +18,16 @@ os.environ["SPYMASTER_LAKE"] = tempfile.mkdtemp(prefix="spymaster-test-lake-")
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ.pop("VP_INSTRUMENT_CONFIG_PATH", None)
 os.environ.pop("SPYMASTER_TOKEN", None)
+
+# The same examples in every run, so that a failure belongs to the change that shows it.
+settings.register_profile(
+    "spymaster",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("spymaster")
 
 
 def shared_path(name: str) -> Path:

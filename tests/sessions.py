@@ -76,7 +76,7 @@ def make_runner(config: InstrumentConfig, start_ns: int | None = None, n_bins: i
 def run_engine(config: InstrumentConfig, records: Sequence[reference.Record], start_ns: int | None = None) -> Bins:
     """The engine over records in memory."""
     runner = make_runner(config, start_ns)
-    return join([*runner.feed(to_array(records), 64), *runner.finish()])
+    return join([*runner.feed(to_array(records), 64), *runner.finish(None, 64)])
 
 
 def as_columns(bins: Sequence[Bin]) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:

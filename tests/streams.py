@@ -52,8 +52,10 @@ def to_array(records: Sequence[Record]) -> NDArray[np.void]:
     return rows
 
 
-def metadata(symbols: Mapping[str, int], day: dt.date, schema: dbn.Schema | None = dbn.Schema.MBO) -> bytes:
-    """Encoded DBN metadata that maps raw symbols to instrument ids for one day."""
+def metadata(
+    symbols: Mapping[str, int], day: dt.date, schema: dbn.Schema | None = dbn.Schema.MBO, end_ns: int | None = None
+) -> bytes:
+    """Encoded DBN metadata that maps raw symbols to instrument ids for one day; `end_ns` is where the data are said to end."""
     start = int(dt.datetime.combine(day, dt.time(), dt.UTC).timestamp()) * 10**9
     mappings = [
         SimpleNamespace(
@@ -65,7 +67,7 @@ def metadata(symbols: Mapping[str, int], day: dt.date, schema: dbn.Schema | None
     return dbn.Metadata(
         dataset="GLBX.MDP3",
         start=start,
-        end=start + 86_400 * 10**9,
+        end=end_ns,
         stype_in=dbn.SType.RAW_SYMBOL,
         stype_out=dbn.SType.INSTRUMENT_ID,
         schema=schema,
@@ -74,9 +76,16 @@ def metadata(symbols: Mapping[str, int], day: dt.date, schema: dbn.Schema | None
     ).encode()
 
 
-def write_dbn(path: Path, rows: NDArray[np.void], symbols: Mapping[str, int] | None = None, day: dt.date = DAY) -> Path:
+def write_dbn(
+    path: Path,
+    rows: NDArray[np.void],
+    symbols: Mapping[str, int] | None = None,
+    day: dt.date = DAY,
+    end_ns: int | None = None,
+) -> Path:
     """A DBN file of these records, compressed where its name ends in .zst."""
-    content = metadata({SYMBOL: INSTRUMENT_ID} if symbols is None else symbols, day) + rows.tobytes()
+    head = metadata({SYMBOL: INSTRUMENT_ID} if symbols is None else symbols, day, end_ns=end_ns)
+    content = head + rows.tobytes()
     path.write_bytes(zstandard.ZstdCompressor().compress(content) if path.suffix == ".zst" else content)
     return path
 

@@ -26,13 +26,13 @@ def slide(values: list[float], width: int) -> NDArray[np.float64]:
 
 
 @given(series, st.integers(1, 30))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_window_holds_the_last_values_in_order(values: list[float], width: int) -> None:
     assert slide(values, width).tolist() == sorted(values[-width:])
 
 
 @given(st.lists(few_values | any_value, min_size=1, max_size=60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_median_and_mad_equal_those_by_sorting(values: list[float]) -> None:
     middle, mad = median_mad(np.array(sorted(values)), len(values))
     assert middle == median(values)
