@@ -40,16 +40,30 @@ QUOTE_PULL: Final = 0.04
 QUOTE_MEETS: Final = 0.12
 
 # Hawkes kernels: each event adds `BRANCH * DECAY` to the rate, which decays with `DECAY`.
-BRANCH_FAST: Final = 0.35
+BRANCH_FAST: Final = 0.40
 DECAY_FAST: Final = 3.0  # of the rate
-BRANCH_SLOW: Final = 0.25
+BRANCH_SLOW: Final = 0.30
 DECAY_SLOW: Final = 3.0  # 1/s
 KICK_TRADE: Final = 2.5  # a trade excites more than a quote
 KICK_QUOTE: Final = 0.92
-RATE_PULL_S: Final = 15.0
+RATE_PULL_S: Final = 10.0
+RECORDS_PER_EVENT: Final = 1.15  # until the session has shown its own
 MIN_STEP_NS: Final = 150
 WIRE_NS: Final = 78_000  # exchange to capture, at least
 WIRE_JITTER_NS: Final = 18_000.0
+
+
+@kernel
+def start_latent(market: Market, feed: Feed) -> None:
+    """Start the latent state at the middle of the book, with the excitation of a market that has been running."""
+    state = market.state[0]
+    state["fair"] = 0.5 * (state["best_bid"] + state["best_ask"])
+    state["latent_ns"] = feed.start_ns
+    state["regime_end_ns"] = feed.start_ns
+    state["activity"] = 1.0
+    state["eagerness"] = 1.0
+    state["excite_fast"] = BRANCH_FAST * feed.rate / RECORDS_PER_EVENT
+    state["excite_slow"] = BRANCH_SLOW * feed.rate / RECORDS_PER_EVENT
 
 
 @kernel
@@ -94,7 +108,7 @@ def draw_arrival(market: Market, feed: Feed) -> None:
     elapsed = (state["ts_event"] - feed.start_ns) * 1e-9
     # Regimes make busy and quiet minutes; a slow pull keeps the session's mean at the rate asked for.
     lag = (feed.rate * elapsed - state["n_records"]) / (feed.rate * RATE_PULL_S)
-    records_per_event = state["n_records"] / state["n_events"] if state["n_events"] > 5000 else 1.3
+    records_per_event = state["n_records"] / state["n_events"] if state["n_events"] > 5000 else RECORDS_PER_EVENT
     base = feed.rate / records_per_event * (1.0 - BRANCH_FAST - BRANCH_SLOW)
     base *= state["activity"] * np.exp(min(max(lag, -0.7), 0.7))
     decay_fast = DECAY_FAST * feed.rate

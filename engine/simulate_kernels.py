@@ -44,7 +44,7 @@ from engine.simulate_book import (
     rest_order,
     uniform,
 )
-from engine.simulate_flow import advance_latent, draw_arrival, excite, set_leans
+from engine.simulate_flow import advance_latent, draw_arrival, excite, set_leans, start_latent
 
 MAX_EVENT_RECORDS: Final = 1 + 2 * MAX_FILLS
 REACH: Final = 450  # ticks from the touch where new orders rest
@@ -112,11 +112,7 @@ def open_book(market: Market, feed: Feed, ages: NDArray[np.int64]) -> None:
     middle = N_LEVELS // 2
     state["best_bid"] = middle - 1
     state["best_ask"] = middle
-    state["fair"] = middle - 0.5
-    state["latent_ns"] = feed.start_ns
-    state["regime_end_ns"] = feed.start_ns
-    state["activity"] = 1.0
-    state["eagerness"] = 1.0
+    start_latent(market, feed)
     for side in range(2):
         touch = state["best_bid"] if side == BID else state["best_ask"]
         step = -1 if side == BID else 1
