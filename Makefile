@@ -1,0 +1,84 @@
+# Spymaster: `make demo` and `make test` do everything from a fresh clone; the rest are their parts.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+PY := $(VENV)/bin/python
+NODE := $(shell command -v npm 2>/dev/null)
+DT ?= 2026-02-06
+START_TIME ?= 09:05
+
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: help setup page demo serve test test-python test-page check bench lock clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.ready  ## make .venv/ with the locked packages
+
+$(VENV)/.ready: requirements.txt requirements-setup.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed and none was found; install one, or run make PYTHON=/path/to/python"; exit 1; }
+	@echo "setting up $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PY) -m pip install --quiet --require-hashes --no-deps -r requirements-setup.txt
+	@$(VENV)/bin/uv pip sync --quiet --python $(PY) --compile-bytecode --require-hashes requirements.txt
+	@$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+page:  ## build the page, where Node is installed
+ifeq ($(NODE),)
+	@echo "no Node here: the page is not built, the stream works without it (install Node 20 to get the page)"
+else
+	@$(MAKE) --no-print-directory frontend/dist/.built
+endif
+
+frontend/node_modules/.ready: frontend/package.json frontend/package-lock.json
+	@echo "installing the page's packages"
+	@cd frontend && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+frontend/dist/.built: frontend/node_modules/.ready $(shell find frontend/src frontend/*.html frontend/*.ts -type f 2>/dev/null)
+	@echo "building the page"
+	@cd frontend && npm run --silent build
+	@touch $@
+
+demo: setup page  ## from nothing to a leaderboard, a champion and a live page
+	@$(PY) tune/sweep.py
+	@$(PY) -m tune promote --best --sweep smoke_perm_derivative
+	@$(PY) -m serve --dt $(DT) --start-time $(START_TIME)
+
+serve: setup page  ## serve the lake's file of DT=2026-02-06 from START_TIME=09:05
+	@$(PY) -m serve --dt $(DT) --start-time $(START_TIME)
+
+test: setup test-python test-page  ## all tests
+
+test-python: setup
+	@$(PY) -m pytest $(PYTEST_ARGS)
+
+test-page: setup
+ifeq ($(NODE),)
+	@echo "no Node here: the page's tests are left out"
+else
+	@$(MAKE) --no-print-directory frontend/dist/.built
+	@cd frontend && npm test --silent && npm run --silent test:browser
+endif
+
+check: setup  ## format, lint, types, import contract
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-cache
+
+bench: setup  ## how fast this machine is at it
+	@$(PY) -m engine bench
+
+lock: $(VENV)/.ready  ## resolve requirements.txt anew from pyproject.toml
+	@$(VENV)/bin/uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes --no-header --no-annotate \
+		--upgrade --quiet pyproject.toml --output-file requirements.txt
+
+clean:  ## remove the environment and what was built; the lake stays
+	@rm -rf $(VENV) frontend/node_modules frontend/dist
