@@ -1,0 +1,1 @@
+"""Sweeps over stored sessions: points in, a leaderboard out, the best promoted to serving."""

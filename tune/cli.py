@@ -1,0 +1,132 @@
+"""The door of tune: arguments in, one call, a table or a line out; errors become exit codes here only."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from engine.errors import ConfigError, EngineError
+from tune.errors import RunFailedError
+
+BAD_INPUT: Final = 2
+FAILED: Final = 1
+INTERRUPTED: Final = 128 + signal.SIGINT
+SORTS: Final = ("mean_pnl_ticks", "expectancy_ticks", "tp_rate", "events_per_hour")
+
+DESCRIPTION: Final = """\
+Search the parameters of a signal over stored sessions, and promote the best.
+
+  sweep          run a sweep on Ray and show its leaderboard; without a file, a small one on a simulated session
+  list-signals   the signals that can be swept, with their parameters
+  list-datasets  the datasets of the lake
+  compare        the leaderboard over all sweeps
+  score          one signal's series over a dataset, as a parquet file
+  promote        make a run the champion that serving loads; roll back; show
+
+All figures are in sample: a threshold is shown on the bins it was chosen on.
+"""
+SWEEP_HELP: Final = """\
+Run every point of a sweep file, in parallel, on Ray Tune.
+
+The file's keys: name, description, datasets, signals, grid_variant, eval, sweep, search, parallel, tracking, online_sim.
+Anything unknown in it, and any dataset that is missing, is refused before a worker starts. Results go into the lake as they
+arrive, under an id that is a hash of all that decides them: a point that is there already is never computed again, so a
+sweep that was stopped or killed goes on with --resume, and a sweep begun twice costs nothing the second time.
+
+Exit code: 0 all points evaluated, 1 some failed (they are named), 2 bad input, 130 stopped with Ctrl-C.
+"""
+PROMOTE_HELP: Final = """\
+Make a run the champion: an immutable version in lake/models, registered in MLflow, and the pointer that every serving replica
+watches is moved to it. The alias `champion` in the MLflow registry follows the pointer; the pointer is the truth.
+"""
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Refuses in one line, like everything else."""
+
+    def error(self, message: str) -> NoReturn:
+        """Turn argparse's complaint into ours."""
+        raise ConfigError(f"{message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code: 0 well, 1 failed, 2 bad input, 130 stopped by Ctrl-C."""
+    try:
+        args = build_parser().parse_args(argv)
+        from tune.commands import COMMANDS  # not before: --help must not wait for numba, pyarrow and polars
+
+        return COMMANDS[args.command](args)
+    except EngineError as error:
+        print(f"tune: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except RunFailedError as error:
+        print(f"tune: {error}", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:  # the reader of our output has gone, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        print(f"tune: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("tune: stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = OneLineParser(prog="python -m tune", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    sweep = _command(commands, "sweep", "run a sweep on Ray", SWEEP_HELP)
+    sweep.add_argument("config", type=Path, nargs="?", metavar="CONFIG.yaml", help="default: the smoke sweep")
+    sweep.add_argument(
+        "--address",
+        help="'local' starts a Ray on this machine, 'auto' joins the running one, else a cluster's address; "
+        "default: auto where RAY_ADDRESS is set, else local",
+    )
+    sweep.add_argument("--resume", metavar="SWEEP", help="go on with the sweep of this id")
+    sweep.add_argument("--limit", type=int, metavar="N", help="only the first N points")
+
+    _command(commands, "list-signals", "the signals and their parameters", "")
+    _command(commands, "list-datasets", "the datasets of the lake", "")
+
+    compare = _command(commands, "compare", "the leaderboard over all sweeps", "")
+    compare.add_argument("--signal", help="only this signal")
+    compare.add_argument("--dataset", help="only this dataset")
+    compare.add_argument("--min-signals", type=int, default=5, help="trades a row needs to count (default 5)")
+    compare.add_argument("--top", type=int, default=20, help="runs shown (default 20)")
+    compare.add_argument("--sort", choices=SORTS, default=SORTS[0], help=f"what is best (default {SORTS[0]})")
+
+    score = _command(commands, "score", "one signal's series over a dataset", "")
+    score.add_argument("--signal", required=True)
+    score.add_argument("--dataset-id", required=True)
+    score.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the signal")
+    score.add_argument("--out", type=Path, required=True, metavar="FILE.parquet", help="bin_seq, score, ready; metadata inside")
+
+    promote = _command(commands, "promote", "make a run the champion", PROMOTE_HELP)
+    promote.add_argument("run_id", nargs="?", metavar="RUN_ID")
+    promote.add_argument("--threshold", type=float, help="score level to trade at; default the run's best")
+    promote.add_argument("--best", action="store_true", help="the best run of --sweep")
+    promote.add_argument("--sweep", metavar="SWEEP", help="id of a sweep")
+    promote.add_argument("--rollback", action="store_true", help="back to the champion before")
+    promote.add_argument("--show", action="store_true", help="what is in service, and the history")
+    return parser
+
+
+def _command(commands: Any, name: str, short: str, long: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=short,
+        description=long or f"{short[0].upper()}{short[1:]}.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--lake", metavar="DIR", help="data folder (default $SPYMASTER_LAKE, else lake/)")
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+    parser.set_defaults(command=name)
+    return parser

@@ -1,0 +1,266 @@
+"""What each command does with its arguments: opens the lake, makes one call, prints."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich import box
+from rich.table import Table
+
+from engine.config import parse_overrides
+from engine.dataset import Dataset, list_datasets
+from engine.errors import ConfigError
+from engine.lake import Lake, write_atomic
+from engine.models.registry import get_model, signal_names
+from tune import promote as promotion
+from tune.code_version import code_version
+from tune.config import read_sweep_config
+from tune.leaderboard import CAPTION, rank, records, render
+from tune.results import ResultStore
+from tune.run import SweepOutcome, new_state, read_state, run_sweep
+from tune.screen import Screen, result_console
+from tune.trial import load_market, signal_series
+
+SMOKE_CONFIG: Final = "smoke_perm_derivative.yaml"
+TOP: Final = 20
+
+
+def sweep(args: argparse.Namespace) -> int:
+    """Run or resume a sweep."""
+    lake = Lake.open(args.lake)
+    if args.limit is not None and args.limit < 1:
+        raise ConfigError(f"--limit was {args.limit}; it must be at least 1.")
+    if args.resume is not None:
+        if args.config is not None or args.limit is not None:
+            raise ConfigError("--resume goes on with the sweep as it was begun; leave CONFIG and --limit out.")
+        state = read_state(lake, args.resume)
+    else:
+        path = args.config or smoke_config_path(lake)
+        state = new_state(read_sweep_config(path), args.limit)
+    address = args.address or ("auto" if os.environ.get("RAY_ADDRESS") else "local")
+    try:
+        with Screen() as screen:
+            outcome = run_sweep(state, lake, address, screen)
+    except KeyboardInterrupt:
+        print(f"stopped; what was computed is kept. Go on with: python tune/sweep.py --resume {state.sweep_id}", file=sys.stderr)
+        raise
+    _show_outcome(outcome, args.json)
+    return 1 if outcome.failures else 0
+
+
+def smoke_config_path(lake: Lake) -> Path:
+    """The smoke sweep's file: the lake's own, else the one of this checkout."""
+    own = lake.configs / SMOKE_CONFIG
+    shipped = Lake(Path(__file__).resolve().parent.parent / "lake").configs / SMOKE_CONFIG
+    for path in (own, shipped):
+        if path.is_file():
+            return path
+    raise ConfigError(f"no CONFIG was given and {own} is missing; name a sweep file.")
+
+
+def _show_outcome(outcome: SweepOutcome, as_json: bool) -> None:
+    if as_json:
+        _print_json(
+            {
+                "sweep_id": outcome.sweep_id,
+                "n_points": outcome.n_points,
+                "n_reused": outcome.n_reused,
+                "failures": [{"run_id": f.run_id, "signal": f.signal, "reason": f.reason} for f in outcome.failures],
+                "leaderboard": records(outcome.ranking),
+            }
+        )
+        return
+    console = result_console()
+    if len(outcome.ranking):
+        console.print(render(outcome.ranking, f"{outcome.sweep_id}: best runs, in sample", TOP))
+        console.print(CAPTION, highlight=False)
+    else:
+        console.print("no run took enough trades to be ranked; lower eval.min_signals or widen the grid")
+    ranked, failed = len(outcome.ranking), len(outcome.failures)
+    console.print(
+        f"sweep {outcome.sweep_id}: {outcome.n_points} points, {outcome.n_reused} known before, {failed} failed, {ranked} ranked",
+        highlight=False,
+    )
+    if ranked:
+        console.print(f"promote the best with: python -m tune promote --best --sweep {outcome.sweep_id}", highlight=False)
+
+
+def list_signals(args: argparse.Namespace) -> int:
+    """Every signal with its parameters."""
+    found: list[dict[str, Any]] = []
+    for name in signal_names():
+        model = get_model(name)
+        found.append(
+            {
+                "name": name,
+                "required_columns": list(model.required_columns),
+                "thresholds": list(model.default_thresholds),
+                "code_version": code_version(name),
+                "parameters": [
+                    {"name": key, "default": field.default, "description": field.description or ""}
+                    for key, field in model.Params.model_fields.items()
+                ],
+            }
+        )
+    if args.json:
+        _print_json(found)
+        return 0
+    console = result_console()
+    for signal in found:
+        thresholds = " ".join(f"{t:g}" for t in signal["thresholds"])
+        table = _table(f"{signal['name']}: reads {', '.join(signal['required_columns'])}; thresholds {thresholds}")
+        for column in ("parameter", "default", "meaning"):
+            table.add_column(column)
+        for parameter in signal["parameters"]:
+            table.add_row(parameter["name"], str(parameter["default"]), parameter["description"])
+        console.print(table)
+    return 0
+
+
+def list_lake_datasets(args: argparse.Namespace) -> int:
+    """The same listing as the engine's."""
+    from engine.tables import dataset_row, print_datasets
+
+    rows = [dataset_row(summary) for summary in list_datasets(Lake.open(args.lake))]
+    if args.json:
+        _print_json(rows)
+    else:
+        print_datasets(rows)
+    return 0
+
+
+def compare(args: argparse.Namespace) -> int:
+    """The leaderboard over every sweep of the lake."""
+    lake = Lake.open(args.lake)
+    if args.signal is not None:
+        get_model(args.signal)
+    if args.min_signals < 1 or args.top < 1:
+        raise ConfigError(f"--min-signals was {args.min_signals} and --top {args.top}; both must be at least 1.")
+    rows = ResultStore(lake).rows()
+    for column, wanted in (("signal_name", args.signal), ("dataset_id", args.dataset)):
+        if wanted is not None:
+            known = sorted(set(rows.get_column(column)))
+            if wanted not in known:
+                raise ConfigError(f"no run of {wanted!r} in {lake.results}; there are runs of: {', '.join(known) or 'none'}.")
+            rows = rows.filter(rows.get_column(column) == wanted)
+    ranking = rank(rows, args.sort, args.min_signals).head(args.top)
+    if args.json:
+        _print_json(records(ranking))
+        return 0
+    console = result_console()
+    if not len(ranking):
+        console.print(f"no run with {args.min_signals} trades or more in {lake.results}; run a sweep: python tune/sweep.py")
+        return 0
+    console.print(render(ranking, f"best runs by {args.sort}, in sample", args.top))
+    console.print(CAPTION, highlight=False)
+    return 0
+
+
+def score(args: argparse.Namespace) -> int:
+    """One signal's series over a dataset: ``bin_seq, score, ready``, and what made it as the file's metadata."""
+    parameters = parse_overrides(args.set)
+    get_model(args.signal)
+    dataset = Dataset.open(Lake.open(args.lake), args.dataset_id)
+    market = load_market(dataset, [args.signal])
+    series = signal_series(args.signal, parameters, market)
+    metadata = {
+        "dataset_id": dataset.dataset_id,
+        "dataset_checksum": dataset.checksum,
+        "signal": args.signal,
+        "parameters": json.dumps(get_model(args.signal).Params(**parameters).model_dump(mode="json"), sort_keys=True),
+        "code_version": code_version(args.signal),
+    }
+    table = pa.table(
+        {
+            "bin_seq": dataset.bins(["bin_seq"])["bin_seq"],
+            "score": pa.array(series["score"].copy()),
+            "ready": pa.array(series["ready"].copy()),
+        }
+    ).replace_schema_metadata(metadata)
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, compression="zstd")
+    write_atomic(args.out, buffer.getvalue().to_pybytes())
+    summary = {"out": str(args.out), "n_bins": dataset.n_bins, "n_ready": int(series["ready"].sum()), **metadata}
+    if args.json:
+        _print_json(summary)
+    else:
+        print(f"{args.out}: {summary['n_bins']} bins, {summary['n_ready']} of them ready, {args.signal} on {dataset.dataset_id}")
+    return 0
+
+
+def promote(args: argparse.Namespace) -> int:
+    """Promote, roll back or show."""
+    lake = Lake.open(args.lake)
+    chosen = [bool(args.run_id), args.best, args.rollback, args.show]
+    if sum(chosen) != 1:
+        raise ConfigError("give exactly one of RUN_ID, --best --sweep SWEEP, --rollback, --show.")
+    if bool(args.sweep) != args.best:
+        raise ConfigError("--best and --sweep SWEEP belong together.")
+    if args.threshold is not None and not args.run_id:
+        raise ConfigError("--threshold goes with RUN_ID only.")
+    if args.show:
+        shown = promotion.show(lake)
+        if args.json:
+            _print_json(shown)
+        else:
+            _print_history(shown)
+        return 0
+    if args.rollback:
+        report = promotion.roll_back_champion(lake)
+    else:
+        run_id, threshold = promotion.best_run(lake, args.sweep) if args.best else (args.run_id, args.threshold)
+        report = promotion.promote_run(lake, run_id, threshold)
+    if args.json:
+        _print_json(report)
+    else:
+        print(report["line"])
+    return 0
+
+
+def _print_history(shown: dict[str, Any]) -> None:
+    console = result_console()
+    table = _table(f"in service: {shown['version'] or 'no champion'}; MLflow alias: {shown['mlflow'] or 'none'}")
+    for column in ("", "version", "signal", "parameters", "threshold", "dataset", "run", "n", "TP rate", "PnL", "promoted"):
+        table.add_column(column, overflow="fold")
+    for one in shown["history"]:
+        metrics = one["metrics"]
+        table.add_row(
+            "*" if one["version"] == shown["version"] else "",
+            str(one["version"]),
+            one["signal"],
+            " ".join(f"{name}={value}" for name, value in one["swept"].items()) or "defaults",
+            " ".join(f"{t:g}" for t in one["thresholds"]),
+            one["dataset_id"],
+            one["run_id"],
+            str(metrics.get("n_signals")),
+            f"{metrics['tp_rate']:.3f}" if metrics.get("tp_rate") is not None else "-",
+            f"{metrics['mean_pnl_ticks']:+.3f}" if metrics.get("mean_pnl_ticks") is not None else "-",
+            one["created_at"],
+        )
+    console.print(table)
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+
+
+def _print_json(values: Any) -> None:
+    print(json.dumps(values, indent=1, allow_nan=False))
+
+
+COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
+    "sweep": sweep,
+    "list-signals": list_signals,
+    "list-datasets": list_lake_datasets,
+    "compare": compare,
+    "score": score,
+    "promote": promote,
+}

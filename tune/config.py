@@ -1,0 +1,174 @@
+"""The sweep file: every key it may hold, checked before anything starts.
+
+Source: interfaces.md, "Sweep YAML".
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from engine.config import read_yaml
+from engine.errors import ConfigError
+
+Scalar = bool | int | float | str
+Axis = tuple[Any, ...]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Text = Annotated[str, Field(min_length=1)]
+Objective = Literal["mean_pnl_ticks", "expectancy_ticks", "tp_rate"]
+
+
+def _as_list(value: Any) -> Any:
+    """One value may stand for a list of one."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class EvalConfig(_Part):
+    """How scores become trades; lists are swept."""
+
+    tp_ticks: Annotated[tuple[Positive, ...], Field(min_length=1)] = (8.0,)
+    sl_ticks: Annotated[tuple[Positive, ...], Field(min_length=1)] = (4.0,)
+    max_hold_bins: Annotated[int, Field(ge=1, description="longest trade, bins")] = 1200
+    warmup_bins: Annotated[int, Field(ge=0, description="bins before the first trade")] = 300
+    tick_size: Annotated[float | None, Field(gt=0, description="dollars; the dataset's own where not given")] = None
+    min_signals: Annotated[int, Field(ge=1, description="trades a row needs to be ranked")] = 5
+
+    _lists = field_validator("tp_ticks", "sl_ticks", mode="before")(_as_list)
+
+
+class AxesConfig(_Part):
+    """Values to combine: for every signal, and for single ones."""
+
+    universal: dict[str, Axis] = Field(default_factory=dict)
+    per_signal: dict[str, dict[str, Axis]] = Field(default_factory=dict)
+
+    @field_validator("universal", mode="before")
+    @classmethod
+    def _universal_lists(cls, value: Any) -> Any:
+        return _axes(value)
+
+    @field_validator("per_signal", mode="before")
+    @classmethod
+    def _per_signal_lists(cls, value: Any) -> Any:
+        return {name: _axes(axes) for name, axes in value.items()} if isinstance(value, dict) else value
+
+
+def _axes(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return {} if value is None else value
+    axes = {name: _as_list(values) for name, values in value.items()}
+    for name, values in axes.items():
+        if not values:
+            raise ValueError(f"axis {name} has no values; give at least one or leave it out")
+    return axes
+
+
+class SearchConfig(_Part):
+    """Which points of the product are tried."""
+
+    kind: Literal["grid", "random"] = "grid"
+    n_trials: Annotated[int | None, Field(ge=1, description="points drawn; random only")] = None
+    seed: int = 0
+    objective: Objective = "mean_pnl_ticks"
+
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _known_kind(cls, value: Any) -> Any:
+        if value == "optuna":
+            raise ValueError("kind optuna is not supported yet; allowed are grid and random")
+        return value
+
+
+class ParallelConfig(_Part):
+    """How much may run at once, and for how long one point may take."""
+
+    max_workers: Annotated[int, Field(ge=1)] = 4
+    timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False, description="per point")] = 3600.0
+
+
+class TrackingConfig(_Part):
+    """Where runs are logged beside the lake's own results."""
+
+    backend: Literal["mlflow", "none"] = "mlflow"
+    tracking_uri: Text | None = None
+    experiment_name: Text | None = None
+    run_name_prefix: Text | None = None
+    tags: dict[str, Scalar] = Field(default_factory=dict)
+
+
+class OnlineSimConfig(_Part):
+    """Settings of the online simulator; a sweep checks them and makes no other use of them."""
+
+    signals: tuple[Text, ...] = ()
+    measure_latency: bool = True
+    measure_memory: bool = True
+    warmup_bins: Annotated[int, Field(ge=0)] = 300
+
+
+class SweepConfig(_Part):
+    """One sweep file."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="letters, digits, . _ -")]
+    description: str = ""
+    datasets: Annotated[tuple[Text, ...], Field(min_length=1)]
+    signals: Annotated[tuple[Text, ...], Field(min_length=1)]
+    grid_variant: dict[str, Any] = Field(default_factory=dict)
+    eval: EvalConfig = EvalConfig()
+    sweep: AxesConfig = AxesConfig()
+    search: SearchConfig = SearchConfig()
+    parallel: ParallelConfig = ParallelConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    online_sim: OnlineSimConfig | None = None
+
+
+def read_sweep_config(path: Path) -> SweepConfig:
+    """Read and check a sweep file.
+
+    Raises
+    ------
+    ConfigError
+        Missing file, bad YAML (with its line), unknown key (with the allowed ones), or a value that is not allowed.
+    """
+    return parse_sweep_config(read_yaml(path), path.name)
+
+
+def parse_sweep_config(values: Any, where: str) -> SweepConfig:
+    """Check the content of a sweep file; ``where`` names it in messages.
+
+    Raises
+    ------
+    ConfigError
+        The first fault, in one line.
+    """
+    try:
+        return SweepConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_first_fault(error, where)) from error
+
+
+def _first_fault(error: ValidationError, where: str) -> str:
+    fault = error.errors()[0]
+    place = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        parent, _, key = place.rpartition(".")
+        section = f"section {parent} of {where}" if parent else where
+        return f"unknown key {key!r} in {section}; allowed there: {', '.join(_keys_at(fault['loc'][:-1]))}."
+    if fault["type"] == "missing":
+        return f"{where} lacks {place}; it must be given."
+    if fault["type"] == "value_error":
+        return f"{place} in {where}: {fault['ctx']['error']}."
+    return f"{place} was {fault['input']!r} in {where}: {fault['msg'][0].lower()}{fault['msg'][1:]}."
+
+
+def _keys_at(path: tuple[int | str, ...]) -> list[str]:
+    model: Any = SweepConfig
+    for part in path:
+        annotation = model.model_fields[str(part)].annotation
+        model = next((t for t in (annotation, *get_args(annotation)) if isinstance(t, type)), annotation)
+    return list(model.model_fields)

@@ -1,0 +1,5 @@
+"""What ends a command with exit code 1: the input was fine, the work was not."""
+
+
+class RunFailedError(Exception):
+    """One line for the user: what failed, what state it left, how to go on."""

@@ -1,0 +1,252 @@
+"""Promotion: a run becomes an immutable champion version, is registered, and the pointer moves to it.
+
+Order, so that whatever fails leaves a sound state: the version's file; its registration in MLflow; the pointer, which is
+what serving follows; the alias, which mirrors it. Until the pointer moves the old champion serves. Repeating the same
+promotion takes up where it stopped: no version is made twice. Source: interfaces.md, "Champion".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from engine.champion import (
+    Champion,
+    history,
+    move_pointer,
+    read_champion,
+    read_pointer,
+    roll_back,
+    version_path,
+    versions,
+    write_champion,
+)
+from engine.dataset import Dataset
+from engine.errors import ChampionError, ConfigError
+from engine.lake import Lake
+from engine.models.base import ModelContext
+from engine.models.registry import MODELS, make_model
+from tune.code_version import code_version
+from tune.config import SweepConfig
+from tune.errors import RunFailedError
+from tune.leaderboard import rank
+from tune.registry import ChampionRegistry
+from tune.results import ResultStore
+from tune.run import read_state
+
+_EVALUATION: Final = ("eval_tp_ticks", "eval_sl_ticks", "eval_max_hold_bins", "warmup_bins", "tick_size")
+_METRICS: Final = (
+    "n_signals",
+    "tp_rate",
+    "tp_rate_low",
+    "tp_rate_high",
+    "break_even_rate",
+    "sl_rate",
+    "timeout_rate",
+    "mean_pnl_ticks",
+    "expectancy_ticks",
+    "events_per_hour",
+)
+
+
+def best_run(lake: Lake, sweep_id: str) -> tuple[str, float]:
+    """Run and threshold at the head of a sweep's leaderboard.
+
+    Raises
+    ------
+    ConfigError
+        Unknown sweep, or none of its runs can be ranked.
+    """
+    state = read_state(lake, sweep_id)
+    config = SweepConfig.model_validate(state.config)
+    ranking = rank(ResultStore(lake).rows(state.run_ids), config.search.objective, config.eval.min_signals)
+    if not len(ranking):
+        raise ConfigError(f"sweep {sweep_id} has no run with {config.eval.min_signals} trades or more; promote by RUN_ID.")
+    row = ranking.row(0, named=True)
+    return str(row["run_id"]), float(row["threshold"])
+
+
+def promote_run(lake: Lake, run_id: str, threshold: float | None) -> dict[str, Any]:
+    """Make a run the champion.
+
+    Parameters
+    ----------
+    threshold : float, optional
+        One of the run's; default the one with the best mean PnL.
+
+    Raises
+    ------
+    ConfigError, ChampionError, DatasetError
+        Nothing was changed: the run or threshold is unknown, its dataset is gone, or its model does not load.
+    RunFailedError
+        MLflow failed; the message says what stands.
+    """
+    row = _run_row(lake, run_id, threshold)
+    champion = _build(lake, row)
+    _require_loads(champion)
+    champion = _stored(lake, champion)
+    try:
+        registry = ChampionRegistry(lake)
+        registry.register(champion, version_path(lake, champion.version))
+    except Exception as error:  # whatever MLflow raises
+        raise RunFailedError(
+            f"champion {champion.version} was written but not registered in MLflow ({_one_line(error)}); the pointer was not "
+            f"moved, champion {read_pointer(lake).version or 'none'} serves on. Mend MLflow and promote again."
+        ) from error
+    before = read_pointer(lake).version
+    if before != champion.version:
+        move_pointer(lake, champion.version)
+    return _follow(lake, registry, champion, before)
+
+
+def roll_back_champion(lake: Lake) -> dict[str, Any]:
+    """Put the champion before back in service.
+
+    Raises
+    ------
+    ChampionError
+        There is none, or it does not load any more.
+    RunFailedError
+        The pointer moved, the alias did not.
+    """
+    pointer = read_pointer(lake)
+    if pointer.trail:
+        _require_loads(read_champion(lake, pointer.trail[-1]))
+    now = roll_back(lake)
+    champion = read_champion(lake)
+    try:
+        registry = ChampionRegistry(lake)
+        registry.register(champion, version_path(lake, champion.version))
+    except Exception as error:  # whatever MLflow raises
+        raise RunFailedError(_alias_line(now.version, error)) from error
+    return _follow(lake, registry, champion, pointer.version)
+
+
+def show(lake: Lake) -> dict[str, Any]:
+    """The champion in service, the alias, and every version."""
+    pointer = read_pointer(lake)
+    alias: int | str | None = None
+    if os.environ.get("MLFLOW_TRACKING_URI") or (lake.mlflow / "mlflow.db").exists():
+        try:
+            alias = ChampionRegistry(lake).pointed()
+        except Exception as error:  # whatever MLflow raises: shown where the version would stand
+            alias = f"not readable: {_one_line(error)}"
+    return {
+        "version": pointer.version,
+        "trail": list(pointer.trail),
+        "mlflow": alias,
+        "history": [{**c.model_dump(mode="json"), "swept": _beside_defaults(c)} for c in history(lake)],
+    }
+
+
+def _run_row(lake: Lake, run_id: str, threshold: float | None) -> dict[str, Any]:
+    rows = ResultStore(lake).rows([run_id])
+    if not len(rows):
+        raise ConfigError(f"run was {run_id!r}; {lake.results} has no such run. See: python -m tune compare")
+    if threshold is None:
+        best = rank(rows, "mean_pnl_ticks", 1)
+        if not len(best):
+            raise ConfigError(f"run {run_id} took no trade at any threshold; promote another.")
+        threshold = float(best.item(0, "threshold"))
+    known = sorted(rows.get_column("threshold"))
+    if threshold not in known:
+        raise ConfigError(f"--threshold was {threshold:g}; run {run_id} was scored at {', '.join(f'{t:g}' for t in known)}.")
+    return rows.filter(rows.get_column("threshold") == threshold).row(0, named=True)
+
+
+def _build(lake: Lake, row: dict[str, Any]) -> Champion:
+    """The champion a run's row describes; its version is the next free one until it is stored."""
+    dataset = Dataset.open(lake, row["dataset_id"])
+    if dataset.checksum != row["dataset_checksum"]:
+        raise ChampionError(f"dataset {dataset.dataset_id} is not the one run {row['run_id']} was scored on; sweep again.")
+    signal = row["signal_name"]
+    if signal in MODELS and code_version(signal) != row["code_version"]:
+        raise ChampionError(
+            f"run {row['run_id']} was scored by another version of {signal} ({row['code_version']}, now {code_version(signal)}); "
+            "its figures do not hold for what would be served. Run the sweep again."
+        )
+    config = dataset.manifest["config"]
+    return Champion(
+        version=(versions(lake) or [0])[-1] + 1,
+        signal=signal,
+        parameters=json.loads(row["resolved_params_json"]),
+        thresholds=(row["threshold"],),
+        cooldown_bins=row["cooldown_bins"],
+        dataset_id=dataset.dataset_id,
+        dataset_checksum=dataset.checksum,
+        evaluation={name.removeprefix("eval_"): row[name] for name in _EVALUATION},
+        metrics={name: None if row[name] != row[name] else row[name] for name in _METRICS},
+        sweep=row["sweep_id"],
+        run_id=row["run_id"],
+        config_version=dataset.manifest["config_version"],
+        state5_table=config["state5_table"],
+        cell_width_ms=config["cell_width_ms"],
+        grid_radius_ticks=dataset.radius,
+        code_version=row["code_version"],
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _require_loads(champion: Champion) -> None:
+    """Build and warm the model as a replica would."""
+    context = ModelContext(champion.cell_width_ms, champion.grid_radius_ticks)
+    try:
+        make_model(champion.signal, champion.parameters, context).warmup()
+    except ConfigError as error:
+        raise ChampionError(f"run {champion.run_id} cannot be promoted, its model does not load: {error}") from error
+
+
+def _stored(lake: Lake, champion: Champion) -> Champion:
+    """The version on file that says the same, else a new one."""
+    for version in versions(lake):
+        stored = read_champion(lake, version)
+        if stored == champion.model_copy(update={"version": version, "created_at": stored.created_at}):
+            return stored
+    while True:
+        try:
+            write_champion(lake, champion)
+        except ChampionError:
+            taken = versions(lake)
+            if champion.version not in taken:
+                raise
+            champion = champion.model_copy(update={"version": taken[-1] + 1})  # another promotion was faster
+        else:
+            return champion
+
+
+def _follow(lake: Lake, registry: ChampionRegistry, champion: Champion, before: int | None) -> dict[str, Any]:
+    """Let the alias follow the pointer, and say where both are."""
+    try:
+        model_version = registry.point(champion.version)
+    except Exception as error:  # whatever MLflow raises
+        raise RunFailedError(_alias_line(champion.version, error)) from error
+    was = "already in service" if before == champion.version else f"in service (before: {before or 'none'})"
+    return {
+        "version": champion.version,
+        "before": before,
+        "run_id": champion.run_id,
+        "model_version": model_version,
+        "line": (
+            f"champion {champion.version} {was}: {champion.signal}, threshold {champion.thresholds[0]:g}, run {champion.run_id} "
+            f"on {champion.dataset_id}; MLflow alias 'champion' at model version {model_version}"
+        ),
+    }
+
+
+def _alias_line(version: int | None, error: Exception) -> str:
+    return (
+        f"champion {version} is in service, but the MLflow alias did not follow ({_one_line(error)}). Serving is not affected; "
+        "mend MLflow and promote the same run again to move the alias."
+    )
+
+
+def _beside_defaults(champion: Champion) -> dict[str, Any]:
+    model = MODELS.get(champion.signal)
+    fields = model.Params.model_fields if model is not None else {}
+    return {k: v for k, v in champion.parameters.items() if k not in fields or fields[k].default != v}
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -1,0 +1,121 @@
+"""The leaderboard on disk: immutable part files that are only ever added.
+
+``runs.parquet/`` holds a row per (run, threshold) and is written first; ``runs_meta.parquet/`` holds a row per run and is the
+truth: rows without it (a crash in between) are not seen. Any number of writers may add at once. A run that was written
+twice is read once. Source: signals.md section 10; interfaces.md, "Lake layout".
+"""
+
+from __future__ import annotations
+
+import io
+import time
+import uuid
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.lake import Lake, write_new
+from tune.diagnostics import COLUMNS as DIAGNOSTIC_COLUMNS
+from tune.trial import RunResult
+
+META_SCHEMA: Final = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("sweep_id", pa.string()),
+        ("experiment_name", pa.string()),
+        ("config_hash", pa.string()),
+        ("timestamp_utc", pa.string()),
+        ("dataset_id", pa.string()),
+        ("dataset_checksum", pa.string()),
+        ("grid_variant_id", pa.string()),
+        ("signal_name", pa.string()),
+        ("signal_params_json", pa.string()),  # the swept ones
+        ("resolved_params_json", pa.string()),  # all of them
+        ("eval_tp_ticks", pa.float64()),
+        ("eval_sl_ticks", pa.float64()),
+        ("eval_max_hold_bins", pa.int64()),
+        ("warmup_bins", pa.int64()),
+        ("cooldown_bins", pa.int64()),
+        ("tick_size", pa.float64()),  # dollars
+        ("thresholds_json", pa.string()),
+        ("code_version", pa.string()),
+        ("n_bins", pa.int64()),
+        ("elapsed_seconds", pa.float64()),
+        *((name, pa.string()) for name in DIAGNOSTIC_COLUMNS),
+    ]
+)
+ROWS_SCHEMA: Final = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("threshold", pa.float64()),
+        ("cooldown_bins", pa.int64()),
+        ("n_signals", pa.int64()),
+        ("n_up", pa.int64()),
+        ("n_down", pa.int64()),
+        ("tp_rate", pa.float64()),
+        ("sl_rate", pa.float64()),
+        ("timeout_rate", pa.float64()),
+        ("tp_rate_low", pa.float64()),
+        ("tp_rate_high", pa.float64()),
+        ("break_even_rate", pa.float64()),
+        ("events_per_hour", pa.float64()),
+        ("median_time_to_outcome_ms", pa.float64()),
+        ("mean_pnl_ticks", pa.float64()),
+        ("expectancy_ticks", pa.float64()),
+    ]
+)
+
+
+class ResultStore:
+    """The runs of a lake."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.meta_dir = lake.results / "runs_meta.parquet"
+        self.rows_dir = lake.results / "runs.parquet"
+
+    def append(self, results: Sequence[RunResult], **common: str) -> None:
+        """Add runs: one part file of rows, then one of meta.
+
+        Parameters
+        ----------
+        common : str
+            Meta columns the same for all: ``sweep_id, experiment_name, config_hash, timestamp_utc``.
+        """
+        if not results:
+            return
+        part = f"part-{time.time_ns():020d}-{uuid.uuid4().hex[:12]}.parquet"
+        _write(self.rows_dir / part, [row for result in results for row in result.rows], ROWS_SCHEMA)
+        _write(self.meta_dir / part, [{**result.meta, **common} for result in results], META_SCHEMA)
+
+    def run_ids(self) -> set[str]:
+        """Every run that is complete on disk."""
+        return set(self.meta().get_column("run_id"))
+
+    def meta(self) -> pl.DataFrame:
+        """One row per run, in the order they were added."""
+        return _read(self.meta_dir, META_SCHEMA).unique("run_id", keep="first", maintain_order=True)
+
+    def rows(self, run_ids: Collection[str] | None = None) -> pl.DataFrame:
+        """One row per (run, threshold) of complete runs, joined with the run's meta columns."""
+        meta = self.meta()
+        if run_ids is not None:
+            meta = meta.filter(pl.col("run_id").is_in(list(run_ids)))
+        rows = _read(self.rows_dir, ROWS_SCHEMA).unique(["run_id", "threshold"], keep="first", maintain_order=True)
+        return rows.join(meta.drop("cooldown_bins"), on="run_id", how="inner", maintain_order="left")
+
+
+def _write(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> None:
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer, compression="zstd")
+    write_new(path, buffer.getvalue())
+
+
+def _read(folder: Path, schema: pa.Schema) -> pl.DataFrame:
+    parts = sorted(folder.glob("part-*.parquet")) if folder.is_dir() else []
+    if not parts:
+        return pl.DataFrame(schema=pl.from_arrow(schema.empty_table()).schema)  # type: ignore[union-attr]
+    return pl.read_parquet(parts)

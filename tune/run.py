@@ -1,0 +1,185 @@
+"""One sweep from its configuration to its leaderboard: what is done already is skipped, what arrives is kept at once."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import secrets
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from engine.dataset import Dataset
+from engine.errors import ConfigError
+from engine.lake import Lake, write_atomic
+from engine.ray_environment import prepare_ray_environment
+from tune.config import SweepConfig, parse_sweep_config
+from tune.leaderboard import LiveRanking, rank
+from tune.results import ResultStore
+from tune.screen import LIVE_ROWS, Screen
+from tune.space import build_points, open_datasets
+from tune.tracking import SweepTracker, experiment_name
+from tune.trial import Point, RunFailure, RunResult, load_market
+from tune.variants import SMOKE_DATASET, ensure_smoke_dataset, with_variants
+
+
+@dataclass(frozen=True)
+class SweepState:
+    """What stands in ``sweeps/<sweep_id>/sweep.json``: enough to go on after any end."""
+
+    sweep_id: str
+    created_at: str
+    config: dict[str, Any]
+    config_hash: str
+    limit: int | None
+    run_ids: list[str]
+
+
+@dataclass(frozen=True)
+class SweepOutcome:
+    """How a sweep ended; ``ranking`` is ``tune.leaderboard.rank`` over all its points, whoever computed them."""
+
+    sweep_id: str
+    n_points: int
+    n_reused: int
+    failures: list[RunFailure]
+    ranking: pl.DataFrame
+
+
+def state_path(lake: Lake, sweep_id: str) -> Path:
+    """File of a sweep's state."""
+    return lake.sweeps / sweep_id / "sweep.json"
+
+
+def read_state(lake: Lake, sweep_id: str) -> SweepState:
+    """State of a sweep begun earlier.
+
+    Raises
+    ------
+    ConfigError
+        Unknown sweep; the latest ones are named.
+    """
+    path = state_path(lake, sweep_id)
+    if "/" in sweep_id or not path.is_file():
+        known = sorted((p.parent for p in lake.sweeps.glob("*/sweep.json")), key=lambda p: p.stat().st_mtime)
+        names = ", ".join(p.name for p in known[-5:]) or "none"
+        raise ConfigError(f"sweep was {sweep_id!r}; {lake.sweeps} has: {names}.")
+    return SweepState(**json.loads(path.read_text()))
+
+
+def new_state(config: SweepConfig, limit: int | None) -> SweepState:
+    """State of a sweep that begins now."""
+    values = config.model_dump(mode="json")
+    now = datetime.now(UTC)
+    return SweepState(
+        sweep_id=f"{config.name}_{now:%Y%m%dT%H%M%S}_{secrets.token_hex(2)}",
+        created_at=now.isoformat(timespec="seconds"),
+        config=values,
+        config_hash=sha256(json.dumps(values, sort_keys=True).encode()).hexdigest(),
+        limit=limit,
+        run_ids=[],
+    )
+
+
+def run_sweep(state: SweepState, lake: Lake, address: str, screen: Screen) -> SweepOutcome:
+    """Run what is missing of a sweep.
+
+    Raises
+    ------
+    EngineError
+        Something in the configuration cannot be; raised before any worker starts.
+    """
+    config = parse_sweep_config(state.config, f"sweep {state.sweep_id}")
+    if SMOKE_DATASET in config.datasets:
+        ensure_smoke_dataset(lake, screen.say)
+    datasets = with_variants(config, open_datasets(config, lake), lake, screen.say)
+    points = build_points(config, datasets)[: state.limit]
+    run_ids = [point.run_id for point in points]
+    if state.run_ids and set(state.run_ids) != set(run_ids):
+        screen.say("the code or the datasets have changed since this sweep began; changed points are computed anew")
+    store = ResultStore(lake)
+    known = store.run_ids()
+    missing = [point for point in points if point.run_id not in known]
+    state = SweepState(**{**asdict(state), "run_ids": run_ids})
+    _write_state(state, lake)
+    screen.say(f"sweep {state.sweep_id}: {len(points)} points, {len(points) - len(missing)} known already")
+
+    folder = lake.sweeps / state.sweep_id
+    run = _Run(state, config, store, screen, len(points), len(points) - len(missing))
+    if missing:
+        prepare_ray_environment(is_own=address == "local")  # before Ray is imported
+        importlib.import_module("tune.search")  # now, so that no second thread imports at the same time
+
+    with ThreadPoolExecutor(1) as beside:
+        # MLflow takes seconds to import and to make its tables: meanwhile the workers start.
+        tracker = beside.submit(_start_tracking, config, state.sweep_id, lake)
+        if missing:
+            by_id = {dataset.dataset_id: dataset for dataset, _ in datasets}
+            _search(missing, by_id, address, folder, run)
+        write_atomic(folder / "failures.json", json.dumps([asdict(f) for f in run.failures], indent=1).encode())
+        ranking = rank(store.rows(run_ids), config.search.objective, config.eval.min_signals)
+        figures = {"n_points": len(points), "n_failed": len(run.failures), "n_ranked": len(ranking)}
+        try:
+            if (started := tracker.result()) is not None:
+                started.finish(ranking, figures, bool(run.failures))
+        except Exception as error:  # whatever tracking raises: the results are in the lake already
+            screen.say(f"tracking failed, the results are safe in the lake: {' '.join(str(error).split())[:300]}")
+    return SweepOutcome(state.sweep_id, len(points), len(points) - len(missing), run.failures, ranking)
+
+
+class _Run:
+    """Takes what arrives: into the store first, then to the screen."""
+
+    def __init__(self, state: SweepState, config: SweepConfig, store: ResultStore, screen: Screen, total: int, done: int) -> None:
+        self._state, self._config, self._store, self.screen = state, config, store, screen
+        self._total, self._done = total, done
+        self._best = LiveRanking(config.search.objective, config.eval.min_signals, LIVE_ROWS)
+        self.failures: list[RunFailure] = []
+
+    @property
+    def config(self) -> SweepConfig:
+        return self._config
+
+    def take(self, results: Sequence[RunResult], failures: Sequence[RunFailure]) -> None:
+        self._store.append(
+            results,
+            sweep_id=self._state.sweep_id,
+            experiment_name=experiment_name(self._config.tracking, self._config.name),
+            config_hash=self._state.config_hash,
+            timestamp_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        )
+        self._done += len(results)
+        self.failures += failures
+        self._best.add(results)
+        for failure in failures:
+            self.screen.say(
+                f"failed: {failure.run_id} {failure.signal} {failure.swept} on {failure.dataset_id}: {failure.reason}"
+            )
+        self.screen.progress(self._done, len(self.failures), self._total, self._best.best)
+
+
+def _search(missing: Sequence[Point], datasets: dict[str, Dataset], address: str, folder: Path, run: _Run) -> None:
+    from tune.search import ray_session, run_points
+
+    signals = {point.signal for point in missing}
+    markets = {name: load_market(datasets[name], signals) for name in {point.dataset_id for point in missing}}
+    n_bytes = sum(market.nbytes for market in markets.values())
+    with ray_session(address, run.config.parallel.max_workers, n_bytes) as dashboard:
+        run.screen.say(f"Ray dashboard: {dashboard}")
+        run_points(missing, markets, run.config.parallel, folder / "tune", run.take)
+
+
+def _start_tracking(config: SweepConfig, sweep_id: str, lake: Lake) -> SweepTracker | None:
+    if config.tracking.backend == "none":
+        return None
+    return SweepTracker(lake, config.tracking, config.name, sweep_id, lake.sweeps / sweep_id / "mlflow_run.txt")
+
+
+def _write_state(state: SweepState, lake: Lake) -> None:
+    write_atomic(state_path(lake, state.sweep_id), json.dumps(asdict(state), indent=1).encode())

@@ -1,0 +1,66 @@
+"""What a sweep shows while it runs: a live table on a terminal, plain lines elsewhere. All of it on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Final, Self
+
+import polars as pl
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from tune.leaderboard import describe, render
+
+LIVE_ROWS: Final = 10
+LINE_SECONDS: Final = 1.0
+PLAIN_WIDTH: Final = 170
+
+
+def result_console() -> Console:
+    """Where tables go: stdout, wide enough for a whole row where it is not a terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
+
+
+class Screen:
+    """Progress of one sweep; use it as a context."""
+
+    def __init__(self) -> None:
+        self._console = Console(file=sys.stderr)
+        self._live: Live | None = None
+        self._said_at = 0.0
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        if self._live is not None:
+            self._live.console.print(line, highlight=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def progress(self, done: int, failed: int, total: int, best: pl.DataFrame | None) -> None:
+        """Where the sweep stands; on a terminal the table is redrawn, elsewhere a line comes at most every second."""
+        state = f"{done}/{total} points" + (f", {failed} failed" if failed else "")
+        if self._live is not None:
+            parts = [Text(state)] if best is None else [Text(state), render(best, "so far, in sample", LIVE_ROWS)]
+            self._live.update(Group(*parts))
+            return
+        now = time.monotonic()
+        if now - self._said_at < LINE_SECONDS and done + failed < total:
+            return
+        self._said_at = now
+        leader = f"; best so far (in sample): {describe(best.row(0, named=True))}" if best is not None and len(best) else ""
+        print(state + leader, file=sys.stderr, flush=True)

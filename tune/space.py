@@ -1,0 +1,143 @@
+"""From a sweep's configuration to its points; everything that can be refused is refused here, before a worker starts.
+
+Source: signals.md section 7; interfaces.md, "Sweep YAML".
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any, Final
+
+from engine.dataset import Dataset
+from engine.errors import ConfigError
+from engine.lake import Lake
+from engine.models.registry import get_model, make_model, signal_names
+from tune.code_version import code_version
+from tune.config import SweepConfig
+from tune.scoring import Rules
+from tune.trial import Point, model_context
+
+DEFAULT_COOLDOWN_BINS: Final = 30
+NO_VARIANT: Final = "immutable"
+_COOLDOWN: Final = "cooldown_bins"
+
+
+def chosen_signals(config: SweepConfig) -> tuple[str, ...]:
+    """The signals to run, ``[all]`` written out.
+
+    Raises
+    ------
+    ConfigError
+        A name is unknown (the known ones are listed), stands twice, or has axes without being chosen.
+    """
+    names = tuple(signal_names()) if config.signals == ("all",) else config.signals
+    for name in names:
+        get_model(name)
+    if len(set(names)) != len(names):
+        raise ConfigError(f"signals was {list(names)}; each may stand once.")
+    for name in config.sweep.per_signal:
+        get_model(name)
+        if name not in names:
+            raise ConfigError(f"sweep.per_signal has {name}, which is not in signals ({', '.join(names)}). Add or remove it.")
+    return names
+
+
+def expand(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Cartesian product of named axes, keys in order of name; one empty combination without axes."""
+    names = sorted(axes)
+    return [dict(zip(names, values, strict=True)) for values in product(*(axes[name] for name in names))]
+
+
+def build_points(config: SweepConfig, datasets: Sequence[tuple[Dataset, str]]) -> list[Point]:
+    """Every point of the sweep, in a fixed order, each once.
+
+    Parameters
+    ----------
+    datasets : sequence of (Dataset, grid variant id)
+
+    Raises
+    ------
+    ConfigError
+        A signal, a parameter or a value is not allowed, or a rule does not fit a dataset.
+    """
+    points: dict[str, Point] = {}
+    for signal in chosen_signals(config):
+        axes = {**config.sweep.universal, **config.sweep.per_signal.get(signal, {})}
+        cooldowns = _cooldowns(axes.pop(_COOLDOWN, (DEFAULT_COOLDOWN_BINS,)))
+        combinations = expand(axes)
+        for dataset, variant in datasets:
+            resolved = [_resolve(signal, swept, dataset) for swept in combinations]
+            rules = _rules(config, dataset, cooldowns)
+            for (swept, parameters), rule in product(zip(combinations, resolved, strict=True), rules):
+                point = Point(
+                    dataset_id=dataset.dataset_id,
+                    dataset_checksum=dataset.checksum,
+                    grid_variant_id=variant,
+                    signal=signal,
+                    parameters=parameters,
+                    swept=swept,
+                    rules=rule,
+                    thresholds=tuple(float(t) for t in get_model(signal).default_thresholds),
+                    code_version=code_version(signal),
+                )
+                points.setdefault(point.run_id, point)
+    return _drawn(list(points.values()), config)
+
+
+def open_datasets(config: SweepConfig, lake: Lake) -> list[Dataset]:
+    """The datasets the configuration names.
+
+    Raises
+    ------
+    DatasetError
+        One is missing or damaged.
+    """
+    if len(set(config.datasets)) != len(config.datasets):
+        raise ConfigError(f"datasets was {list(config.datasets)}; each may stand once.")
+    return [Dataset.open(lake, dataset_id) for dataset_id in config.datasets]
+
+
+def _cooldowns(values: Sequence[Any]) -> list[int]:
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ConfigError(f"sweep: {_COOLDOWN} was {value!r}; it must be a whole number of bins, 0 or more.")
+    return list(values)
+
+
+def _resolve(signal: str, swept: Mapping[str, Any], dataset: Dataset) -> dict[str, Any]:
+    make_model(signal, swept, model_context(dataset))  # refuses what its parameters, or this grid, do not allow
+    resolved: dict[str, Any] = get_model(signal).Params(**swept).model_dump(mode="json")
+    return resolved
+
+
+def _rules(config: SweepConfig, dataset: Dataset, cooldowns: Sequence[int]) -> list[Rules]:
+    own_tick = float(dataset.manifest["config"]["tick_size"])
+    given = config.eval.tick_size
+    if given is not None and given != own_tick:
+        raise ConfigError(
+            f"eval.tick_size was {given}; dataset {dataset.dataset_id} was made with {own_tick}. Leave it out or set it so."
+        )
+    if config.eval.warmup_bins >= dataset.n_bins:
+        raise ConfigError(
+            f"eval.warmup_bins was {config.eval.warmup_bins}; dataset {dataset.dataset_id} has only {dataset.n_bins} bins."
+        )
+    return [
+        Rules(tp, sl, config.eval.max_hold_bins, config.eval.warmup_bins, cooldown, own_tick)
+        for tp, sl, cooldown in product(config.eval.tp_ticks, config.eval.sl_ticks, cooldowns)
+    ]
+
+
+def _drawn(points: list[Point], config: SweepConfig) -> list[Point]:
+    search = config.search
+    if search.kind == "grid":
+        if search.n_trials is not None:
+            raise ConfigError("search.n_trials is for kind random; a grid runs every point. Use --limit N to run the first N.")
+        return points
+    if search.n_trials is None:
+        raise ConfigError("search.kind random needs search.n_trials, the number of points to draw.")
+    if search.n_trials >= len(points):
+        return points
+    chosen = random.Random(search.seed).sample(range(len(points)), search.n_trials)
+    return [points[i] for i in sorted(chosen)]
