@@ -1,0 +1,82 @@
+/** The layers a viewer can choose, in one table. */
+
+import type { LayerName } from "../store/ring.ts";
+import type { LayerId } from "../stream/query.ts";
+import type { Ramp } from "./palette.ts";
+
+/** `log`: ln(1 + span·x) / ln(1 + span); `power`: x^exponent; x is the share of the cut-off. */
+export type Curve =
+  | { readonly kind: "log"; readonly span: number }
+  | { readonly kind: "power"; readonly exponent: number };
+
+export interface Layer {
+  readonly id: LayerId;
+  readonly label: string;
+  readonly explains: string;
+  readonly source: LayerName;
+  readonly ramp: Ramp;
+  readonly negative: string; // what the negative side is called
+  readonly positive: string;
+  readonly unit: string;
+  /** How magnitude becomes a place on the ramp. */
+  readonly curve: Curve;
+  readonly initialCut: number;
+  readonly ceiling: number;
+}
+
+export const LAYER_TABLE: readonly Layer[] = [
+  {
+    id: "score",
+    label: "Score",
+    explains: "Spectrum score of each cell: vacuum (blue) to pressure (amber)",
+    source: "score",
+    ramp: "diverging",
+    negative: "vacuum",
+    positive: "pressure",
+    unit: "",
+    curve: { kind: "power", exponent: 1.6 }, // weak scores are common and say little: they stay near neutral
+    initialCut: 1,
+    ceiling: 1,
+  },
+  {
+    id: "depth",
+    label: "Resting depth",
+    explains: "Size resting at each price, log scale: bids blue, asks orange",
+    source: "depth",
+    ramp: "sides",
+    negative: "ask",
+    positive: "bid",
+    unit: "contracts",
+    curve: { kind: "log", span: 15 },
+    initialCut: 10,
+    ceiling: Number.POSITIVE_INFINITY,
+  },
+  {
+    id: "flow",
+    label: "Net flow",
+    explains: "Added minus pulled and filled size: building (amber) or draining (blue)",
+    source: "flow",
+    ramp: "diverging",
+    negative: "draining",
+    positive: "building",
+    unit: "contracts/s",
+    curve: { kind: "log", span: 3 },
+    initialCut: 1,
+    ceiling: Number.POSITIVE_INFINITY,
+  },
+];
+
+export function layerOf(id: LayerId): Layer {
+  const layer = LAYER_TABLE.find((l) => l.id === id);
+  if (!layer) throw new Error(`unknown layer ${id}`);
+  return layer;
+}
+
+/** Place of a magnitude on the ramp, 0..1 at the cut-off. */
+export function ramp(layer: Layer, size: number, cut: number): number {
+  const { curve } = layer;
+  const share = size / cut;
+  return curve.kind === "log"
+    ? Math.log1p(curve.span * share) / Math.log1p(curve.span)
+    : share ** curve.exponent;
+}

@@ -1,0 +1,254 @@
+/** Section 10: every broken promise of the wire gives its message, and no exception. */
+
+import { describe, expect, test } from "vitest";
+import { checkConfig } from "../../src/wire/config.ts";
+import { FrameSequence, RejectBudget, type Verdict } from "../../src/wire/sequence.ts";
+import type { RuntimeConfig } from "../../src/wire/types.ts";
+import { columns, encode, type Fields, grid, header, runtimeConfig } from "../support/frames.ts";
+
+function config(overrides: Fields = {}): RuntimeConfig {
+  const checked = checkConfig(runtimeConfig(overrides));
+  if (!checked.ok) throw new Error(JSON.stringify(checked.why));
+  return checked.value;
+}
+
+function play(sequence: FrameSequence, head: Fields, bytes: Uint8Array = grid()): Verdict | null {
+  const rejects = sequence.header(head);
+  const verdict = sequence.binary(bytes);
+  return rejects[0] ?? verdict;
+}
+
+function why(verdict: Verdict | null): string {
+  if (verdict?.kind !== "reject") throw new Error(`expected a reject, got ${JSON.stringify(verdict?.kind)}`);
+  return `${verdict.why.field}: expected ${verdict.why.expected}, got ${verdict.why.got}`;
+}
+
+function altered(name: string, row: number, value: number): Uint8Array {
+  const cells = columns();
+  const column = cells.get(name)!;
+  if (column instanceof BigInt64Array) column[row] = BigInt(value);
+  else column[row] = value;
+  return encode(cells);
+}
+
+function without(name: string): Uint8Array {
+  const cells = columns();
+  cells.delete(name);
+  return encode(cells);
+}
+
+describe("a good bin", () => {
+  test("passes with its numbers", () => {
+    const verdict = play(
+      new FrameSequence(config()),
+      header(5, { score: 0.25 }),
+      grid({ bid_depth: { [-3]: 12 } }),
+    );
+    if (verdict?.kind !== "bin") throw new Error("refused");
+    expect(verdict.bin.header).toMatchObject({ seq: 5, spotTick: 86_400, bidTick: 86_399, askTick: 86_400 });
+    expect(verdict.bin.header.model.score).toBe(0.25);
+    expect(verdict.bin.grid.get("bid_depth")![47]).toBe(12);
+    expect(verdict.missing).toBe(0);
+  });
+
+  test("the first bin of a connection may have any number; a hole after it is a gap", () => {
+    const sequence = new FrameSequence(config());
+    expect(play(sequence, header(900))).toMatchObject({ kind: "bin", missing: 0 });
+    expect(play(sequence, header(933))).toMatchObject({ kind: "bin", missing: 32 });
+  });
+
+  test("goes on after the newest bin held when a broken stream is resumed", () => {
+    const sequence = new FrameSequence(config(), 49);
+    expect(play(sequence, header(58))).toMatchObject({ kind: "bin", missing: 8 });
+  });
+
+  test("an unknown extra header field is ignored", () => {
+    expect(play(new FrameSequence(config()), header(0, { fields: { brand_new: 1 } }))).toMatchObject({
+      kind: "bin",
+    });
+  });
+
+  test("an unknown extra column is carried past when the config announces it", () => {
+    const cells = columns();
+    cells.set("brand_new", new Float64Array(101));
+    const sequence = new FrameSequence(config({ grid_schema_fields: [...cells.keys()] }));
+    const verdict = play(sequence, header(0), encode(cells));
+    if (verdict?.kind !== "bin") throw new Error("refused");
+    expect(verdict.bin.grid.has("brand_new")).toBe(false);
+  });
+});
+
+describe("a broken header", () => {
+  const cases: readonly (readonly [string, Fields, RegExp])[] = [
+    [
+      "a number as text",
+      { runtime_model_score: "0.5" },
+      /^runtime_model_score: expected a finite number, got "0.5"/,
+    ],
+    [
+      "a 64-bit number as a number",
+      { bin_start_ns: 5 },
+      /^bin_start_ns: expected a 64-bit integer as a decimal string/,
+    ],
+    ["a truth value as a number", { book_valid: 1 }, /^book_valid: expected true or false, got 1/],
+    ["a fractional bin_seq", { bin_seq: 1.5 }, /^bin_seq: expected an integer >= 0, got 1.5/],
+    [
+      "another width",
+      { bin_end_ns: header(1).bin_end_ns },
+      /^bin_end_ns - bin_start_ns: expected one cell width/,
+    ],
+    [
+      "a spot off the tick",
+      { spot_ref_price_int: "21600000000001" },
+      /^spot_ref_price_int: expected a whole tick/,
+    ],
+    [
+      "a crossed book that claims to be valid",
+      { best_bid_price_int: header(0, { spot: 90_000 }).best_ask_price_int },
+      /^best_bid_price_int: expected below best_ask_price_int/,
+    ],
+    [
+      "no readiness",
+      { runtime_model_ready: undefined },
+      /^runtime_model_ready: expected true or false, got nothing/,
+    ],
+  ];
+  test.each(cases)("%s", (_, fields, message) => {
+    expect(why(play(new FrameSequence(config()), header(0, { fields })))).toMatch(message);
+  });
+
+  test("its grid is skipped with it, and the next bin is good", () => {
+    const sequence = new FrameSequence(config());
+    play(sequence, header(0));
+    expect(sequence.header(header(1, { fields: { book_valid: "yes" } }))).toHaveLength(1);
+    expect(sequence.binary(grid())).toBeNull();
+    expect(play(sequence, header(2))).toMatchObject({ kind: "bin", missing: 0 });
+  });
+});
+
+describe("a broken grid", () => {
+  const cases: readonly (readonly [string, () => Uint8Array, RegExp, boolean])[] = [
+    [
+      "not Arrow",
+      () => new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8, 9]),
+      /^grid (frame|column 1): expected/,
+      false,
+    ],
+    ["a lost column", () => without("v_add"), /^grid column \d+: expected v_add, got "a_add"|v_pull/, true],
+    ["100 rows", () => encode(columns({}, 49)), /^rows: expected 2R\+1 = 101, got 99/, false],
+    ["k in disorder", () => altered("k", 3, 7), /^k: expected -47 in row 3, got 7/, false],
+    [
+      "NaN",
+      () => altered("pressure_variant", 50, Number.NaN),
+      /^pressure_variant: expected finite numbers, got "NaN at k=0"/,
+      false,
+    ],
+    [
+      "an unknown state",
+      () => altered("perm_state5_code", 10, 3),
+      /^perm_state5_code: expected -2..2, got 3/,
+      false,
+    ],
+    [
+      "an event of the future",
+      () => altered("last_event_id", 0, 99),
+      /^last_event_id: expected at most .* 10, got "99"/,
+      false,
+    ],
+  ];
+  test.each(cases)("%s", (_, bytes, message, fatal) => {
+    const verdict = play(new FrameSequence(config()), header(0), bytes());
+    expect(why(verdict)).toMatch(message);
+    expect(verdict).toMatchObject({ fatal });
+  });
+
+  test("another type under a known name cannot be read on", () => {
+    const cells = columns();
+    cells.set("bid_depth", new Int32Array(101));
+    const verdict = play(new FrameSequence(config()), header(0), encode(cells));
+    expect(why(verdict)).toMatch(/^type of bid_depth: expected f8, got "i4"/);
+    expect(verdict).toMatchObject({ fatal: true });
+  });
+
+  test("the schema is compared by its bytes after the first frame: a change is found", () => {
+    const sequence = new FrameSequence(config());
+    expect(play(sequence, header(0))).toMatchObject({ kind: "bin" });
+    expect(play(sequence, header(1))).toMatchObject({ kind: "bin" });
+    expect(play(sequence, header(2), without("k"))).toMatchObject({ kind: "reject", fatal: true });
+  });
+
+  test("its place in time is kept, so that the next bin is no gap", () => {
+    const sequence = new FrameSequence(config());
+    play(sequence, header(0));
+    expect(play(sequence, header(1), altered("k", 0, 0))).toMatchObject({ kind: "reject", seq: 1 });
+    expect(play(sequence, header(2))).toMatchObject({ kind: "bin", missing: 0 });
+  });
+});
+
+describe("order", () => {
+  test("a second header in place of a grid refuses the first bin only", () => {
+    const sequence = new FrameSequence(config());
+    play(sequence, header(0));
+    expect(sequence.header(header(1))).toEqual([]);
+    const [reject] = sequence.header(header(2));
+    expect(why(reject!)).toMatch(/^frame order: expected the grid that belongs to the header/);
+    expect(sequence.binary(grid())).toMatchObject({ kind: "bin", missing: 0 });
+  });
+
+  test("a grid without a header", () => {
+    expect(why(new FrameSequence(config()).binary(grid()))).toMatch(
+      /^frame order: expected a header before each grid/,
+    );
+  });
+
+  test("bin_seq back is refused, after an acknowledged seek it is a new epoch", () => {
+    const sequence = new FrameSequence(config());
+    play(sequence, header(100));
+    expect(why(play(sequence, header(100)))).toMatch(/^bin_seq: expected above 100, got 100/);
+    sequence.expectNewEpoch();
+    expect(play(sequence, header(10))).toMatchObject({ kind: "bin", newEpoch: true, missing: 0 });
+    expect(play(sequence, header(11))).toMatchObject({ kind: "bin", newEpoch: false });
+    expect(why(play(sequence, header(5)))).toMatch(/^bin_seq/);
+  });
+});
+
+describe("the budget of rejects", () => {
+  test("the sixth within ten seconds is one too many", () => {
+    const budget = new RejectBudget();
+    for (const t of [0, 1000, 2000, 3000, 4000]) expect(budget.spend(t)).toBe(false);
+    expect(budget.spend(9999)).toBe(true);
+  });
+
+  test("spread over a longer time they are forgiven", () => {
+    const budget = new RejectBudget();
+    for (let t = 0; t < 60_000; t += 2100) expect(budget.spend(t)).toBe(false);
+  });
+});
+
+describe("the config", () => {
+  const cases: readonly (readonly [string, Fields, string])[] = [
+    ["rows and radius disagree", { grid_rows: 99 }, "grid_rows"],
+    ["horizons in ms disagree", { projection_horizons_ms: [100, 200, 300, 500] }, "projection_horizons_ms"],
+    ["a number as text", { tick_size: "0.25" }, "tick_size"],
+    ["no symbol", { symbol: undefined }, "symbol"],
+    ["another format", { stream_format: "sparse" }, "stream_format"],
+    ["no model name", { runtime_model: { enabled: true } }, "runtime_model.name"],
+    ["an unknown zone", { session_tz: "Mars/Olympus" }, "session_tz"],
+    [
+      "a horizon twice",
+      { projection_horizons_bins: [1, 1], projection_horizons_ms: [100, 100] },
+      "projection_horizons_bins",
+    ],
+    ["a column missing that is drawn", { grid_schema_fields: ["k", "spectrum_score"] }, "grid_schema_fields"],
+  ];
+  test.each(cases)("%s is named", (_, overrides, field) => {
+    const checked = checkConfig(runtimeConfig(overrides));
+    if (checked.ok) throw new Error("accepted");
+    expect(checked.why.field).toBe(field);
+  });
+
+  test("a good one gives the tick in price units and sorted horizons", () => {
+    const overrides = { projection_horizons_bins: [4, 1], projection_horizons_ms: [400, 100] };
+    expect(config(overrides)).toMatchObject({ tickInt: 250_000_000n, rows: 101, horizons: [1, 4] });
+  });
+});
