@@ -57,19 +57,28 @@ def state_path(lake: Lake, sweep_id: str) -> Path:
     return lake.sweeps / sweep_id / "sweep.json"
 
 
-def read_state(lake: Lake, sweep_id: str) -> SweepState:
+def read_state(lake: Lake, sweep: str) -> SweepState:
     """State of a sweep begun earlier.
+
+    Parameters
+    ----------
+    sweep : str
+        Its id; or the name of its configuration, which means the latest sweep of that name.
 
     Raises
     ------
     ConfigError
         Unknown sweep; the latest ones are named.
     """
-    path = state_path(lake, sweep_id)
-    if "/" in sweep_id or not path.is_file():
-        known = sorted((p.parent for p in lake.sweeps.glob("*/sweep.json")), key=lambda p: p.stat().st_mtime)
-        names = ", ".join(p.name for p in known[-5:]) or "none"
-        raise ConfigError(f"sweep was {sweep_id!r}; {lake.sweeps} has: {names}.")
+    path = state_path(lake, sweep)
+    if "/" in sweep or not path.is_file():
+        states = [SweepState(**json.loads(path.read_text())) for path in lake.sweeps.glob("*/sweep.json")]
+        states.sort(key=lambda state: (state.created_at, state.sweep_id))
+        named = [state for state in states if state.config["name"] == sweep]
+        if not named:
+            known = ", ".join(state.sweep_id for state in states[-5:]) or "none"
+            raise ConfigError(f"sweep was {sweep!r}; {lake.sweeps} has: {known}.")
+        return named[-1]
     return SweepState(**json.loads(path.read_text()))
 
 
