@@ -1,0 +1,71 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from engine.errors import ConfigError
+from tests.conftest import REPO_ROOT
+from tests.test_tune.small_sweep import sweep_values
+from tune.config import parse_sweep_config, read_sweep_config
+
+
+def refused(**changes: Any) -> str:
+    with pytest.raises(ConfigError) as error:
+        parse_sweep_config(sweep_values(**changes), "s.yaml")
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_scalars_stand_for_lists_of_one_and_defaults_are_filled_in() -> None:
+    config = parse_sweep_config(sweep_values(), "s.yaml")
+    assert config.eval.sl_ticks == (2.0,)
+    assert config.eval.min_signals == 5
+    assert config.search.kind == "grid"
+    assert config.parallel.timeout_seconds == 3600
+    assert parse_sweep_config(config.model_dump(mode="json"), "again") == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"colour": 1}, ["'colour' in s.yaml", "allowed there: name, description, datasets"]),
+        ({"eval": {"tp": 8}}, ["'tp' in section eval of s.yaml", "tp_ticks, sl_ticks, max_hold_bins"]),
+        ({"online_sim": {"latency": True}}, ["'latency' in section online_sim", "measure_latency"]),
+        ({"eval": {"tp_ticks": [8, -1]}}, ["eval.tp_ticks.1 was -1", "greater than 0"]),
+        ({"eval": {"tp_ticks": []}}, ["eval.tp_ticks", "at least 1 item"]),
+        ({"datasets": []}, ["datasets", "at least 1 item"]),
+        ({"name": "../evil"}, ["name was '../evil'"]),
+        ({"search": {"kind": "optuna"}}, ["optuna is not supported yet; allowed are grid and random"]),
+        ({"search": {"kind": "anneal"}}, ["search.kind was 'anneal'", "'grid' or 'random'"]),
+        ({"parallel": {"max_workers": 0}}, ["parallel.max_workers was 0"]),
+        ({"sweep": {"universal": {"cooldown_bins": []}}}, ["cooldown_bins has no values"]),
+        ({"tracking": {"backend": "wandb"}}, ["tracking.backend was 'wandb'", "'mlflow' or 'none'"]),
+    ],
+)
+def test_what_is_not_allowed_is_named_with_what_is(changes: dict[str, Any], words: list[str]) -> None:
+    message = refused(**changes)
+    for word in words:
+        assert word in message
+
+
+def test_missing_key_is_named() -> None:
+    with pytest.raises(ConfigError, match="lacks datasets"):
+        parse_sweep_config({"name": "a", "signals": ["x"]}, "s.yaml")
+
+
+def test_bad_yaml_names_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("name: a\ndatasets: [a\nsignals: b: c\n")
+    with pytest.raises(ConfigError, match="line 3"):
+        read_sweep_config(path)
+    with pytest.raises(ConfigError, match="does not exist"):
+        read_sweep_config(tmp_path / "none.yaml")
+
+
+def test_shipped_configurations_are_sound() -> None:
+    folder = REPO_ROOT / "lake" / "research" / "vp_harness" / "configs"
+    names = {path.stem: read_sweep_config(path).name for path in folder.glob("*.yaml")}
+    assert {"smoke_perm_derivative", "tune_perm_derivative"} <= set(names)
+    assert all(stem == name for stem, name in names.items())
+    assert yaml.safe_load((folder / "tune_perm_derivative.yaml").read_text())["eval"]["tp_ticks"] == [8, 12]

@@ -1,0 +1,188 @@
+"""Detection, outcomes and statistics: a table of edge cases by hand, a plain reference on random walks, the golden figures."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tune.scoring import SL, TIMEOUT, TP, Rules, find_trades, statistics_of, wilson_interval
+
+STATISTICAL = ("ads", "ads_pfp_svac", "erd", "iirc", "jad", "msd", "perm_derivative", "pfp", "spg")
+NAN = float("nan")
+
+
+def rules(**changes: float) -> Rules:
+    values = {"tp_ticks": 2, "sl_ticks": 1, "max_hold_bins": 10, "warmup_bins": 0, "cooldown_bins": 0, "tick_size": 1.0}
+    return Rules(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def fired(score: list[float], threshold: float = 0.5, **changes: float) -> list[tuple[int, int]]:
+    trades = find_trades(np.array(score), np.full(len(score), 100.0), threshold, rules(**changes))
+    return list(zip(trades.index.tolist(), trades.direction.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("score", "expected"),
+    [
+        ([0, 0.6, 0.6, 0, 0.6], [(1, 1), (4, 1)]),  # a level that persists fires once
+        ([0.6, -0.6, 0.6], [(0, 1), (1, -1), (2, 1)]),  # a direct flip fires
+        ([0.5, 0.0, -0.5], [(0, 1), (2, -1)]),  # the threshold itself counts
+        ([0.6, NAN, 0.6], [(0, 1), (2, 1)]),  # NaN is flat
+        ([], []),
+    ],
+)
+def test_edges(score: list[float], expected: list[tuple[int, int]]) -> None:
+    assert fired(score) == expected
+
+
+def test_a_crossing_inside_the_cooldown_is_lost_for_good() -> None:
+    assert fired([0.6, 0, 0.6, 0.6, 0.6, 0, 0.6], cooldown_bins=3) == [(0, 1), (6, 1)]
+
+
+def test_the_first_fire_needs_no_cooldown_and_the_state_starts_flat_at_the_warm_up() -> None:
+    assert fired([0.6, 0.6, 0.6], warmup_bins=2, cooldown_bins=30) == [(2, 1)]
+
+
+def test_at_threshold_zero_there_is_no_flat_state() -> None:
+    assert fired([0.0, -0.1, 0.0, NAN, 0.0], threshold=0.0) == [(0, 1), (1, -1), (2, 1), (4, 1)]
+
+
+def test_series_shorter_than_the_warm_up_takes_no_trade() -> None:
+    assert fired([0.6, 0.6], warmup_bins=5) == []
+
+
+def outcome(mid: list[float], direction: int = 1, **changes: float) -> tuple[int, int, float]:
+    score = np.zeros(len(mid))
+    score[0] = direction
+    trades = find_trades(score, np.array(mid, dtype=float), 0.5, rules(**changes))
+    return int(trades.exit_index[0]), int(trades.reason[0]), float(trades.pnl_ticks[0])
+
+
+@pytest.mark.parametrize(
+    ("mid", "direction", "expected"),
+    [
+        ([100, 101, 102], 1, (2, TP, 2.0)),
+        ([100, 99.5, 99, 110], 1, (2, SL, -1.0)),
+        ([100, 105], 1, (1, TP, 5.0)),  # the overshoot counts
+        ([100, 99, 98], -1, (2, TP, 2.0)),
+        ([100, 101], -1, (1, SL, -1.0)),
+        ([100, 0, 98], 1, (2, SL, -2.0)),  # an invalid mid is skipped
+        ([100, 100.5, 0], 1, (2, TIMEOUT, -100.0)),  # but a time-out takes the bin it falls on
+        ([100], 1, (0, TIMEOUT, 0.0)),  # nothing after the last bin
+    ],
+)
+def test_outcomes(mid: list[float], direction: int, expected: tuple[int, int, float]) -> None:
+    assert outcome(mid, direction) == expected
+
+
+def test_longest_hold_is_one_less_than_the_limit() -> None:
+    assert outcome([100.0] * 20, max_hold_bins=5) == (4, TIMEOUT, 0.0)
+
+
+def test_entry_on_an_invalid_mid_is_dropped() -> None:
+    trades = find_trades(np.array([1.0, 0, -1.0]), np.array([0.0, 100, 100]), 0.5, rules())
+    assert trades.index.tolist() == [2]
+    assert trades.direction.tolist() == [-1]
+
+
+def test_statistics_of_a_known_set() -> None:
+    mid = np.array([100.0, 102, 102, 101, 101, 101])
+    score = np.array([1.0, 0, 1.0, 0, 0, -1.0])
+    ts = np.arange(6) * 1_000_000_000
+    found = statistics_of(find_trades(score, mid, 0.5, rules()), ts, rules())
+    assert (found["n_signals"], found["n_up"], found["n_down"]) == (3, 2, 1)
+    assert found["tp_rate"] == found["sl_rate"] == found["timeout_rate"] == 1 / 3
+    assert found["mean_pnl_ticks"] == pytest.approx((2 - 1 + 0) / 3)
+    assert found["median_time_to_outcome_ms"] == 1000.0
+    assert found["events_per_hour"] == pytest.approx(3 / (5 / 3600))
+    assert found["break_even_rate"] == pytest.approx(1 / 3)
+
+
+def test_expectancy_books_a_hit_at_its_barrier() -> None:
+    found = statistics_of(find_trades(np.array([1.0, 0]), np.array([100.0, 109]), 0.5, rules()), np.array([0, 1]), rules())
+    assert found["mean_pnl_ticks"] == 9.0
+    assert found["expectancy_ticks"] == 2.0
+
+
+def test_no_trades_give_nan_rates_and_zero_per_hour() -> None:
+    found = statistics_of(find_trades(np.zeros(5), np.full(5, 100.0), 0.5, rules()), np.arange(5), rules())
+    assert found["n_signals"] == 0
+    assert found["events_per_hour"] == 0
+    assert all(math.isnan(found[name]) for name in ("tp_rate", "mean_pnl_ticks", "expectancy_ticks", "tp_rate_low"))
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"),
+    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634), (81, 263, 0.2553, 0.3662)],
+)
+def test_wilson_interval_of_the_literature(hits: int, n: int, low: float, high: float) -> None:
+    assert wilson_interval(hits, n) == pytest.approx((low, high), abs=1e-4)
+
+
+def plain_trades(score: list[float], mid: list[float], threshold: float, r: Rules) -> list[tuple[int, int, int, str, float]]:
+    """Sections 6.1 and 6.2 of signals.md, word for word."""
+    found = []
+    previous, last = 0, None
+    for t in range(r.warmup_bins, len(score)):
+        state = 1 if score[t] >= threshold else -1 if score[t] <= -threshold else 0
+        if state and state != previous and (last is None or t - last >= r.cooldown_bins):
+            last = t
+            if mid[t] > 0:
+                exit_bin, why = min(t + r.max_hold_bins, len(mid)) - 1, "timeout"
+                for j in range(t + 1, exit_bin + 1):
+                    move = state * (mid[j] - mid[t]) / r.tick_size
+                    if mid[j] > 0 and move >= r.tp_ticks:
+                        exit_bin, why = j, "tp"
+                        break
+                    if mid[j] > 0 and move <= -r.sl_ticks:
+                        exit_bin, why = j, "sl"
+                        break
+                found.append((t, state, exit_bin, why, state * (mid[exit_bin] - mid[t]) / r.tick_size))
+        previous = state
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_kernels_equal_the_plain_reference_on_random_walks(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = 3000
+    mid = 100 + 0.125 * np.cumsum(rng.integers(-2, 3, n))
+    mid[rng.random(n) < 0.02] = 0
+    score = np.tanh(np.cumsum(rng.standard_normal(n)) / 5)
+    score[rng.random(n) < 0.01] = np.nan
+    r = Rules(
+        tp_ticks=float(rng.integers(1, 9)),
+        sl_ticks=float(rng.integers(1, 9)),
+        max_hold_bins=int(rng.integers(1, 400)),
+        warmup_bins=int(rng.integers(0, 400)),
+        cooldown_bins=int(rng.integers(0, 60)),
+        tick_size=0.25,
+    )
+    threshold = float(rng.random())
+    trades = find_trades(score, mid, threshold, r)
+    names = {TP: "tp", SL: "sl", TIMEOUT: "timeout"}
+    found = [
+        (int(t), int(d), int(e), names[int(w)], float(p))
+        for t, d, e, w, p in zip(trades.index, trades.direction, trades.exit_index, trades.reason, trades.pnl_ticks, strict=True)
+    ]
+    assert found == plain_trades(score.tolist(), mid.tolist(), threshold, r)
+
+
+@pytest.mark.parametrize("signal", STATISTICAL)
+def test_golden_figures_of_every_statistical_signal(shared: Callable[[str], Path], signal: str) -> None:
+    folder = shared("golden/session_b")
+    bins = pq.read_table(folder / "bins.parquet", columns=["mid_price", "ts_ns"])
+    mid, ts = bins["mid_price"].to_numpy(), bins["ts_ns"].to_numpy()
+    score = pq.read_table(folder / "signals.parquet", columns=[signal])[signal].to_numpy()
+    golden = json.loads((folder / "evaluation.json").read_text())[signal]
+    r = Rules(tp_ticks=8, sl_ticks=4, max_hold_bins=1200, warmup_bins=300, cooldown_bins=30, tick_size=0.25)
+    assert len(golden) >= 5
+    for row in golden:
+        found = statistics_of(find_trades(score, mid, row["threshold"], r), ts, r)
+        for name in set(row) - {"threshold", "cooldown_bins"}:
+            expected = NAN if row[name] is None else row[name]
+            assert found[name] == pytest.approx(expected, rel=1e-12, nan_ok=True), (row["threshold"], name)

@@ -1,0 +1,100 @@
+from typing import Any
+
+import pytest
+
+from engine.dataset import Dataset
+from engine.errors import ConfigError, DatasetError
+from engine.lake import Lake
+from tests.blocks import publish_random
+from tests.test_tune.small_sweep import DATASET, points_of
+
+
+def test_points_are_the_product_each_once_in_a_fixed_order(lake: Lake) -> None:
+    points = points_of(lake)
+    assert len(points) == 8
+    combinations = {(p.rules.tp_ticks, p.rules.cooldown_bins, p.swept["zscore_window_bins"]) for p in points}
+    assert combinations == {(tp, c, w) for tp in (2, 4) for c in (10, 30) for w in (80, 200)}
+    assert [p.run_id for p in points] == [p.run_id for p in points_of(lake)]
+    assert points[0].parameters["zscore_min_periods"] == 75  # resolved, defaults included
+
+
+def test_without_axes_one_point_on_defaults(lake: Lake) -> None:
+    (point,) = points_of(lake, sweep={}, eval={"warmup_bins": 100})
+    assert point.swept == {}
+    assert point.rules.cooldown_bins == 30
+    assert (point.rules.tp_ticks, point.rules.sl_ticks) == (8, 4)
+    assert point.rules.tick_size == 0.25  # the dataset's own
+
+
+def test_the_same_value_twice_is_one_point(lake: Lake) -> None:
+    sweep = {"per_signal": {"perm_derivative": {"tanh_scale": [3, 3.0, 6.0]}}}
+    assert len(points_of(lake, sweep=sweep, eval={"warmup_bins": 100})) == 2
+
+
+def test_all_signals_and_per_signal_axes_over_universal_ones(lake: Lake) -> None:
+    sweep = {"universal": {"tanh_scale": [1.0]}, "per_signal": {"perm_derivative": {"tanh_scale": [2.0, 3.0]}}}
+    points = points_of(lake, signals=["all"], sweep=sweep, eval={"warmup_bins": 100})
+    assert sorted(p.parameters["tanh_scale"] for p in points) == [2.0, 3.0]
+
+
+def test_run_id_follows_everything_that_decides_the_numbers(lake: Lake) -> None:
+    base = points_of(lake)[0]
+    seen = {base.run_id}
+    for change in (
+        {"eval": {"tp_ticks": [2], "sl_ticks": 3, "max_hold_bins": 200, "warmup_bins": 100}},
+        {"eval": {"tp_ticks": [2], "sl_ticks": 2, "max_hold_bins": 201, "warmup_bins": 100}},
+        {"eval": {"tp_ticks": [2], "sl_ticks": 2, "max_hold_bins": 200, "warmup_bins": 101}},
+        {"sweep": {"universal": {"cooldown_bins": [11]}}},
+        {"sweep": {"per_signal": {"perm_derivative": {"d2_weight": [0.5]}}}},
+    ):
+        run_id = points_of(lake, **change)[0].run_id
+        assert run_id not in seen
+        seen.add(run_id)
+    publish_random(lake, "other", seed=8)
+    assert points_of(lake, datasets=["other"])[0].run_id not in seen
+    publish_random(lake, "copy", seed=7)
+    assert points_of(lake, datasets=["copy"])[0].run_id == base.run_id  # the same numbers under another name
+    assert points_of(lake, name="renamed")[0].run_id == base.run_id
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"signals": ["nope"]}, "'nope' is not known; choose one of: .*perm_derivative"),
+        ({"signals": ["perm_derivative", "perm_derivative"]}, "each may stand once"),
+        ({"datasets": [DATASET, DATASET]}, "each may stand once"),
+        ({"sweep": {"per_signal": {"nope": {}}}}, "'nope' is not known"),
+        ({"sweep": {"per_signal": {"perm_derivative": {"windw": [1]}}}}, "unknown key 'windw'.*allowed are: .*zscore_window"),
+        ({"sweep": {"universal": {"windw": [1]}}}, "unknown key 'windw'"),
+        ({"sweep": {"per_signal": {"perm_derivative": {"tanh_scale": [3, -1]}}}}, "tanh_scale was -1.*greater than 0"),
+        ({"sweep": {"per_signal": {"perm_derivative": {"center_exclusion_radius": [50]}}}}, "radius was 50"),
+        ({"sweep": {"universal": {"cooldown_bins": [-1]}}}, "cooldown_bins was -1"),
+        ({"sweep": {"universal": {"cooldown_bins": [1.5]}}}, "cooldown_bins was 1.5"),
+        ({"eval": {"tick_size": 0.5}}, "tick_size was 0.5; dataset random_walk was made with 0.25"),
+        ({"eval": {"warmup_bins": 2500}}, "has only 2500 bins"),
+        ({"search": {"kind": "random"}}, "needs search.n_trials"),
+        ({"search": {"kind": "grid", "n_trials": 3}}, "n_trials is for kind random"),
+    ],
+)
+def test_refused_before_anything_runs(lake: Lake, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as error:
+        points_of(lake, **changes)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_dataset_names_what_is_there(lake: Lake) -> None:
+    with pytest.raises(DatasetError, match=r"'gone' is not in .*there: random_walk"):
+        points_of(lake, datasets=[DATASET, "gone"])
+
+
+def test_random_search_draws_a_seeded_part_of_the_grid(lake: Lake) -> None:
+    every = {p.run_id for p in points_of(lake)}
+    drawn = [p.run_id for p in points_of(lake, search={"kind": "random", "n_trials": 3, "seed": 1})]
+    assert len(drawn) == 3
+    assert set(drawn) < every
+    assert drawn == [p.run_id for p in points_of(lake, search={"kind": "random", "n_trials": 3, "seed": 1})]
+    assert drawn != [p.run_id for p in points_of(lake, search={"kind": "random", "n_trials": 3, "seed": 2})]
+
+
+def test_points_carry_the_dataset_they_are_for(lake: Lake) -> None:
+    assert {p.dataset_checksum for p in points_of(lake)} == {Dataset.open(lake, DATASET).checksum}
