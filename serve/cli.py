@@ -149,7 +149,8 @@ def _serve(settings: ServeSettings, config: InstrumentConfig, dbn: Path, address
 
     ended = threading.Event()
     cluster = ServeCluster(address)
-    print(f"starting Ray Serve for {config.product_type}:{config.symbol}, data {dbn.name} …", flush=True)
+    print(f"starting Ray Serve for {config.product_type}:{config.symbol}, data {dbn.name}; the first start of all", flush=True)
+    print("compiles kernels for about half a minute …", flush=True)
     try:
         cluster.start(settings, config)
         # Only now: until here an interrupt must break off whatever Ray is waiting for.

@@ -15,11 +15,12 @@ from websockets.sync.client import ClientConnection, connect
 
 from engine.constants import NS_PER_S
 from engine.errors import EngineError
-from serve.settings import STREAM_PATH
+from serve.settings import STREAM_PATH, is_loopback
 from serve.wire_check import FrameChecker, FrameOrderError
 
 PRICE_UNIT: Final = 1e-9  # dollars
 _HTTP_TIMEOUT_S: Final = 5.0
+_CLOSE_S: Final = 0.5  # frames that are on their way when we leave hide the server's goodbye
 _MAX_FRAME_BYTES: Final = 16 << 20
 
 
@@ -44,7 +45,7 @@ def stream_url(base: str, query: Sequence[tuple[str, str]]) -> str:
     return f"{scheme}://{parts.netloc}{path}" + (f"?{asked}" if asked else "")
 
 
-def tail(url: str, n_bins: int | None, token: str | None, out: TextIO = sys.stdout) -> int:
+def tail(url: str, n_bins: int | None, token: str | None, out: TextIO | None = None) -> int:
     """Print a line per bin until the stream ends or ``n_bins`` are printed; how many were.
 
     Raises
@@ -57,8 +58,15 @@ def tail(url: str, n_bins: int | None, token: str | None, out: TextIO = sys.stdo
     headers = {"Authorization": f"Bearer {token}"} if token else None
     checker = FrameChecker()
     try:
-        with connect(url, additional_headers=headers, max_size=_MAX_FRAME_BYTES, compression=None) as socket:
-            _follow(socket, checker, n_bins, out)
+        with connect(
+            url,
+            additional_headers=headers,
+            max_size=_MAX_FRAME_BYTES,
+            compression=None,
+            close_timeout=_CLOSE_S,
+            proxy=None if is_loopback(urlsplit(url).hostname or "") else True,
+        ) as socket:
+            _follow(socket, checker, n_bins, out or sys.stdout)
     except ConnectionClosed as closed:
         raise ServiceError(f"the connection ended with code {closed.rcvd.code if closed.rcvd else 1006}") from closed
     except (OSError, InvalidHandshake, InvalidURI, TimeoutError) as error:
@@ -126,7 +134,7 @@ def fetch_health(base: str, token: str | None) -> dict[str, Any]:
     if token:
         request.add_header("Authorization", f"Bearer {token}")
     try:
-        with urllib.request.urlopen(request, timeout=_HTTP_TIMEOUT_S) as response:
+        with _opener(base).open(request, timeout=_HTTP_TIMEOUT_S) as response:
             data = response.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -140,6 +148,13 @@ def fetch_health(base: str, token: str | None) -> dict[str, Any]:
     if not isinstance(body, dict) or "status" not in body:
         raise ServiceError(f"{base}/health does not answer like this service")
     return body
+
+
+def _opener(base: str) -> urllib.request.OpenerDirector:
+    """No proxy of the environment stands between us and this machine."""
+    if is_loopback(urlsplit(base).hostname or ""):
+        return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    return urllib.request.build_opener()
 
 
 def health_lines(body: dict[str, Any]) -> list[str]:

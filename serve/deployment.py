@@ -71,6 +71,7 @@ class ServeCluster:
         RuntimeError
             A replica does not start; Ray's words say why.
         """
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
         if self._is_own:
             context = ray.init(
                 address="local",

@@ -1,0 +1,115 @@
+"""The plain HTTP routes, over a real socket."""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.config import InstrumentConfig
+from engine.lake import Lake
+from serve.settings import ServeSettings
+from tests.test_serve.conftest import Promote
+from tests.test_serve.server import Running, serving
+
+
+@dataclass
+class Answer:
+    """What a GET came back with."""
+
+    status_code: int
+    content_type: str
+    text: str
+
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+@dataclass
+class Client:
+    """Sends a path as it stands: a library would tidy up the ones that try to climb out."""
+
+    running: Running
+
+    def get(self, path: str, headers: dict[str, str] | None = None) -> Answer:
+        with contextlib.closing(HTTPConnection("127.0.0.1", self.running.port, timeout=10)) as connection:
+            connection.request("GET", path, headers=headers or {})
+            response = connection.getresponse()
+            return Answer(response.status, response.headers["content-type"].partition(";")[0], response.read().decode())
+
+
+@pytest.fixture
+def client(lake: Lake, config: InstrumentConfig, tmp_path: Path) -> Iterator[Client]:
+    with serving(ServeSettings(lake=lake, page_dir=tmp_path / "dist"), config) as running:
+        yield Client(running)
+
+
+def test_health_is_ok_with_its_figures(client: Client) -> None:
+    response = client.get("/health")
+    body = response.json()
+    assert response.status_code == 200
+    assert (body["status"], body["service"], body["instrument"]) == ("ok", "vacuum-pressure", "future_mbo:MNQH6")
+    assert body["champion"] is None
+    assert body["alarms"] == []
+    assert {"sessions", "clients", "lag_ms", "lag_p99_ms", "bins_served", "swaps"} <= body.keys()
+
+
+def test_health_is_503_with_the_reason_when_there_is_nothing_to_play(client: Client, lake: Lake) -> None:
+    shutil.rmtree(lake.raw_dir("MNQ"))
+    response = client.get("/health")
+    assert response.status_code == 503
+    assert "symbol=MNQ" in response.json()["reason"]
+
+
+def test_health_is_503_when_nobody_watches_the_champion(client: Client) -> None:
+    client.running.service.watcher.stop()
+    response = client.get("/health")
+    assert response.status_code == 503
+    assert "not being watched" in response.json()["reason"]
+
+
+def test_champion_says_what_is_served_and_the_history(client: Client, lake: Lake, promote: Promote) -> None:
+    assert client.get("/v1/model/champion").json()["champion"] is None
+    for weight in (0.5, 0.75):
+        promote(lake, {"d2_weight": weight})
+    client.running.service.watcher.poll()
+    body = client.get("/v1/model/champion").json()
+    assert body["champion"]["version"] == 2
+    assert body["model"]["parameters"]["d2_weight"] == 0.75
+    assert [champion["version"] for champion in body["history"]] == [1, 2]
+    assert client.get("/health").json()["champion"]["version"] == 2
+
+
+def test_without_a_built_page_a_small_one_says_how_to_build_it(client: Client) -> None:
+    response = client.get("/")
+    assert response.status_code == 200
+    assert "not built yet" in response.text
+    assert client.get("/nothing.js").status_code == 404
+
+
+def test_a_page_built_later_is_served_without_a_restart(client: Client, tmp_path: Path) -> None:
+    client.get("/")
+    dist = tmp_path / "dist"
+    (dist / "assets").mkdir(parents=True)
+    (dist / "vacuum-pressure.html").write_text("<title>field</title>")
+    (dist / "assets" / "app.js").write_text("1")
+    (tmp_path / "secret").write_text("no")
+    assert client.get("/").text == "<title>field</title>"
+    script = client.get("/assets/app.js")
+    assert (script.text, script.content_type) == ("1", "text/javascript")
+    for path in ("/missing.js", "/../secret", "/%2e%2e/secret", "/assets/../../secret"):
+        assert client.get(path).status_code == 404, path
+
+
+def test_a_token_guards_the_figures_but_not_the_balancers_look(lake: Lake, config: InstrumentConfig, tmp_path: Path) -> None:
+    settings = ServeSettings(lake=lake, page_dir=tmp_path, token="correct-horse-battery")
+    with serving(settings, config) as running:
+        client = Client(running)
+        assert client.get("/v1/model/champion").status_code == 401
+        assert client.get("/v1/model/champion", headers={"Authorization": "Bearer correct-horse-battery"}).status_code == 200
+        assert client.get("/health").json() == {"status": "ok", "service": "vacuum-pressure"}

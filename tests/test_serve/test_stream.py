@@ -1,0 +1,362 @@
+"""The WebSocket endpoint on a real socket: frames, errors, goodbyes, slow readers, promotions."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from engine.config import InstrumentConfig
+from engine.lake import Lake
+from engine.schema import BIN_FIELD_NAMES, MODEL_FIELD_NAMES
+from serve.client import fetch_health
+from serve.session import Session
+from serve.settings import Limits, ServeSettings
+from tests.sessions import join
+from tests.test_serve.conftest import Promote
+from tests.test_serve.server import Running, SkippingClock, listen, serving
+
+N_BINS = 400
+TOKEN = "correct-horse-battery"
+
+ROOMY = Limits(queue_bins=N_BINS, champion_poll_s=0.05)  # a skipping clock leaves no time to read
+
+Serve = Callable[..., Running]
+
+
+@pytest.fixture
+def serve(lake: Lake, config: InstrumentConfig) -> Iterator[Serve]:
+    """Start a server over the test's lake; ended with the test."""
+    with ExitStack() as stack:
+
+        def start(clock: Any = None, limits: Limits | None = None, **settings: Any) -> Running:
+            made = ServeSettings(lake=lake, limits=limits or Limits(champion_poll_s=0.05), **settings)
+            return stack.enter_context(serving(made, config, clock))
+
+        yield start
+
+
+def closing(connection: Any) -> tuple[int, str]:
+    """The code and reason a finished connection was closed with."""
+    with suppress(ConnectionClosed):
+        connection.recv(timeout=10)
+    return connection.protocol.close_code, connection.protocol.close_reason
+
+
+# --- the frames ---
+
+
+def test_an_unpaced_stream_sends_every_bin_and_the_end(serve: Serve, lake: Lake, config: InstrumentConfig) -> None:
+    from engine.replay import replay
+    from engine.source import open_source
+    from serve.request import read_request
+    from serve.settings import StreamDefaults
+
+    request = read_request([], config, lake, StreamDefaults())
+    expected = join(replay(open_source([request.dbn], config, request.dt), config))
+    with serve().connect(speed="0") as connection:
+        heard = listen(connection)
+        assert closing(connection) == (1000, "end of the data")
+    assert heard.order == ["runtime_config", *["grid_update"] * N_BINS, "end"]
+    assert heard.of("end") == [{"type": "end", "bins": N_BINS}]
+    for name in (*BIN_FIELD_NAMES, *MODEL_FIELD_NAMES):
+        assert [header[name] for header in heard.bins] == expected.fields[name].tolist(), name
+    assert all(header["dropped_bins"] == 0 for header in heard.bins)
+
+
+def test_a_paced_stream_keeps_its_pace_against_the_sessions_start(serve: Serve) -> None:
+    clock = SkippingClock()
+    with serve(clock, ROOMY).connect(speed="4") as connection:
+        heard = listen(connection)
+    assert [header["bin_seq"] for header in heard.bins] == list(range(N_BINS))
+    begun = 1000.0
+    dues = {round(when - begun, 9) for when in clock.waits}
+    assert {round(i * 0.025, 9) for i in range(1, N_BINS)} <= dues
+    assert clock.now() - begun == pytest.approx(N_BINS * 0.025)  # the end, too, is said in its time
+
+
+def test_a_resumed_stream_goes_on_where_it_broke_off(serve: Serve) -> None:
+    running = serve()
+    with running.connect(speed="0") as connection:
+        whole = listen(connection)
+    with running.connect(speed="0", resume_from="300") as connection:
+        rest = listen(connection)
+    assert rest.bins == whole.bins[300:]
+    assert rest.grids == whole.grids[300:]
+
+
+# --- refusals ---
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"symbol": "ESH4"}, "locked to future_mbo:MNQH6"),
+        ({"dt": "2026-02-07"}, "20260206"),
+        ({"start_time": "10:00"}, "holds no event"),
+        ({"perm_tanh_scale": "0"}, "perm_tanh_scale was 0"),
+        ({"projection_horizons_bins": "1,1"}, "projection_horizons_bins"),
+        ({"spede": "0"}, "unknown query value 'spede'"),
+    ],
+)
+def test_a_bad_request_gets_its_error_and_1008(serve: Serve, query: dict[str, str], words: str) -> None:
+    with serve().connect(**query) as connection:
+        heard = listen(connection)
+        code, reason = closing(connection)
+    (error,) = heard.texts
+    assert (error["type"], error["code"]) == ("error", "bad_request")
+    assert words in error["message"]
+    assert "\n" not in error["message"]
+    assert code == 1008
+    assert error["message"].startswith(reason)
+
+
+def test_a_damaged_raw_file_is_named(serve: Serve, lake: Lake) -> None:
+    (path,) = lake.raw_dir("MNQ").iterdir()
+    path.write_bytes(b"nothing of the kind")
+    with serve().connect() as connection:
+        heard = listen(connection)
+        assert closing(connection)[0] == 1008
+    assert "is not a DBN file" in heard.texts[0]["message"]
+
+
+def test_our_own_fault_is_1011_and_the_next_stream_works(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = serve()
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "step", lambda self: 1 // 0)
+        with running.connect(speed="0") as connection:
+            heard = listen(connection)
+            assert closing(connection)[0] == 1011
+    assert heard.of("error")[0]["code"] == "server_fault"
+    assert "ZeroDivisionError" in heard.of("error")[0]["message"]
+    with running.connect(speed="0") as connection:
+        assert len(listen(connection).bins) == N_BINS
+
+
+def test_one_client_too_many_is_told_to_try_later(serve: Serve) -> None:
+    running = serve(limits=Limits(max_clients=1))
+    with running.connect() as first:
+        listen(first, n_bins=1)
+        with running.connect() as second:
+            heard = listen(second)
+            assert closing(second)[0] == 1013
+        assert heard.texts[0]["code"] == "busy"
+        assert len(listen_more(first, 2)) == 2
+
+
+def listen_more(connection: Any, n_bins: int) -> list[bytes]:
+    """Grids of a connection whose config was read before."""
+    grids: list[bytes] = []
+    while len(grids) < n_bins:
+        frame = connection.recv(timeout=10)
+        if isinstance(frame, bytes):
+            grids.append(frame)
+    return grids
+
+
+def test_a_foreign_page_is_refused_before_the_handshake(serve: Serve) -> None:
+    running = serve()
+    with pytest.raises(InvalidStatus) as caught:
+        running.connect(headers={"Origin": "https://evil.example"})
+    assert caught.value.response.status_code == 403
+    with running.connect(headers={"Origin": f"http://localhost:{running.port}"}) as connection:
+        assert len(listen(connection, n_bins=1).bins) == 1
+
+
+def test_a_token_is_wanted_where_one_is_set(serve: Serve) -> None:
+    running = serve(token=TOKEN)
+    with running.connect() as connection:
+        heard = listen(connection)
+        assert closing(connection)[0] == 1008
+    assert heard.texts[0]["code"] == "unauthorized"
+    for headers, query in (({"Authorization": f"Bearer {TOKEN}"}, {}), (None, {"token": TOKEN})):
+        with running.connect(headers=headers, **query) as connection:
+            assert len(listen(connection, n_bins=1).bins) == 1
+    assert fetch_health(running.base, None).keys() == {"status", "service"}
+    assert fetch_health(running.base, TOKEN)["streams_refused"] == 1
+
+
+# --- control frames ---
+
+
+@pytest.mark.parametrize(
+    ("control", "code"),
+    [
+        ('{"type":"pause"}', "unsupported"),
+        ('{"type":"seek","start_time":"09:40"}', "unsupported"),
+        ("{", "bad_control"),
+        ("[]", "bad_control"),
+        ('{"type":5}', "bad_control"),
+        (b"binary", "bad_control"),
+    ],
+)
+def test_a_control_that_is_not_supported_leaves_the_stream_open(serve: Serve, control: str | bytes, code: str) -> None:
+    with serve(SkippingClock(), ROOMY).connect() as connection:
+        connection.send(control)
+        heard = listen(connection)
+        assert closing(connection)[0] == 1000
+    assert [error["code"] for error in heard.of("error")] == [code]
+    assert len(heard.bins) == N_BINS
+
+
+# --- clients that are slow, or gone ---
+
+
+def slow_connection(running: Running, **query: str) -> Any:
+    """A client with small buffers everywhere, so that what it does not read piles up at the server."""
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.connect(("127.0.0.1", running.port))
+    return connect(running.url(**query), sock=raw, compression=None, max_size=None, max_queue=1)
+
+
+def test_a_slow_reader_misses_whole_bins_and_slows_nobody(serve: Serve) -> None:
+    clock = SkippingClock()
+    running = serve(clock, Limits(queue_bins=8, champion_poll_s=0.05))
+    with slow_connection(running) as slow:
+        assert json.loads(slow.recv(timeout=10))["type"] == "runtime_config"
+        assert clock.wait_for((N_BINS - 1) * 0.1), "the pace must not wait for a slow reader"
+        with running.connect(speed="0") as quick:
+            assert len(listen(quick).bins) == N_BINS
+        slow_bins = [json.loads(frame) for frame in slow if isinstance(frame, str)]
+    end = slow_bins.pop()
+    assert end == {"type": "end", "bins": N_BINS}
+    skipped = sum(header["dropped_bins"] for header in slow_bins)
+    assert skipped > 0
+    assert len(slow_bins) + skipped == N_BINS
+    seen = -1
+    for header in slow_bins:
+        assert header["bin_seq"] == seen + 1 + header["dropped_bins"]
+        seen = header["bin_seq"]
+    assert seen == N_BINS - 1  # the newest bins are the ones that are kept
+    assert fetch_health(running.base, None)["bins_dropped"] == skipped
+
+
+def test_an_unpaced_stream_waits_for_a_slow_reader(serve: Serve) -> None:
+    running = serve(limits=Limits(queue_bins=8))
+    with slow_connection(running, speed="0") as slow:
+        first = listen(slow, n_bins=1)
+        (stream,) = running.service.streams
+        assert stream.is_streaming
+        heard_bins = 1 + len(listen_more(slow, N_BINS - 1))
+        assert json.loads(slow.recv(timeout=10)) == {"type": "end", "bins": N_BINS}
+    assert heard_bins == N_BINS
+    assert first.bins[0]["dropped_bins"] == 0
+    assert fetch_health(running.base, None)["bins_dropped"] == 0
+
+
+def test_a_client_that_leaves_is_forgotten(serve: Serve) -> None:
+    running = serve()
+    with running.connect() as connection:
+        listen(connection, n_bins=2)
+        (stream,) = running.service.streams
+    running.call(finished(stream))
+    assert not running.service.streams
+    assert fetch_health(running.base, None)["clients"] == 0
+
+
+async def finished(stream: Any) -> None:
+    await stream.finished
+
+
+def test_going_away_says_so_to_every_client(serve: Serve) -> None:
+    running = serve()
+    with running.connect() as one, running.connect(speed="0.01") as two:
+        listen(one, n_bins=1)
+        listen(two, n_bins=1)
+        assert running.call(running.service.go_away()) == 2
+        for connection in (one, two):
+            frames = [json.loads(frame) for frame in connection if isinstance(frame, str)]
+            assert frames[-1]["code"] == "going_away"
+            assert closing(connection)[0] == 1001
+    with running.connect() as late:
+        listen(late)
+        assert closing(late)[0] == 1001
+    body = fetch_health(running.base, None)
+    assert (body["status"], body["reason"]) == ("error", "the service is going away")
+
+
+def test_health_answers_while_a_stream_fast_forwards(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    started, let_go = threading.Event(), threading.Event()
+    original = Session.open
+
+    def slow_open(self: Session) -> None:
+        started.set()
+        assert let_go.wait(30)
+        original(self)
+
+    monkeypatch.setattr(Session, "open", slow_open)
+    running = serve()
+    with running.connect(speed="0") as connection:
+        assert started.wait(10)
+        body = fetch_health(running.base, None)
+        assert (body["status"], body["clients"], body["sessions"]) == ("ok", 1, 0)
+        let_go.set()
+        assert len(listen(connection).bins) == N_BINS
+
+
+# --- promotions ---
+
+
+@pytest.mark.parametrize("speed", ["1", "0.01"])
+def test_a_promotion_reaches_open_streams_within_two_seconds(serve: Serve, lake: Lake, promote: Promote, speed: str) -> None:
+    running = serve()
+    with running.connect(speed=speed) as one, running.connect(speed=speed) as two:
+        for connection in (one, two):
+            assert listen(connection, n_bins=1).bins[0]["bin_seq"] == 0
+        begin = time.monotonic()
+        promote(lake)
+        for connection in (one, two):
+            said: dict[str, Any] = {}
+            while said.get("type") != "runtime_config":
+                frame = connection.recv(timeout=5)
+                said = json.loads(frame) if isinstance(frame, str) else {}
+            assert time.monotonic() - begin < 2.0
+            assert (said["reason"], said["runtime_model"]["version"]) == ("model_change", 1)
+    assert running.service.figures.swaps == 2
+
+
+def test_a_promotion_in_mid_stream_loses_no_bin(serve: Serve, lake: Lake, promote: Promote) -> None:
+    running = serve()
+    with running.connect(speed="10") as connection:
+        head = listen(connection, n_bins=60)
+        promote(lake)
+        rest = [frame for frame in connection if isinstance(frame, str)]
+    texts = [json.loads(frame) for frame in rest]
+    bins = [text for text in texts if text["type"] == "grid_update"]
+    (change,) = [i for i, text in enumerate(texts) if text["type"] == "runtime_config"]
+    assert [header["bin_seq"] for header in head.bins + bins] == list(range(N_BINS))
+    assert texts[change]["effective_bin_seq"] == texts[change + 1]["bin_seq"]
+    assert texts[change + 1]["runtime_model_ready"] is True
+    assert not any(header["dropped_bins"] for header in bins)
+
+
+def test_a_bad_champion_is_an_alarm_in_health_and_the_stream_goes_on(serve: Serve, lake: Lake, promote: Promote) -> None:
+    running = serve(SkippingClock())
+    alarmed = threading.Event()
+    running.service.watcher._raise_alarm = _then(running.service.watcher._raise_alarm, alarmed.set)  # type: ignore[method-assign]
+    promote(lake, grid_radius_ticks=20)
+    assert alarmed.wait(2.0)
+    body = fetch_health(running.base, None)
+    assert body["status"] == "ok"  # the old model serves, and well
+    assert body["alarms"][0]["kind"] == "champion"
+    assert "grid_radius_ticks 20" in body["alarms"][0]["message"]
+    with running.connect(speed="0") as connection:
+        heard = listen(connection)
+    assert len(heard.bins) == N_BINS
+    assert heard.of("runtime_config")[0]["runtime_model"]["source"] == "instrument"
+
+
+def _then(function: Callable[..., Any], after: Callable[[], None]) -> Callable[..., Any]:
+    def both(*args: Any) -> Any:
+        result = function(*args)
+        after()
+        return result
+
+    return both
