@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
 SHARED = REPO_ROOT.parent / "shared"
@@ -19,14 +19,17 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ.pop("VP_INSTRUMENT_CONFIG_PATH", None)
 os.environ.pop("SPYMASTER_TOKEN", None)
 
-# The same examples in every run, so that a failure belongs to the change that shows it.
+# The same examples in every run, so that a failure belongs to the change that shows it. Shrinking one takes minutes with
+# streams of hundreds of records: ask for it with --hypothesis-profile=shrink.
 settings.register_profile(
     "spymaster",
     deadline=None,
     derandomize=True,
     database=None,
+    phases=(Phase.explicit, Phase.generate),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+settings.register_profile("shrink", settings.get_profile("spymaster"), phases=tuple(Phase))
 settings.load_profile("spymaster")
 
 

@@ -96,6 +96,9 @@ class Session:
         for time, record in ref.prepare(records, self.day_start, self.anomalies):
             if self.start_ns is None and time >= self.day_start:  # an old snapshot does not start the day
                 self.start_ns = self.warm_start_ns = time
+            if not self.runs_field and self.warm_start_ns is not None and time >= self.warm_start_ns:
+                self.runs_field = True  # from here on for good; the fast-forwarded book becomes the field's
+                self.field.synchronise(self.book)
             if self.tally is None and self.start_ns is not None and time >= self.start_ns:
                 self._open(self.start_ns)
             while self.tally is not None and time >= self.tally.start_ns + self.width_ns:
@@ -108,24 +111,14 @@ class Session:
 
     def _take(self, time: int, record: ref.Record) -> None:
         self.n_events += 1
-        if not self.runs_field and self.warm_start_ns is not None and time >= self.warm_start_ns:
-            self.runs_field = True  # from here on for good; the fast-forwarded book becomes the field's
-            self._anchor()
-        flows = self.book.apply(record)
-        if self.is_anchored:
-            for flow in flows:
+        flows, was_anchored = self.book.apply(record), self.is_anchored
+        self.is_anchored |= None not in (self.book.best("B"), self.book.best("A"))
+        if self.runs_field:
+            for flow in flows if was_anchored else ():  # the record that sets the anchor finds no slot yet
                 self.field.touch(self.book, flow, time, self.n_events)
-            if self.book.snapshot_closed:
+            if self.book.snapshot_closed or self.is_anchored != was_anchored:
                 self.field.synchronise(self.book)
-        elif self.runs_field:  # the record that sets the anchor found no slot yet: it touches nothing
-            self._anchor()
         self._observe(time, record)
-
-    def _anchor(self) -> None:
-        """With a best price on both sides the field finds its place and takes the book's depths over."""
-        self.is_anchored = None not in (self.book.best("B"), self.book.best("A"))
-        if self.is_anchored:
-            self.field.synchronise(self.book)
 
     def _observe(self, time: int, record: ref.Record) -> None:
         """What only the bin's own fields need: quality, quote extremes, trades."""
