@@ -50,7 +50,8 @@ export class App {
   private readonly footer: Footer;
   private readonly tooltip = new Tooltip();
   private readonly toLive = byId("to-live");
-  private readonly title = byId("map-title");
+  private readonly layerName = byId("layer-name");
+  private readonly layerWords = byId("layer-words");
   private readonly map = byId("map");
   private readonly overlay = byId("overlay");
 
@@ -125,7 +126,7 @@ export class App {
       configured: session.configured,
       mode: config?.mode ?? "",
       speed: session.speed,
-      sessionDate: this.query.dt,
+      sessionDate: newest ? this.clock.date(session.msOf(newest.seq)) : (this.query.dt ?? ""),
       cellWidthMs: config?.cellWidthMs ?? 100,
       lastBinMs: session.lastBinMs,
       queued: connection.queuedBins,
@@ -287,7 +288,8 @@ export class App {
       session.closeNotice(id);
       this.requestPaint();
     });
-    setText(this.title, `${scene.layer.label} — ${scene.layer.explains}`);
+    setText(this.layerName, scene.layer.label);
+    setText(this.layerWords, scene.layer.explains);
     this.footer.legend(scene, this.over);
   }
 

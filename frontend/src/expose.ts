@@ -21,6 +21,7 @@ export interface Exposed {
   };
   bands(seq: number): readonly unknown[];
   track(model: number): readonly unknown[];
+  seams(): readonly { readonly seq: number; readonly before: string; readonly after: string }[];
   labels(): Record<string, { text: string; x: number; y: number; w: number; h: number }[]>;
   cut(layer: string): number;
 }
@@ -77,6 +78,7 @@ export function expose(app: App): void {
       binsPerPixel: view.time.per / view.time.px,
     }),
     bands: (seq) => session.projection?.at(seq) ?? [],
+    seams: () => session.seams,
     track: (model) => session.projection?.record(model) ?? [],
     labels: () => ({
       map: [...app.labels.boxes],

@@ -87,7 +87,7 @@ export class PriceAxis {
     const spot = ring.spotTick[slot]!;
     if (cursorTick !== null) {
       const away = cursorTick - spot;
-      put(cursorTick, THEME.text, Number.isNaN(away) ? "" : ` ${away > 0 ? "+" : ""}${away}`);
+      put(cursorTick, THEME.text, Number.isNaN(away) ? "" : ` ${away < 0 ? "−" : "+"}${Math.abs(away)}`);
     }
     return tags;
   }
@@ -116,7 +116,7 @@ export class TimeAxis {
     const y = canvas.height / 2 + ratio;
     const put = (text: string, x: number, ground?: string): boolean => {
       const w = ctx.measureText(text).width + 10 * ratio;
-      const left = Math.max(0, Math.min(x - w / 2, (ground ? view.size.width : view.size.width) - w));
+      const left = Math.max(0, Math.min(x - w / 2, view.size.width - w));
       if (!ground && (x - w / 2 < 0 || x + w / 2 > view.size.width)) return false;
       if (!labels.claim(text, { x: left, y: 0, w, h: canvas.height })) return false;
       if (ground) {

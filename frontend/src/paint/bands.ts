@@ -69,7 +69,8 @@ function drawNow(ctx: CanvasRenderingContext2D, scene: Scene, bands: readonly Ba
     edgeArrow(ctx, scene, p.x, p.top, p.bottom);
   }
   ctx.restore();
-  if (bands.some((band) => !band.calibrated)) note(ctx, scene, ["uncalibrated"], THEME.dim);
+  const calibrated = bands.every((band) => band.calibrated);
+  note(ctx, scene, ["projection", calibrated ? "80 % band" : "uncalibrated"], THEME.band);
 }
 
 /** A band that leaves the view says so with an arrow at the edge. */
@@ -133,12 +134,12 @@ function drawWhyNot(ctx: CanvasRenderingContext2D, scene: Scene): void {
   const { session } = scene;
   const { newest, config } = session;
   if (!newest || !config) return;
-  if (!config.model.enabled) return note(ctx, scene, ["model off"], THEME.dim);
-  if (!newest.bookValid) return note(ctx, scene, ["book invalid", "no band"], THEME.dim);
+  if (!config.model.enabled) return note(ctx, scene, ["projection", "model off"], THEME.dim);
+  if (!newest.bookValid) return note(ctx, scene, ["projection", "book invalid"], THEME.dim);
   if (newest.model.ready) return;
   const needed = session.warmupNeeded;
   const count = needed === null ? `${newest.model.sampleCount}` : `${newest.model.sampleCount}/${needed}`;
-  note(ctx, scene, ["warming", count], THEME.band);
+  note(ctx, scene, ["projection", "warming", count], THEME.band);
 }
 
 function note(ctx: CanvasRenderingContext2D, scene: Scene, lines: readonly string[], colour: string): void {
@@ -149,7 +150,7 @@ function note(ctx: CanvasRenderingContext2D, scene: Scene, lines: readonly strin
   ctx.fillStyle = colour;
   const x = view.historyWidth + view.size.zone / 2;
   lines.forEach((line, i) => {
-    const y = (28 + 15 * i) * ratio;
+    const y = (14 + 16 * i) * ratio;
     const w = ctx.measureText(line).width;
     if (scene.labels.claim(line, { x: x - w / 2, y: y - 7 * ratio, w, h: 14 * ratio }))
       ctx.fillText(line, x, y);

@@ -10,7 +10,8 @@ export type PaletteId = (typeof PALETTES)[number];
 export interface PageQuery {
   readonly productType: string;
   readonly symbol: string;
-  readonly dt: string;
+  /** Null leaves the day to the server, which takes its latest. */
+  readonly dt: string | null;
   readonly startTime: string | null;
   readonly speed: number | null;
   readonly horizons: string | null;
@@ -33,7 +34,7 @@ export type ParsedQuery =
   | { readonly ok: true; readonly query: PageQuery }
   | { readonly ok: false; readonly problems: readonly Problem[] };
 
-/** Reads the page's query string. Required: product_type, symbol, dt. Every bad value is listed with what is allowed. */
+/** Reads the page's query string. Required: product_type and symbol. Every bad value is listed with what is allowed. */
 export function parseQuery(search: string): ParsedQuery {
   const params = new URLSearchParams(search);
   const problems: Problem[] = [];
@@ -51,7 +52,7 @@ export function parseQuery(search: string): ParsedQuery {
   const word = (value: string): boolean => /^[\w.:-]{1,64}$/.test(value);
   const productType = require("product_type", "a product type such as future_mbo", word);
   const symbol = require("symbol", "a contract such as MNQH6", word);
-  const dt = require("dt", "a date, YYYY-MM-DD", isDate);
+  const dt = take("dt", "a date, YYYY-MM-DD", isDate);
   const startTime = take("start_time", "HH:MM or HH:MM:SS, New York time", isClock);
   const speed = take("speed", "a number from 0 (as fast as it goes) to 1000", (v) => isNumber(v, 0, 1000));
   const horizons = take("projection_horizons_bins", "bins, such as 1,2,3,4", isHorizons);

@@ -14,7 +14,7 @@ export interface Measures {
   readonly over: number;
 }
 
-const READINGS = ["zoom", "bins", "gaps", "rejects", "fps", "paint", "decode"] as const;
+const READINGS = ["bins", "gaps", "rejects", "paint", "fps", "decode", "zoom"] as const;
 type Reading = (typeof READINGS)[number];
 
 const TITLES: Readonly<Record<Reading, string>> = {

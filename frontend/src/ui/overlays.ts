@@ -15,8 +15,8 @@ export function hideOverlay(): void {
 const FIELDS = [
   ["product_type", "Product type", "future_mbo"],
   ["symbol", "Symbol", "MNQH6"],
-  ["dt", "Date", "YYYY-MM-DD"],
-  ["start_time", "Start time (New York, optional)", "HH:MM"],
+  ["dt", "Date (optional)", "the server's latest day"],
+  ["start_time", "Start time, New York (optional)", "HH:MM"],
 ] as const;
 
 /** The form for a missing or bad query value. `known` fills what the server already said. */
@@ -37,7 +37,7 @@ export function showSetup(
       id: `setup-${name}`,
     });
     input.value = params.get(name) ?? known[name] ?? "";
-    if (name !== "start_time") input.required = true;
+    input.required = name === "product_type" || name === "symbol";
     const problem = wrong.get(name);
     const note = problem?.given ? `${problem.given} is not ${problem.allowed}` : "";
     if (note) input.setAttribute("aria-invalid", "true");
@@ -50,7 +50,11 @@ export function showSetup(
     "form",
     { id: "setup" },
     el("h2", {}, "Which session?"),
-    el("p", { class: "dim" }, "The page shows one contract on one day, replayed or live from the server."),
+    el(
+      "p",
+      { class: "dim" },
+      "The page shows one contract on one day, replayed or live from the server. Without a date the server plays its latest day from the start.",
+    ),
     ...rows,
     ...other,
     el("div", { class: "actions" }, el("button", { type: "submit", class: "primary" }, "Open")),
@@ -67,7 +71,8 @@ export function showSetup(
   overlay.dataset.kind = "setup";
   overlay.replaceChildren(form);
   overlay.hidden = false;
-  form.querySelector<HTMLInputElement>("input[aria-invalid], input:placeholder-shown")?.focus();
+  const first = form.querySelector<HTMLElement>("input[aria-invalid], input:required:placeholder-shown");
+  (first ?? form.querySelector<HTMLElement>("button"))?.focus();
 }
 
 const ADVICE: Readonly<Record<string, string>> = {

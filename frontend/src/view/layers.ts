@@ -28,7 +28,7 @@ export const LAYER_TABLE: readonly Layer[] = [
   {
     id: "score",
     label: "Score",
-    explains: "Spectrum score of each cell: vacuum (blue) to pressure (amber)",
+    explains: "of each price: vacuum blue, pressure amber",
     source: "score",
     ramp: "diverging",
     negative: "vacuum",
@@ -41,7 +41,7 @@ export const LAYER_TABLE: readonly Layer[] = [
   {
     id: "depth",
     label: "Resting depth",
-    explains: "Size resting at each price, log scale: bids blue, asks orange",
+    explains: "at each price, log scale: bids blue, asks orange",
     source: "depth",
     ramp: "sides",
     negative: "ask",
@@ -54,7 +54,7 @@ export const LAYER_TABLE: readonly Layer[] = [
   {
     id: "flow",
     label: "Net flow",
-    explains: "Added minus pulled and filled size: building (amber) or draining (blue)",
+    explains: "added less pulled and filled: building amber, draining blue",
     source: "flow",
     ramp: "diverging",
     negative: "draining",

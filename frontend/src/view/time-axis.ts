@@ -95,7 +95,7 @@ export function timeTicks(fromMs: number, toMs: number, minGapMs: number, clock:
   let day = clock.date(fromMs);
   const decimals = step < S ? 1 : 0;
   // Offsets are whole quarter hours and change between them: walk in UTC, keep what is round on the local clock.
-  const walk = Math.min(step, 15 * MIN);
+  const walk = gcd(step, 15 * MIN);
   for (let ms = Math.ceil(fromMs / walk) * walk; ms <= toMs; ms += walk) {
     if ((ms + clock.offsetAt(ms)) % step !== 0) continue;
     const date = clock.date(ms);
@@ -105,4 +105,8 @@ export function timeTicks(fromMs: number, toMs: number, minGapMs: number, clock:
     ticks.push({ ms, newDay, label: newDay ? `${date.slice(5)} ${time}` : time });
   }
   return ticks;
+}
+
+function gcd(a: number, b: number): number {
+  return b === 0 ? a : gcd(b, a % b);
 }

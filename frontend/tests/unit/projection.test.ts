@@ -61,7 +61,7 @@ describe("projection", () => {
   test("centre is spot + score times twice the deviation of moves, half-width 1.28 deviations at first", () => {
     const p = new Projection([2], 512);
     const spots = [100, 103, 99, 104, 100, 101, 108];
-    spots.slice(0, -1).forEach((spot, seq) => p.push(seq, spot, null, 0));
+    for (const [seq, spot] of spots.slice(0, -1).entries()) p.push(seq, spot, null, 0);
     const [band] = p.push(6, 108, -0.5, 0);
     const moves = [99 - 100, 104 - 103, 100 - 99, 101 - 104, 108 - 100];
     const mean = moves.reduce((a, b) => a + b) / 5;

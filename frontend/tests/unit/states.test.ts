@@ -87,9 +87,9 @@ describe("the query", () => {
   const good = "?product_type=future_mbo&symbol=MNQH6&dt=2026-02-06";
 
   test("what is missing is named, without a silent default", () => {
-    const parsed = parseQuery("?symbol=MNQH6");
+    const parsed = parseQuery("?dt=2026-02-06");
     if (parsed.ok) throw new Error("accepted");
-    expect(parsed.problems.map((p) => p.name)).toEqual(["product_type", "dt"]);
+    expect(parsed.problems.map((p) => p.name)).toEqual(["product_type", "symbol"]);
   });
 
   test.each([

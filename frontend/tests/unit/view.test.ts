@@ -141,6 +141,12 @@ describe("time axis", () => {
     expect(clock.abbreviation(from + 3 * 3_600_000)).toBe("EDT");
   });
 
+  test("ten-minute labels are round in a zone that is 5 h 45 min ahead", () => {
+    const from = Date.UTC(2026, 1, 6, 0, 0, 0);
+    const ticks = timeTicks(from, from + 30 * 60_000, 9 * 60_000, new ZoneClock("Asia/Kathmandu"));
+    expect(ticks.map((t) => t.label)).toEqual(["05:50", "06:00", "06:10"]);
+  });
+
   test("tenths of a second are cut, not rounded", () => {
     expect(clock.time(Date.UTC(2026, 1, 6, 14, 25, 59, 999), 1)).toBe("09:25:59.9");
   });
