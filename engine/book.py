@@ -56,7 +56,8 @@ class BookView:
     def to_json(self) -> dict[str, Any]:
         """As the ``book`` command prints it: the counts, and the levels of both sides under ``levels``."""
         values = asdict(self)
-        return {**values, "levels": {"bid": values.pop("bids"), "ask": values.pop("asks")}}
+        levels = {"bid": values.pop("bids"), "ask": values.pop("asks")}
+        return {**values, "levels": levels}
 
 
 def view_book(book: BookState, tick_int: int, depth: int) -> BookView:

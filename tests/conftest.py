@@ -45,3 +45,13 @@ def shared_path(name: str) -> Path:
 def shared() -> Callable[[str], Path]:
     """`shared("data/...")` gives the path or skips the test with the reason."""
     return shared_path
+
+
+@pytest.fixture(scope="session")
+def simulated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated session of 40 s (400 bins) of MNQH6 from 09:00 New York on 2026-02-06, about 16,000 records."""
+    from engine.simulate import simulate
+
+    path = tmp_path_factory.mktemp("simulated") / "glbx-mdp3-20260206.mbo.dbn.zst"
+    simulate(path, seed=7, seconds=40.0, rate=400.0)
+    return path
