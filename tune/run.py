@@ -155,6 +155,16 @@ class _Run:
     def config(self) -> SweepConfig:
         return self._config
 
+    @property
+    def sweep_id(self) -> str:
+        return self._state.sweep_id
+
+    @property
+    def best_score(self) -> float | None:
+        """The objective at the best run so far; None while no run is ranked."""
+        best = self._best.best
+        return None if best is None or best.is_empty() else float(best.item(0, self._config.search.objective))
+
     def take(self, results: Sequence[RunResult], failures: Sequence[RunFailure]) -> None:
         self._store.append(
             results,
@@ -174,6 +184,7 @@ class _Run:
 
 
 def _search(missing: Sequence[Point], datasets: dict[str, Dataset], address: str, folder: Path, run: _Run) -> None:
+    from tune.metrics import SweepMetrics
     from tune.search import ray_session, run_points
 
     signals = {point.signal for point in missing}
@@ -181,7 +192,13 @@ def _search(missing: Sequence[Point], datasets: dict[str, Dataset], address: str
     n_bytes = sum(market.nbytes for market in markets.values())
     with ray_session(address, run.config.parallel.max_workers, n_bytes) as dashboard:
         run.screen.say(f"Ray dashboard: {dashboard}")
-        run_points(missing, markets, run.config.parallel, folder / "tune", run.take)
+        metrics = SweepMetrics(run.sweep_id)
+
+        def take(results: Sequence[RunResult], failures: Sequence[RunFailure]) -> None:
+            run.take(results, failures)
+            metrics.take(len(results), len(failures), run.best_score)
+
+        run_points(missing, markets, run.config.parallel, folder / "tune", take)
 
 
 def _start_tracking(config: SweepConfig, sweep_id: str, lake: Lake) -> SweepTracker | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import tempfile
 import threading
 import time
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import ray
 from ray import tune as ray_tune
@@ -28,6 +30,9 @@ BATCHES_PER_WORKER: Final = 4
 MAX_BATCH_POINTS: Final = 200
 REPORT_SECONDS: Final = 0.25  # how long a worker gathers results before it sends them
 WORKER_RETRIES: Final = 2
+HEAD_PORT: Final = 6379
+CLIENT_PORT: Final = 10001
+CONNECT_SECONDS: Final = 5.0
 _STORE_SLACK_BYTES: Final = 128 << 20
 _SHIPPED: Final = ("engine", "tune")
 
@@ -71,17 +76,39 @@ def ray_session(address: str, max_workers: int, data_bytes: int) -> Iterator[str
         )
     else:
         root = Path(__file__).resolve().parent.parent
+        require_answer(address)
         try:
             context = ray.init(address=address, runtime_env={"py_modules": [str(root / name) for name in _SHIPPED]}, **quiet)
         except ConnectionError as error:
-            raise ConfigError(
-                f"address was {address!r}, where no Ray cluster answers. Start one (ray start --head, ray up) or use "
-                "--address local."
-            ) from error
+            raise _no_cluster(address) from error
     try:
         yield f"http://{context.dashboard_url}" if context.dashboard_url else "not running"
     finally:
         ray.shutdown()
+
+
+def require_answer(address: str) -> None:
+    """Find out in seconds whether anybody listens at a cluster's address; Ray itself would try for minutes.
+
+    Raises
+    ------
+    ConfigError
+        Nobody does, or it is no address.
+    """
+    if address == "auto":
+        return
+    url = urlsplit(address if "//" in address else f"//{address}")
+    try:
+        port = url.port or (CLIENT_PORT if url.scheme == "ray" else HEAD_PORT)
+        socket.create_connection((url.hostname or "", port), CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise _no_cluster(address) from error
+
+
+def _no_cluster(address: str) -> ConfigError:
+    return ConfigError(
+        f"--address was {address!r}, where no Ray cluster answers; start one (ray start --head, ray up) or use --address local."
+    )
 
 
 def run_points(
@@ -189,7 +216,9 @@ class _Deliver(ray_tune.Callback):
             self._deliver(result.get("results", ()), result.get("failures", ()))
 
 
-def _run_batch(config: dict[str, Any], markets: Mapping[str, Market], batches: Sequence[Sequence[Point]], marks: str, timeout_s: float) -> None:
+def _run_batch(
+    config: dict[str, Any], markets: Mapping[str, Market], batches: Sequence[Sequence[Point]], marks: str, timeout_s: float
+) -> None:
     """What runs on a worker: one batch, reporting every quarter of a second and at its end."""
     batch = [point for point in batches[config["batch"]] if not _mark(Path(marks), point).exists()]
     results: list[RunResult] = []

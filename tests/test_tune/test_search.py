@@ -1,0 +1,120 @@
+"""The Ray wiring, on a real local cluster that all tests here share."""
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine.dataset import Dataset
+from engine.errors import ConfigError
+from engine.lake import Lake
+from engine.ray_environment import prepare_ray_environment
+from tests.blocks import publish_random
+from tests.processes import descendants
+from tests.test_tune.small_sweep import DATASET, evaluated, points_of
+from tune.config import ParallelConfig
+from tune.trial import Point, RunFailure, RunResult, load_market
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def ray_address() -> Iterator[str]:
+    prepare_ray_environment(is_own=True)
+    from tune.search import ray_session
+
+    with ray_session("local", 2, 64 << 20) as dashboard:
+        yield dashboard
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    lake = Lake(tmp_path_factory.mktemp("lake"))
+    publish_random(lake, DATASET, n_bins=2500, radius=5, seed=7)
+    return lake
+
+
+def searched(
+    lake: Lake, points: list[Point], storage: Path, timeout_s: float = 100.0
+) -> tuple[dict[str, RunResult], dict[str, RunFailure], list[str]]:
+    """What came of the points: results, failures, and every id in the order of arrival."""
+    from tune.search import run_points
+
+    results: dict[str, RunResult] = {}
+    failures: dict[str, RunFailure] = {}
+    arrived: list[str] = []
+
+    def take(new_results: list[RunResult], new_failures: list[RunFailure]) -> None:
+        results.update({result.meta["run_id"]: result for result in new_results})
+        failures.update({failure.run_id: failure for failure in new_failures})
+        arrived.extend([result.meta["run_id"] for result in new_results] + [failure.run_id for failure in new_failures])
+
+    markets = {DATASET: load_market(Dataset.open(lake, DATASET), ["perm_derivative"])}
+    run_points(points, markets, ParallelConfig(max_workers=2, timeout_seconds=timeout_s), storage, take)
+    return results, failures, arrived
+
+
+def test_every_point_arrives_once_and_equals_the_plain_function(ray_address: str, lake: Lake, tmp_path: Path) -> None:
+    windows = {"per_signal": {"perm_derivative": {"zscore_window_bins": list(range(80, 105))}}}
+    points = points_of(lake, sweep=windows)
+    results, failures, arrived = searched(lake, points, tmp_path)
+    assert failures == {}
+    assert sorted(arrived) == sorted(point.run_id for point in points)
+    for plain in evaluated(lake, points):
+        found = results[plain.meta["run_id"]]
+        assert repr(found.rows) == repr(plain.rows)  # to the last bit, NaN included
+        assert {**found.meta, "elapsed_seconds": 0} == {**plain.meta, "elapsed_seconds": 0}
+
+
+def test_a_failing_point_costs_no_other(ray_address: str, lake: Lake, tmp_path: Path) -> None:
+    points = points_of(lake)
+    bad = replace(points[0], parameters={**points[0].parameters, "center_exclusion_radius": 50})
+    results, failures, _ = searched(lake, [*points, bad], tmp_path)
+    assert set(results) == {point.run_id for point in points}
+    assert "center_exclusion_radius was 50" in failures[bad.run_id].reason
+
+
+def test_a_point_that_takes_too_long_is_ended_and_named(ray_address: str, lake: Lake, tmp_path: Path) -> None:
+    (point,) = points_of(lake)[:1]
+    results, failures, arrived = searched(lake, [point], tmp_path, timeout_s=1e-6)
+    assert results == {}
+    assert arrived == [point.run_id]
+    assert "longer than parallel.timeout_seconds, 1e-06 s" in failures[point.run_id].reason
+    results, failures, _ = searched(lake, [point], tmp_path)  # and with enough time it is tried again
+    assert (set(results), failures) == ({point.run_id}, {})
+
+
+def test_a_killed_worker_is_replaced_and_its_batch_done_again(ray_address: str, lake: Lake, tmp_path: Path) -> None:
+    from tune.search import run_points
+
+    points = points_of(lake, sweep={"per_signal": {"perm_derivative": {"zscore_window_bins": list(range(80, 120))}}})
+    arrived: list[str] = []
+    killed: list[int] = []
+
+    def take(results: list[RunResult], failures: list[RunFailure]) -> None:
+        assert failures == []
+        arrived.extend(result.meta["run_id"] for result in results)
+        if not killed:
+            killed.extend(pid for pid, title in descendants(os.getpid()).items() if "ImplicitFunc" in title)
+            os.kill(killed[0], signal.SIGKILL)
+
+    markets = {DATASET: load_market(Dataset.open(lake, DATASET), ["perm_derivative"])}
+    run_points(points, markets, ParallelConfig(max_workers=2), tmp_path, take)
+    assert sorted(arrived) == sorted(point.run_id for point in points)
+    assert killed
+
+
+def test_dashboard_is_on_loopback(ray_address: str) -> None:
+    assert ray_address.startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "no such host:6379", "127.0.0.1:port"])
+def test_no_cluster_at_the_address_is_one_line(address: str) -> None:
+    from tune.search import require_answer
+
+    with pytest.raises(ConfigError, match="where no Ray cluster answers") as error:
+        require_answer(address)
+    assert "\n" not in str(error.value)

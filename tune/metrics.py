@@ -1,0 +1,53 @@
+"""A running sweep's figures in Ray's own metrics, for Prometheus and the dashboard. Beside `tune.search` it alone imports Ray here."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Final
+
+from ray.util.metrics import Counter, Gauge
+
+RATE_WINDOW_S: Final = 30.0  # long beside the bursts in which workers report, short beside a sweep
+_TAGS: Final = ("sweep",)
+
+
+class SweepMetrics:
+    """What the driver of a sweep tells Ray; make it while Ray is connected.
+
+    Parameters
+    ----------
+    sweep_id : str
+        Tag on every figure, so that several sweeps on one cluster stay apart.
+    """
+
+    def __init__(self, sweep_id: str) -> None:
+        tags = {"sweep": sweep_id}
+        self._done = Counter("spymaster_points_done", "Points evaluated", _TAGS).set_default_tags(tags)
+        self._failed = Counter("spymaster_points_failed", "Points that failed", _TAGS).set_default_tags(tags)
+        self._rate = Gauge("spymaster_points_per_s", "Points evaluated a second, of late", _TAGS).set_default_tags(tags)
+        self._best = Gauge("spymaster_best_score", "The sweep's objective at its best run so far", _TAGS).set_default_tags(tags)
+        self._n_done = 0
+        self._arrivals = deque([(time.monotonic(), 0)])  # (when, points done until then) within the window
+
+    def take(self, n_done: int, n_failed: int, best_score: float | None) -> None:
+        """Count what has just arrived.
+
+        Parameters
+        ----------
+        best_score : float or None
+            The objective at the best run so far, in its own unit; None while no run is ranked.
+        """
+        for counter, n in ((self._done, n_done), (self._failed, n_failed)):
+            if n:
+                counter.inc(n)
+        now = time.monotonic()
+        self._n_done += n_done
+        self._arrivals.append((now, self._n_done))
+        while len(self._arrivals) > 2 and self._arrivals[1][0] < now - RATE_WINDOW_S:
+            self._arrivals.popleft()
+        since, before = self._arrivals[0]
+        if now > since:
+            self._rate.set((self._n_done - before) / (now - since))
+        if best_score is not None:
+            self._best.set(best_score)
