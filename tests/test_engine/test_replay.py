@@ -1,0 +1,128 @@
+"""Replay: where bins begin by the New York clock, what is refused, what is counted on the way."""
+
+import datetime as dt
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.errors import ConfigError
+from engine.replay import Replay, first_bin_ns
+from engine.source import Source, open_source
+from tests.reference import F_LAST, F_MAYBE_BAD_BOOK
+from tests.sessions import replay_file, small_config
+from tests.streams import DAY, OPEN, build_up, record, to_array, write_dbn
+
+CONFIG = small_config()
+HOUR = 3600 * 10**9
+MS = 1_000_000
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A snapshot at 09:00 and an add every 30 ms for three seconds."""
+    adds = [record("A", 100 + i, tick=-5, time=i * 30 * MS) for i in range(100)]
+    return write_dbn(tmp_path / "day.dbn", to_array([*build_up(), *adds]))
+
+
+def source_of(day: dt.date) -> Source:
+    return Source([], day)
+
+
+@pytest.mark.parametrize(
+    ("day", "clock", "expected"),
+    [
+        (dt.date(2026, 2, 6), "09:25", "2026-02-06T14:25:00"),
+        (dt.date(2026, 2, 6), "09:25:07", "2026-02-06T14:25:07"),
+        (dt.date(2026, 7, 1), "09:25", "2026-07-01T13:25:00"),
+        (dt.date(2026, 3, 6), "09:25", "2026-03-06T14:25:00"),
+        (dt.date(2026, 3, 9), "09:25", "2026-03-09T13:25:00"),
+        (dt.date(2023, 12, 25), "18:00", "2023-12-25T23:00:00"),
+        (dt.date(2023, 12, 25), "20:00", "2023-12-25T01:00:00"),
+    ],
+    ids=["winter", "with seconds", "summer", "before the change", "after the change", "evening", "evening of the day before"],
+)
+def test_start_time_is_new_york_time_within_the_utc_day(day: dt.date, clock: str, expected: str) -> None:
+    ns = first_bin_ns(source_of(day), clock)
+    assert ns == int(dt.datetime.fromisoformat(expected).replace(tzinfo=dt.UTC).timestamp()) * 10**9
+
+
+@pytest.mark.parametrize("text", ["9:25", "0925", "25:00", "09:61", "nine", "", "09:25:00.5", "09:25Z", "09:25+01"])
+def test_bad_start_time_is_refused_with_its_text(text: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        first_bin_ns(source_of(DAY), text)
+    assert repr(text) in str(error.value)
+    assert "HH:MM" in str(error.value)
+
+
+@pytest.mark.parametrize("n_bins", [0, -1])
+def test_bad_number_of_bins_is_refused(n_bins: int, file: Path) -> None:
+    with pytest.raises(ConfigError, match=f"was {n_bins}"):
+        Replay(open_source([file], CONFIG, DAY), CONFIG, n_bins=n_bins)
+
+
+def test_bins_begin_at_the_start_time(file: Path) -> None:
+    assert replay_file(file, CONFIG, start_time="09:00:01").fields["bin_start_ns"][0] == OPEN + 10**9
+
+
+def test_replay_stops_after_the_wanted_bins(file: Path) -> None:
+    assert len(replay_file(file, CONFIG, n_bins=7).fields) == 7
+
+
+def test_fewer_bins_come_when_the_data_end(file: Path) -> None:
+    assert len(replay_file(file, CONFIG, n_bins=700).fields) == 30
+
+
+def test_empty_bins_follow_up_to_the_files_declared_end(file: Path, tmp_path: Path) -> None:
+    rows = to_array([*build_up(), record("A", 7, tick=-5, time=20 * MS)])
+    path = write_dbn(tmp_path / "declared.dbn", rows, end_ns=OPEN + 450 * MS)
+    assert replay_file(path, CONFIG).fields["bin_event_count"].tolist() == [14, 0, 0, 0]
+
+
+def test_model_name_stands_on_every_block(file: Path) -> None:
+    assert {block.model_name for block in Replay(open_source([file], CONFIG, DAY), CONFIG)} == {"perm_derivative"}
+
+
+def test_model_may_be_switched_off(file: Path) -> None:
+    config = small_config(perm_runtime_enabled=False)
+    assert {block.model_name for block in Replay(open_source([file], config, DAY), config)} == {""}
+
+
+def test_anomalies_are_counted_on_the_way(tmp_path: Path) -> None:
+    path = write_dbn(tmp_path / "day.dbn", to_array([*build_up(), record("C", 77), record("C", 78)]))
+    replay = Replay(open_source([path], CONFIG, DAY), CONFIG)
+    list(replay)
+    assert replay.anomalies == {"unknown_cancel": 2}
+
+
+def test_quality_is_counted_on_the_way(tmp_path: Path) -> None:
+    doubtful = [record("A", 90 + i, tick=-5, time=i * 100 * MS, flags=F_LAST | F_MAYBE_BAD_BOOK) for i in (1, 2)]
+    path = write_dbn(tmp_path / "day.dbn", to_array([*build_up(), *doubtful]))
+    replay = Replay(open_source([path], CONFIG, DAY), CONFIG)
+    list(replay)
+    assert replay.quality_counts == {"doubtful_book": 2}
+
+
+def test_broken_file_gives_bins_up_to_the_break(file: Path) -> None:
+    whole = replay_file(file, CONFIG)
+    file.write_bytes(file.read_bytes()[:-20])
+    broken = replay_file(file, CONFIG)
+    n = len(whole.fields) - 1
+    assert broken.fields[:n].tobytes() == whole.fields[:n].tobytes()
+
+
+def gap_bins(path: Path) -> list[int]:
+    return np.flatnonzero(replay_file(path, CONFIG).fields["quality"] & 2).tolist()
+
+
+def test_hole_in_the_feed_marks_its_bins(tmp_path: Path) -> None:
+    """Two minutes of silence in open hours: the bins within it and the one that ends it."""
+    rows = to_array([*build_up(), record("A", 7, tick=-5, time=50 * MS), record("A", 8, tick=-5, time=120 * 10**9 + 50 * MS)])
+    marked = gap_bins(write_dbn(tmp_path / "day.dbn", rows))
+    assert marked[-1] == 1200
+    assert len(marked) > 1000
+
+
+def test_short_silence_is_no_hole(tmp_path: Path) -> None:
+    rows = to_array([*build_up(), record("A", 7, tick=-5, time=50 * MS), record("A", 8, tick=-5, time=20 * 10**9)])
+    assert gap_bins(write_dbn(tmp_path / "day.dbn", rows)) == []

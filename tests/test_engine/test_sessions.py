@@ -1,0 +1,56 @@
+"""Trading hours: daylight saving, the maintenance hour, weekends, half days and holidays of CME's equity futures."""
+
+import datetime as dt
+
+import pytest
+
+from engine.sessions import open_intervals
+
+
+def is_open(moment: str, root: str = "MNQ") -> bool:
+    """Whether a UTC moment lies in an open interval of its own day's table."""
+    when = dt.datetime.fromisoformat(moment).replace(tzinfo=dt.UTC)
+    ns = int(when.timestamp()) * 10**9
+    return any(start <= ns < end for start, end in open_intervals(root, when.date()).tolist())
+
+
+@pytest.mark.parametrize(
+    ("moment", "expected"),
+    [
+        ("2026-02-06T14:30:00", True),
+        ("2026-02-05T21:59:59", True),
+        ("2026-02-05T22:00:00", False),
+        ("2026-02-05T22:59:59", False),
+        ("2026-02-05T23:00:00", True),
+        ("2026-07-01T20:59:59", True),
+        ("2026-07-01T21:30:00", False),
+        ("2026-07-01T22:00:00", True),
+        ("2026-02-06T22:30:00", False),
+        ("2026-02-07T15:00:00", False),
+        ("2026-02-08T22:59:59", False),
+        ("2026-02-08T23:00:00", True),
+        ("2023-12-25T15:00:00", False),
+        ("2023-12-25T22:59:59", False),
+        ("2023-12-25T23:00:00", True),
+        ("2023-11-24T18:10:00", True),
+        ("2023-11-24T18:30:00", False),
+    ],
+    ids=[
+        "winter morning", "before the winter close", "maintenance begins", "maintenance ends", "winter evening opens",
+        "before the summer close", "summer maintenance", "summer evening opens", "Friday after the close", "Saturday",
+        "Sunday before the open", "Sunday opens", "Christmas noon", "Christmas before the open", "Christmas evening opens",
+        "half day before its close", "half day after its close",
+    ],
+)  # fmt: skip
+def test_exchange_is_open(moment: str, expected: bool) -> None:
+    assert is_open(moment) is expected
+
+
+def test_intervals_are_ascending_and_apart() -> None:
+    spans = open_intervals("ES", dt.date(2026, 2, 6))
+    assert (spans[:, 0] < spans[:, 1]).all()
+    assert (spans[:-1, 1] <= spans[1:, 0]).all()
+
+
+def test_product_without_known_hours_has_no_intervals() -> None:
+    assert open_intervals("XYZ", dt.date(2026, 2, 6)).shape == (0, 2)
