@@ -1,4 +1,4 @@
-"""A running sweep's figures in Ray's own metrics, for Prometheus and the dashboard. Beside `tune.search` it alone imports Ray here."""
+"""A running sweep's figures in Ray's own metrics, for Prometheus and the dashboard. Imports Ray, as `tune.search` does."""
 
 from __future__ import annotations
 

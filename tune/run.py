@@ -23,7 +23,7 @@ from tune.config import SweepConfig, parse_sweep_config
 from tune.leaderboard import LiveRanking, rank
 from tune.results import ResultStore
 from tune.screen import LIVE_ROWS, Screen
-from tune.space import build_points, open_datasets
+from tune.space import NO_VARIANT, build_points, chosen_signals, open_datasets
 from tune.tracking import SweepTracker, experiment_name
 from tune.trial import Point, RunFailure, RunResult, load_market
 from tune.variants import SMOKE_DATASET, ensure_smoke_dataset, with_variants
@@ -105,9 +105,12 @@ def run_sweep(state: SweepState, lake: Lake, address: str, screen: Screen) -> Sw
         Something in the configuration cannot be; raised before any worker starts.
     """
     config = parse_sweep_config(state.config, f"sweep {state.sweep_id}")
+    chosen_signals(config)
     if SMOKE_DATASET in config.datasets:
         ensure_smoke_dataset(lake, screen.say)
-    datasets = with_variants(config, open_datasets(config, lake), lake, screen.say)
+    bases = open_datasets(config, lake)
+    build_points(config, [(base, NO_VARIANT) for base in bases])  # refuses what is wrong before variants take their time
+    datasets = with_variants(config, bases, lake, screen.say)
     points = build_points(config, datasets)[: state.limit]
     run_ids = [point.run_id for point in points]
     if state.run_ids and set(state.run_ids) != set(run_ids):

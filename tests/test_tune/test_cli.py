@@ -1,0 +1,137 @@
+"""The door: exit codes, one line for each mistake, JSON where a table is printed. No Ray is started here."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from engine.dataset import Dataset
+from engine.lake import Lake
+from tests.conftest import REPO_ROOT
+from tests.test_tune.small_sweep import DATASET, finished_sweep
+from tune.cli import main
+from tune.trial import load_market, signal_series
+
+Capture = pytest.CaptureFixture[str]
+
+
+def refused(arguments: list[str], capsys: Capture) -> str:
+    """The one line of a refusal."""
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"colour": 1}, "unknown key 'colour' in sweep.yaml; allowed there: name"),
+        ({"signals": ["nope"]}, "signal 'nope' is not known; choose one of"),
+        ({"sweep": {"per_signal": {"perm_derivative": {"windw": [1]}}}}, "unknown key 'windw'"),
+        ({"sweep": {"per_signal": {"perm_derivative": {"tanh_scale": [0]}}}}, "tanh_scale was 0"),
+        ({"datasets": ["gone"]}, "dataset 'gone' is not in"),
+        ({"search": {"kind": "optuna"}}, "allowed are grid and random"),
+    ],
+)
+def test_a_bad_sweep_file_is_refused_in_one_line_before_ray(
+    lake: Lake, write_config: Callable[..., Path], capsys: Capture, changes: dict[str, object], words: str
+) -> None:
+    assert words in refused(["sweep", str(write_config(**changes)), "--lake", str(lake.root)], capsys)
+    assert not lake.results.exists()
+
+
+def test_bad_yaml_names_the_line(lake: Lake, tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("name: a\n  b: [\n")
+    assert "line 2" in refused(["sweep", str(path), "--lake", str(lake.root)], capsys)
+    assert "does not exist" in refused(["sweep", str(tmp_path / "none.yaml"), "--lake", str(lake.root)], capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["sweep", "--limit", "0"], "--limit was 0"),
+        (["sweep", "--limit", "x"], "see python -m tune sweep --help"),
+        (["sweep", "--resume", "gone"], "sweep was 'gone'"),
+        (["sweep", "a.yaml", "--resume", "gone"], "leave CONFIG and --limit out"),
+        (["frobnicate"], "invalid choice: 'frobnicate'"),
+        (["promote"], "exactly one of RUN_ID"),
+        (["promote", "--best"], "--best and --sweep SWEEP belong together"),
+        (["promote", "abc", "--rollback"], "exactly one of RUN_ID"),
+        (["promote", "abc"], "has no such run"),
+        (["promote", "--rollback"], "no earlier champion"),
+        (["compare", "--signal", "nope"], "signal 'nope' is not known"),
+        (["compare", "--dataset", "nope"], "no run of 'nope'"),
+        (["compare", "--top", "0"], "--top 0"),
+        (["score", "--signal", "perm_derivative", "--dataset-id", "gone", "--out", "x.parquet"], "'gone' is not in"),
+        (["score", "--signal", "nope", "--dataset-id", "gone", "--out", "x.parquet"], "'nope' is not known"),
+    ],
+)
+def test_a_users_mistake_is_one_line(lake: Lake, capsys: Capture, arguments: list[str], words: str) -> None:
+    assert words in refused([*arguments, "--lake", str(lake.root)] if len(arguments) > 1 else arguments, capsys)
+
+
+def test_score_writes_the_sweeps_series_bit_for_bit(lake: Lake, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "s.parquet"
+    arguments = ["--signal", "perm_derivative", "--dataset-id", DATASET, "--set", "d2_weight=0.5", "--out", str(out)]
+    assert main(["score", *arguments, "--lake", str(lake.root), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n_bins"] == 2500
+    table = pq.read_table(out)
+    market = load_market(Dataset.open(lake, DATASET), ["perm_derivative"])
+    series = signal_series("perm_derivative", {"d2_weight": 0.5}, market)
+    assert table.column_names == ["bin_seq", "score", "ready"]
+    assert table["score"].to_numpy().tobytes() == np.ascontiguousarray(series["score"]).tobytes()
+    assert table["ready"].to_pylist() == series["ready"].tolist()
+    assert json.loads(table.schema.metadata[b"parameters"])["d2_weight"] == 0.5
+
+
+def test_compare_lists_the_best_runs(lake: Lake, capsys: Capture) -> None:
+    assert main(["compare", "--lake", str(lake.root)]) == 0
+    assert "run a sweep" in capsys.readouterr().out
+    finished_sweep(lake)
+    assert main(["compare", "--lake", str(lake.root), "--json", "--top", "3", "--sort", "tp_rate"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found) == 3
+    rates = [row["tp_rate"] for row in found]
+    assert rates == sorted(rates, reverse=True)
+    assert main(["compare", "--lake", str(lake.root), "--signal", "perm_derivative", "--min-signals", "100000"]) == 0
+    assert "no run with 100000 trades" in capsys.readouterr().out
+
+
+def test_lists(lake: Lake, capsys: Capture) -> None:
+    assert main(["list-signals", "--json"]) == 0
+    names = {signal["name"]: signal for signal in json.loads(capsys.readouterr().out)}
+    assert {p["name"] for p in names["perm_derivative"]["parameters"]} >= {"zscore_window_bins", "d1_weight"}
+    assert main(["list-datasets", "--lake", str(lake.root), "--json"]) == 0
+    assert [row["dataset_id"] for row in json.loads(capsys.readouterr().out)] == [DATASET]
+
+
+@pytest.mark.parametrize("command", ["", "sweep", "compare", "score", "promote", "list-signals", "list-datasets"])
+def test_help_needs_no_heavy_import(command: str) -> None:
+    code = (
+        "import sys; from tune.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as end: print('code', end.code)\n"
+        "print('heavy', sorted({'ray', 'numba', 'mlflow', 'polars'} & set(sys.modules)))"
+    )
+    arguments = [argument for argument in (command, "--help") if argument]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert "usage: python -m tune" in done.stdout
+    assert done.stdout.endswith("code 0\nheavy []\n")
+
+
+def test_the_script_is_the_door_and_says_how_to_install(tmp_path: Path) -> None:
+    script = REPO_ROOT / "tune" / "sweep.py"
+    done = subprocess.run([sys.executable, script, "--limit", "0"], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    bare = subprocess.run([sys.executable, "-S", "-I", script], capture_output=True, text=True, cwd=tmp_path)
+    assert bare.returncode == 1
+    assert "make setup" in bare.stderr
+    assert "Traceback" not in bare.stderr
