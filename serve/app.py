@@ -22,7 +22,7 @@ from serve.stream import Stream
 logger = logging.getLogger(__name__)
 
 
-Background = Callable[[], Coroutine[Any, Any, None]]
+Background = Callable[[Starlette], Coroutine[Any, Any, None]]
 
 
 def build_app(service: Service, background: Sequence[Background] = ()) -> Starlette:
@@ -33,16 +33,17 @@ def build_app(service: Service, background: Sequence[Background] = ()) -> Starle
     service : Service
         Started and stopped with the app.
     background : sequence of callables
-        Coroutines that run until the app ends.
+        Called with the app; their coroutines run until it ends.
     """
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await asyncio.to_thread(service.start)
-        tasks = [asyncio.create_task(job()) for job in background]
+        tasks = [asyncio.create_task(job(app)) for job in background]
         try:
             yield
         finally:
+            await service.go_away()  # while whatever carries the streams still runs
             for task in tasks:
                 task.cancel()
             for result in await asyncio.gather(*tasks, return_exceptions=True):

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.config import InstrumentConfig, load_instrument, require_instrument
+from engine.constants import NS_PER_DAY
 from engine.errors import ConfigError, EngineError
+from engine.jit import cache_dir
 from engine.lake import Lake, raw_file
 from engine.ray_environment import prepare_ray_environment
 from engine.replay import Replay
+from engine.runner import Runner, Span
 from engine.source import open_source
 from serve.client import ServiceError, fetch_health, health_lines, stream_url, tail
 from serve.request import PERM_FIELDS, QUERY_NAMES, last_day, read_day, read_start_time, scalar
@@ -83,7 +86,11 @@ def _run(arguments: list[str]) -> int:
     parser.add_argument("--source", default="replay", choices=("replay",), help="where events come from")
     parser.add_argument("--lake", metavar="DIR", help="data folder; default $SPYMASTER_LAKE, else lake/")
     parser.add_argument("--replicas", type=int, default=1, help="processes that serve streams; default 1")
-    parser.add_argument("--address", default="local", help="Ray: local (default) starts one, auto or HOST:PORT joins one")
+    parser.add_argument(
+        "--address",
+        default="auto" if os.environ.get("RAY_ADDRESS") else "local",
+        help="Ray: local starts one, auto or HOST:PORT joins one; default auto where RAY_ADDRESS is set, else local",
+    )
     parser.add_argument(
         "--allow-origin", action="append", default=[], metavar="URL", help="origin of another web page that may connect"
     )
@@ -149,8 +156,8 @@ def _serve(settings: ServeSettings, config: InstrumentConfig, dbn: Path, address
 
     ended = threading.Event()
     cluster = ServeCluster(address)
-    print(f"starting Ray Serve for {config.product_type}:{config.symbol}, data {dbn.name}; the first start of all", flush=True)
-    print("compiles kernels for about half a minute …", flush=True)
+    _compile(config)
+    print(f"starting Ray Serve for {config.product_type}:{config.symbol}, data {dbn.name} …", flush=True)
     try:
         cluster.start(settings, config)
         # Only now: until here an interrupt must break off whatever Ray is waiting for.
@@ -161,10 +168,20 @@ def _serve(settings: ServeSettings, config: InstrumentConfig, dbn: Path, address
         print(f"serving        http://{host}:{settings.port}/  (Ctrl-C ends it)", flush=True)
         ended.wait()
         print("ending …", flush=True)
+    except RuntimeError as error:  # Ray's word for whatever kept a replica from starting
+        print(f"python -m serve: Ray Serve did not start: {' '.join(str(error).split())}", file=sys.stderr)
+        return FAILED
     finally:
         cluster.stop()
     print("ended", flush=True)
     return 0
+
+
+def _compile(config: InstrumentConfig) -> None:
+    """Fill the kernel cache here, where the wait can be explained; a replica that compiles looks like one that hangs."""
+    if next(Path(cache_dir()).rglob("*consume*.nbi"), None) is None:
+        print("compiling the engine's kernels, once for this version: about half a minute …", flush=True)
+        Runner(config, Span(0, NS_PER_DAY)).warmup()
 
 
 # --- python -m serve status ---

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from starlette.applications import Starlette
 from engine.config import InstrumentConfig
 from serve.app import build_app
 from serve.figures import Figures
+from serve.listener import open_listener, run_listener
 from serve.service import Service
 from serve.settings import ServeSettings, is_loopback
 
@@ -22,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 APP_NAME: Final = "vacuum-pressure"
 DEPLOYMENT_NAME: Final = "streams"
-MAX_ONGOING: Final = 10_000  # each WebSocket holds one, and past it even /health would hang; the app refuses politely before
+MAX_ONGOING: Final = 10_000  # behind a proxy each WebSocket holds one, and past it even /health would hang
 METRICS_PERIOD_S: Final = 1.0
 _GRPC_PORT_OPENER: Final = "add_port_to_grpc_server"
 _LAG_BOUNDARIES_MS: Final = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0]
@@ -31,17 +33,23 @@ _OBJECT_STORE_BYTES: Final = 128 << 20  # nothing of ours lives there
 
 @ray_serve.ingress()
 class Streams:
-    """One replica: a `Service` behind Serve's proxy."""
+    """One replica: a `Service` behind its own listening socket; a proxy of Serve's, where one runs, reaches it too."""
 
     def __init__(self, settings: ServeSettings, config: InstrumentConfig) -> None:
         _log_to_stderr()
         if is_loopback(settings.host):
             _keep_replica_on_loopback()
         self._service = Service(settings, config)
+        self._listener = open_listener(settings.host, settings.port)  # a connection waits until the app has started
 
     def __serve_build_asgi_app__(self) -> Starlette:
-        figures = self._service.figures
-        return build_app(self._service, (lambda: push_metrics(figures, lambda: len(self._service.streams)),))
+        return build_app(self._service, (self._listen, self._push_metrics))
+
+    async def _listen(self, app: Starlette) -> None:
+        await run_listener(app, self._listener)
+
+    async def _push_metrics(self, _: Starlette) -> None:
+        await push_metrics(self._service.figures, lambda: len(self._service.streams))
 
     async def go_away(self) -> int:
         """Close every stream with 1001; called on all replicas before the service ends."""
@@ -84,21 +92,22 @@ class ServeCluster:
             context = ray.init(address=self._address, logging_level=logging.WARNING)
         self.dashboard_url = f"http://{context.dashboard_url}/" if context.dashboard_url else ""
         quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
-        ray_serve.start(
-            proxy_location="HeadOnly" if self._is_own else "EveryNode",
-            http_options={"host": settings.host, "port": settings.port},
-            logging_config=quiet,
-        )
+        ray_serve.start(proxy_location="Disabled", logging_config=quiet)
         deployment = ray_serve.deployment(
             name=DEPLOYMENT_NAME,
             num_replicas=settings.replicas,
             max_ongoing_requests=MAX_ONGOING,
+            max_constructor_retry_count=3,  # a port that is taken stays taken
             graceful_shutdown_timeout_s=settings.limits.close_s + 1.0,
             graceful_shutdown_wait_loop_s=0.1,
             ray_actor_options={"num_cpus": 0},  # a stream is light; a sweep on the same machine keeps its processors
             logging_config=quiet,
         )(Streams)
-        self._handle = ray_serve.run(deployment.bind(settings, config), name=APP_NAME, route_prefix="/", logging_config=quiet)
+        application = deployment.bind(settings, config)
+        try:
+            self._handle = ray_serve.run(application, name=APP_NAME, route_prefix="/", logging_config=quiet)
+        except RuntimeError as error:
+            raise RuntimeError(_last_word(error)) from error
 
     def stop(self) -> None:
         """Say goodbye to the clients, then end what was started here."""
@@ -109,6 +118,15 @@ class ServeCluster:
                     ray_serve.delete(APP_NAME)
         finally:
             ray.shutdown()
+
+
+def _last_word(error: RuntimeError) -> str:
+    """Why a replica did not start, in one line: the end of what Serve kept of its traceback."""
+    application = ray_serve.status().applications.get(APP_NAME)
+    words = [deployment.message for deployment in application.deployments.values()] if application else []
+    lines = [line.strip() for line in "\n".join(words).splitlines() if line.strip()]
+    causes = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    return (causes or lines or [str(error)])[-1]
 
 
 async def push_metrics(figures: Figures, n_clients: Callable[[], int]) -> None:

@@ -3,19 +3,19 @@
 import asyncio
 import contextlib
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-import uvicorn
+from starlette.applications import Starlette
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from engine.config import InstrumentConfig
 from serve.app import build_app
+from serve.listener import open_listener, run_listener
 from serve.pacing import Clock
 from serve.service import Service
 from serve.settings import STREAM_PATH, ServeSettings
@@ -48,19 +48,6 @@ class SkippingClock:
             return self._passed.wait_for(lambda: self._now >= 1000.0 + seconds, TIMEOUT_S)
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.is_up = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.is_up.set()
-
-    def install_signal_handlers(self) -> None:
-        """None: signals belong to the tests."""
-
-
 @dataclass
 class Running:
     """A served `Service` and where it is."""
@@ -88,24 +75,31 @@ class Running:
 def serving(settings: ServeSettings, config: InstrumentConfig, clock: Clock | None = None) -> Iterator[Running]:
     """Serve on a free port until the block ends."""
     service = Service(settings, config, clock)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        options = uvicorn.Config(build_app(service), log_config=None, ws="websockets-sansio", timeout_graceful_shutdown=5)
-        server = _Server(options)
-        loops: list[asyncio.AbstractEventLoop] = []
+    listener = open_listener("127.0.0.1", 0)
+    is_up = threading.Event()
+    held: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
-        async def main() -> None:
-            loops.append(asyncio.get_running_loop())
-            await server.serve(sockets=[listener])
+    async def listen_on(app: Starlette) -> None:
+        await run_listener(app, listener)
 
-        thread = threading.Thread(target=lambda: asyncio.run(main()), name="test-server")
-        thread.start()
-        try:
-            assert server.is_up.wait(TIMEOUT_S * 3), "the server did not start"
-            yield Running(service, listener.getsockname()[1], loops[0])
-        finally:
-            server.should_exit = True
-            thread.join(TIMEOUT_S)
-            assert not thread.is_alive(), "the server did not end"
+    async def main() -> None:
+        ended = asyncio.Event()
+        held.append((asyncio.get_running_loop(), ended))
+        app = build_app(service, (listen_on,))
+        async with app.router.lifespan_context(app):
+            is_up.set()
+            await ended.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()), name="test-server")
+    thread.start()
+    try:
+        assert is_up.wait(TIMEOUT_S * 3), "the server did not start"
+        yield Running(service, listener.getsockname()[1], held[0][0])
+    finally:
+        loop, ended = held[0]
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(TIMEOUT_S)
+        assert not thread.is_alive(), "the server did not end"
 
 
 @dataclass

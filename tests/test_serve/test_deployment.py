@@ -141,7 +141,7 @@ def started(lake: Lake) -> Iterator[Started]:
     reader.start()
     try:
         assert ready.wait(START_S), "\n".join(lines)
-        assert process.poll() is None, "\n".join(lines)
+        assert any(line.startswith("serving ") for line in lines), "\n".join(lines)
         yield Started(process, port, mark, lines)
     finally:
         if process.poll() is None:

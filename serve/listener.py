@@ -1,0 +1,71 @@
+"""The replica's own listening socket.
+
+Serve's proxy takes whatever a replica sends and keeps it for a client that does not read, without bound and without telling
+the replica; a stream could then neither skip bins nor wait. Here a full socket is felt where the bins are made, a bin takes
+one process less on its way, and a close frame is always sent.
+"""
+
+import asyncio
+import socket
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+_SEND_BUFFER_BYTES: Final = 256 << 10  # the kernel's part of what may wait for a slow reader, about 8 bins
+_PING_S: Final = 20.0
+_PONG_S: Final = 60.0  # a slow reader answers behind the frames it has not read yet
+_MAX_CONTROL_BYTES: Final = 64 << 10
+
+
+def open_listener(host: str, port: int) -> socket.socket:
+    """A listening socket that other replicas on this machine may share.
+
+    Raises
+    ------
+    OSError
+        The address cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)  # connections inherit it
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+def make_server(app: ASGIApp) -> uvicorn.Server:
+    """A uvicorn server for an app whose lifespan somebody else runs."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            ws="websockets-sansio",
+            ws_per_message_deflate=False,  # floats hardly shrink, and it costs a millisecond a bin
+            ws_max_size=_MAX_CONTROL_BYTES,
+            ws_ping_interval=_PING_S,
+            ws_ping_timeout=_PONG_S,
+            timeout_graceful_shutdown=1,
+        )
+    )
+
+
+async def run_listener(app: ASGIApp, listener: socket.socket) -> None:
+    """Serve an app on a listening socket until cancelled."""
+    server = make_server(app)
+    serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        server.should_exit = True  # the server ends itself: cancelled, it would leave its connections open
+        await serving
+        raise
