@@ -1,0 +1,57 @@
+"""One way to compile: no stray decorators, strict arithmetic, and a cache that cannot serve old code."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import field_kernels, jit, rolling, run_kernels
+from tests.conftest import REPO_ROOT
+
+SOURCES = [path for package in ("engine", "tune", "serve") for path in (REPO_ROOT / package).rglob("*.py")]
+
+
+def test_only_jit_py_calls_numba_decorators() -> None:
+    stray = re.compile(r"njit|numba\.jit|@jit|vectorize|jitclass|fastmath=True|parallel=True")
+    found = [path.name for path in SOURCES if path.name != "jit.py" and stray.search(path.read_text())]
+    assert found == []
+
+
+@pytest.mark.parametrize("kernel", [run_kernels.consume, field_kernels.touch, rolling.median_mad])
+def test_kernels_release_the_lock_and_keep_strict_arithmetic(kernel: Any) -> None:
+    options = kernel.targetoptions
+    assert (options["nogil"], options["fastmath"], options.get("parallel", False)) == (True, False, False)
+
+
+def hash_of(root: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(jit, "_ROOT", root)
+    return jit.source_hash.__wrapped__()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Two files: a kernel, and one that holds none."""
+    (tmp_path / "engine").mkdir()
+    (tmp_path / "engine" / "one.py").write_text("from engine.jit import kernel\n\n@kernel\ndef f(x):\n    return x\n")
+    (tmp_path / "engine" / "two.py").write_text("X = 1\n")
+    return tmp_path
+
+
+def test_cache_key_follows_every_kernel_source(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = hash_of(tree, monkeypatch)
+    (tree / "engine" / "one.py").write_text("from engine.jit import kernel\n\n@kernel\ndef f(x):\n    return x + 1\n")
+    assert hash_of(tree, monkeypatch) != before
+
+
+def test_cache_key_does_not_follow_files_without_kernels(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = hash_of(tree, monkeypatch)
+    (tree / "engine" / "two.py").write_text("X = 2\n")
+    assert hash_of(tree, monkeypatch) == before
+
+
+@pytest.mark.parametrize("name", ["constants.py", "schema.py", "config.py"])
+def test_cache_key_follows_what_kernels_freeze_in(name: str, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = hash_of(tree, monkeypatch)
+    (tree / "engine" / name).write_text("X = 2\n")
+    assert hash_of(tree, monkeypatch) != before
