@@ -34,9 +34,6 @@ class Screen:
         self._said_at = 0.0
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live = Live(console=self._console, refresh_per_second=4, transient=True)
-            self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -54,6 +51,10 @@ class Screen:
     def progress(self, done: int, failed: int, total: int, best: pl.DataFrame | None) -> None:
         """Where the sweep stands; on a terminal the table is redrawn, elsewhere a line comes at most every second."""
         state = f"{done}/{total} points" + (f", {failed} failed" if failed else "")
+        if self._live is None and self._console.is_terminal:
+            # Not before: the making of datasets has a bar of its own, and a terminal bears one at a time.
+            self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+            self._live.start()
         if self._live is not None:
             parts = [Text(state)] if best is None else [Text(state), render(best, "so far, in sample", LIVE_ROWS)]
             self._live.update(Group(*parts))

@@ -12,6 +12,7 @@ from engine.config import load_instrument
 from engine.dataset import Dataset
 from engine.errors import DatasetError
 from engine.lake import Lake, raw_file
+from engine.progress import Progress
 from tune.config import SweepConfig
 from tune.space import NO_VARIANT, expand
 
@@ -56,7 +57,9 @@ def with_variants(config: SweepConfig, bases: list[Dataset], lake: Lake, say: Sa
             continue
         fields = " ".join(f"{name}={value}" for name, value in overrides.items())
         say(f"making dataset {dataset_id} ({fields}), {number} of {len(wanted)}")
-        found.append((publish_variant(lake, dataset_id, base, overrides), variant))
+        with Progress("replaying") as bar:
+            made = publish_variant(lake, dataset_id, base, overrides, lambda n: bar.update(None, f"{n} bins"))
+        found.append((made, variant))
     return found
 
 
@@ -71,16 +74,27 @@ def ensure_smoke_dataset(lake: Lake, say: Say) -> None:
 
         say(f"no data of {_SMOKE_DT} in {folder}: simulating {_SIMULATED_SECONDS / 60:g} minutes of {config.symbol}")
         folder.mkdir(parents=True, exist_ok=True)
-        simulate(
-            folder / f"simulated-{_SMOKE_DT.replace('-', '')}.mbo.dbn.zst",
-            seed=_SIMULATED_SEED,
-            seconds=_SIMULATED_SECONDS,
-            rate=_SIMULATED_RATE,
-            start=_SIMULATED_START,
-            symbol=config.symbol,
-        )
+        with Progress("simulating") as bar:
+            simulate(
+                folder / f"simulated-{_SMOKE_DT.replace('-', '')}.mbo.dbn.zst",
+                seed=_SIMULATED_SEED,
+                seconds=_SIMULATED_SECONDS,
+                rate=_SIMULATED_RATE,
+                start=_SIMULATED_START,
+                symbol=config.symbol,
+                progress=lambda done: bar.update(done, ""),
+            )
     path = raw_file(lake, config.symbol_root, _SMOKE_DT)
     say(f"making dataset {SMOKE_DATASET}: {_SMOKE_BINS} bins from {_SMOKE_START} of {path.name}")
-    dataset = publish_replay(lake, SMOKE_DATASET, [path], config, start_time=_SMOKE_START, n_bins=_SMOKE_BINS)
+    with Progress("replaying") as bar:
+        dataset = publish_replay(
+            lake,
+            SMOKE_DATASET,
+            [path],
+            config,
+            start_time=_SMOKE_START,
+            n_bins=_SMOKE_BINS,
+            progress=lambda made: bar.update(made / _SMOKE_BINS, f"{made} bins"),
+        )
     if dataset.n_bins < _SMOKE_BINS:
         raise DatasetError(f"{path} gave only {dataset.n_bins} bins from {_SMOKE_START}; the smoke sweep wants {_SMOKE_BINS}.")
