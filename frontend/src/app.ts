@@ -105,7 +105,7 @@ export class App {
       view: controls.view,
       layer,
       palette: palette(this.query.palette, layer.ramp),
-      cut: session.scales[layer.id].cut,
+      scale: session.scales[layer.id],
       bands: controls.bandMode,
       newest: controls.newest,
       stale: this.stale,

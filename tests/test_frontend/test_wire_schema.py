@@ -12,7 +12,8 @@ FRONTEND = Path(__file__).resolve().parents[2] / "frontend"
 
 def load_tool(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, FRONTEND / "tools" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -36,7 +36,7 @@ export class LegendPainter {
     ctx.fillRect(0, rampTop, tint, height - rampTop);
     ctx.fillStyle = css(palette.overPositive);
     ctx.fillRect(width - tint, rampTop, tint, height - rampTop);
-    const bars = scale.histogram(BARS, (size) => ramp(layer, size, scale.cut));
+    const bars = scale.histogram(BARS, (size) => ramp(layer, size, scale.cut, scale.floor));
     const highest = Math.max(...bars.slice(0, BARS), 1e-9);
     ctx.fillStyle = "rgb(150 170 200 / 0.55)";
     bars.slice(0, BARS).forEach((bar, i) => {

@@ -37,8 +37,8 @@ export class MapPainter {
     if (session.ring && history > 0) {
       this.fit(history, height);
       this.pixels.fill(0);
-      const { layer, cut, palette, newest } = scene;
-      stats = rasterise(this.pixels, history, height, session.ring, view, layer, cut, palette, newest);
+      const { layer, scale, palette, newest } = scene;
+      stats = rasterise(this.pixels, history, height, session.ring, view, layer, scale, palette, newest);
       this.backCtx.putImageData(this.image!, 0, 0);
       ctx.drawImage(this.back, 0, 0);
     }

@@ -49,7 +49,7 @@ export class Picture {
     scene.labels.clear();
     const stats = this.map.paint(scene);
     this.strip.paint(scene);
-    this.legend.paint(scene.layer, scene.session.scales[scene.layer.id], scene.palette, scene.ratio);
+    this.legend.paint(scene.layer, scene.scale, scene.palette, scene.ratio);
     this.paintCursor(scene, hover, pinned, crosshair);
     return stats;
   }

@@ -12,18 +12,18 @@ export interface RasterStats {
   cells: number;
 }
 
-/** Palette index by share of the cut-off in 4096 steps: no logarithm per cell. */
+/** Palette index by share of the cut-off in 4096 steps: no logarithm per cell. Made anew when a cut-off moves. */
 const RAMP_STEPS = 4096;
-const ramps = new Map<Layer, Uint8Array>();
+const ramps = new Map<Layer, { key: string; table: Uint8Array }>();
 
-function rampTable(layer: Layer): Uint8Array {
-  let table = ramps.get(layer);
-  if (!table) {
-    table = Uint8Array.from({ length: RAMP_STEPS + 1 }, (_, i) =>
-      Math.floor(ramp(layer, i / RAMP_STEPS, 1) * (LUT_SIZE - 1)),
-    );
-    ramps.set(layer, table);
-  }
+function rampTable(layer: Layer, cut: number, floor: number): Uint8Array {
+  const key = `${cut}/${floor}`;
+  const known = ramps.get(layer);
+  if (known?.key === key) return known.table;
+  const table = Uint8Array.from({ length: RAMP_STEPS + 1 }, (_, i) =>
+    Math.floor(ramp(layer, (i / RAMP_STEPS) * cut, cut, floor) * (LUT_SIZE - 1)),
+  );
+  ramps.set(layer, { key, table });
   return table;
 }
 
@@ -43,7 +43,7 @@ export function rasterise(
   ring: Ring,
   view: View,
   layer: Layer,
-  cut: number,
+  scale: { readonly cut: number; readonly floor: number },
   colours: Palette,
   newest: number,
 ): RasterStats {
@@ -52,8 +52,9 @@ export function rasterise(
   const { px: cellW, per: bins } = view.time;
   const { px: cellH, per: ticks } = view.price;
   const { originX, originY } = view;
-  const places = rampTable(layer);
-  const scale = (places.length - 1) / cut;
+  const { cut, floor } = scale;
+  const places = rampTable(layer, cut, floor);
+  const steps = (places.length - 1) / cut;
   const stats: RasterStats = { over: 0, cells: 0 };
   const firstGroup = Math.floor((0 - originX) / cellW);
   const lastGroup = Math.floor((width - 1 - originX) / cellW);
@@ -102,7 +103,7 @@ export function rasterise(
           stats.over++;
           colour = best > 0 ? colours.overPositive : colours.overNegative;
         } else {
-          const index = places[(size * scale) | 0]!;
+          const index = places[(size * steps) | 0]!;
           colour = best >= 0 ? colours.positive[index]! : colours.negative[index]!;
         }
       }

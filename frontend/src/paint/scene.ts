@@ -4,6 +4,7 @@ import type { Session } from "../store/session.ts";
 import type { Layer } from "../view/layers.ts";
 import type { Palette } from "../view/palette.ts";
 import type { LabelBoard } from "../view/price-axis.ts";
+import type { AutoScale } from "../view/scale.ts";
 import type { ZoneClock } from "../view/time-axis.ts";
 import type { View } from "../view/view.ts";
 
@@ -15,7 +16,7 @@ export interface Scene {
   readonly view: View;
   readonly layer: Layer;
   readonly palette: Palette;
-  readonly cut: number;
+  readonly scale: AutoScale;
   readonly bands: BandMode;
   /** Newest bin that may be drawn: the newest, or where the view was frozen. */
   readonly newest: number;

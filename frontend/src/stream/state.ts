@@ -71,7 +71,8 @@ export function chipFor(f: Facts): Chip {
   if (f.paused) return chip("PAUSED", "⏸", "idle", "replay paused at the server");
   const age = f.lastBinMs === null ? null : f.nowMs - f.lastBinMs;
   if (age !== null && age > staleAfterMs(f.cellWidthMs)) {
-    return chip("STALE", "⚠", "warn", `no bin for ${(age / 1000).toFixed(1)} s`);
+    const frozen = f.frozenBehind === null ? "" : " · view frozen";
+    return chip("STALE", "⚠", "warn", `no bin for ${(age / 1000).toFixed(1)} s${frozen}`);
   }
   if (f.frozenBehind !== null)
     return chip("FROZEN", "❄", "idle", `view frozen · ${count(f.frozenBehind)} bins behind`);

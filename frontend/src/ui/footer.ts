@@ -65,7 +65,8 @@ export class Footer {
   }
 
   legend(scene: Scene, over: number): void {
-    const { layer, cut } = scene;
+    const { layer } = scene;
+    const { cut } = scene.scale;
     const unit = layer.unit ? ` ${layer.unit}` : "";
     setText(this.low, `${layer.negative} ${short(round(cut))}`);
     setText(this.high, `${short(round(cut))}${unit} ${layer.positive}`);

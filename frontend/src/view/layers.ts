@@ -4,10 +4,14 @@ import type { LayerName } from "../store/ring.ts";
 import type { LayerId } from "../stream/query.ts";
 import type { Ramp } from "./palette.ts";
 
-/** `log`: ln(1 + span·x) / ln(1 + span); `power`: x^exponent; x is the share of the cut-off. */
+/**
+ * How magnitude becomes a place on the ramp, x being its share of the cut-off: `log` is ln(1 + span·x) / ln(1 + span), near
+ * linear for small x; `power` is x^exponent; `range` runs in logarithms from the lower cut-off, at `base`, to the upper one.
+ */
 export type Curve =
   | { readonly kind: "log"; readonly span: number }
-  | { readonly kind: "power"; readonly exponent: number };
+  | { readonly kind: "power"; readonly exponent: number }
+  | { readonly kind: "range"; readonly base: number };
 
 export interface Layer {
   readonly id: LayerId;
@@ -18,7 +22,6 @@ export interface Layer {
   readonly negative: string; // what the negative side is called
   readonly positive: string;
   readonly unit: string;
-  /** How magnitude becomes a place on the ramp. */
   readonly curve: Curve;
   readonly initialCut: number;
   readonly ceiling: number;
@@ -47,7 +50,7 @@ export const LAYER_TABLE: readonly Layer[] = [
     negative: "ask",
     positive: "bid",
     unit: "contracts",
-    curve: { kind: "log", span: 15 },
+    curve: { kind: "range", base: 0.1 },
     initialCut: 10,
     ceiling: Number.POSITIVE_INFINITY,
   },
@@ -72,11 +75,13 @@ export function layerOf(id: LayerId): Layer {
   return layer;
 }
 
-/** Place of a magnitude on the ramp, 0..1 at the cut-off. */
-export function ramp(layer: Layer, size: number, cut: number): number {
+/** Place of a magnitude on the ramp, 0..1 between the cut-offs. */
+export function ramp(layer: Layer, size: number, cut: number, floor: number): number {
   const { curve } = layer;
   const share = size / cut;
-  return curve.kind === "log"
-    ? Math.log1p(curve.span * share) / Math.log1p(curve.span)
-    : share ** curve.exponent;
+  if (curve.kind === "log") return Math.log1p(curve.span * share) / Math.log1p(curve.span);
+  if (curve.kind === "power") return share ** curve.exponent;
+  if (size === 0) return 0;
+  if (size <= floor) return floor < cut ? curve.base : 1;
+  return curve.base + (1 - curve.base) * (Math.log(size / floor) / Math.log(cut / floor));
 }

@@ -1,6 +1,6 @@
 /**
- * Cut-off of a layer's colours: the rolling 99th percentile of what it held, slow and with hysteresis, so that colours
- * do not flicker; or locked.
+ * Cut-offs of a layer's colours: the rolling 1st and 99th percentile of what it held, slow and with hysteresis, so that
+ * colours do not flicker; or locked.
  */
 
 const BUCKETS = 240;
@@ -8,7 +8,8 @@ const LOW = -6; // decades
 const HIGH = 6;
 const PER_DECADE = BUCKETS / (HIGH - LOW);
 const FADE = 0.9985; // per bin: a memory of about a minute at 100 ms
-const QUANTILE = 0.99;
+const UPPER = 0.99;
+const LOWER = 0.01;
 const HYSTERESIS = 1.25;
 const HOLD_BINS = 20;
 const YOUNG_BINS = 60;
@@ -21,11 +22,14 @@ export class AutoScale {
   locked = false;
   /** Magnitude at which the ramp ends. */
   cut: number;
+  /** Magnitude below which nothing is told apart, where the layer's curve starts from one. */
+  floor: number;
   private readonly ceiling: number;
 
   /** `initial` holds until something was seen; the cut-off never passes `ceiling`. */
   constructor(initial: number, ceiling = Number.POSITIVE_INFINITY) {
     this.cut = initial;
+    this.floor = initial;
     this.ceiling = ceiling;
   }
 
@@ -43,12 +47,13 @@ export class AutoScale {
     this.bins++;
     this.sinceChange++;
     if (this.locked) return;
-    const target = Math.min(this.quantile(QUANTILE), this.ceiling);
-    if (!(target > 0)) return;
-    const young = this.bins <= YOUNG_BINS;
-    const ratio = Math.max(target / this.cut, this.cut / target);
-    if (young || (ratio > HYSTERESIS && this.sinceChange >= HOLD_BINS)) {
-      this.cut = target;
+    const cut = Math.min(this.quantile(UPPER), this.ceiling);
+    if (!(cut > 0)) return;
+    const floor = Math.min(this.quantile(LOWER), cut);
+    const moved = Math.max(ratio(cut, this.cut), ratio(floor, this.floor));
+    if (this.bins <= YOUNG_BINS || (moved > HYSTERESIS && this.sinceChange >= HOLD_BINS)) {
+      this.cut = cut;
+      this.floor = floor;
       this.sinceChange = 0;
     }
   }
@@ -75,6 +80,10 @@ export class AutoScale {
     }
     return Number.NaN;
   }
+}
+
+function ratio(a: number, b: number): number {
+  return Math.max(a / b, b / a);
 }
 
 function bucket(size: number): number {

@@ -2,7 +2,16 @@
 
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Chromium, counters, DIST, pixels, place, untilBins, untilState } from "../support/browser.ts";
+import {
+  Chromium,
+  counters,
+  DIST,
+  fingerprint,
+  pixels,
+  place,
+  untilBins,
+  untilState,
+} from "../support/browser.ts";
 import { columns, encode, header, runtimeConfig, SPOT } from "../support/frames.ts";
 import { type Peer, ScriptedServer } from "../support/scripted-server.ts";
 
@@ -111,12 +120,12 @@ describe("observation 15", () => {
     const from = await place(page, 5, SPOT);
     const to = await place(page, 75, SPOT);
     const area = [Math.round(from.x), 60, Math.round(to.x - from.x), 300] as const;
-    const before = await pixels(page, ...area);
+    const before = await fingerprint(page, ...area);
     peer.text(runtimeConfig({ runtime_model: CHAMPION, reason: "model_change", effective_bin_seq: 100 }));
     for (let seq = 100; seq < 130; seq++) send(peer, seq);
     await untilBins(page, 130);
     await page.locator(".notice button").click();
-    expect(await pixels(page, ...area)).toEqual(before);
+    expect(await fingerprint(page, ...area)).toEqual(before);
     await page.close();
   });
 

@@ -116,6 +116,19 @@ export async function pixels(page: Page, x: number, y: number, w: number, h: num
   );
 }
 
+/** A rectangle of the map as SHA-256, where only sameness matters. */
+export async function fingerprint(page: Page, x: number, y: number, w: number, h: number): Promise<string> {
+  return page.evaluate(
+    async ([px, py, pw, ph]) => {
+      const canvas = document.querySelector<HTMLCanvasElement>("#heat")!;
+      const { data } = canvas.getContext("2d")!.getImageData(px!, py!, pw!, ph!);
+      const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", data));
+      return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    },
+    [x, y, w, h],
+  );
+}
+
 /** Relative luminance-like brightness of a colour. */
 export function brightness([r, g, b]: Rgb): number {
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;

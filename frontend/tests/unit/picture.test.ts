@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { rasterise } from "../../src/paint/raster.ts";
 import { Ring } from "../../src/store/ring.ts";
 import { PALETTES } from "../../src/stream/query.ts";
-import { layerOf } from "../../src/view/layers.ts";
+import { layerOf, ramp } from "../../src/view/layers.ts";
 import { css, LUT_SIZE, lightness, palette } from "../../src/view/palette.ts";
 import { AutoScale } from "../../src/view/scale.ts";
 import { View } from "../../src/view/view.ts";
@@ -59,6 +59,17 @@ describe("colour scale", () => {
     expect(locked.cut).toBe(3);
   });
 
+  test("a depth between the cut-offs spreads over the ramp in logarithms, whatever its level", () => {
+    const depth = layerOf("depth");
+    for (const factor of [1, 30]) {
+      const places = [1, 2, 4, 8].map((size) => ramp(depth, size * factor, 8 * factor, factor));
+      expect(places.map((place) => Number(place.toFixed(6)))).toEqual([0.1, 0.4, 0.7, 1]);
+    }
+    expect(ramp(depth, 0, 8, 1)).toBe(0);
+    expect(ramp(depth, 0.5, 8, 1)).toBe(0.1);
+    expect(ramp(depth, 5, 5, 5)).toBe(1);
+  });
+
   test("the histogram counts what lies beyond the cut-off apart", () => {
     const scale = new AutoScale(5);
     scale.locked = true;
@@ -87,7 +98,7 @@ describe("raster", () => {
 
   function paint(view: View, ring: Ring, newest = ring.last): Uint32Array {
     const pixels = new Uint32Array(850 * 600);
-    rasterise(pixels, 850, 600, ring, view, layer, 1, colours, newest);
+    rasterise(pixels, 850, 600, ring, view, layer, { cut: 1, floor: 1 }, colours, newest);
     return pixels;
   }
 
