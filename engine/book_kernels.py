@@ -113,15 +113,13 @@ def _insert(orders: MboRecords, order_id: int) -> int:
 
 
 @kernel
-def _copy(source: MboRecords, i: int, target: MboRecords, j: int) -> None:
-    one = source[i]
-    to = target[j]
-    to["order_id"] = one["order_id"]
-    to["price"] = one["price"]
-    to["size"] = one["size"]
-    to["pending"] = one["pending"]
-    to["tick"] = one["tick"]
-    to["side"] = one["side"]
+def _write(to: Record, order: Record) -> None:
+    to["order_id"] = order["order_id"]
+    to["price"] = order["price"]
+    to["size"] = order["size"]
+    to["pending"] = order["pending"]
+    to["tick"] = order["tick"]
+    to["side"] = order["side"]
 
 
 @kernel
@@ -136,17 +134,17 @@ def _delete(orders: MboRecords, i: int) -> None:
         home = _home(orders[j]["order_id"], mask)
         # Order j may move to i only if its home does not lie cyclically in (i, j].
         if ((j - home) & mask) >= ((j - i) & mask):
-            _copy(orders, j, orders, i)
+            _write(orders[i], orders[j])
             i = j
     orders[i]["side"] = 0
 
 
 @kernel
 def rehash(orders: MboRecords, larger: MboRecords) -> None:
-    """Move every order into a larger, empty table."""
+    """Put every order of ``orders`` into a larger, empty table."""
     for i in range(orders.shape[0]):
         if orders[i]["side"] != 0:
-            _copy(orders, i, larger, _insert(larger, orders[i]["order_id"]))
+            _write(larger[_insert(larger, orders[i]["order_id"])], orders[i])
 
 
 @kernel

@@ -46,7 +46,7 @@ def provenance(replay: Replay, overrides: Mapping[str, Any], start_time: str | N
             "anomalies": dict(replay.anomalies),
             "first_anomalies": replay.runner.first_anomalies,
             "quality": dict(replay.quality_counts),
-            "notices": replay.source.notices,
+            "notices": replay.notices,
         }
 
     return resolve
@@ -76,7 +76,7 @@ def publish_replay(
     EngineError
         The files, the configuration or the id are not usable, or the id holds other content.
     """
-    replay = Replay(open_source(paths, config, dt), config, start_time, n_bins)
+    replay = Replay(open_source(paths, config, dt), config, start_time, n_bins, checkpoints=lake.book_checkpoints)
 
     def blocks() -> Iterator[BinBlock]:
         made = 0

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from engine.book import view_book
+from engine.capture import provenance
 from engine.config import InstrumentConfig, load_instrument, parse_overrides
 from engine.constants import NS_PER_DAY, NS_PER_S
 from engine.errors import ConfigError
@@ -103,28 +104,14 @@ def replay_to_dataset(
         day = read_day(dt)
         dbn = raw_file(lake, config.symbol_root, f"{day:%Y-%m-%d}")
     source = open_source([dbn], config, read_day(dt))
-    replay = Replay(source, config, start_time, n_bins)
-
-    def provenance() -> dict[str, Any]:
-        return {
-            "source_files": source.provenance(),
-            "dt": source.dt.isoformat(),
-            "start_time": start_time,
-            "config": config.resolved(),
-            "config_version": config.config_version,
-            "overrides": changes,
-            "anomalies": replay.anomalies,
-            "first_anomalies": replay.runner.first_anomalies,
-            "quality": replay.quality_counts,
-            "notices": source.notices,
-        }
-
+    replay = Replay(source, config, start_time, n_bins, checkpoints=lake.book_checkpoints)
+    recipe = provenance(replay, changes, start_time)
     with Progress("replaying") as progress:
         blocks = _watched(replay, progress, n_bins)
         if out is not None:
-            dataset = write_dataset_dir(out, blocks, provenance)
+            dataset = write_dataset_dir(out, blocks, recipe)
         else:
-            dataset = publish_dataset(lake, dataset_id or dataset_id_of(source, config, start_time, n_bins), blocks, provenance)
+            dataset = publish_dataset(lake, dataset_id or dataset_id_of(source, config, start_time, n_bins), blocks, recipe)
     return ReplaySummary(
         dataset_id=dataset.dataset_id,
         folder=str(dataset.folder),
@@ -136,7 +123,7 @@ def replay_to_dataset(
         anomalies=replay.anomalies,
         first_anomalies=replay.runner.first_anomalies,
         quality=replay.quality_counts,
-        notices=source.notices,
+        notices=replay.notices,
     )
 
 

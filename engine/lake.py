@@ -81,6 +81,11 @@ class Lake:
     def cache(self) -> Path:
         return self.root / "cache"
 
+    @property
+    def book_checkpoints(self) -> Path:
+        """Books kept at the start of a warm-up."""
+        return self.cache / "books"
+
 
 def raw_file(lake: Lake, symbol_root: str, dt: str) -> Path:
     """The lake's one DBN file of a root symbol and a day.

@@ -5,10 +5,12 @@ The same function stands behind a dataset and behind a stream; only the block si
 
 from collections.abc import Iterator
 from datetime import datetime, time, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from engine.checkpoint import Checkpoint
 from engine.config import InstrumentConfig
 from engine.constants import NS_PER_S, QUALITY_NAMES
 from engine.errors import ConfigError
@@ -68,6 +70,8 @@ class Replay:
         Largest number of bins in a block; 1 for a stream.
     chunk_records
         Records taken in at once; changes nothing but speed.
+    checkpoints
+        Folder where the book at the warm-up's start is kept for the next start; changes nothing but speed.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class Replay:
         model: RuntimeModel | None = None,
         block_bins: int = 256,
         chunk_records: int = CHUNK_RECORDS,
+        checkpoints: Path | None = None,
     ) -> None:
         if n_bins is not None and n_bins < 1:
             raise ConfigError(f"the number of bins was {n_bins}; it must be at least 1")
@@ -94,6 +99,13 @@ class Replay:
             open_intervals(config.symbol_root, source.dt),
             model if model is not None else runtime_model(config),
         )
+        self._checkpoints = checkpoints if first is not None else None
+        self._own_notices: list[str] = []
+
+    @property
+    def notices(self) -> list[str]:
+        """What was found wrong with the files or the checkpoint, a line each."""
+        return [*self._own_notices, *self.source.notices]
 
     @property
     def anomalies(self) -> dict[str, int]:
@@ -109,11 +121,29 @@ class Replay:
             yield block
 
     def _blocks(self) -> Iterator[BinBlock]:
+        skip = self._take_checkpoint()
         for records in self.source.records(self.chunk_records):
+            if skip >= len(records):
+                skip -= len(records)
+                continue
+            if skip:
+                records, skip = records[skip:], 0
             yield from self.runner.feed(records, self.block_bins)
             if self.runner.is_finished:
                 return
         yield from self.runner.finish(self._data_end(), self.block_bins)
+
+    def _take_checkpoint(self) -> int:
+        """Records that a kept book holds already; where none is kept, one is, as soon as the warm-up begins."""
+        if self._checkpoints is None:
+            return 0
+        checkpoint = Checkpoint(self._checkpoints, self.source, self.runner)
+        skip, notice = checkpoint.load(self.runner)
+        if notice:
+            self._own_notices.append(notice)
+        if skip == 0:
+            self.runner.at_warm_up(lambda n: checkpoint.save(self.runner, n) if n else None)
+        return skip
 
     def _data_end(self) -> int | None:
         """Until when the files vouch that nothing more happened: their declared end, but not beyond the trading session."""

@@ -54,6 +54,7 @@ OUT_FULL: Final = 1  # the block of bins is full
 FINISHED: Final = 2  # the last wanted bin is out
 TABLE_FULL: Final = 3  # the order table must grow
 RECENTRE: Final = 4  # spot is near the edge of the slots
+AT_WARM_UP: Final = 5  # the next record opens the warm-up; said once, and only where `pause_at_warm_up` asks for it
 
 BOOK_ONLY: Final = 0  # phases: before the warm-up,
 WARM_UP: Final = 1  # the field runs,
@@ -83,6 +84,7 @@ RUN_DTYPE: Final = np.dtype(
         ("day_start", "<i8"),  # ns, the session window
         ("day_end", "<i8"),
         ("max_bins", "<i8"),  # -1 without limit
+        ("pause_at_warm_up", "<i8"),  # 1: stop once before the record that opens the warm-up
         ("event_id", "<i8"),  # kept events so far
         ("latest_ts", "<i8"),  # ns, greatest effective time inside the window
         ("bin_seq", "<i8"),
@@ -573,6 +575,9 @@ def consume(engine: Engine, records: MboRecords, first: int, out: Out, n_out: in
             count_anomaly(engine.counts, UNDEFINED_PRICE, record)
             continue
         inside = run["day_start"] <= ts < run["day_end"]
+        if run["phase"] == BOOK_ONLY and run["pause_at_warm_up"] == 1 and ts >= run["warm_start"]:
+            run["pause_at_warm_up"] = 0
+            return AT_WARM_UP, i, n_out
         if run["phase"] != BINS:
             _enter_phase(engine, ts, inside, p)
         if run["phase"] == BINS:

@@ -3,7 +3,7 @@
 Source: engine.md sections 1 to 7.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,7 +116,18 @@ class Runner:
             spectrum=make_spectrum(config),
         )
         self._parking: Parking = {}
+        self._on_warm_up: Callable[[int], None] | None = None
+        self._n_records = 0
         self._is_finished = span.n_bins == 0
+
+    def at_warm_up(self, call: Callable[[int], None], n_records: int = 0) -> None:
+        """Have ``call`` called once, with the number of records taken in, before the record that opens the warm-up.
+
+        ``n_records`` of the source are in the book already.
+        """
+        self._on_warm_up = call
+        self._n_records = n_records
+        self.engine.run["pause_at_warm_up"] = 1
 
     @property
     def is_finished(self) -> bool:
@@ -175,11 +186,16 @@ class Runner:
             if status == rk.RECENTRE:
                 recentre(self.engine, self._parking, self.params)
                 continue
+            if status == rk.AT_WARM_UP:
+                if self._on_warm_up is not None:
+                    self._on_warm_up(self._n_records + at)
+                continue
             self._is_finished = status == rk.FINISHED
             if n_out:
                 yield self._block(out, n_out)
                 out, n_out = None, 0
             if status == rk.DONE:
+                self._n_records += len(records)
                 return
 
     def finish(self, until_ns: int | None, block_bins: int) -> Iterator[BinBlock]:

@@ -31,6 +31,7 @@ class StreamRequest:
     speed: float  # market seconds per second; 0 is as fast as the client reads
     resume_from: int  # first bin_seq to send
     names_perm_values: bool  # the client asked for a perm_* value of its own
+    checkpoints: Path | None = None  # folder of kept books
 
 
 def read_request(
@@ -63,6 +64,7 @@ def read_request(
         speed=_read_speed(values.get("speed", "1")),
         resume_from=_read_bin(values.get("resume_from", "0")),
         names_perm_values=any(name in values for name in PERM_FIELDS),
+        checkpoints=lake.book_checkpoints,
     )
 
 

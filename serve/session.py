@@ -95,7 +95,14 @@ class Session:
         """
         request = self.request
         source = _Closable(open_source([request.dbn], self.config, request.dt), lambda: self._closed)
-        self._replay = Replay(source, self.config, start_time=request.start_time, model=self.choice.build(), block_bins=1)
+        self._replay = Replay(
+            source,
+            self.config,
+            start_time=request.start_time,
+            model=self.choice.build(),
+            block_bins=1,
+            checkpoints=request.checkpoints,
+        )
         self._blocks = iter(self._replay)
         self._ahead = self._next_block()
         if self._ahead is None:

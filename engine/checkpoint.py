@@ -1,0 +1,87 @@
+"""The book at the start of the warm-up, kept, so that a second start skips the fast-forward through the day.
+
+A checkpoint is bound to its input files and to all that shaped the book; a damaged one is made anew, with a notice.
+
+Source: engine.md section 4.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from engine.book import FIRST_TABLE
+from engine.book_kernels import ORDER_DTYPE, place_orders, rehash
+from engine.errors import ConfigError
+from engine.lake import write_atomic
+from engine.runner import Runner
+from engine.source import Source
+from engine.state import pack, unpack
+
+KIND = "book checkpoint"
+
+
+class Checkpoint:
+    """One place for one book: files, contract and warm-up start decide which.
+
+    Parameters
+    ----------
+    folder
+        Where checkpoints lie; made when one is saved.
+    source, runner
+        A source and a fresh runner over it.
+    """
+
+    def __init__(self, folder: Path, source: Source, runner: Runner) -> None:
+        run = runner.engine.run[0]
+        files = [(str(f.path.resolve()), f.size, os.stat(f.path).st_mtime_ns) for f in source.files]
+        config = runner.config
+        identity = [files, config.symbol, config.tick_int, config.n_absolute_ticks, config.grid_radius_ticks]
+        identity += [int(run[name]) for name in ("warm_start", "day_start", "day_end")]
+        self._key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+        self.path = folder / f"{config.symbol}_{source.dt:%Y%m%d}_{self._key[:16]}.book"
+
+    def load(self, runner: Runner) -> tuple[int, str]:
+        """Put the kept book into a fresh runner.
+
+        Returns
+        -------
+        tuple[int, str]
+            Records of the source that are in it already (0: none was kept), and a notice, empty where all is well.
+        """
+        try:
+            arrays = unpack(KIND, self._key, self.path.read_bytes())
+        except FileNotFoundError:
+            return 0, ""
+        except (ConfigError, OSError) as error:
+            return 0, f"{self.path.name} could not be used and is made anew: {error}"
+        engine = runner.engine
+        for name in ("first_bin", "max_bins"):  # these are this run's own
+            arrays["run"][name] = engine.run[name]
+        engine.run[:] = arrays["run"]
+        engine.counts[:] = arrays["counts"]
+        orders = np.zeros(max(FIRST_TABLE, 1 << (4 * len(arrays["orders"])).bit_length()), ORDER_DTYPE)
+        rehash(arrays["orders"], orders)
+        runner.engine = engine._replace(book=engine.book._replace(orders=orders))
+        runner.engine.book.scalars[:] = arrays["book"]
+        place_orders(runner.engine.book)
+        return int(arrays["n_records"][0]), ""
+
+    def save(self, runner: Runner, n_records: int) -> None:
+        """Keep the runner's book, which ``n_records`` of the source have made."""
+        book = runner.engine.book
+        data = pack(
+            KIND,
+            self._key,
+            {
+                "run": runner.engine.run,
+                "counts": runner.engine.counts,
+                "book": book.scalars,
+                "orders": book.orders[book.orders["side"] != 0],
+                "n_records": np.array([n_records], np.int64),
+            },
+        )
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.path, data)
