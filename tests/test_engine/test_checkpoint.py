@@ -1,7 +1,6 @@
 """The book kept at the warm-up's start: a second start gives the same bins, a damaged or foreign file is made anew."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,10 +28,10 @@ def started(path: Path, folder: Path | None, start: str = START) -> tuple[bytes,
 
 
 @pytest.fixture
-def kept(session: Path, tmp_path: Path) -> Iterator[Path]:
+def kept(session: Path, tmp_path: Path) -> Path:
     started(session, tmp_path / "books")
     (file,) = (tmp_path / "books").iterdir()
-    yield file
+    return file
 
 
 def test_a_start_from_a_kept_book_gives_the_same_bits(session: Path, kept: Path) -> None:
