@@ -2,7 +2,10 @@
 
 import sys
 
-from serve.cli import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from serve.cli import main  # here, since Ctrl-C may also come while the imports run
+
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -152,6 +152,7 @@ def _check_port(host: str, port: int) -> None:
 
 def _serve(settings: ServeSettings, config: InstrumentConfig, dbn: Path, address: str) -> int:
     prepare_ray_environment(is_own=address == "local")
+    os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")  # Serve's own log stays in its files; ours is shown
     from serve.deployment import ServeCluster  # here, since Ray is imported only where it is used
 
     ended = threading.Event()
@@ -159,22 +160,39 @@ def _serve(settings: ServeSettings, config: InstrumentConfig, dbn: Path, address
     _compile(config)
     print(f"starting Ray Serve for {config.product_type}:{config.symbol}, data {dbn.name} …", flush=True)
     try:
+        _on_signals(ended, breaks_off=True)
         cluster.start(settings, config)
-        # Only now: until here an interrupt must break off whatever Ray is waiting for.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: ended.set())
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        print(f"Ray dashboard  {cluster.dashboard_url or '-'}")
-        print(f"serving        http://{host}:{settings.port}/  (Ctrl-C ends it)", flush=True)
+        _on_signals(ended, breaks_off=False)  # again: Ray takes some of them for itself while it starts
+        if not ended.is_set():
+            host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            print(f"Ray dashboard  {cluster.dashboard_url or '-'}")
+            print(f"serving        http://{host}:{settings.port}/  (Ctrl-C ends it)", flush=True)
         ended.wait()
-        print("ending …", flush=True)
+    except KeyboardInterrupt:
+        _on_signals(ended, breaks_off=False)
     except RuntimeError as error:  # Ray's word for whatever kept a replica from starting
         print(f"python -m serve: Ray Serve did not start: {' '.join(str(error).split())}", file=sys.stderr)
         return FAILED
     finally:
+        print("ending …", flush=True)
         cluster.stop()
     print("ended", flush=True)
     return 0
+
+
+def _on_signals(ended: threading.Event, *, breaks_off: bool) -> None:
+    """Let Ctrl-C and a polite kill set ``ended``, and break off what is being waited for.
+
+    While Ray starts it may swallow the exception, never the event.
+    """
+
+    def take(*_: Any) -> None:
+        ended.set()
+        if breaks_off:
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, take)
 
 
 def _compile(config: InstrumentConfig) -> None:

@@ -90,6 +90,14 @@ def listening(pids: list[int]) -> list[tuple[str, int]]:
     return found
 
 
+def free_port() -> int:
+    """A free port that the kernel gives to nobody by itself: Ray's processes open dozens of those meanwhile."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no free port below 32,000")
+
+
 @dataclass
 class Started:
     """``python -m serve`` as a process group of its own."""
@@ -111,8 +119,7 @@ class Started:
 @pytest.fixture
 def started(lake: Lake) -> Iterator[Started]:
     """The service, once it says that it serves."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     mark = f"{os.getpid()}-{port}"
     ray_folder = tempfile.mkdtemp(prefix="sm-", dir="/tmp")  # short: unix socket paths are limited
     environment = os.environ | {MARK: mark, "RAY_TMPDIR": ray_folder, "PYTHONUNBUFFERED": "1"}
