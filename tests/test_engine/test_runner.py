@@ -347,7 +347,8 @@ wild_price = st.sampled_from([-(2**63), -(2**63) + 1, 2**63 - 2, -1, 0, 1, MID_T
 def test_no_output_is_infinite_whatever_the_prices(stream: list[Record], prices: list[int]) -> None:
     """G2."""
     wild = [Record(**{**vars(r), "price": prices[i]}) if i < len(prices) else r for i, r in enumerate(stream)]
-    assert non_finite(run_engine(CONFIG, [*SNAPSHOT, *wild])) == []
+    with np.errstate(over="ignore"):  # numpy would warn where the kernels run uncompiled
+        assert non_finite(run_engine(CONFIG, [*SNAPSHOT, *wild])) == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0, 1, 2, 10**9])), min_size=20, max_size=150))
