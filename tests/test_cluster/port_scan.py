@@ -80,8 +80,8 @@ def listeners(pids: Collection[int]) -> list[Listener]:
         for target in targets:
             match = re.fullmatch(r"socket:\[(\d+)\]", target)
             if match and match[1] in by_inode:
-                address, port = by_inode[match[1]]
-                found.add(Listener(port, address, pid, title[:100]))
+                host, number = by_inode[match[1]]
+                found.add(Listener(number, host, pid, title[:100]))
     return sorted(found)
 
 

@@ -117,7 +117,7 @@ class Running:
         while until is None or until not in printed:
             left = deadline - time.monotonic()
             if left <= 0.0 or not select.select([self.terminal], [], [], left)[0]:
-                raise StepError(f"{' '.join(self.process.args)} took longer than {timeout_s:.0f} s: {printed.strip()[-600:]}")
+                raise StepError(f"it took longer than {timeout_s:.0f} s: {printed.strip()[-600:]}")
             try:
                 block = os.read(self.terminal, 65536)
             except OSError:  # nobody holds the other end any more

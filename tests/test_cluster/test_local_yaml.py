@@ -60,8 +60,27 @@ def test_a_cluster_of_one_is_allowed(raw: dict[str, Any]) -> None:
 def test_ray_is_called_by_its_absolute_path_after_the_environment_is_read(raw: dict[str, Any], kind: str) -> None:
     for command in raw[kind]:
         assert command.startswith(f". {CHECKOUT}/cluster/environment.sh; ")
-        assert re.findall(r"(\S*)\bray (?:start|stop)", command) == [f"{CHECKOUT}/.venv/bin/"]
-    assert [("ray stop" in c, "ray start" in c) for c in raw[kind]] == [(True, False), (False, True)]
+        assert set(re.findall(r"(\S*)\bray (?:start|stop)", command)) == {f"{CHECKOUT}/.venv/bin/"}
+    assert [(c.endswith("ray stop"), "ray start" in c) for c in raw[kind]] == [(True, False), (False, True)]
+
+
+@pytest.mark.parametrize(("failures", "code", "said"), [(0, 0, 1), (2, 0, 3), (3, 1, 3)])
+def test_a_worker_is_tried_three_times(raw: dict[str, Any], tmp_path: Path, failures: int, code: int, said: int) -> None:
+    """Run as Ray runs it, in a shell of its own, with a `ray` that fails so many times."""
+    fake = tmp_path / "ray"
+    fake.write_text(
+        f"""#!/bin/bash
+        [ "$1" = start ] || exit 0
+        echo start >> {tmp_path}/log
+        [ "$(wc -l < {tmp_path}/log)" -gt {failures} ]
+        """
+    )
+    fake.chmod(0o755)
+    command = raw["worker_start_ray_commands"][1].replace(f"{CHECKOUT}/.venv/bin/ray", str(fake))
+    command = command.replace(f". {CHECKOUT}/cluster/environment.sh;", "")
+    environment = {"PATH": "/usr/bin:/bin", "SSH_CONNECTION": "198.51.100.7 50022 10.0.0.11 22", "RAY_HEAD_IP": "10.0.0.10"}
+    assert subprocess.run(["bash", "-c", f"true && ({command})"], env=environment, timeout=20).returncode == code
+    assert (tmp_path / "log").read_text().count("start") == said
 
 
 def test_every_node_says_its_address_and_its_size_and_keeps_fixed_ports(raw: dict[str, Any]) -> None:
@@ -80,7 +99,7 @@ def test_every_node_says_its_address_and_its_size_and_keeps_fixed_ports(raw: dic
         "--disable-usage-stats",
     }
     head, worker = start_commands(raw)
-    flags = [set(re.findall(r"--[a-z-]+", command)) for command in (head, worker)]
+    flags = [set(re.findall(r"--[a-z-]+", command)) - {"--force"} for command in (head, worker)]
     assert wanted <= flags[0] & flags[1]
     assert flags[0] - flags[1] == {
         "--head",

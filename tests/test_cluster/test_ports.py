@@ -12,9 +12,10 @@ import pytest
 
 from engine.config import load_instrument
 from engine.lake import Lake
+from engine.ray_environment import prepare_ray_environment
 from engine.simulate import simulate
 from tests.conftest import REPO_ROOT
-from tests.processes import marked
+from tests.processes import descendants, marked
 from tests.test_cluster.namespaces import why_not
 from tests.test_cluster.port_scan import TOOLS, exposed, listeners
 
@@ -44,6 +45,18 @@ def test_the_scan_tells_an_open_socket_from_one_on_loopback() -> None:
         assert sorted(one.address for one in listeners([other.pid])) == ["0.0.0.0", "127.0.0.1"]
         assert [one.address for one in exposed([other.pid])] == ["0.0.0.0"]
         other.communicate(b"\n")
+
+
+def test_a_port_scan_finds_nothing_of_the_ray_that_a_sweep_starts() -> None:
+    if (reason := why_not(TOOLS)) is not None:
+        pytest.skip(reason)
+    prepare_ray_environment(is_own=True)
+    from tune.search import ray_session
+
+    with ray_session("local", 1, 16 << 20):
+        ours = {os.getpid(), *descendants(os.getpid())}
+        assert len({one.pid for one in listeners(ours)}) > 3, "Ray's own processes were not found"
+        assert exposed(ours) == []
 
 
 def test_a_port_scan_from_another_host_finds_nothing_of_a_running_service(lake: Lake) -> None:
