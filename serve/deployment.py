@@ -80,16 +80,11 @@ class ServeCluster:
             A replica does not start; Ray's words say why.
         """
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
-        if self._is_own:
-            context = ray.init(
-                address="local",
-                dashboard_host="127.0.0.1",
-                object_store_memory=_OBJECT_STORE_BYTES,
-                logging_level=logging.WARNING,
-                configure_logging=True,
-            )
-        else:
-            context = ray.init(address=self._address, logging_level=logging.WARNING)
+        own: dict[str, Any] = {"dashboard_host": "127.0.0.1", "object_store_memory": _OBJECT_STORE_BYTES}
+        try:
+            context = ray.init(address=self._address, logging_level=logging.WARNING, **(own if self._is_own else {}))
+        except Exception as error:  # Ray raises no narrower one when its own processes do not come up in time
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
         self.dashboard_url = f"http://{context.dashboard_url}/" if context.dashboard_url else ""
         quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
         ray_serve.start(proxy_location="Disabled", logging_config=quiet)

@@ -24,8 +24,8 @@ _MIN_TOKEN_CHARS: Final = 16
 class Limits:
     """Bounds on time and memory of one replica."""
 
-    max_clients: int = 1000  # streams; one more is told to try later
-    queue_bins: int = 64  # bins waiting for a slow reader of a paced stream, before whole bins are skipped
+    max_clients: int = 256  # streams; one more is told to try later
+    queue_bins: int = 256  # bins waiting for a slow reader of a paced stream, before whole bins are skipped: 8 MB at radius 50
     batch_bins: int = 16  # bins computed per turn where there is no pace
     start_workers: int = 2  # threads that open sources and fast-forward books
     bin_workers: int = 4  # threads that compute bins of running streams

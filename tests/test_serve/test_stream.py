@@ -323,7 +323,7 @@ def test_a_promotion_reaches_open_streams_within_two_seconds(serve: Serve, lake:
 
 
 def test_a_promotion_in_mid_stream_loses_no_bin(serve: Serve, lake: Lake, promote: Promote) -> None:
-    running = serve()
+    running = serve(limits=ROOMY)
     with running.connect(speed="10") as connection:
         head = listen(connection, n_bins=60)
         promote(lake)
