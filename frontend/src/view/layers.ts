@@ -6,12 +6,13 @@ import type { Ramp } from "./palette.ts";
 
 /**
  * How magnitude becomes a place on the ramp, x being its share of the cut-off: `log` is ln(1 + span·x) / ln(1 + span), near
- * linear for small x; `power` is x^exponent; `range` runs in logarithms from the lower cut-off, at `base`, to the upper one.
+ * linear for small x; `power` is x^exponent; `range` runs in logarithms, raised to an exponent, from the lower cut-off, at `base`, to the
+ * upper one.
  */
 export type Curve =
   | { readonly kind: "log"; readonly span: number }
   | { readonly kind: "power"; readonly exponent: number }
-  | { readonly kind: "range"; readonly base: number };
+  | { readonly kind: "range"; readonly base: number; readonly exponent: number };
 
 export interface Layer {
   readonly id: LayerId;
@@ -50,7 +51,7 @@ export const LAYER_TABLE: readonly Layer[] = [
     negative: "ask",
     positive: "bid",
     unit: "contracts",
-    curve: { kind: "range", base: 0.1 },
+    curve: { kind: "range", base: 0.1, exponent: 1.5 }, // common sizes stay dark, walls stand out
     initialCut: 10,
     ceiling: Number.POSITIVE_INFINITY,
   },
@@ -83,5 +84,6 @@ export function ramp(layer: Layer, size: number, cut: number, floor: number): nu
   if (curve.kind === "power") return share ** curve.exponent;
   if (size === 0) return 0;
   if (size <= floor) return floor < cut ? curve.base : 1;
-  return curve.base + (1 - curve.base) * (Math.log(size / floor) / Math.log(cut / floor));
+  const place = Math.log(size / floor) / Math.log(cut / floor);
+  return curve.base + (1 - curve.base) * place ** curve.exponent;
 }

@@ -2,7 +2,7 @@
 
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Chromium, DIST, painted, pixels, place, untilBins } from "../support/browser.ts";
+import { Chromium, DIST, painted, pixels, place, untilBins, untilEnd } from "../support/browser.ts";
 import { columns, encode, header, SPOT } from "../support/frames.ts";
 import { type Peer, ScriptedServer } from "../support/scripted-server.ts";
 
@@ -162,8 +162,16 @@ describe("observation 12", () => {
       }
     }
 
+    // What was said stays said.
+    const before = await bands(120);
+    for (let seq = 200; seq < 260; seq++) peer.bin(seq, { spot: spots[199]! + 20, score: -1 });
+    await untilBins(page, 260);
+    expect(await bands(120)).toEqual(before);
+
     // Pixels of the newest bands: whisker from edge to edge, dot at the centre.
-    const newest = await bands(199);
+    peer.end(260);
+    await untilEnd(page);
+    const newest = await bands(259);
     expect(newest.map((b) => b.horizon)).toEqual([1, 2, 3, 4]);
     for (const band of newest) {
       const { x } = await page.evaluate((h) => window.__spymaster!.zone(h), band.horizon);
@@ -177,12 +185,6 @@ describe("observation 12", () => {
       const beside = (await violet(page, x - 2)).filter((y) => Math.abs(y - middle) < 4);
       expect(Math.abs(beside.reduce((a, b) => a + b, 0) / beside.length - middle)).toBeLessThanOrEqual(1.5);
     }
-
-    // What was said stays said.
-    const before = await bands(120);
-    for (let seq = 200; seq < 260; seq++) peer.bin(seq, { spot: spots[199]! + 20, score: -1 });
-    await untilBins(page, 260);
-    expect(await bands(120)).toEqual(before);
     await page.close();
   });
 

@@ -12,6 +12,7 @@ import {
   pixels,
   place,
   untilBins,
+  untilEnd,
 } from "../support/browser.ts";
 import { grid, header, SPOT } from "../support/frames.ts";
 import { type Peer, ScriptedServer } from "../support/scripted-server.ts";
@@ -58,7 +59,8 @@ describe("observation 2", () => {
     const { page, peer } = await open({ layer: "score" });
     peer.config();
     for (let seq = 0; seq < 150; seq++) peer.bin(seq, {}, seq === 12 ? { spectrum_score: { 7: 1 } } : {});
-    await untilBins(page, 150);
+    peer.end(150);
+    await untilEnd(page);
     const at = await place(page, 12, SPOT + 7);
     // Best bid, ask and mid are drawn over k = -1..0: look above them.
     const edge = await place(page, 12, SPOT + 3);
@@ -82,7 +84,8 @@ describe("observation 3", () => {
     for (let seq = 20; seq < 160; seq++) {
       peer.bin(seq, { spot: SPOT + 300 }, seq === 30 ? { spectrum_score: { 5: 1 } } : {});
     }
-    await untilBins(page, 160);
+    peer.end(160);
+    await untilEnd(page);
     expect((await counters(page)).kept).toBe(160);
     const later = await place(page, 30, SPOT + 305);
     expect(await pixel(page, later.x, later.y + 1)).toEqual([255, 224, 163]);
@@ -110,7 +113,8 @@ describe("observation 3", () => {
     for (let seq = 300; seq < 340; seq++) {
       peer.bin(seq, { spot: SPOT + 300 }, seq === 320 ? { spectrum_score: { 9: -1 } } : {});
     }
-    await untilBins(page, 340);
+    peer.end(340);
+    await untilEnd(page);
     const away = await place(page, 150, SPOT + 7);
     expect(await pixel(page, away.x, away.y + 1)).toEqual([255, 224, 163]);
     await page.keyboard.press("f");
@@ -134,7 +138,8 @@ describe("observation 4", () => {
       peer.text(header(seq));
       peer.binary(seq === 601 ? spike : plain);
     }
-    await untilBins(page, total);
+    peer.end(total);
+    await untilEnd(page);
     expect((await counters(page)).kept).toBe(512);
     expect((await page.evaluate(() => window.__spymaster!.view())).first).toBe(total - 512);
     // The left end of the kept columns has data, the column before it does not.
@@ -173,7 +178,8 @@ describe("observation 5", () => {
     for (let seq = 0; seq < 100; seq++) peer.bin(seq);
     peer.bin(132, { fields: { dropped_bins: 32 } });
     for (let seq = 133; seq < 160; seq++) peer.bin(seq);
-    await untilBins(page, 128);
+    peer.end(128);
+    await untilEnd(page);
     const { gaps, gapBins, droppedByServer } = await counters(page);
     expect({ gaps, gapBins, droppedByServer }).toEqual({ gaps: 1, gapBins: 32, droppedByServer: 32 });
     const labels = (await page.evaluate(() => window.__spymaster!.labels())).map!;
@@ -199,7 +205,8 @@ describe("observation 5", () => {
     await untilBins(page, 80);
     await page.locator("#legend-lock").click(); // holds the cut-off at what is usual so far
     for (let seq = 80; seq < 100; seq++) peer.bin(seq, {}, { spectrum_score: { 10: 0.9, 11: -0.9 } });
-    await untilBins(page, 100);
+    peer.end(100);
+    await untilEnd(page);
     const at = async (tick: number): Promise<readonly number[]> => {
       const spot = await place(page, 90, SPOT + tick);
       return pixel(page, spot.x, spot.y + 1);

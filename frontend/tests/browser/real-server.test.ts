@@ -60,9 +60,11 @@ beforeAll(async () => {
 afterAll(async () => {
   await chromium.stop();
   server.removeAllListeners("exit");
-  const ended = new Promise((resolve) => server.once("exit", resolve));
-  server.kill("SIGINT");
-  await ended;
+  if (server.exitCode === null) {
+    const ended = new Promise((resolve) => server.once("exit", resolve));
+    server.kill("SIGINT");
+    await ended;
+  }
   rmSync(lake, { recursive: true, force: true });
   expect(chromium.errors).toEqual([]);
 }, 60_000);
@@ -91,7 +93,10 @@ test("the page at / plays a simulated day, takes a promotion without a break, an
   const seam = (await page.evaluate(() => window.__spymaster!.seams())).at(-1)!;
   expect(await page.evaluate((seq) => window.__spymaster!.bands(seq).length, seam.seq)).toBe(4); // ready at once
   expect((await place(page, seam.seq, 0)).x).toBeGreaterThan(0);
-  expect(await counters(page)).toMatchObject({ rejects: 0, gaps: 0, gapBins: 0, unknownMessages: 0 });
+  const { rejects, gapBins, droppedByServer, unknownMessages } = await counters(page);
+  expect({ rejects, unknownMessages }).toEqual({ rejects: 0, unknownMessages: 0 });
+  // A loaded machine may be too slow for ten times real time; then the server skips bins and says how many.
+  expect(gapBins).toBe(droppedByServer);
   await page.close();
 });
 

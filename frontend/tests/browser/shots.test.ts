@@ -11,6 +11,7 @@ import { type Peer, ScriptedServer } from "../support/scripted-server.ts";
 
 const SHOTS = new URL("./shots/", import.meta.url).pathname;
 const BINS = 900;
+const SPARE = 300; // bins that trickle in while a picture of the running page is taken
 
 let chromium: Chromium;
 let server: ScriptedServer;
@@ -18,7 +19,7 @@ let frames: Frame[];
 
 beforeAll(async () => {
   mkdirSync(SHOTS, { recursive: true });
-  frames = recordFrames(BINS, "09:02");
+  frames = recordFrames(BINS + SPARE, "09:02");
   chromium = await Chromium.start();
   server = await ScriptedServer.start(DIST);
 }, 120_000);
@@ -144,8 +145,10 @@ describe("pictures", () => {
     const { page, peer } = await open();
     peer.text(configFrame());
     play(peer, 0, BINS);
+    const stop = peer.trickle(BINS, (seq) => play(peer, seq, seq + 1));
     await untilBins(page, BINS);
     await shoot(page, "live");
+    stop();
     await expectTidy(page);
     const depth = await structure(page);
     expect(depth.bright).toBeGreaterThan(0.3);
@@ -184,8 +187,10 @@ describe("pictures", () => {
     const runtime_model = { ...before, name: "ads", version: 4, source: "champion", parameters };
     peer.text({ ...config, runtime_model, reason: "model_change", effective_bin_seq: 760 });
     play(peer, 760, BINS);
+    const stop = peer.trickle(BINS, (seq) => play(peer, seq, seq + 1));
     await untilBins(page, BINS);
     await shoot(page, "seam");
+    stop();
     await expectTidy(page);
     await page.close();
   });

@@ -10,6 +10,7 @@ import {
   place,
   state,
   untilBins,
+  untilEnd,
   untilState,
 } from "../support/browser.ts";
 import { SPOT } from "../support/frames.ts";
@@ -44,17 +45,18 @@ describe("observation 1", () => {
     expect(await detail.textContent()).toMatch(/^127\.0\.0\.1:\d+ · \d+ s$/);
     peer.config();
     for (let seq = 0; seq < 12; seq++) peer.bin(seq, { ready: false });
+    const stopWarming = peer.trickle(12, (seq) => peer.bin(seq, { ready: false, samples: 12 }));
     await untilState(page, "WARMING UP");
-    await untilBins(page, 12);
-    await detail.getByText("model warming 12/60 · 4.8 s left").waitFor();
+    await page.locator("#chip-detail", { hasText: /^model warming 12\/60 · 4\.8 s left$/ }).waitFor();
     expect(await page.locator("#model-ready").textContent()).toBe("warming 12/60");
-    for (let seq = 12; seq < 70; seq++) peer.bin(seq, { ready: seq >= 60 });
+    const warm = stopWarming();
+    const stop = peer.trickle(warm);
     await untilState(page, "LIVE");
     expect(await page.locator("#age").textContent()).toMatch(/^\d+\.\d s$/);
-    peer.text({ type: "end", bins: 70 });
-    peer.close(1000);
+    const total = stop();
+    peer.end(total);
     await untilState(page, "ENDED");
-    expect(await detail.textContent()).toBe("session ended · 70 bins");
+    expect(await detail.textContent()).toBe(`session ended · ${total} bins`);
     // The map stays explorable.
     await page.locator("#map").focus();
     const before = (await place(page, 30, SPOT)).x;
@@ -100,8 +102,9 @@ describe("observation 7", () => {
     const again = await server.peer();
     expect(performance.now() - clicked).toBeLessThan(1500);
     again.config();
-    again.bin(0);
+    const stop = again.trickle(0);
     await untilState(page, "LIVE");
+    stop();
     expect(await page.locator("#overlay").isVisible()).toBe(false);
     await page.close();
   });
@@ -116,7 +119,8 @@ describe("observation 7", () => {
     server.refuse = 503;
     peer.close(1013, "busy");
     await untilState(page, "RECONNECTING");
-    expect(await page.locator("#banner-text").textContent()).toContain("busy");
+    await page.locator("#events li", { hasText: "busy; try 1 in" }).waitFor({ state: "attached" });
+    expect(await page.locator("#banner-text").textContent()).toMatch(/^try \d/);
     await page.waitForFunction(() => window.__spymaster!.counters().tries! >= 4, null, { timeout: 15_000 });
     const gaps = server.times.slice(1).map((time, i) => time - server.times[i]!);
     const [, second, third] = gaps.slice(-3);
@@ -150,8 +154,9 @@ describe("observation 8", () => {
     const page = await chromium.open(server.pageUrl());
     const peer = await server.peer();
     peer.config();
-    for (let seq = 0; seq < 70; seq++) peer.bin(seq);
+    const stop = peer.trickle(0);
     await untilState(page, "LIVE");
+    const next = stop();
     await untilState(page, "STALE");
     const age = async (): Promise<number> =>
       Number((await page.locator("#age").textContent())!.replace(" s", ""));
@@ -165,8 +170,9 @@ describe("observation 8", () => {
     const { framesPainted } = await counters(page);
     await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 1000)));
     expect((await counters(page)).framesPainted).toBe(framesPainted); // silence costs no frame
-    peer.bin(70);
+    const stopAgain = peer.trickle(next);
     await untilState(page, "LIVE");
+    stopAgain();
     await page.close();
   });
 
@@ -177,10 +183,13 @@ describe("observation 8", () => {
     for (let seq = 0; seq < 70; seq++) peer.bin(seq, { score: 0.5, spot: SPOT + (seq % 3) });
     await untilBins(page, 70);
     expect(await page.evaluate(() => window.__spymaster!.bands(69).length)).toBe(4);
-    for (let seq = 70; seq < 80; seq++) peer.bin(seq, { score: 0.5, valid: false });
+    const stop = peer.trickle(70, (seq) => peer.bin(seq, { score: 0.5, valid: false }));
     await untilState(page, "BOOK INVALID");
     await untilBins(page, 80);
-    expect((await counters(page)).kept).toBe(80); // stored, though veiled
+    const total = stop();
+    peer.end(total);
+    await untilEnd(page);
+    expect((await counters(page)).kept).toBe(total); // stored, though veiled
     expect(await page.evaluate(() => window.__spymaster!.bands(79).length)).toBe(0);
     const sound = await place(page, 60, SPOT + 20);
     const veiled = await place(page, 75, SPOT + 20);

@@ -73,6 +73,12 @@ export async function untilBins(page: Page, bins: number): Promise<void> {
   await painted(page);
 }
 
+/** Waits for the end of the data, stored and drawn. */
+export async function untilEnd(page: Page): Promise<void> {
+  await untilState(page, "ENDED");
+  await painted(page);
+}
+
 /** Waits for two animation frames: whatever was asked for is on the canvas. */
 export async function painted(page: Page): Promise<void> {
   await page.evaluate(

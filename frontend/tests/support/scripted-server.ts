@@ -40,6 +40,22 @@ export class Peer {
     this.binary(grid(cells));
   }
 
+  /** Sends bin after bin, ten a second, until stopped; the number of the next one is what `stop` returns. */
+  trickle(from: number, send: (seq: number) => void = (seq) => this.bin(seq)): () => number {
+    let next = from;
+    const timer = setInterval(() => send(next++), 100);
+    return () => {
+      clearInterval(timer);
+      return next;
+    };
+  }
+
+  /** The end of the data. Afterwards nothing on the page moves or grows stale, so pixels can be read at leisure. */
+  end(bins: number): void {
+    this.text({ type: "end", bins });
+    this.close(1000);
+  }
+
   close(code: number, reason = ""): void {
     this.socket.close(code, reason);
   }
