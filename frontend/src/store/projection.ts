@@ -14,6 +14,7 @@ export const MIN_MATURED = 50;
 const COVERAGE = 0.8;
 const UNCALIBRATED_SD = 1.28;
 const NO_OPINION = 0.05;
+const TRACKS_KEPT = 100;
 
 export interface Band {
   readonly seq: number; // bin it was made in
@@ -81,6 +82,8 @@ class Track {
   }
 }
 
+const UNTRIED = new Track();
+
 export class Projection {
   private horizons: readonly number[];
   private readonly width: number;
@@ -136,7 +139,7 @@ export class Projection {
   }
 
   record(model: number): readonly TrackRow[] {
-    return this.horizons.map((h) => this.track(model, h).row(h));
+    return this.horizons.map((h) => (this.tracks.get(`${model}/${h}`) ?? UNTRIED).row(h));
   }
 
   private speak(seq: number, spot: number, score: number, model: number): Band[] {
@@ -167,6 +170,9 @@ export class Projection {
     if (!track) {
       track = new Track();
       this.tracks.set(key, track);
+      // A page that lives through many promotions keeps the records of the latest models only.
+      const oldest = this.tracks.keys().next().value;
+      if (this.tracks.size > TRACKS_KEPT && oldest !== undefined) this.tracks.delete(oldest);
     }
     return track;
   }

@@ -117,6 +117,7 @@ export class Session {
   connectionOpened(): void {
     this.configured = false;
     this.paused = false;
+    this.budget = new RejectBudget();
   }
 
   runtimeConfig(raw: Readonly<Record<string, unknown>>): ContractFailure | null {

@@ -34,6 +34,7 @@ export class TopBar {
     const { config, newest } = session;
     if (!config) return;
     setText(this.symbol, config.symbol);
+    if (!document.title.startsWith(config.symbol)) document.title = `${config.symbol} · Vacuum / Pressure`;
     if (!newest) return;
     const price = (tick: number | null): string =>
       tick === null ? "–" : priceText(tick, config.tickSize, config.priceDecimals);
