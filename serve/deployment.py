@@ -10,6 +10,7 @@ import ray
 from ray import serve as ray_serve
 from ray.serve._private import replica as serve_replica
 from ray.serve.schema import LoggingConfig
+from ray.util import get_node_ip_address
 from ray.util.metrics import Counter, Gauge, Histogram
 from starlette.applications import Starlette
 
@@ -95,7 +96,8 @@ class ServeCluster:
             max_constructor_retry_count=3,  # a port that is taken stays taken
             graceful_shutdown_timeout_s=settings.limits.close_s + 1.0,
             graceful_shutdown_wait_loop_s=0.1,
-            ray_actor_options={"num_cpus": 0},  # a stream is light; a sweep on the same machine keeps its processors
+            # A stream is light; a sweep on the same machine keeps its processors.
+            ray_actor_options={"num_cpus": 0, "resources": _placement(settings.host)},
             logging_config=quiet,
         )(Streams)
         application = deployment.bind(settings, config)
@@ -113,6 +115,12 @@ class ServeCluster:
                     ray_serve.delete(APP_NAME)
         finally:
             ray.shutdown()
+
+
+def _placement(host: str) -> dict[str, float]:
+    """Resources that tie replicas to this node where only it could reach them; none where others can."""
+    here: str = get_node_ip_address()  # type: ignore[no-untyped-call]
+    return {f"node:{here}": 0.001} if is_loopback(host) else {}
 
 
 def _last_word(error: RuntimeError) -> str:
