@@ -15,6 +15,7 @@ import numpy as np
 from engine.book import FIRST_TABLE
 from engine.book_kernels import ORDER_DTYPE, place_orders, rehash
 from engine.errors import ConfigError
+from engine.jit import source_hash
 from engine.lake import write_atomic
 from engine.runner import Runner
 from engine.source import Source
@@ -40,6 +41,7 @@ class Checkpoint:
         config = runner.config
         identity = [files, config.symbol, config.tick_int, config.n_absolute_ticks, config.grid_radius_ticks]
         identity += [int(run[name]) for name in ("warm_start", "day_start", "day_end")]
+        identity.append(source_hash())  # a book made by other code is another book
         self._key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
         self.path = folder / f"{config.symbol}_{source.dt:%Y%m%d}_{self._key[:16]}.book"
 

@@ -91,8 +91,8 @@ class Session:
         self.last_quotes: dict[str, int | None] = {"B": None, "A": None}
         self.tally: Tally | None = None
 
-    def run(self, records: Iterable[ref.Record]) -> Iterator[Bin]:
-        """Every bin of the records, in order."""
+    def run(self, records: Iterable[ref.Record], until_ns: int | None = None) -> Iterator[Bin]:
+        """Every bin of the records, in order; whole ones, empty or not, up to where the data are said to end."""
         for time, record in ref.prepare(records, self.day_start, self.anomalies):
             if self.start_ns is None and time >= self.day_start:  # an old snapshot does not start the day
                 self.start_ns = self.warm_start_ns = time
@@ -106,8 +106,13 @@ class Session:
                 yield self._close(end)
                 self._open(end)
             self._take(time, record)
-        if self.tally is not None and self.tally.n_events > 0:
-            yield self._close(self.tally.start_ns + self.width_ns)
+        while self.tally is not None:
+            end = self.tally.start_ns + self.width_ns
+            is_whole = until_ns is not None and end <= until_ns
+            if not is_whole and self.tally.n_events == 0:
+                break
+            yield self._close(end)
+            self._open(end)
 
     def _take(self, time: int, record: ref.Record) -> None:
         self.n_events += 1

@@ -112,8 +112,12 @@ def differences(engine: Bins, bins: Sequence[Bin]) -> dict[str, float]:
 
 
 def run_reference(
-    config: Any, records: Iterable[reference.Record], day: dt.date = DAY, start_time: str | None = None
+    config: Any,
+    records: Iterable[reference.Record],
+    day: dt.date = DAY,
+    start_time: str | None = None,
+    until_ns: int | None = None,
 ) -> tuple[list[Bin], Session]:
     """The slow reference over records in memory; also the session, for its book and anomalies."""
     session = Session(config, day, start_time)
-    return list(session.run(records)), session
+    return list(session.run(records, until_ns)), session

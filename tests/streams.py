@@ -40,6 +40,11 @@ def record(
     return Record(action, side, level, size, order_id, flags, at, at + 100_000, INSTRUMENT_ID)
 
 
+def harmless(ms: float, flags: int = F_LAST) -> Record:
+    """An add far from the best prices, `ms` after 09:00."""
+    return record("A", 5000 + round(ms * 10), tick=-6, time=round(ms * 1_000_000), flags=flags)
+
+
 def to_array(records: Sequence[Record]) -> NDArray[np.void]:
     """The records as they lie in a DBN file, shape (n,) of `MBO_DTYPE`."""
     rows = np.zeros(len(records), MBO_DTYPE)
