@@ -16,7 +16,7 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from getpass import getuser
 from pathlib import Path
@@ -60,7 +60,10 @@ class Client:
             # Where Ray keeps its ssh connections, whatever TMPDIR says.
             name = yaml.safe_load(cluster_file.read_text(encoding="utf-8"))["cluster_name"]
             user, cluster = (hashlib.sha256(text.encode()).hexdigest()[:10] for text in (getuser(), name))
-            shutil.rmtree(Path(f"/tmp/ray_ssh_{user}") / cluster, ignore_errors=True)
+            connections = Path(f"/tmp/ray_ssh_{user}")
+            shutil.rmtree(connections / cluster, ignore_errors=True)
+            with suppress(OSError):  # another cluster's connections are in it
+                connections.rmdir()
 
     def ray(
         self, arguments: list[str], timeout_s: float, *, shown: bool = True, may_fail: bool = False, **environment: str
