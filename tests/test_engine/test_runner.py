@@ -5,7 +5,6 @@ from tests.sessions import join, make_runner, run_engine, small_config
 from tests.streams import build_up, harmless, to_array
 
 CONFIG = small_config()
-MS = 1_000_000
 SNAPSHOT = build_up()  # 13 records at 09:00, best 21,599.75 and 21,600.25
 
 
