@@ -8,8 +8,10 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from engine.config import InstrumentConfig, load_instrument, require_instrument
 from engine.constants import NS_PER_DAY
@@ -166,6 +168,9 @@ def _serve(settings: ServeSettings, config: InstrumentConfig, dbn: Path, address
         if not ended.is_set():
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             print(f"Ray dashboard  {cluster.dashboard_url or '-'}")
+            query = {"product_type": config.product_type, "symbol": config.symbol}
+            query |= {name: value for name, value in asdict(settings.defaults).items() if value is not None}
+            print(f"page           http://{host}:{settings.port}/?{urlencode(query, safe=':')}")
             print(f"serving        http://{host}:{settings.port}/  (Ctrl-C ends it)", flush=True)
         ended.wait()
     except KeyboardInterrupt:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from engine.champion import Champion, history
@@ -96,6 +97,7 @@ class Service:
             "service": SERVICE_NAME,
             "instrument": f"{self.config.product_type}:{self.config.symbol}",
             "config_version": self.config.config_version,
+            "defaults": asdict(self.settings.defaults),
             "champion": None if serving.champion is None else _summary(serving.champion),
             "model": choose_model(serving.champion, self.config).describe() | {"since": serving.since},
             "alarms": [] if alarm is None else [{"kind": "champion", "message": alarm.message, "since": alarm.since}],
