@@ -187,6 +187,5 @@ def _require_same(existing: Dataset, new: Dataset) -> None:
 
 def _differs(existing: Dataset, column: str) -> DatasetError:
     return DatasetError(
-        f"dataset {existing.dataset_id} exists with other numbers in column {column}; datasets are immutable. "
-        "Choose another id."
+        f"dataset {existing.dataset_id} exists with other numbers in column {column}; datasets are immutable. Choose another id."
     )

@@ -6,9 +6,7 @@ from engine.errors import ConfigError, DatasetError
 from engine.lake import Lake, raw_file, write_atomic, write_new
 
 
-def test_lake_is_the_argument_then_the_environment_then_the_default(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lake_is_the_argument_then_the_environment_then_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SPYMASTER_LAKE", raising=False)
     assert Lake.open().root == tmp_path / "lake"
