@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.book_kernels import ASK, BID, BOOK_DTYPE, NO_TICK, ORDER_DTYPE, BookState, rehash
+from engine.book_kernels import ASK, BID, BOOK_DTYPE, NO_TICK, BookState
 from engine.constants import NS_PER_S
+from engine.order_table import ORDER_DTYPE, rehash
 
 FIRST_TABLE: int = 1 << 16  # orders' places; twice as many as orders at least
 

@@ -1,17 +1,17 @@
 """The order book as flat arrays: add, cancel, modify, fill, clear, and the upkeep of the best prices.
 
-Orders live in one open-addressing hash table (linear probing, backward-shift deletion, so no tombstones pile up over a day).
 Depth lives in tick slots around an anchor; orders beyond the slots stay in the table and are counted in ``n_far``.
 Sides are 1 (bid) and 2 (ask), 0 marks an empty place of the table; depth columns are 0 (bid) and 1 (ask).
 
 Source: engine.md section 2.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from engine.jit import kernel
+from engine.order_table import delete_order, free_place
 from engine.schema import Ints, MboRecords, Record
 
 BID: Final = 1
@@ -19,17 +19,6 @@ ASK: Final = 2
 NO_TICK: Final = -(2**62)  # no best price on that side
 LARGEST_PRICE: Final = 2**63 - 1
 OFF_GRID: Final = -1  # slot of a price outside the grid
-
-ORDER_DTYPE: Final = np.dtype(
-    [
-        ("order_id", "<u8"),
-        ("price", "<i8"),  # 1e-9 dollars
-        ("size", "<i8"),  # contracts still resting
-        ("pending", "<i8"),  # filled, and not yet taken off by its own C or M
-        ("tick", "<i8"),
-        ("side", "<i8"),  # 0 empty, BID or ASK
-    ]
-)
 
 BOOK_DTYPE: Final = np.dtype(
     [
@@ -77,74 +66,6 @@ def slot_of(s: Record, tick: int, n_slots: int) -> int:
     if slot < 0 or slot >= n_slots:
         return OFF_GRID
     return slot
-
-
-@kernel
-def _home(order_id: int, mask: int) -> int:
-    """First place to look for an id. Two 32-bit products, so that nothing overflows with the compiler off."""
-    low = np.uint64(order_id) & np.uint64(0xFFFFFFFF)
-    high = np.uint64(order_id) >> np.uint64(32)
-    mixed = (low * np.uint64(0x9E3779B1)) ^ (high * np.uint64(0x85EBCA77))
-    place: Any = np.int64((mixed >> np.uint64(16)) & np.uint64(mask))
-    return place
-
-
-@kernel
-def find_order(orders: MboRecords, order_id: int) -> int:
-    """Place of an order in the table, -1 when it is not there."""
-    mask = orders.shape[0] - 1
-    i = _home(order_id, mask)
-    while orders[i]["side"] != 0:
-        if orders[i]["order_id"] == order_id:
-            return i
-        i = (i + 1) & mask
-    return -1
-
-
-@kernel
-def _insert(orders: MboRecords, order_id: int) -> int:
-    """Free place for a new id; the caller has made sure that there is room."""
-    mask = orders.shape[0] - 1
-    i = _home(order_id, mask)
-    while orders[i]["side"] != 0:
-        i = (i + 1) & mask
-    orders[i]["order_id"] = order_id
-    return i
-
-
-@kernel
-def _write(to: Record, order: Record) -> None:
-    to["order_id"] = order["order_id"]
-    to["price"] = order["price"]
-    to["size"] = order["size"]
-    to["pending"] = order["pending"]
-    to["tick"] = order["tick"]
-    to["side"] = order["side"]
-
-
-@kernel
-def _delete(orders: MboRecords, i: int) -> None:
-    """Empty a place and close the probe chain behind it."""
-    mask = orders.shape[0] - 1
-    j = i
-    while True:
-        j = (j + 1) & mask
-        if orders[j]["side"] == 0:
-            break
-        home = _home(orders[j]["order_id"], mask)
-        # Order j may move to i only if its home does not lie cyclically in (i, j].
-        if ((j - home) & mask) >= ((j - i) & mask):
-            _write(orders[i], orders[j])
-            i = j
-    orders[i]["side"] = 0
-
-
-@kernel
-def rehash(orders: MboRecords, larger: MboRecords) -> None:
-    """Put every order of ``orders`` into a larger, empty table."""
-    for i in range(orders.shape[0]):
-        if orders[i]["side"] != 0:
-            _write(larger[_insert(larger, orders[i]["order_id"])], orders[i])
 
 
 @kernel
@@ -322,7 +243,7 @@ def remove_order(book: BookState, i: int) -> int:
     size = order["size"]
     tick = order["tick"]
     side = order["side"]
-    _delete(book.orders, i)
+    delete_order(book.orders, i)
     book.scalars[0]["n_orders"] -= 1
     take_depth(book, tick, side, size, True)
     return size
@@ -331,7 +252,7 @@ def remove_order(book: BookState, i: int) -> int:
 @kernel
 def add_order(book: BookState, order_id: int, price: int, tick: int, side: int, size: int) -> None:
     """Insert an order whose id is not in the table."""
-    i = _insert(book.orders, order_id)
+    i = free_place(book.orders, order_id)
     order = book.orders[i]
     order["price"] = price
     order["size"] = size
@@ -363,7 +284,7 @@ def cancel_order(book: BookState, i: int, size: int) -> tuple[int, int]:
         order["size"] -= pulled
         take_depth(book, tick, side, pulled, order["size"] == 0)
     if order["size"] == 0:
-        _delete(book.orders, i)
+        delete_order(book.orders, i)
         book.scalars[0]["n_orders"] -= 1
     return pulled, tick
 
@@ -377,7 +298,7 @@ def fill_order(book: BookState, i: int, size: int) -> int:
     order = book.orders[i]
     tick = order["tick"]
     if order["size"] == 0 and order["pending"] > 0:
-        _delete(book.orders, i)
+        delete_order(book.orders, i)
         book.scalars[0]["n_orders"] -= 1
         return tick
     taken = min(size, order["size"])

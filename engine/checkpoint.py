@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from engine.book import FIRST_TABLE
-from engine.book_kernels import ORDER_DTYPE, place_orders, rehash
+from engine.book_kernels import place_orders
 from engine.errors import ConfigError
 from engine.jit import source_hash
 from engine.lake import write_atomic
+from engine.order_table import ORDER_DTYPE, rehash
 from engine.runner import Runner
 from engine.source import Source
 from engine.state import pack, unpack

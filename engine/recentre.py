@@ -22,7 +22,7 @@ from engine.field_kernels import (
     alpha_of,
 )
 from engine.jit import kernel
-from engine.run_kernels import BINS, Engine, middle_tick
+from engine.run_state import BINS, Engine, middle_tick
 from engine.schema import Floats, Ints
 from engine.spectrum import COMPOSITE_FLOOR
 

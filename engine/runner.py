@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import run_kernels as rk
+from engine import run_state as rs
+from engine.bin_kernels import close_bin, mark_gap
 from engine.book import grow, make_book
 from engine.config import InstrumentConfig
 from engine.constants import ANOMALIES, NS_PER_S
@@ -36,7 +38,7 @@ WARM_UP_NS = 30 * 60 * NS_PER_S  # the field runs this long before the first bin
 class GridView(Mapping[str, NDArray[Any]]):
     """Columns of a block's grid by name, each of shape (n, 2 * radius + 1); views, not copies."""
 
-    def __init__(self, out: rk.Out, n: int, k_values: NDArray[np.int32]) -> None:
+    def __init__(self, out: rs.Out, n: int, k_values: NDArray[np.int32]) -> None:
         self._columns: dict[str, NDArray[Any]] = {
             "k": np.broadcast_to(k_values, (n, len(k_values))),
             "spectrum_state_code": out.codes[:n],
@@ -100,16 +102,16 @@ class Runner:
         self.config = config
         self.params = config.to_params()
         self.model = model
-        run = np.zeros(1, rk.RUN_DTYPE)
-        run["first_bin"] = rk.UNSET if span.first_bin is None else span.first_bin
-        run["warm_start"] = rk.UNSET if span.first_bin is None else span.first_bin - WARM_UP_NS
+        run = np.zeros(1, rs.RUN_DTYPE)
+        run["first_bin"] = rs.UNSET if span.first_bin is None else span.first_bin
+        run["warm_start"] = rs.UNSET if span.first_bin is None else span.first_bin - WARM_UP_NS
         run["day_start"] = span.day_start
         run["day_end"] = span.day_end
         run["max_bins"] = -1 if span.n_bins is None else span.n_bins
-        run["latest_ts"] = rk.UNSET
-        self.engine = rk.Engine(
+        run["latest_ts"] = rs.UNSET
+        self.engine = rs.Engine(
             run=run,
-            counts=np.zeros(len(ANOMALIES), rk.ANOMALY_DTYPE),
+            counts=np.zeros(len(ANOMALIES), rs.ANOMALY_DTYPE),
             sessions=np.zeros((0, 2), np.int64) if sessions is None else sessions,
             book=make_book(config.n_absolute_ticks),
             field=make_field(config.n_absolute_ticks),
@@ -154,9 +156,9 @@ class Runner:
         """Kept events so far."""
         return int(self.engine.run["event_id"][0])
 
-    def _room(self, n: int) -> rk.Out:
+    def _room(self, n: int) -> rs.Out:
         rows = self.config.n_rows
-        return rk.Out(
+        return rs.Out(
             bins=np.zeros(n, BIN_DTYPE),
             floats=np.empty((n, len(GRID_F64), rows)),
             codes=np.empty((n, rows), np.int8),
@@ -175,7 +177,7 @@ class Runner:
         records.setflags(write=False)
         at = 0
         n_out = 0
-        out: rk.Out | None = None
+        out: rs.Out | None = None
         while not self._is_finished:
             if out is None:
                 out = self._room(block_bins)
@@ -204,17 +206,17 @@ class Runner:
         Whole bins up to there follow, empty ones included; a bin beyond it is emitted if it holds at least one event.
         """
         run = self.engine.run[0]
-        out: rk.Out | None = None
+        out: rs.Out | None = None
         n_out = 0
-        while not self._is_finished and run["phase"] == rk.BINS:
+        while not self._is_finished and run["phase"] == rs.BINS:
             is_whole = until_ns is not None and run["bin_start"] + self.params.bin_ns <= until_ns
             if not is_whole and run["bin_events"] == 0:
                 break
             if until_ns is not None:
-                rk.mark_gap(self.engine, until_ns, self.params)
+                mark_gap(self.engine, until_ns, self.params)
             if out is None:
                 out = self._room(block_bins)
-            rk.close_bin(self.engine, out, n_out, self.params)
+            close_bin(self.engine, out, n_out, self.params)
             n_out += 1
             self._is_finished = not is_whole or run["bin_seq"] == run["max_bins"]
             if n_out == block_bins:
@@ -224,7 +226,7 @@ class Runner:
         if out is not None and n_out:
             yield self._block(out, n_out)
 
-    def _block(self, out: rk.Out, n: int) -> BinBlock:
+    def _block(self, out: rs.Out, n: int) -> BinBlock:
         bins = out.bins[:n]
         grid = GridView(out, n, self.config.k_values)
         if self.model is None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from engine.book import grow, make_book
-from engine.book_kernels import BID, add_order, find_order, remove_order
+from engine.book_kernels import BID, add_order, remove_order
+from engine.order_table import find_order
 
 PLACES = 64
 
