@@ -58,6 +58,7 @@ serve: setup page  ## serve the lake's file of DT=2026-02-06 from START_TIME=09:
 test: setup test-python test-page  ## all tests
 
 test-python: setup
+	@bash tests/setup.sh
 	@$(PY) -m pytest $(PYTEST_ARGS)
 
 test-page: setup

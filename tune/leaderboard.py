@@ -15,15 +15,7 @@ from rich.table import Table
 
 from tune.trial import RunResult
 
-SHOWN: Final = (
-    "run_id",
-    "dataset_id",
-    "signal_name",
-    "signal_params_json",
-    "eval_tp_ticks",
-    "eval_sl_ticks",
-    "cooldown_bins",
-    "threshold",
+METRICS: Final = (
     "n_signals",
     "tp_rate",
     "tp_rate_low",
@@ -34,6 +26,17 @@ SHOWN: Final = (
     "mean_pnl_ticks",
     "expectancy_ticks",
     "events_per_hour",
+)
+SHOWN: Final = (
+    "run_id",
+    "dataset_id",
+    "signal_name",
+    "signal_params_json",
+    "eval_tp_ticks",
+    "eval_sl_ticks",
+    "cooldown_bins",
+    "threshold",
+    *METRICS,
 )
 
 

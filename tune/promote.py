@@ -31,24 +31,12 @@ from engine.models.registry import MODELS, make_model
 from tune.code_version import code_version
 from tune.config import SweepConfig
 from tune.errors import RunFailedError
-from tune.leaderboard import rank
+from tune.leaderboard import METRICS, rank
 from tune.registry import ChampionRegistry
 from tune.results import ResultStore
 from tune.run import read_state
 
 _EVALUATION: Final = ("eval_tp_ticks", "eval_sl_ticks", "eval_max_hold_bins", "warmup_bins", "tick_size")
-_METRICS: Final = (
-    "n_signals",
-    "tp_rate",
-    "tp_rate_low",
-    "tp_rate_high",
-    "break_even_rate",
-    "sl_rate",
-    "timeout_rate",
-    "mean_pnl_ticks",
-    "expectancy_ticks",
-    "events_per_hour",
-)
 
 
 def best_run(lake: Lake, sweep_id: str) -> tuple[str, float]:
@@ -177,7 +165,7 @@ def _build(lake: Lake, row: dict[str, Any]) -> Champion:
         dataset_id=dataset.dataset_id,
         dataset_checksum=dataset.checksum,
         evaluation={name.removeprefix("eval_"): row[name] for name in _EVALUATION},
-        metrics={name: None if row[name] != row[name] else row[name] for name in _METRICS},
+        metrics={name: None if row[name] != row[name] else row[name] for name in METRICS},
         sweep=row["sweep_id"],
         run_id=row["run_id"],
         config_version=dataset.manifest["config_version"],
