@@ -121,8 +121,8 @@ def _rebuild(spectrum: SpectrumState, entry: int, slot: int, i_bin: int, dt: flo
         _derive(spectrum, entry, slot, b, dt, b >= first_kept)
     n = i_bin + 1 - first_kept
     for d in range(N_DERIVATIVES):
-        spectrum.ordered[entry, d, :n] = spectrum.rings[entry, d, :n]
-        spectrum.ordered[entry, d, :n].sort()
+        for i in range(n):
+            sorted_insert(spectrum.ordered[entry, d], i, spectrum.rings[entry, d, i])
 
 
 @kernel
