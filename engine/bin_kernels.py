@@ -19,21 +19,20 @@ from engine.field_kernels import (
     BID_DEPTH,
     LAST_EVENT,
     LISTED,
-    PRESSURE,
-    VACUUM,
     A,
     J,
     V,
-    passive_advance,
+    bring_up,
+    forces,
 )
-from engine.jit import kernel
+from engine.jit import inline_kernel, kernel
 from engine.moves import move_ticks, sign, state5
 from engine.run_state import QUIET, UNSET, Engine, Out, has_both_sides, middle_tick
 from engine.schema import Ints, Record
-from engine.spectrum import record_composites, score_slot
+from engine.spectrum import score_slot
 
 
-@kernel
+@inline_kernel
 def see_quotes(run: Record, s: Record) -> None:
     """Widen the bin's price extremes by the present best prices, if they are sound."""
     bid = s["best_bid"]
@@ -76,7 +75,7 @@ def _open_since(sessions: Ints, start: int, end: int) -> int:
     return UNSET
 
 
-@kernel
+@inline_kernel
 def mark_gap(engine: Engine, next_ts: int, p: Params) -> None:
     """Mark the open bin when it lies in, or right behind, a hole in the feed that ends at ``next_ts``."""
     run = engine.run[0]
@@ -108,10 +107,11 @@ def level_size(book: BookState, tick: int, side: int) -> int:
 
 @kernel
 def _write_rows(engine: Engine, spot_tick: int, out: Out, i_out: int, p: Params) -> None:
-    """Read the slots around spot into the block's row arrays."""
+    """Read the slots around spot into the block's row arrays, as of the end of the open bin."""
     field = engine.field
     s = engine.book.scalars[0]
     i_bin = engine.run[0]["bin_seq"]
+    end = engine.run[0]["bin_start"] + p.bin_ns
     floats = out.floats[i_out]
     n_floats = floats.shape[0]
     for r in range(2 * p.radius + 1):
@@ -125,8 +125,18 @@ def _write_rows(engine: Engine, spot_tick: int, out: Out, i_out: int, p: Params)
             out.event_ids[i_out, r] = 0
             continue
         row = field.values[slot]
-        floats[0, r] = row[PRESSURE]
-        floats[1, r] = row[VACUUM]
+        pressure = vacuum = score = 0.0
+        code = 0
+        if field.stamps[slot, LISTED] == 1:
+            bring_up(field, slot, i_bin + 1, end, p)
+            pressure, vacuum = forces(row, p)
+            score = score_slot(engine.spectrum, field.balance[slot], slot, i_bin, p)
+            if score >= p.threshold_neutral:
+                code = 1
+            elif score <= -p.threshold_neutral:
+                code = -1
+        floats[0, r] = pressure
+        floats[1, r] = vacuum
         floats[2, r] = row[ADD]
         floats[3, r] = row[ADD + 1]
         floats[4, r] = row[ADD + 2]
@@ -142,15 +152,7 @@ def _write_rows(engine: Engine, spot_tick: int, out: Out, i_out: int, p: Params)
             floats[column + 4, r] = row[first + 3]
             floats[column + 5, r] = row[first + 4]
             column += 6
-        score = 0.0
-        if field.stamps[slot, LISTED] == 1:
-            score = score_slot(engine.spectrum, slot, i_bin, p)
         floats[column, r] = score
-        code = 0
-        if score >= p.threshold_neutral:
-            code = 1
-        elif score <= -p.threshold_neutral:
-            code = -1
         out.codes[i_out, r] = code
         out.event_ids[i_out, r] = field.stamps[slot, LAST_EVENT]
 
@@ -198,12 +200,10 @@ def _write_labels(engine: Engine, spot_tick: int, bid: int, ask: int, out: Out, 
 
 @kernel
 def close_bin(engine: Engine, out: Out, i_out: int, p: Params) -> None:
-    """End the open bin: passive advance, read, label; then open the next one."""
+    """End the open bin: read and label; then open the next one."""
     run = engine.run[0]
     s = engine.book.scalars[0]
     end = run["bin_start"] + p.bin_ns
-    passive_advance(engine.field, end, p)
-    record_composites(engine.spectrum, engine.field, run["bin_seq"])
     quality = run["quality"]
     bid = ask = spot = 0
     bid_size = ask_size = 0

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from engine.jit import kernel
+from engine.jit import inline_kernel, kernel
 from engine.order_table import delete_order, free_place
 from engine.schema import Ints, MboRecords, Record
 
@@ -18,6 +18,7 @@ BID: Final = 1
 ASK: Final = 2
 NO_TICK: Final = -(2**62)  # no best price on that side
 LARGEST_PRICE: Final = 2**63 - 1
+EXACT_QUOTIENT: Final = 2.0**50  # below it a quotient of floats is at most one off
 OFF_GRID: Final = -1  # slot of a price outside the grid
 
 BOOK_DTYPE: Final = np.dtype(
@@ -48,16 +49,29 @@ class BookState(NamedTuple):
     depth: Ints
 
 
-@kernel
-def tick_of(price: int, tick_int: int) -> int:
-    """Nearest tick of a price; halves go up, unless that tick's price would leave the 64-bit range."""
-    q = price // tick_int
-    if (price - q * tick_int) * 2 >= tick_int and price <= LARGEST_PRICE - tick_int:
+@inline_kernel
+def tick_of(price: int, tick_int: int) -> tuple[int, bool]:
+    """Nearest tick of a price, and whether the price lies off it; halves go up, unless that would leave the 64-bit range."""
+    guess = float(price) / float(tick_int)
+    if abs(guess) < EXACT_QUOTIENT:
+        # At most one off; a division of floats takes a third of the time of one of 64-bit integers.
+        q = int(guess)
+        rest = price - q * tick_int
+        if rest < 0:
+            q -= 1
+            rest += tick_int
+        elif rest >= tick_int:
+            q += 1
+            rest -= tick_int
+    else:
+        q = price // tick_int
+        rest = price - q * tick_int
+    if rest * 2 >= tick_int and price <= LARGEST_PRICE - tick_int:
         q += 1
-    return q
+    return q, rest != 0
 
 
-@kernel
+@inline_kernel
 def slot_of(s: Record, tick: int, n_slots: int) -> int:
     """Slot of a tick, OFF_GRID outside or before the anchor is set."""
     if s["anchored"] == 0:
@@ -127,7 +141,7 @@ def _refresh_ask(book: BookState, slot: int) -> None:
     s["best_ask"] = best
 
 
-@kernel
+@inline_kernel
 def put_depth(book: BookState, tick: int, side: int, size: int) -> None:
     """``size`` contracts come to rest at a tick: depth and best price follow."""
     if size <= 0:
@@ -146,7 +160,7 @@ def put_depth(book: BookState, tick: int, side: int, size: int) -> None:
             s["best_ask"] = tick
 
 
-@kernel
+@inline_kernel
 def count_far(book: BookState, tick: int, side: int, change: int) -> None:
     """An order with size appears (+1) or vanishes (-1) at a tick outside the slots."""
     s = book.scalars[0]
@@ -168,7 +182,7 @@ def count_far(book: BookState, tick: int, side: int, change: int) -> None:
             s["far_stale"] = 1
 
 
-@kernel
+@inline_kernel
 def take_depth(book: BookState, tick: int, side: int, size: int, emptied: bool) -> None:
     """``size`` contracts leave a tick; ``emptied`` says that the order there has none left."""
     if size <= 0:
@@ -236,7 +250,7 @@ def clear_book(book: BookState) -> None:
     s["book_valid"] = 0
 
 
-@kernel
+@inline_kernel
 def remove_order(book: BookState, i: int) -> int:
     """Take an order out of the table and what it still holds out of the depth; returns that size."""
     order = book.orders[i]
@@ -249,7 +263,7 @@ def remove_order(book: BookState, i: int) -> int:
     return size
 
 
-@kernel
+@inline_kernel
 def add_order(book: BookState, order_id: int, price: int, tick: int, side: int, size: int) -> None:
     """Insert an order whose id is not in the table."""
     i = free_place(book.orders, order_id)
@@ -265,7 +279,7 @@ def add_order(book: BookState, order_id: int, price: int, tick: int, side: int, 
         put_depth(book, tick, side, size)
 
 
-@kernel
+@inline_kernel
 def cancel_order(book: BookState, i: int, size: int) -> tuple[int, int]:
     """Take ``size`` off an order, pending fill first.
 
@@ -289,7 +303,7 @@ def cancel_order(book: BookState, i: int, size: int) -> tuple[int, int]:
     return pulled, tick
 
 
-@kernel
+@inline_kernel
 def fill_order(book: BookState, i: int, size: int) -> int:
     """A resting order trades: what it shows leaves the depth at once and waits as pending fill for its book update.
 
@@ -308,7 +322,7 @@ def fill_order(book: BookState, i: int, size: int) -> int:
     return tick
 
 
-@kernel
+@inline_kernel
 def modify_order(book: BookState, i: int, price: int, tick: int, side: int, size: int) -> tuple[int, int]:
     """Set price, side and size of a live order; returns (old size, old tick)."""
     order = book.orders[i]

@@ -25,6 +25,9 @@ DEFAULT_INSTRUMENT = Path(__file__).resolve().parent / "instrument.yaml"
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Width = Annotated[int, Field(gt=0)]
+# Between the clock's resolution and thirty years; coefficients such that no product with a rate leaves the floats.
+Tau = Annotated[float, Field(ge=1e-9, le=1e9)]
+Coefficient = Annotated[float, Field(ge=0, le=1e100)]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -37,6 +40,7 @@ class Params(NamedTuple):
     radius: int  # ticks
     n_slots: int
     by_side: bool  # state5 table
+    exact: bool  # rate kernel
     tau_velocity: float  # seconds
     tau_acceleration: float
     tau_jerk: float
@@ -89,11 +93,11 @@ class InstrumentConfig(BaseModel):
     zscore_window_bins: Annotated[int, Field(gt=0, le=100_000)] = Field(description="bins")
     zscore_min_periods: Annotated[int, Field(ge=2)] = Field(description="bins, at most zscore_window_bins")
     projection_horizons_bins: Annotated[tuple[Width, ...], Field(min_length=1)] = Field(description="bins, unique")
-    rate_kernel: Literal["finite"] = Field(description="how impulses become rates")
-    tau_velocity: Positive = Field(description="seconds")
-    tau_acceleration: Positive = Field(description="seconds")
-    tau_jerk: Positive = Field(description="seconds")
-    tau_rest_decay: Positive = Field(description="seconds")
+    rate_kernel: Literal["finite", "exact"] = Field(description="how impulses become rates")
+    tau_velocity: Tau = Field(description="seconds")
+    tau_acceleration: Tau = Field(description="seconds")
+    tau_jerk: Tau = Field(description="seconds")
+    tau_rest_decay: Tau = Field(description="seconds")
     c1_v_add: Weight
     c2_v_rest_pos: Weight
     c3_a_add: Weight
@@ -197,6 +201,7 @@ class InstrumentConfig(BaseModel):
             radius=self.grid_radius_ticks,
             n_slots=self.n_absolute_ticks,
             by_side=self.state5_table == "by_side",
+            exact=self.rate_kernel == "exact",
             tau_velocity=self.tau_velocity,
             tau_acceleration=self.tau_acceleration,
             tau_jerk=self.tau_jerk,

@@ -31,7 +31,7 @@ def source_hash() -> str:
     for package in _PACKAGES:
         for path in sorted((_ROOT / package).rglob("*.py")):
             source = path.read_bytes()
-            if b"\n@kernel\n" in source or path.name in _FROZEN_IN:
+            if b"kernel\ndef " in source or path.name in _FROZEN_IN:
                 digest.update(str(path.relative_to(_ROOT)).encode())
                 digest.update(source)
     return digest.hexdigest()[:16]
@@ -59,6 +59,18 @@ def cache_dir() -> str:
     return tempfile.mkdtemp(prefix="spymaster-kernels-")
 
 
+def _compile(function: F, **options: Any) -> F:
+    config: Any = numba.config
+    previous = config.CACHE_DIR
+    config.CACHE_DIR = cache_dir()
+    try:
+        compile_lazily: Any = numba.njit  # its annotations leave out _nrt
+        compiled = compile_lazily(cache=True, nogil=True, fastmath=False, error_model="numpy", _nrt=False, **options)(function)
+    finally:
+        config.CACHE_DIR = previous
+    return cast(F, compiled)
+
+
 def kernel(function: F) -> F:
     """Compile ``function`` lazily: cached on disk, releasing the GIL, strict IEEE arithmetic, no allocation.
 
@@ -66,11 +78,12 @@ def kernel(function: F) -> F:
     references: a kernel owns nothing, and the atomic counts alone took half of its time. So a kernel that allocates (a slice
     assigned to a slice, a sort, a new array) does not compile.
     """
-    config: Any = numba.config
-    previous = config.CACHE_DIR
-    config.CACHE_DIR = cache_dir()
-    try:
-        compiled: Any = numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy", _nrt=False)(function)
-    finally:
-        config.CACHE_DIR = previous
-    return cast(F, compiled)
+    return _compile(function)
+
+
+def inline_kernel(function: F) -> F:
+    """A `kernel` that is laid into its callers: for what every event or row passes through.
+
+    State goes by value as tuples of arrays; a call that is not laid in copies a hundred words and more.
+    """
+    return _compile(function, forceinline=True)

@@ -3,10 +3,10 @@
 Source: engine.md section 6.
 """
 
-from engine.jit import kernel
+from engine.jit import inline_kernel
 
 
-@kernel
+@inline_kernel
 def sign(x: int) -> int:
     """-1, 0 or 1."""
     if x > 0:
@@ -16,7 +16,7 @@ def sign(x: int) -> int:
     return 0
 
 
-@kernel
+@inline_kernel
 def move_ticks(price: int, previous: int, tick_int: int) -> int:
     """Ticks a best price moved between two bins; 0 where either is missing."""
     if price == 0 or previous == 0:
@@ -24,7 +24,7 @@ def move_ticks(price: int, previous: int, tick_int: int) -> int:
     return (price - previous) // tick_int
 
 
-@kernel
+@inline_kernel
 def state5(k: int, ask_sign: int, bid_sign: int, by_side: bool) -> int:
     """+2 bull vacuum, +1 bull pressure, 0 mixed, -1 bear pressure, -2 bear vacuum; the row at spot is always 0.
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from engine.jit import kernel
+from engine.jit import inline_kernel, kernel
 from engine.schema import MboRecords, Record
 
 ORDER_DTYPE: Final = np.dtype(
@@ -22,7 +22,7 @@ ORDER_DTYPE: Final = np.dtype(
 )
 
 
-@kernel
+@inline_kernel
 def _home(order_id: int, mask: int) -> int:
     """First place to look for an id. Two 32-bit products, so that nothing overflows with the compiler off."""
     low = np.uint64(order_id) & np.uint64(0xFFFFFFFF)
@@ -32,7 +32,7 @@ def _home(order_id: int, mask: int) -> int:
     return place
 
 
-@kernel
+@inline_kernel
 def find_order(orders: MboRecords, order_id: int) -> int:
     """Place of an order in the table, -1 when it is not there."""
     mask = orders.shape[0] - 1
@@ -44,7 +44,7 @@ def find_order(orders: MboRecords, order_id: int) -> int:
     return -1
 
 
-@kernel
+@inline_kernel
 def free_place(orders: MboRecords, order_id: int) -> int:
     """Free place for a new id; the caller has made sure that there is room."""
     mask = orders.shape[0] - 1
@@ -55,7 +55,7 @@ def free_place(orders: MboRecords, order_id: int) -> int:
     return i
 
 
-@kernel
+@inline_kernel
 def _write(to: Record, order: Record) -> None:
     to["order_id"] = order["order_id"]
     to["price"] = order["price"]
@@ -65,7 +65,7 @@ def _write(to: Record, order: Record) -> None:
     to["side"] = order["side"]
 
 
-@kernel
+@inline_kernel
 def delete_order(orders: MboRecords, i: int) -> None:
     """Empty a place and close the probe chain behind it."""
     mask = orders.shape[0] - 1

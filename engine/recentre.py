@@ -1,6 +1,7 @@
 """Moving the tick slots with the market: rare, so it is plain numpy.
 
-State moves with its price. What falls off one edge is parked by tick and comes back, brought up to date, when its tick returns.
+State moves with its price. What falls off one edge is parked by tick and comes back when its tick returns; its passive steps are
+taken then, like any other slot's, when it is touched or read.
 
 Source: engine.md section 2, *Tick slots*.
 """
@@ -10,21 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.book_kernels import NO_TICK, place_orders
-from engine.config import Params
 from engine.field_kernels import (
     ASK_DEPTH,
     BID_DEPTH,
-    LAST_TS,
     LISTED,
-    PRESSURE,
-    VACUUM,
-    advance_slot,
-    alpha_of,
 )
-from engine.jit import kernel
-from engine.run_state import BINS, Engine, middle_tick
+from engine.run_state import Engine, middle_tick
 from engine.schema import Floats, Ints
-from engine.spectrum import COMPOSITE_FLOOR
 
 
 @dataclass
@@ -32,53 +25,27 @@ class Parked:
     """One tick's state, off the grid."""
 
     values: Floats  # (N_VALUES,)
-    stamps: Ints  # (3,)
-    composites: Floats  # (length,)
-    next_bin: int  # the first bin whose end it has not yet been advanced to
+    stamps: Ints  # (N_STAMPS,)
+    balance: Floats  # (length,)
 
 
 Parking = dict[int, Parked]
 
 
-@kernel
-def catch_up(
-    values: Floats, stamps: Ints, composites: Floats, first_bin: int, n_bins: int, bin_seq: int, bin_start: int, p: Params
-) -> None:
-    """Advance a parked slot through bins ``first_bin`` .. ``first_bin + n_bins - 1``, as if it had stayed on the grid.
-
-    ``values`` (1, N_VALUES), ``stamps`` (1, 3), ``composites`` (1, length); ``bin_seq`` is the open bin, begun at ``bin_start``.
-    """
-    for b in range(first_bin, first_bin + n_bins):
-        end = bin_start - (bin_seq - b - 1) * p.bin_ns
-        last_ts = stamps[0, LAST_TS]
-        if 0 < last_ts < end:
-            dt = (end - last_ts) / 1e9
-            decay = np.exp(-dt / p.tau_rest_decay)
-            alpha_v = alpha_of(dt, p.tau_velocity)
-            alpha_a = alpha_of(dt, p.tau_acceleration)
-            alpha_j = alpha_of(dt, p.tau_jerk)
-            advance_slot(values[0], dt, decay, alpha_v, alpha_a, alpha_j, p)
-            stamps[0, LAST_TS] = end
-        pressure = values[0, PRESSURE]
-        vacuum = values[0, VACUUM]
-        composites[0, b % composites.shape[1]] = (pressure - vacuum) / (abs(pressure) + abs(vacuum) + COMPOSITE_FLOOR)
-
-
-def recentre(engine: Engine, parking: Parking, p: Params) -> None:
+def recentre(engine: Engine, parking: Parking) -> None:
     """Move the slots so that spot lies in their middle; every array follows, nothing is lost."""
     book, field, spectrum = engine.book, engine.field, engine.spectrum
-    scalars, run = book.scalars[0], engine.run[0]
-    n = p.n_slots
+    scalars = book.scalars[0]
+    n = len(field.values)
     old_anchor = int(scalars["anchor"])
     anchor = int(middle_tick(int(scalars["best_bid"]), int(scalars["best_ask"])))
     shift = anchor - old_anchor
-    bin_seq = int(run["bin_seq"])
     for slot in np.flatnonzero(field.stamps[:, LISTED]).tolist():
         if not 0 <= slot - shift < n:
             parking[slot + old_anchor - n // 2] = Parked(
-                field.values[slot].copy(), field.stamps[slot].copy(), spectrum.composites[slot].copy(), bin_seq
+                field.values[slot].copy(), field.stamps[slot].copy(), field.balance[slot].copy()
             )
-    for array in (field.values, field.stamps, spectrum.composites):
+    for array in (field.values, field.stamps, field.balance):
         _shift_rows(array, shift)
     scalars["anchor"] = anchor
     place_orders(book)
@@ -91,25 +58,11 @@ def recentre(engine: Engine, parking: Parking, p: Params) -> None:
     for tick in [t for t in parking if low <= t < high]:
         parked = parking.pop(tick)
         slot = tick - anchor + n // 2
-        if run["phase"] == BINS:
-            catch_up(
-                parked.values.reshape(1, -1),
-                parked.stamps.reshape(1, -1),
-                parked.composites.reshape(1, -1),
-                parked.next_bin,
-                bin_seq - parked.next_bin,
-                bin_seq,
-                int(run["bin_start"]),
-                p,
-            )
         depths = field.values[slot, [BID_DEPTH, ASK_DEPTH]]
         field.values[slot] = parked.values
         field.values[slot, [BID_DEPTH, ASK_DEPTH]] = depths
         field.stamps[slot] = parked.stamps
-        spectrum.composites[slot] = parked.composites
-    listed = np.flatnonzero(field.stamps[:, LISTED])
-    field.in_use[: len(listed)] = listed
-    field.n_in_use[0] = len(listed)
+        field.balance[slot] = parked.balance
     spectrum.tags[:] = -1
     assert scalars["best_bid"] != NO_TICK  # a side cannot vanish by moving the slots
 

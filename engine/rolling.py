@@ -7,48 +7,102 @@ Negative zeros must be kept out of a window (add 0.0): which of two equal values
 import math
 from typing import Final
 
-from engine.jit import kernel
+import numpy as np
+
+from engine.jit import inline_kernel, kernel
 from engine.schema import Floats
 
+LINEAR: Final = 192  # values below which a search counts instead of halving, by strides first
+STRIDE: Final = 16
 MAD_TO_SIGMA: Final = 1.4826  # makes the MAD of a normal sample estimate its standard deviation
 
 
-@kernel
+@inline_kernel
 def _lower_bound(values: Floats, n: int, x: float) -> int:
-    """First place in the ascending ``values[:n]`` that is not below ``x``."""
+    """First place in the ascending ``values[:n]`` that is not below ``x``.
+
+    Halving without branches down to a few strides, then counting: a mispredicted branch costs as much as sixteen comparisons.
+    """
     low = 0
-    high = n
-    while low < high:
-        mid = (low + high) // 2
-        if values[mid] < x:
-            low = mid + 1
-        else:
-            high = mid
-    return low
+    while n > LINEAR:
+        half = n >> 1
+        low += half * (values[low + half - 1] < x)
+        n -= half
+    end = np.uint64(low + n)
+    strides = 0
+    for i in range(np.uint64(low + STRIDE - 1), end, np.uint64(STRIDE)):
+        strides += values[i] < x
+    low += STRIDE * strides
+    below = 0
+    for i in range(np.uint64(low), min(end, np.uint64(low + STRIDE))):
+        below += values[i] < x
+    return low + below
 
 
-@kernel
+@inline_kernel
+def _open_place(values: Floats, at: int, to: int) -> None:
+    """Move ``values[to:at]`` up by one, over ``values[at]``. Unsigned, so that it becomes one block move."""
+    one = np.uint64(1)
+    last = np.uint64(at)
+    for i in range(np.uint64(at - to)):
+        values[last - i] = values[last - i - one]
+
+
+@inline_kernel
 def sorted_insert(values: Floats, n: int, x: float) -> None:
     """Insert ``x`` into the ascending ``values[:n]``, which grows to n + 1."""
-    at = _lower_bound(values, n, x)
-    for i in range(n, at, -1):
-        values[i] = values[i - 1]
-    values[at] = x
+    to = _lower_bound(values, n, x)
+    _open_place(values, n, to)
+    values[to] = x
 
 
-@kernel
+@inline_kernel
 def sorted_replace(values: Floats, n: int, old: float, new: float) -> None:
     """Replace one ``old``, which must be there, by ``new`` in the ascending ``values[:n]``."""
     at = _lower_bound(values, n, old)
-    if new > old:
-        while at + 1 < n and values[at + 1] < new:
-            values[at] = values[at + 1]
-            at += 1
+    to = _lower_bound(values, n, new)
+    if to > at:
+        to -= 1
+        one = np.uint64(1)
+        for i in range(np.uint64(at), np.uint64(to)):
+            values[i] = values[i + one]
     else:
-        while at > 0 and values[at - 1] > new:
-            values[at] = values[at - 1]
-            at -= 1
-    values[at] = new
+        _open_place(values, at, to)
+    values[to] = new
+
+
+@inline_kernel
+def _split_bounds(n: int) -> tuple[int, int, int]:
+    """Of the ``rank`` smallest distances from the median of ``n`` values, how few and how many may lie left of it."""
+    half = n // 2
+    rank = (n - 1) // 2 + 1
+    return rank, max(0, rank - (n - half)), min(rank, half)
+
+
+@inline_kernel
+def _median(values: Floats, n: int) -> float:
+    half = n // 2
+    return values[half] if n % 2 == 1 else 0.5 * (values[half - 1] + values[half])
+
+
+@inline_kernel
+def _mad_at(values: Floats, n: int, median: float, rank: int, i: int) -> float:
+    """Median distance, where ``i`` of the ``rank`` smallest distances lie left of the median."""
+    half = n // 2
+    j = rank - i
+    lower = 0.0
+    if i > 0:
+        lower = median - values[half - i]
+    if j > 0:
+        lower = max(lower, values[half + j - 1] - median)
+    if n % 2 == 1:
+        return lower
+    upper = math.inf
+    if i < half:
+        upper = median - values[half - 1 - i]
+    if j < n - half:
+        upper = min(upper, values[half + j] - median)
+    return 0.5 * (lower + upper)
 
 
 @kernel
@@ -59,30 +113,26 @@ def median_mad(values: Floats, n: int) -> tuple[float, float]:
     bisection. Even counts take the mean of the middle two.
     """
     half = n // 2
-    median = values[half] if n % 2 == 1 else 0.5 * (values[half - 1] + values[half])
-    n_left = half
-    n_right = n - half
-    rank = (n - 1) // 2 + 1  # how many of the smallest distances to take
-    low = max(0, rank - n_right)
-    high = min(rank, n_left)
+    median = _median(values, n)
+    rank, low, high = _split_bounds(n)
     while low < high:
         i = (low + high) // 2  # distances taken from the left
         if median - values[half - 1 - i] < values[half + rank - i - 1] - median:
             low = i + 1
         else:
             high = i
-    i = low
-    j = rank - i
-    lower = 0.0
-    if i > 0:
-        lower = median - values[half - i]
-    if j > 0:
-        lower = max(lower, values[half + j - 1] - median)
-    if n % 2 == 1:
-        return median, lower
-    upper = math.inf
-    if i < n_left:
-        upper = median - values[half - 1 - i]
-    if j < n_right:
-        upper = min(upper, values[half + j] - median)
-    return median, 0.5 * (lower + upper)
+    return median, _mad_at(values, n, median, rank, low)
+
+
+@inline_kernel
+def median_mad_near(values: Floats, n: int, hint: int) -> tuple[float, float, int]:
+    """`median_mad`, looking from ``hint`` on, and the hint for the next time: from bin to bin the middle hardly moves."""
+    half = n // 2
+    median = _median(values, n)
+    rank, low, high = _split_bounds(n)
+    i = min(max(hint, low), high)
+    while i < high and median - values[half - 1 - i] < values[half + rank - i - 1] - median:
+        i += 1
+    while i > low and median - values[half - i] >= values[half + rank - i] - median:
+        i -= 1
+    return median, _mad_at(values, n, median, rank, i), i

@@ -12,6 +12,7 @@ from engine.bin_kernels import close_bin, mark_gap, open_bin, see_quotes
 from engine.book_kernels import (
     ASK,
     BID,
+    NO_TICK,
     OFF_GRID,
     BookState,
     add_order,
@@ -29,7 +30,7 @@ from engine.field_kernels import (
     synchronise_depths,
     touch,
 )
-from engine.jit import kernel
+from engine.jit import inline_kernel, kernel
 from engine.order_table import find_order
 from engine.run_state import BINS, BOOK_ONLY, UNSET, WARM_UP, Engine, Out, has_both_sides, middle_tick
 from engine.schema import MboRecords, Record
@@ -67,68 +68,39 @@ def count_anomaly(counts: MboRecords, kind: int, record: Record) -> None:
     one["count"] += 1
 
 
-@kernel
+@inline_kernel
 def needs_recentre(s: Record, radius: int, n_slots: int) -> bool:
     """Whether spot lies within four radii of an edge of the slots, or beyond it."""
     slot = middle_tick(s["best_bid"], s["best_ask"]) - s["anchor"] + n_slots // 2
     return slot < 4 * radius or slot >= n_slots - 4 * radius
 
 
-@kernel
-def _touch_tick(engine: Engine, tick: int, ts: int, add: float, pull: float, fill: float, p: Params) -> None:
-    s = engine.book.scalars[0]
-    slot = slot_of(s, tick, p.n_slots)
-    if slot != OFF_GRID:
-        touch(engine.field, engine.book.depth, slot, ts, engine.run[0]["event_id"], add, pull, fill, p)
+@inline_kernel
+def _apply(book: BookState, counts: MboRecords, record: Record, p: Params) -> tuple[int, float, float, float, int, float]:
+    """One kept record meets the book.
 
-
-@kernel
-def _apply(engine: Engine, record: Record, ts: int, flowing: bool, p: Params) -> None:
-    """One kept record meets the book and, when ``flowing``, the field."""
-    book = engine.book
-    counts = engine.counts
+    Returns (tick, add, pull, fill, second tick, its add): the order flow at up to two ticks, NO_TICK where there is none. Only a
+    change of price has a second one.
+    """
     action = record["action"]
     size: Any = np.int64(record["size"])
-    if action == c.ACTION_TRADE or action == c.ACTION_NONE:
-        return
-    if action == c.ACTION_CLEAR:
-        clear_book(book)
-        return
-    i = find_order(book.orders, record["order_id"])
-    if action == c.ACTION_CANCEL:
-        if i < 0:
-            count_anomaly(counts, UNKNOWN_CANCEL, record)
-            return
-        pulled, tick = cancel_order(book, i, size)
-        if flowing and pulled >= 0:
-            _touch_tick(engine, tick, ts, 0.0, float(pulled), 0.0, p)
-    elif action == c.ACTION_FILL:
-        if i < 0:
-            count_anomaly(counts, UNKNOWN_FILL, record)
-            return
-        tick = fill_order(book, i, size)
-        if flowing:
-            _touch_tick(engine, tick, ts, 0.0, 0.0, float(size), p)
-    elif action == c.ACTION_ADD or action == c.ACTION_MODIFY:
+    if action == c.ACTION_ADD or action == c.ACTION_MODIFY:
         side = BID if record["side"] == c.SIDE_BID else ASK if record["side"] == c.SIDE_ASK else 0
         if side == 0:
             count_anomaly(counts, BAD_SIDE, record)
-            return
+            return NO_TICK, 0.0, 0.0, 0.0, NO_TICK, 0.0
         price = record["price"]
-        tick = tick_of(price, p.tick_int)
-        if price % p.tick_int != 0:
+        tick, is_off = tick_of(price, p.tick_int)
+        if is_off:
             count_anomaly(counts, OFF_TICK_PRICE, record)
+        i = find_order(book.orders, record["order_id"])
         if action == c.ACTION_MODIFY and i >= 0:
             old_price = book.orders[i]["price"]
             old_size, old_tick = modify_order(book, i, price, tick, side, size)
-            if flowing:
-                if old_price != price:
-                    _touch_tick(engine, old_tick, ts, 0.0, float(old_size), 0.0, p)
-                    _touch_tick(engine, tick, ts, float(size), 0.0, 0.0, p)
-                else:
-                    change = float(size - old_size)
-                    _touch_tick(engine, tick, ts, max(change, 0.0), max(-change, 0.0), 0.0, p)
-            return
+            if old_price != price:
+                return old_tick, 0.0, float(old_size), 0.0, tick, float(size)
+            change = float(size - old_size)
+            return tick, max(change, 0.0), max(-change, 0.0), 0.0, NO_TICK, 0.0
         if action == c.ACTION_MODIFY:
             count_anomaly(counts, UNKNOWN_MODIFY, record)
         elif i >= 0:
@@ -137,10 +109,26 @@ def _apply(engine: Engine, record: Record, ts: int, flowing: bool, p: Params) ->
                 count_anomaly(counts, DUPLICATE_ADD, record)
             remove_order(book, i)
         add_order(book, record["order_id"], price, tick, side, size)
-        if flowing:
-            _touch_tick(engine, tick, ts, float(size), 0.0, 0.0, p)
-    else:
+        return tick, float(size), 0.0, 0.0, NO_TICK, 0.0
+    if action == c.ACTION_CANCEL:
+        i = find_order(book.orders, record["order_id"])
+        if i < 0:
+            count_anomaly(counts, UNKNOWN_CANCEL, record)
+            return NO_TICK, 0.0, 0.0, 0.0, NO_TICK, 0.0
+        pulled, tick = cancel_order(book, i, size)
+        return tick if pulled >= 0 else NO_TICK, 0.0, float(pulled), 0.0, NO_TICK, 0.0
+    if action == c.ACTION_FILL:
+        i = find_order(book.orders, record["order_id"])
+        if i < 0:
+            count_anomaly(counts, UNKNOWN_FILL, record)
+            return NO_TICK, 0.0, 0.0, 0.0, NO_TICK, 0.0
+        tick = fill_order(book, i, size)
+        return tick, 0.0, 0.0, float(size), NO_TICK, 0.0
+    if action == c.ACTION_CLEAR:
+        clear_book(book)
+    elif action != c.ACTION_TRADE and action != c.ACTION_NONE:
         count_anomaly(counts, BAD_ACTION, record)
+    return NO_TICK, 0.0, 0.0, 0.0, NO_TICK, 0.0
 
 
 @kernel
@@ -153,7 +141,7 @@ def anchor_book(book: BookState) -> None:
         place_orders(book)
 
 
-@kernel
+@inline_kernel
 def effective_time(record: Record, s: Record, run: Record) -> int:
     """A record's place in time, ns, or UNSET when it lies outside the session window and must be dropped.
 
@@ -177,7 +165,7 @@ def effective_time(record: Record, s: Record, run: Record) -> int:
     return ts
 
 
-@kernel
+@inline_kernel
 def _lifecycle(s: Record, record: Record, ts: int) -> bool:
     """Snapshot bracket and validity, before the action itself. Returns whether this record closes a snapshot."""
     is_snapshot = record["flags"] & c.F_SNAPSHOT != 0
@@ -197,7 +185,7 @@ def _lifecycle(s: Record, record: Record, ts: int) -> bool:
     return False
 
 
-@kernel
+@inline_kernel
 def _see_record(engine: Engine, record: Record, ts: int) -> None:
     """Count a kept record into the open bin: trades, times and doubts."""
     run = engine.run[0]
@@ -248,20 +236,23 @@ def consume(engine: Engine, records: MboRecords, first: int, out: Out, n_out: in
     Every record is taken in exactly once: a call that stops early leaves the record it returns untouched.
     """
     run = engine.run[0]
-    s = engine.book.scalars[0]
+    book = engine.book
+    field = engine.field
+    counts = engine.counts
+    s = book.scalars[0]
     capacity = out.bins.shape[0]
-    room = engine.book.orders.shape[0] // 2
+    room = book.orders.shape[0] // 2
     for i in range(first, records.shape[0]):
         if s["n_orders"] >= room:
             return TABLE_FULL, i, n_out
         record = records[i]
         ts = effective_time(record, s, run)
         if ts == UNSET:
-            count_anomaly(engine.counts, OUTSIDE_WINDOW, record)
+            count_anomaly(counts, OUTSIDE_WINDOW, record)
             continue
         action = record["action"]
         if record["price"] == c.UNDEF_PRICE and (action == c.ACTION_ADD or action == c.ACTION_MODIFY):
-            count_anomaly(engine.counts, UNDEFINED_PRICE, record)
+            count_anomaly(counts, UNDEFINED_PRICE, record)
             continue
         inside = run["day_start"] <= ts < run["day_end"]
         if run["phase"] == BOOK_ONLY and run["pause_at_warm_up"] == 1 and ts >= run["warm_start"]:
@@ -286,14 +277,25 @@ def consume(engine: Engine, records: MboRecords, first: int, out: Out, n_out: in
         closes = _lifecycle(s, record, ts)
         flowing = run["phase"] != BOOK_ONLY
         was_anchored = s["anchored"]
-        _apply(engine, record, ts, flowing, p)
+        tick, add, pull, fill, tick_2, add_2 = _apply(book, counts, record, p)
+        if flowing and tick != NO_TICK:
+            for _ in range(2):
+                slot = slot_of(s, tick, p.n_slots)
+                if slot != OFF_GRID:
+                    touch(field, book.depth, slot, ts, run["event_id"], add, pull, fill, run["bin_seq"], run["bin_start"], p)
+                if tick_2 == NO_TICK:
+                    break
+                tick = tick_2
+                add = add_2
+                pull = 0.0
+                tick_2 = NO_TICK
         if was_anchored == 0:
             anchor_book(engine.book)
         if flowing and (closes or s["anchored"] != was_anchored):
             synchronise_depths(engine.field, engine.book.depth)
         if record["flags"] & c.F_LAST != 0 and has_both_sides(s):
             if s["best_bid"] >= s["best_ask"]:
-                count_anomaly(engine.counts, CROSSED_EVENT_END, record)
+                count_anomaly(counts, CROSSED_EVENT_END, record)
                 run["quality"] = run["quality"] | c.Q_CROSSED
             elif run["phase"] == BINS:
                 see_quotes(run, s)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from engine.book_kernels import NO_TICK, BookState
 from engine.field_kernels import FieldState
-from engine.jit import kernel
+from engine.jit import inline_kernel
 from engine.schema import Floats, Ints, MboRecords, Record
 from engine.spectrum import SpectrumState
 
@@ -72,13 +72,13 @@ class Out(NamedTuple):
     event_ids: Ints
 
 
-@kernel
+@inline_kernel
 def has_both_sides(s: Record) -> bool:
     """Whether the book has a best bid and a best ask."""
     return s["best_bid"] != NO_TICK and s["best_ask"] != NO_TICK
 
 
-@kernel
+@inline_kernel
 def middle_tick(low: int, high: int) -> int:
     """floor((low + high) / 2 + 1/2) without overflow."""
     return (low >> 1) + (high >> 1) + (((low & 1) + (high & 1) + 1) >> 1)

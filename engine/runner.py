@@ -30,7 +30,7 @@ from engine.schema import (
     Ints,
     MboRecords,
 )
-from engine.spectrum import make_spectrum
+from engine.spectrum import history_bins, make_spectrum
 
 WARM_UP_NS = 30 * 60 * NS_PER_S  # the field runs this long before the first bin
 
@@ -114,7 +114,7 @@ class Runner:
             counts=np.zeros(len(ANOMALIES), rs.ANOMALY_DTYPE),
             sessions=np.zeros((0, 2), np.int64) if sessions is None else sessions,
             book=make_book(config.n_absolute_ticks),
-            field=make_field(config.n_absolute_ticks),
+            field=make_field(config.n_absolute_ticks, history_bins(config), self.params),
             spectrum=make_spectrum(config),
         )
         self._parking: Parking = {}
@@ -186,7 +186,7 @@ class Runner:
                 self.engine = self.engine._replace(book=grow(self.engine.book))
                 continue
             if status == rk.RECENTRE:
-                recentre(self.engine, self._parking, self.params)
+                recentre(self.engine, self._parking)
                 continue
             if status == rk.AT_WARM_UP:
                 if self._on_warm_up is not None:

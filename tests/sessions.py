@@ -86,10 +86,20 @@ def as_columns(bins: Sequence[Bin]) -> tuple[dict[str, NDArray[Any]], dict[str, 
     return fields, grid
 
 
-def worst(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
-    """Largest difference relative to 1 + |theirs|."""
+def worst(ours: NDArray[Any], theirs: NDArray[Any], size: NDArray[Any] | None = None) -> float:
+    """Largest difference relative to 1 + size, by default that of the values expected."""
     expected = theirs.astype(np.float64)
-    return float(np.max(np.abs(ours.astype(np.float64) - expected) / (1.0 + np.abs(expected)), initial=0.0))
+    scale = 1.0 + (np.abs(expected) if size is None else size)
+    return float(np.max(np.abs(ours.astype(np.float64) - expected) / scale, initial=0.0))
+
+
+def terms(grid: dict[str, NDArray[Any]], name: str) -> NDArray[Any] | None:
+    """Size of what a column is the sum of, where both sides of the book may cancel in it."""
+    if not name.endswith("rest_depth"):
+        return None
+    order = name.removesuffix("rest_depth")
+    total: NDArray[Any] = np.abs(grid[f"{order}bid_depth"]) + np.abs(grid[f"{order}ask_depth"])
+    return total
 
 
 def differences(engine: Bins, bins: Sequence[Bin]) -> dict[str, float]:
@@ -102,7 +112,7 @@ def differences(engine: Bins, bins: Sequence[Bin]) -> dict[str, float]:
     quality = engine.fields["quality"] & JUDGED_QUALITY
     found = {name: worst(quality if name == "quality" else engine.fields[name], fields[name]) for name in fields}
     for name, column in grid.items():
-        found[name] = worst(engine.grid[name], column)
+        found[name] = worst(engine.grid[name], column, terms(grid, name))
     if grid:  # a score within the rounding of the threshold may fall on either side of it
         apart = np.abs(np.abs(grid["spectrum_score"]) - THRESHOLD) > SCORE_TOLERANCE
         codes = grid["spectrum_state_code"]

@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.config import InstrumentConfig, load_instrument
-from engine.field_kernels import PRESSURE, VACUUM, FieldState, make_field
-from engine.spectrum import make_spectrum, record_composites, score_slot
+from engine.field_kernels import BALANCE_FLOOR
+from engine.spectrum import history_bins, make_spectrum, score_slot
 from tests.reference_scores import Spectrum
 
 SLOT = 7
@@ -25,24 +25,20 @@ def small_config(**overrides: object) -> InstrumentConfig:
     return load_instrument(overrides=values | overrides)
 
 
-def field_in_use(config: InstrumentConfig, slots: list[int]) -> FieldState:
-    field = make_field(config.n_absolute_ticks)
-    field.in_use[: len(slots)] = slots
-    field.n_in_use[0] = len(slots)
-    return field
+def balance(pressure: float, vacuum: float) -> float:
+    return (pressure - vacuum) / (abs(pressure) + abs(vacuum) + BALANCE_FLOOR)
 
 
 def fast_scores(
     config: InstrumentConfig, forces: NDArray[np.float64], read_at: set[int] | None = None, slot: int = SLOT
 ) -> dict[int, float]:
     """Scores of one slot at the bins in `read_at` (all by default); `forces` (n_bins, 2) pressure and vacuum."""
-    field, spectrum, params = field_in_use(config, [slot]), make_spectrum(config), config.to_params()
+    ring, spectrum, params = np.zeros(history_bins(config)), make_spectrum(config), config.to_params()
     scores = {}
     for i_bin, (pressure, vacuum) in enumerate(forces):
-        field.values[slot, PRESSURE], field.values[slot, VACUUM] = pressure, vacuum
-        record_composites(spectrum, field, i_bin)
+        ring[i_bin % len(ring)] = balance(pressure, vacuum)
         if read_at is None or i_bin in read_at:
-            scores[i_bin] = score_slot(spectrum, slot, i_bin, params)
+            scores[i_bin] = score_slot(spectrum, ring, slot, i_bin, params)
     return scores
 
 
@@ -93,14 +89,12 @@ def test_slots_that_share_a_place_in_the_pool_do_not_disturb_each_other() -> Non
     config = small_config(n_absolute_ticks=128)
     pool = make_spectrum(config).tags.shape[0]
     slots, forces = [3, 3 + pool], {3: random_forces(50, 1), 3 + pool: random_forces(50, 2)}
-    field, spectrum, params = field_in_use(config, slots), make_spectrum(config), config.to_params()
+    rings, spectrum, params = np.zeros((2, history_bins(config))), make_spectrum(config), config.to_params()
     together: dict[int, dict[int, float]] = {slot: {} for slot in slots}
     for i_bin in range(50):
-        for slot in slots:
-            field.values[slot, PRESSURE], field.values[slot, VACUUM] = forces[slot][i_bin]
-        record_composites(spectrum, field, i_bin)
-        for slot in slots:
-            together[slot][i_bin] = score_slot(spectrum, slot, i_bin, params)
+        for slot, ring in zip(slots, rings, strict=True):
+            ring[i_bin % len(ring)] = balance(*forces[slot][i_bin])
+            together[slot][i_bin] = score_slot(spectrum, ring, slot, i_bin, params)
     assert together == {slot: fast_scores(config, forces[slot], slot=slot) for slot in slots}
 
 
