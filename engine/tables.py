@@ -70,6 +70,29 @@ def print_check(report: dict[str, Any]) -> None:
     console.print(datasets)
 
 
+def print_campaign(report: dict[str, Any]) -> None:
+    """The variants of a campaign, a line each, with the fields in which they differ."""
+    changed = [one["overrides"] for one in report["variants"]]
+    names = list(dict.fromkeys(name for overrides in changed for name in overrides))
+    shown = [name for name in names if len({str(overrides.get(name)) for overrides in changed}) > 1] or names
+    table = Table(title=f"campaign {report['name']}: {report['n_built']} built, {report['n_present']} there already")
+    table.add_column("dataset", no_wrap=True)
+    for name in ("overrides", "bins", "marked bins", "state"):
+        table.add_column(name, overflow="fold")
+    for one in report["variants"]:
+        summary = one["summary"] or {"n_bins": 0, "quality": {}}
+        table.add_row(
+            one["dataset_id"],
+            " ".join(f"{name}={one['overrides'][name]}" for name in shown if name in one["overrides"]) or "defaults",
+            f"{summary['n_bins']:,}" if one["summary"] else "–",
+            _counts(summary["quality"]),
+            one["problem"] or one["state"],
+        )
+    console = _console()
+    console.print(table)
+    console.print(f"index: {report['index']}", soft_wrap=True)
+
+
 def dataset_row(summary: DatasetSummary) -> dict[str, Any]:
     """A listing's row as JSON."""
     return asdict(summary)
