@@ -70,6 +70,12 @@ def build_parser() -> argparse.ArgumentParser:
     simulate.add_argument("--rate", type=float, help="mean records per second (default 1000)")
     simulate.add_argument("--start", help="ISO time, New York without an offset (default 2026-02-06T09:00)")
     simulate.add_argument("--symbol", help="raw symbol (default MNQH6)")
+    simulate.add_argument(
+        "--days",
+        type=int,
+        default=1,
+        help="a session on each of so many days, opened by a snapshot of the day before's last book; OUT holds the first date",
+    )
     simulate.set_defaults(run=_simulate)
 
     replay = commands.add_parser("replay", help="turn a DBN file into bins")
@@ -113,7 +119,13 @@ def build_parser() -> argparse.ArgumentParser:
     book.set_defaults(run=_book)
 
     check = commands.add_parser("check", help="raw files and datasets of the lake")
+    check.add_argument("files", type=Path, nargs="*", metavar="FILE", help="raw files to check instead of the lake's")
     check.add_argument("--dt", help="only this day, YYYY-MM-DD")
+    check.add_argument(
+        "--continuity",
+        action="store_true",
+        help="compare the book at each file's end with the snapshot that opens the next day's: ids, prices, sizes, queues",
+    )
     check.add_argument("--json", action="store_true")
     _add_lake(check)
     check.set_defaults(run=_check)
@@ -143,15 +155,18 @@ def _print(values: Any) -> None:
 
 def _simulate(args: argparse.Namespace) -> int:
     from engine.progress import Progress
-    from engine.simulate import simulate
+    from engine.simulate import simulate_days
 
     given = {name: getattr(args, name) for name in ("rate", "start", "symbol") if getattr(args, name) is not None}
     with Progress("simulating") as progress:
-        summary = simulate(args.out, seed=args.seed, seconds=args.seconds, progress=_share(progress), **given)
-    print(
-        f"{args.out}: {summary.symbol}, {summary.n_records:,} records of which {summary.n_snapshot:,} snapshot, "
-        f"{summary.n_trades:,} trades, {summary.open_price:.2f} to {summary.close_price:.2f}, {summary.n_bytes:,} bytes"
-    )
+        written = simulate_days(
+            args.out, days=args.days, seed=args.seed, seconds=args.seconds, progress=_share(progress), **given
+        )
+    for summary in written:
+        print(
+            f"{summary.path}: {summary.symbol}, {summary.n_records:,} records of which {summary.n_snapshot:,} snapshot, "
+            f"{summary.n_trades:,} trades, {summary.open_price:.2f} to {summary.close_price:.2f}, {summary.n_bytes:,} bytes"
+        )
     return 0
 
 
@@ -220,7 +235,7 @@ def _check(args: argparse.Namespace) -> int:
     from engine.checking import check_lake
     from engine.lake import Lake
 
-    report = check_lake(Lake.open(args.lake), args.dt)
+    report = check_lake(Lake.open(args.lake), args.dt, args.files, args.continuity)
     if args.json:
         _print(report)
     else:
