@@ -56,7 +56,7 @@ def check_lake(lake: Lake, dt: str | None, files: Sequence[Path] = (), continuit
     continuous = [pair for pair in pairs if pair is not None]
     return {
         "sound": not any(one["problem"] for one in [*raw, *continuous, *datasets]),
-        "raw_folder": str(folder),
+        "raw_folder": "" if files else str(folder),
         "raw": raw,
         "continuity": continuous,
         "datasets": datasets,

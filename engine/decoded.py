@@ -15,11 +15,13 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from engine import constants as c
+from engine.id_changes import IdChanges
 from engine.lake import write_atomic
 from engine.schema import MBO_DTYPE, MboRecords
 from engine.source import CHUNK_RECORDS, Source
@@ -28,15 +30,16 @@ from engine.source import CHUNK_RECORDS, Source
 class DecodedSource(Source):
     """A source whose kept records lie decoded in a file; says of its files what the original says."""
 
-    def __init__(self, source: Source, records: MboRecords, notices: list[str]) -> None:
+    def __init__(self, source: Source, records: MboRecords, damage: list[str], id_changes: IdChanges) -> None:
         super().__init__(source.files, source.dt)
         self._records = records
-        self._notices = notices
+        self._damage = damage
+        self.id_changes = id_changes
 
     @property
-    def notices(self) -> list[str]:
+    def damage(self) -> list[str]:
         """What was found wrong with the files when they were decoded."""
-        return list(self._notices)
+        return list(self._damage)
 
     def records(self, chunk: int = CHUNK_RECORDS) -> Iterator[MboRecords]:
         """Slices of the mapped file, read-only."""
@@ -65,11 +68,11 @@ def decode_once(source: Source, folder: Path, until_ns: int) -> Source:
         if not facts.is_file():
             _decode(source, data, until_ns)
             # Written last: where the facts are, the records are whole.
-            write_atomic(facts, json.dumps({"notices": source.notices}).encode())
-    notices: list[str] = json.loads(facts.read_text())["notices"]
+            write_atomic(facts, json.dumps({"damage": source.damage, "id_changes": asdict(source.id_changes)}).encode())
+    told = json.loads(facts.read_text())
     size = data.stat().st_size
     records = np.memmap(data, MBO_DTYPE, "r") if size else np.zeros(0, MBO_DTYPE)
-    return DecodedSource(source, records, notices)
+    return DecodedSource(source, records, told["damage"], IdChanges(**told["id_changes"]))
 
 
 def forget_decoded(folder: Path) -> None:

@@ -48,7 +48,7 @@ def print_book(values: dict[str, Any]) -> None:
 def print_check(report: dict[str, Any]) -> None:
     """Raw files, their anomalies, their seams, then datasets, a line each."""
     console = _console()
-    raw = Table(title=f"raw files in {report['raw_folder']}")
+    raw = Table(title=f"raw files in {report['raw_folder']}" if report["raw_folder"] else "raw files")
     for name in ("file", "bytes", "records", "first (UTC)", "last (UTC)", "opens", "marks", "sides right", "SHA-256", "problem"):
         raw.add_column(name, overflow="fold")
     for one in report["raw"]:
@@ -82,7 +82,8 @@ def print_check(report: dict[str, Any]) -> None:
             ", ".join(source["state"] for source in one.get("sources", ())) or "–",
             one["problem"] or "sound",
         )
-    console.print(datasets)
+    if report["raw_folder"]:
+        console.print(datasets)
 
 
 def _print_anomalies(console: Console, raw: list[dict[str, Any]]) -> None:
