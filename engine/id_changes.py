@@ -28,7 +28,7 @@ class IdChanges:
         """A notice, where there was a change."""
         if not self.count:
             return []
-        return [f"the contract's instrument id changed {self.count} times, first {self.first}; what rested before was cleared"]
+        return [f"changes of the contract's instrument id: {self.count}, first {self.first}; what rested before was cleared"]
 
 
 def clear_before(record: MboRecords) -> MboRecords:

@@ -58,7 +58,8 @@ def check_raw(path: Path, config: InstrumentConfig, keeps_book: bool) -> RawChec
         "anomalies": runner.anomalies,
         "first_anomalies": runner.first_anomalies,
         "side_test": sides.report(),
-        "problem": "; ".join(filter(None, [*source.notices, sides.problem])),
+        "id_changes": source.id_changes.count,
+        "problem": "; ".join(filter(None, [*source.damage, sides.problem])),
     }
     return RawCheck(report, source, resting)
 
@@ -69,7 +70,7 @@ class _Facts:
     def __init__(self, source: Source, sessions: Ints) -> None:
         self._start, self._end = source.window
         self._sessions = sessions
-        self._n = self._n_snapshot = self._n_bad_time = self._n_doubtful = 0
+        self._n = self._n_snapshot = self._n_bad_time = self._n_doubtful = self._n_backwards = 0
         self._first = self._last = 0
         self._opens = "cold"
         self._latest: int | None = None  # ts_event inside the day
@@ -89,9 +90,11 @@ class _Facts:
         self._n_doubtful += int(np.count_nonzero(records["flags"] & c.F_MAYBE_BAD_BOOK))
         ts = records["ts_event"][~snapshot & (records["ts_event"] >= self._start) & (records["ts_event"] < self._end)]
         if len(ts):
-            latest = np.maximum.accumulate(ts.astype(np.int64))
+            times = ts.astype(np.int64)
             if self._latest is not None:
-                latest = np.maximum(np.concatenate([[self._latest], latest]), self._latest)
+                times = np.concatenate([[self._latest], times])
+            latest = np.maximum.accumulate(times)
+            self._n_backwards += int(np.count_nonzero(times < latest))
             for i in np.flatnonzero(np.diff(latest) > c.FEED_GAP_NS).tolist():
                 self._see_hole(int(latest[i]), int(latest[i + 1]))
             self._latest = int(latest[-1])
@@ -114,5 +117,6 @@ class _Facts:
             "opens": self._opens,
             "bad_time": self._n_bad_time,
             "doubtful_book": self._n_doubtful,
+            "backwards": self._n_backwards,
             "gaps": [{"start_ns": start, "end_ns": end} for start, end in self._gaps],
         }

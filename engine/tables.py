@@ -52,7 +52,8 @@ def print_check(report: dict[str, Any]) -> None:
     for name in ("file", "bytes", "records", "first (UTC)", "last (UTC)", "opens", "marks", "sides right", "SHA-256", "problem"):
         raw.add_column(name, overflow="fold")
     for one in report["raw"]:
-        marks = {name: one.get(name, 0) for name in ("bad_time", "doubtful_book")} | {"gaps": len(one.get("gaps", ()))}
+        marks = {name: one.get(name, 0) for name in ("bad_time", "backwards", "doubtful_book", "id_changes")}
+        marks["gaps"] = len(one.get("gaps", ()))
         sides = one.get("side_test", {"right": 0, "judged": 0})
         raw.add_row(
             one["file"],
@@ -67,7 +68,7 @@ def print_check(report: dict[str, Any]) -> None:
             one["problem"] or "sound",
         )
     console.print(raw)
-    _print_anomalies(console, report["raw"])
+    _print_anomalies(console, [*report["raw"], *report["datasets"]])
     _print_continuity(console, report["continuity"])
     datasets = Table(title="datasets")
     for name in ("dataset", "bins", "span (UTC)", "marked bins", "anomalies", "sources", "problem"):
@@ -86,15 +87,16 @@ def print_check(report: dict[str, Any]) -> None:
         console.print(datasets)
 
 
-def _print_anomalies(console: Console, raw: list[dict[str, Any]]) -> None:
+def _print_anomalies(console: Console, rows: list[dict[str, Any]]) -> None:
     """Every kind that occurred, with its first occurrence."""
     table = Table(title="anomalies")
-    for name in ("file", "kind", "count", "first order_id", "sequence", "ts_event"):
-        table.add_column(name, overflow="fold", justify="left" if name in ("file", "kind") else "right")
-    for one in raw:
+    for name in ("in", "kind", "count", "first order_id", "sequence", "ts_event"):
+        table.add_column(name, overflow="fold", justify="left" if name in ("in", "kind") else "right")
+    for one in rows:
+        where = one.get("file") or one["dataset_id"]
         for kind, n in one.get("anomalies", {}).items():
-            first = one["first_anomalies"][kind]
-            table.add_row(one["file"], kind, f"{n:,}", *(str(first[name]) for name in ("order_id", "sequence", "ts_event")))
+            first = one["first_anomalies"].get(kind, dict.fromkeys(("order_id", "sequence", "ts_event"), "–"))
+            table.add_row(where, kind, f"{n:,}", *(str(first[name]) for name in ("order_id", "sequence", "ts_event")))
     if table.row_count:
         console.print(table)
 
