@@ -7,14 +7,16 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from engine import constants as c
 from engine.config import InstrumentConfig, validate
-from engine.constants import NS_PER_MS
 from engine.dataset import Dataset
-from engine.errors import DatasetError
+from engine.errors import DatasetError, SourceError
 from engine.lake import Lake, sha256_file
-from engine.replay import Replay
+from engine.replay import Replay, first_bin_ns
 from engine.runner import BinBlock
-from engine.source import open_source
+from engine.source import Source, open_source
 from engine.store import publish_dataset
 
 _DERIVED = ("projection_horizons_ms", "config_version")
@@ -52,31 +54,68 @@ def provenance(replay: Replay, overrides: Mapping[str, Any], start_time: str | N
     return resolve
 
 
+def require_whole_book(source: Source, start_time: str | None) -> None:
+    """Refuse a source whose book is not known to be whole when the first bin opens; nothing is replayed for that.
+
+    A book is whole once a snapshot or a clear was seen. Read is only up to the first of them, or to the first bin.
+
+    Raises
+    ------
+    SourceError
+        The source starts cold.
+    """
+    start, end = source.window
+    first_bin = start if start_time is None else max(start, first_bin_ns(source, start_time))
+    for records in source.records():
+        whole = (records["flags"] & c.F_SNAPSHOT != 0) | (records["action"] == c.ACTION_CLEAR)
+        in_bins = ~whole & (records["ts_event"] >= first_bin) & (records["ts_event"] < end)
+        if not (whole | in_bins).any():
+            continue
+        if np.argmax(whole | in_bins) == np.argmax(whole) and whole.any():
+            return
+        raise SourceError(
+            f"{source.files[0].path} starts cold: no snapshot or clear comes before the first bin, so orders that rested before "
+            "are missing from the book. Give the file that opens with a snapshot, or add --allow-cold to take it as it is"
+        )
+
+
 def publish_replay(
     lake: Lake,
     dataset_id: str,
-    paths: Sequence[Path],
+    source: Source | Sequence[Path],
     config: InstrumentConfig,
     *,
     dt: date | None = None,
     start_time: str | None = None,
     n_bins: int | None = None,
     overrides: Mapping[str, Any] | None = None,
+    allow_cold: bool = False,
+    needs_all_bins: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Dataset:
-    """Replay files into a dataset of the lake.
+    """Replay a source into a dataset of the lake.
 
     Parameters
     ----------
+    source
+        Opened already, or the files of it.
+    allow_cold
+        Take a source that opens without a snapshot or a clear; its bins are marked cold.
+    needs_all_bins
+        Refuse to publish fewer than ``n_bins``.
     progress
         Called after each block with the number of bins made so far.
 
     Raises
     ------
     EngineError
-        The files, the configuration or the id are not usable, or the id holds other content.
+        The files, the configuration or the id are not usable, the source starts cold, or the id holds other content.
     """
-    replay = Replay(open_source(paths, config, dt), config, start_time, n_bins, checkpoints=lake.book_checkpoints)
+    if not isinstance(source, Source):
+        source = open_source(source, config, dt)
+    if not allow_cold:
+        require_whole_book(source, start_time)
+    replay = Replay(source, config, start_time, n_bins, checkpoints=lake.book_checkpoints)
 
     def blocks() -> Iterator[BinBlock]:
         made = 0
@@ -85,6 +124,11 @@ def publish_replay(
             made += block.n
             if progress is not None:
                 progress(made)
+        if needs_all_bins and n_bins is not None and made < n_bins:
+            raise DatasetError(
+                f"{source.files[-1].path} gave only {made} of the {n_bins} bins of dataset {dataset_id}; "
+                "give a file that reaches further, or ask for fewer"
+            )
 
     return publish_dataset(lake, dataset_id, blocks(), provenance(replay, overrides or {}, start_time))
 
@@ -132,7 +176,8 @@ def publish_variant(
         config,
         dt=date.fromisoformat(base.manifest["dt"]),
         start_time=base.manifest["start_time"],
-        n_bins=max(1, span_ns // (config.cell_width_ms * NS_PER_MS)),  # the same span, in bins that may be wider
+        n_bins=max(1, span_ns // (config.cell_width_ms * c.NS_PER_MS)),  # the same span, in bins that may be wider
         overrides={**base.manifest["overrides"], **overrides},
+        allow_cold="cold" in base.manifest.get("quality", {}),  # taken as it is once, taken as it is again
         progress=progress,
     )

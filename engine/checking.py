@@ -1,85 +1,91 @@
-"""`check`: is what lies in the lake readable, whole and unchanged?"""
+"""`check`: is what lies in the lake readable, whole, unchanged and true to the market?"""
 
+from collections.abc import Sequence
+from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from engine.commands import read_day
-from engine.config import InstrumentConfig, load_instrument
-from engine.constants import NS_PER_DAY
-from engine.dataset import list_datasets, verify
-from engine.errors import EngineError
-from engine.lake import Lake
+from engine.config import load_instrument
+from engine.constants import QUALITY_NAMES
+from engine.continuity import compare_books, opening_snapshot
+from engine.dataset import Dataset, list_datasets, verify
+from engine.errors import ConfigError, EngineError
+from engine.lake import Lake, sha256_file
 from engine.progress import Progress
-from engine.runner import Runner, Span
-from engine.source import open_source
+from engine.raw_check import RawCheck, check_raw
 
 
-def check_lake(lake: Lake, dt: str | None) -> dict[str, Any]:
+def check_lake(lake: Lake, dt: str | None, files: Sequence[Path] = (), continuity: bool = False) -> dict[str, Any]:
     """Read every raw file of the locked product once, and hash every dataset.
+
+    Parameters
+    ----------
+    files
+        Raw files to check instead of the lake's; datasets are left out then.
+    continuity
+        Compare the book at each file's end with the snapshot that opens the next day's file.
 
     Returns
     -------
     dict
-        ``sound`` (bool), ``raw`` and ``datasets``: a mapping each, with ``problem`` empty where all is well.
+        ``sound`` (bool), ``raw``, ``continuity`` and ``datasets``: a mapping each, with ``problem`` empty where all is well.
     """
     day = read_day(dt)
     config = load_instrument()
     folder = lake.raw_dir(config.symbol_root)
-    paths = sorted(path for path in folder.glob("*") if path.name.endswith((".dbn", ".dbn.zst")))
-    if day is not None:
-        paths = [path for path in paths if f"{day:%Y%m%d}" in path.name]
+    paths = list(files) or sorted(path for path in folder.glob("*") if path.name.endswith((".dbn", ".dbn.zst")))
+    if continuity and not paths:
+        raise ConfigError(f"--continuity needs raw files and {folder} holds none; name two or more files of consecutive days")
     with Progress("checking") as progress:
-        raw = []
+        checked = []
         for path in paths:
             progress.update(None, path.name)
-            raw.append(_check_raw(path, config))
+            # A day's neighbours are read too where books are to be compared.
+            if day is None or continuity or f"{day:%Y%m%d}" in path.name:
+                checked.append(check_raw(path, config, keeps_book=continuity))
+        pairs = [_pair(*two, day) for two in pairwise(sorted(checked, key=_order))] if continuity else []
+        raw = [one.report for one in checked if day is None or f"{day:%Y%m%d}" in one.report["file"]]
         datasets = []
-        for summary in list_datasets(lake):
+        for summary in list_datasets(lake) if not files else ():
             if day is not None and f"_{day:%Y%m%d}_" not in summary.dataset_id:
                 continue
             progress.update(None, summary.dataset_id)
-            datasets.append(_check_dataset(lake, summary.dataset_id, summary.problem))
+            datasets.append(_check_dataset(lake, summary.dataset_id, summary.problem, raw))
+    continuous = [pair for pair in pairs if pair is not None]
     return {
-        "sound": not any(one["problem"] for one in raw + datasets),
-        "raw_folder": str(folder),
+        "sound": not any(one["problem"] for one in [*raw, *continuous, *datasets]),
+        "raw_folder": "" if files else str(folder),
         "raw": raw,
+        "continuity": continuous,
         "datasets": datasets,
     }
 
 
-def _check_raw(path: Path, config: InstrumentConfig) -> dict[str, Any]:
-    """Read a file through the book alone: every record decoded, every anomaly counted."""
-    values: dict[str, Any] = {"file": path.name, "size": path.stat().st_size, "problem": ""}
-    try:
-        source = open_source([path], config)
-        start, end = source.window
-        runner = Runner(config, Span(start, end, first_bin=end + NS_PER_DAY))
-        n_records = 0
-        first = last = 0
-        for records in source.records():
-            for _ in runner.feed(records, 1):
-                pass
-            first = first or int(records["ts_recv"][0])
-            last = max(last, int(np.max(records["ts_recv"])))
-            n_records += len(records)
-    except EngineError as error:
-        return {**values, "problem": str(error)}
-    return {
-        **values,
-        "dt": source.dt.isoformat(),
-        "sha256": source.files[0].sha256,
-        "n_records": n_records,
-        "first_ns": first,
-        "last_ns": last,
-        "anomalies": runner.anomalies,
-        "first_anomalies": runner.first_anomalies,
-        "problem": "; ".join(source.notices),
-    }
+def _order(one: RawCheck) -> tuple[date, str]:
+    return (one.source.dt if one.source else date.min, one.report["file"])
 
 
-def _check_dataset(lake: Lake, dataset_id: str, problem: str) -> dict[str, Any]:
+def _pair(before: RawCheck, after: RawCheck, day: date | None) -> dict[str, Any] | None:
+    """One file's last book against the next one's snapshot; None where it is not the day asked for."""
+    values: dict[str, Any] = {"before": before.report["file"], "after": after.report["file"], "judged": False, "problem": ""}
+    if before.source is None or after.source is None or before.resting is None:
+        return None if day is not None else {**values, "reason": "one of them cannot be read"}
+    if day is not None and day not in (before.source.dt, after.source.dt):
+        return None
+    days = (after.source.dt - before.source.dt).days
+    if days != 1:
+        return {**values, "reason": "the same day" if days == 0 else f"{days} days apart: what happened between is not known"}
+    opening = opening_snapshot(after.source)
+    if not len(opening):
+        return {**values, "reason": "no snapshot opens the later one"}
+    found = compare_books(before.resting, opening)
+    told = ", ".join(f"{one['count']} {kind} (first {one['first']})" for kind, one in found["differences"].items())
+    return {**values, "judged": True, "reason": "", **found, "problem": told}
+
+
+def _check_dataset(lake: Lake, dataset_id: str, problem: str, raw: list[dict[str, Any]]) -> dict[str, Any]:
     values: dict[str, Any] = {"dataset_id": dataset_id, "n_bins": 0, "quality": {}, "problem": problem}
     if problem:
         return values
@@ -87,4 +93,38 @@ def _check_dataset(lake: Lake, dataset_id: str, problem: str) -> dict[str, Any]:
         dataset = verify(lake, dataset_id)
     except EngineError as error:
         return {**values, "problem": str(error)}
-    return {**values, "n_bins": dataset.n_bins, "quality": dataset.manifest.get("quality", {})}
+    quality = count_quality(dataset)
+    told = dataset.manifest.get("quality", {})
+    sources = [_source_state(source, raw) for source in dataset.manifest["source_files"]]
+    changed = [one["path"] for one in sources if one["state"] == "changed"]
+    return {
+        **values,
+        "n_bins": dataset.n_bins,
+        "start_ns": dataset.manifest["start_ns"],
+        "end_ns": dataset.manifest["end_ns"],
+        "checksum": dataset.checksum,
+        "quality": quality,
+        "anomalies": dataset.manifest["anomalies"],
+        "first_anomalies": dataset.manifest.get("first_anomalies", {}),
+        "sources": sources,
+        "problem": f"its bins are marked {quality}, its manifest says {told}"
+        if quality != told
+        else "; ".join(f"{path} is no longer the file it was made from" for path in changed),
+    }
+
+
+def count_quality(dataset: Dataset) -> dict[str, int]:
+    """Bins marked, by kind, from the bins themselves."""
+    quality = dataset.bins(["quality"])["quality"]
+    counts = {name: int((quality & bit != 0).sum()) for bit, name in QUALITY_NAMES.items()}
+    return {name: n for name, n in counts.items() if n}
+
+
+def _source_state(source: dict[str, Any], raw: list[dict[str, Any]]) -> dict[str, str]:
+    """Whether a dataset's source file is still there and the same."""
+    path = Path(source["path"])
+    known = {one["path"]: one.get("sha256") for one in raw}
+    if not path.is_file():
+        return {"path": str(path), "state": "missing"}
+    actual = known.get(str(path)) or sha256_file(path)
+    return {"path": str(path), "state": "same" if actual == source["sha256"] else "changed"}

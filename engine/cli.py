@@ -24,6 +24,7 @@ Replay market-by-order data through the order book and the force field.
 
   simulate   write a believable session as a real DBN file
   replay     turn a DBN file into bins: a folder, or a dataset of the lake
+  campaign   gold datasets: the variants of a file, built on Ray workers
   book       the order book at a moment of one or more files
   check      raw files and datasets of the lake: readable, whole, unchanged
   datasets   what the lake holds
@@ -69,6 +70,12 @@ def build_parser() -> argparse.ArgumentParser:
     simulate.add_argument("--rate", type=float, help="mean records per second (default 1000)")
     simulate.add_argument("--start", help="ISO time, New York without an offset (default 2026-02-06T09:00)")
     simulate.add_argument("--symbol", help="raw symbol (default MNQH6)")
+    simulate.add_argument(
+        "--days",
+        type=int,
+        default=1,
+        help="a session on each of so many days, opened by a snapshot of the day before's last book; OUT holds the first date",
+    )
     simulate.set_defaults(run=_simulate)
 
     replay = commands.add_parser("replay", help="turn a DBN file into bins")
@@ -78,11 +85,31 @@ def build_parser() -> argparse.ArgumentParser:
     replay.add_argument("--bins", type=int, help="stop after so many bins")
     replay.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override an instrument field")
     replay.add_argument("--json", action="store_true", help="print the summary as JSON")
+    replay.add_argument("--allow-cold", action="store_true", help="publish also what opens without a snapshot")
     target = replay.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", type=Path, metavar="DIR", help="write to a new folder")
     target.add_argument("--publish", nargs="?", const="", metavar="DATASET_ID", help="publish into the lake")
     _add_lake(replay)
     replay.set_defaults(run=_replay)
+
+    campaign = commands.add_parser(
+        "campaign",
+        help="gold datasets: the variants of a file, built on Ray workers",
+        description="Build the datasets of a campaign that are missing. What is there stays; a killed run goes on where it was.",
+    )
+    campaign.add_argument("file", type=Path, metavar="CAMPAIGN.yaml", help="see lake/research/vp_harness/configs/gold_campaigns/")
+    campaign.add_argument("--dry-run", action="store_true", help="show the variants and which are missing; build nothing")
+    campaign.add_argument("--max-variants", type=int, metavar="N", help="only the first N variants")
+    campaign.add_argument(
+        "--address",
+        help="'local' starts a Ray on this machine, 'auto' joins the running one, else a cluster's address; "
+        "default: auto where RAY_ADDRESS is set, else local",
+    )
+    campaign.add_argument("--simulate", action="store_true", help="where the day's raw file is missing, simulate it first")
+    campaign.add_argument("--allow-cold", action="store_true", help="build also from a file that opens without a snapshot")
+    campaign.add_argument("--json", action="store_true")
+    _add_lake(campaign)
+    campaign.set_defaults(run=_campaign)
 
     book = commands.add_parser("book", help="the order book at a moment of one or more files")
     book.add_argument("files", type=Path, nargs="+", metavar="FILE", help="read one after the other")
@@ -92,7 +119,13 @@ def build_parser() -> argparse.ArgumentParser:
     book.set_defaults(run=_book)
 
     check = commands.add_parser("check", help="raw files and datasets of the lake")
+    check.add_argument("files", type=Path, nargs="*", metavar="FILE", help="raw files to check instead of the lake's")
     check.add_argument("--dt", help="only this day, YYYY-MM-DD")
+    check.add_argument(
+        "--continuity",
+        action="store_true",
+        help="compare the book at each file's end with the snapshot that opens the next day's: ids, prices, sizes, queues",
+    )
     check.add_argument("--json", action="store_true")
     _add_lake(check)
     check.set_defaults(run=_check)
@@ -122,15 +155,18 @@ def _print(values: Any) -> None:
 
 def _simulate(args: argparse.Namespace) -> int:
     from engine.progress import Progress
-    from engine.simulate import simulate
+    from engine.simulate import simulate_days
 
     given = {name: getattr(args, name) for name in ("rate", "start", "symbol") if getattr(args, name) is not None}
     with Progress("simulating") as progress:
-        summary = simulate(args.out, seed=args.seed, seconds=args.seconds, progress=_share(progress), **given)
-    print(
-        f"{args.out}: {summary.symbol}, {summary.n_records:,} records of which {summary.n_snapshot:,} snapshot, "
-        f"{summary.n_trades:,} trades, {summary.open_price:.2f} to {summary.close_price:.2f}, {summary.n_bytes:,} bytes"
-    )
+        written = simulate_days(
+            args.out, days=args.days, seed=args.seed, seconds=args.seconds, progress=_share(progress), **given
+        )
+    for summary in written:
+        print(
+            f"{summary.path}: {summary.symbol}, {summary.n_records:,} records of which {summary.n_snapshot:,} snapshot, "
+            f"{summary.n_trades:,} trades, {summary.open_price:.2f} to {summary.close_price:.2f}, {summary.n_bytes:,} bytes"
+        )
     return 0
 
 
@@ -151,6 +187,7 @@ def _replay(args: argparse.Namespace) -> int:
         overrides=args.set,
         out=args.out,
         dataset_id=args.publish,
+        allow_cold=args.allow_cold,
     )
     if args.json:
         _print(summary.to_json())
@@ -158,6 +195,27 @@ def _replay(args: argparse.Namespace) -> int:
         for line in summary.lines():
             print(line)
     return 0
+
+
+def _campaign(args: argparse.Namespace) -> int:
+    from engine.campaign_command import campaign_command
+
+    report = campaign_command(
+        args.file,
+        args.lake,
+        dry_run=args.dry_run,
+        limit=args.max_variants,
+        address=args.address,
+        allow_cold=args.allow_cold,
+        simulate_missing=args.simulate,
+    )
+    if args.json:
+        _print(report.to_json())
+    else:
+        from engine.tables import print_campaign
+
+        print_campaign(report.to_json())
+    return FAILED if report.failures else 0
 
 
 def _book(args: argparse.Namespace) -> int:
@@ -177,7 +235,7 @@ def _check(args: argparse.Namespace) -> int:
     from engine.checking import check_lake
     from engine.lake import Lake
 
-    report = check_lake(Lake.open(args.lake), args.dt)
+    report = check_lake(Lake.open(args.lake), args.dt, args.files, args.continuity)
     if args.json:
         _print(report)
     else:

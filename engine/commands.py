@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from engine.book import view_book
-from engine.capture import provenance
+from engine.capture import provenance, require_whole_book
 from engine.config import InstrumentConfig, load_instrument, parse_overrides
 from engine.constants import NS_PER_DAY, NS_PER_S
 from engine.errors import ConfigError
@@ -88,8 +88,11 @@ def replay_to_dataset(
     overrides: Sequence[str],
     out: Path | None,
     dataset_id: str | None,
+    allow_cold: bool = False,
 ) -> ReplaySummary:
     """Replay one session into ``out``, or into the lake under ``dataset_id`` (empty: a name made from the session).
+
+    The lake takes a source that starts cold only with ``allow_cold``; a folder takes it as it is, its bins marked.
 
     Raises
     ------
@@ -104,6 +107,8 @@ def replay_to_dataset(
         day = read_day(dt)
         dbn = raw_file(lake, config.symbol_root, f"{day:%Y-%m-%d}")
     source = open_source([dbn], config, read_day(dt))
+    if out is None and not allow_cold:
+        require_whole_book(source, start_time)
     replay = Replay(source, config, start_time, n_bins, checkpoints=lake.book_checkpoints)
     recipe = provenance(replay, changes, start_time)
     with Progress("replaying") as progress:

@@ -223,7 +223,7 @@ class InstrumentConfig(BaseModel):
         )
 
 
-def _one_line(error: ValidationError, allowed: Sequence[str], where: str) -> str:
+def _one_line(error: ValidationError, allowed: Sequence[str], where: str, mend: str) -> str:
     """The first fault of a validation error in our own words."""
     fault = error.errors()[0]
     key = ".".join(str(part) for part in fault["loc"])
@@ -234,15 +234,17 @@ def _one_line(error: ValidationError, allowed: Sequence[str], where: str) -> str
     if fault["type"] == "value_error":
         return f"{str(fault['ctx']['error'])} ({where})"
     what = fault["msg"][0].lower() + fault["msg"][1:]
-    return f"{key} was {fault['input']!r} in {where}: {what}. Set it there or with --set {key}=VALUE"
+    return f"{key} was {fault['input']!r} in {where}: {what}. {mend.format(key=key)}"
 
 
-def validate(model: type[BaseModel], values: Mapping[str, Any], where: str) -> Any:
-    """Build a pydantic model, turning its first fault into one `ConfigError` line that names ``where``."""
+def validate(
+    model: type[BaseModel], values: Mapping[str, Any], where: str, mend: str = "Set it there or with --set {key}=VALUE"
+) -> Any:
+    """Build a pydantic model, turning its first fault into one `ConfigError` line that names ``where`` and says how to mend."""
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise ConfigError(_one_line(error, list(model.model_fields), where)) from error
+        raise ConfigError(_one_line(error, list(model.model_fields), where, mend)) from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -30,6 +30,7 @@ F_MAYBE_BAD_BOOK: Final = 4
 
 PRICE_SCALE: Final = 1e-9  # dollars per price unit
 UNDEF_PRICE: Final = 2**63 - 1
+UNDEF_TIMESTAMP: Final = 2**64 - 1
 NS_PER_S: Final = 1_000_000_000
 NS_PER_MS: Final = 1_000_000
 NS_PER_DAY: Final = 86_400 * NS_PER_S

@@ -40,6 +40,13 @@ class Progress:
             print(f"{self._what}{share} {note}".rstrip(), file=sys.stderr, flush=True)
             self._next_line = time.monotonic() + LINE_EVERY_S
 
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        if self._bar is not None:
+            self._bar.console.print(line, highlight=False, soft_wrap=True)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
     def __enter__(self) -> Self:
         if self._bar is not None:
             self._bar.start()

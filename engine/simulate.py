@@ -7,29 +7,24 @@ same bytes.
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from math import isfinite
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final
 from zoneinfo import ZoneInfo
 
-import databento_dbn as dbn
 import numpy as np
-import zstandard
-from databento_dbn.metadata import MappingInterval
 from numpy.typing import NDArray
 
-from engine.constants import NS_PER_S
+from engine.constants import NS_PER_DAY, NS_PER_S
 from engine.errors import ConfigError
 from engine.schema import MBO_DTYPE
 from engine.simulate_book import N_LEVELS, N_SLOTS, Feed, Market, empty_market
+from engine.simulate_file import session_metadata, whole_or_nothing
 from engine.simulate_kernels import MAX_EVENT_RECORDS, fill_chunk, open_book, write_snapshot
 
 NEW_YORK: Final = ZoneInfo("America/New_York")
@@ -91,25 +86,6 @@ class SimulationSummary:
     n_bytes: int
 
 
-@dataclass
-class _MappingInterval:
-    """The encoder takes any object with these attributes (its own class is a protocol)."""
-
-    start_date: date
-    end_date: date
-    symbol: str
-
-
-@dataclass
-class _SymbolMapping:
-    raw_symbol: str
-    intervals: Sequence[MappingInterval]
-
-
-class _Sink(Protocol):
-    def write(self, data: Any, /) -> int: ...
-
-
 def simulate(
     out: Path,
     *,
@@ -150,40 +126,117 @@ def simulate(
     Source: Databento DBN version 3, schema ``mbo``; engine.md section 1 for the snapshot's form.
     """
     path = _checked_path(out)
+    market, feed = _empty_session(seed, seconds, rate, start, symbol)
+    records = np.zeros(max(chunk_records, N_SLOTS + MAX_EVENT_RECORDS), MBO_DTYPE)
+    n_snapshot = _write_opening(market, feed, records)
+    return _write_session(path, market, feed, records, n_snapshot, symbol, seed, progress)
+
+
+def simulate_days(
+    out: Path,
+    *,
+    days: int,
+    seed: int,
+    seconds: float,
+    rate: float = DEFAULT_RATE,
+    start: datetime | str = DEFAULT_START,
+    symbol: str = DEFAULT_SYMBOL,
+    progress: Callable[[float], None] | None = None,
+) -> list[SimulationSummary]:
+    """Write a session a day on consecutive days, each opened by a snapshot of the book the day before ended with.
+
+    Between two sessions nothing happens: every order keeps its id, size, price and place in its queue. The first file is that
+    of ``simulate`` with the same arguments.
+
+    Parameters
+    ----------
+    out
+        Name of the first file; it must hold the first day's date as YYYYMMDD, in whose place the later ones' stand.
+    days
+        How many, from 1 to 31.
+
+    Raises
+    ------
+    ConfigError
+        An argument is not allowed.
+    """
+    if not 1 <= days <= 31:
+        raise ConfigError(f"days was {days}; it must be from 1 to 31.")
+    path = _checked_path(out)
+    market, feed = _empty_session(seed, seconds, rate, start, symbol)
+    first_day = datetime.fromtimestamp(feed.start_ns // NS_PER_S, UTC).date()
+    if days > 1 and f"{first_day:%Y%m%d}" not in path.name:
+        raise ConfigError(
+            f"output was {str(out)!r}; with several days its name must hold the first one's date, {first_day:%Y%m%d}, in whose "
+            "place the others' stand."
+        )
+    if days > 1 and (seconds > 86_400 or seconds * rate * days > MAX_RECORDS):
+        raise ConfigError(f"{days} days of {seconds:g} seconds at rate {rate:g} do not fit; a day has 86,400 seconds.")
+    records = np.zeros(max(CHUNK_RECORDS, N_SLOTS + MAX_EVENT_RECORDS), MBO_DTYPE)
+    n_snapshot = _write_opening(market, feed, records)
+    written = []
+    for number in range(days):
+        if number:
+            feed = feed._replace(start_ns=feed.start_ns + NS_PER_DAY, end_ns=feed.end_ns + NS_PER_DAY)
+            n_snapshot = _write_next_opening(market, feed, records)
+        day = first_day + timedelta(days=number)
+        dated = path.with_name(path.name.replace(f"{first_day:%Y%m%d}", f"{day:%Y%m%d}"))
+        share = None if progress is None else _share_of(progress, number, days)
+        written.append(_write_session(dated, market, feed, records, n_snapshot, symbol, seed, share))
+    return written
+
+
+def _share_of(progress: Callable[[float], None], number: int, days: int) -> Callable[[float], None]:
+    return lambda done: progress((number + done) / days)
+
+
+def _empty_session(seed: int, seconds: float, rate: float, start: datetime | str, symbol: str) -> tuple[Market, Feed]:
+    """An empty market and the session it is to trade in."""
     tick_size, open_price = _checked_product(symbol)
     start_ns, end_ns = _checked_span(seed, seconds, rate, start)
-    tick_int = round(tick_size * NS_PER_S)
     open_tick = round(open_price / tick_size)
     feed = Feed(
         instrument_id=zlib.crc32(symbol.encode()) % 90_000_000 + 1_000_000,
-        tick_int=tick_int,
+        tick_int=round(tick_size * NS_PER_S),
         base_tick=open_tick - N_LEVELS // 2,
         limit_ticks=min(0.05 * open_tick, 0.35 * N_LEVELS),
         start_ns=start_ns,
         end_ns=end_ns,
         rate=float(rate),
     )
-    market = empty_market(_seed_words(seed))
-    records = np.zeros(max(chunk_records, N_SLOTS + MAX_EVENT_RECORDS), MBO_DTYPE)
-    n_snapshot = _write_opening(market, feed, records)
+    return empty_market(_seed_words(seed)), feed
+
+
+def _write_session(
+    path: Path,
+    market: Market,
+    feed: Feed,
+    records: NDArray[np.void],
+    n_snapshot: int,
+    symbol: str,
+    seed: int,
+    progress: Callable[[float], None] | None,
+) -> SimulationSummary:
+    """One file: ``records`` holds its ``n_snapshot`` opening records, the market makes the rest."""
     opening_mid = _mid(market, feed)
-    with _whole_or_nothing(path) as sink:
-        sink.write(_metadata(symbol, feed).encode())
+    with whole_or_nothing(path) as sink:
+        sink.write(session_metadata(symbol, feed).encode())
         n_records = n = n_snapshot
         while n > 0:
             sink.write(records[:n].tobytes())
             n = fill_chunk(market, feed, records)
             n_records += n
             if progress is not None:
-                progress(min(1.0, (int(market.state[0]["ts_event"]) - start_ns) / (end_ns - start_ns)))
+                done = (int(market.state[0]["ts_event"]) - feed.start_ns) / (feed.end_ns - feed.start_ns)
+                progress(min(1.0, done))
     state = market.state[0]
     return SimulationSummary(
         path=path,
         symbol=symbol,
         instrument_id=feed.instrument_id,
         seed=seed,
-        start_ns=start_ns,
-        end_ns=end_ns,
+        start_ns=feed.start_ns,
+        end_ns=feed.end_ns,
         n_records=n_records,
         n_snapshot=n_snapshot,
         n_events=int(state["n_events"]),
@@ -267,48 +320,21 @@ def _write_opening(market: Market, feed: Feed, records: NDArray[np.void]) -> int
     oldest_first = np.argsort(-ages[:n_live], kind="stable")  # slots 0..n_live-1 are in use
     market.orders["id"][oldest_first] = SNAPSHOT_ID + 3 * np.arange(n_live)
     market.state[0]["last_order_id"] = SNAPSHOT_ID + 3 * n_live
-    return int(write_snapshot(market, feed, records, feed.start_ns - ages))
+    market.orders["ts"][:] = feed.start_ns - ages
+    return int(write_snapshot(market, feed, records))
+
+
+def _write_next_opening(market: Market, feed: Feed, records: NDArray[np.void]) -> int:
+    """Take the market over to a later session and write its snapshot; the latent state stands still meanwhile."""
+    state = market.state[0]
+    for name in ("latent_ns", "regime_end_ns"):
+        state[name] += NS_PER_DAY
+    for name in ("n_records", "n_events", "n_trades"):
+        state[name] = 0
+    return int(write_snapshot(market, feed, records))
 
 
 def _mid(market: Market, feed: Feed) -> float:
     """Mid price in dollars."""
     state = market.state[0]
     return (feed.base_tick + (int(state["best_bid"]) + int(state["best_ask"])) / 2) * feed.tick_int / NS_PER_S
-
-
-def _metadata(symbol: str, feed: Feed) -> dbn.Metadata:
-    """Metadata as Databento writes them for one raw symbol; the mapping holds on every UTC day of the session."""
-    first_day = datetime.fromtimestamp(feed.start_ns // NS_PER_S, UTC).date()
-    last_day = datetime.fromtimestamp((feed.end_ns - 1) // NS_PER_S, UTC).date()
-    interval = _MappingInterval(first_day, last_day + timedelta(days=1), str(feed.instrument_id))
-    return dbn.Metadata(
-        dataset="GLBX.MDP3",
-        start=feed.start_ns,
-        end=feed.end_ns,
-        schema=dbn.Schema.from_str("mbo"),
-        stype_in=dbn.SType.from_str("raw_symbol"),
-        stype_out=dbn.SType.from_str("instrument_id"),
-        symbols=[symbol],
-        mappings=[_SymbolMapping(symbol, [interval])],
-        version=3,
-    )
-
-
-@contextmanager
-def _whole_or_nothing(path: Path) -> Iterator[_Sink]:
-    """A writer to a temporary file beside ``path`` that takes its name at the end; compressing for ``.zst``."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            if path.suffix == ".zst":
-                with zstandard.ZstdCompressor(level=1, write_checksum=True).stream_writer(file, closefd=False) as sink:
-                    yield sink
-            else:
-                yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

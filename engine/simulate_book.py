@@ -30,6 +30,7 @@ ORDER_DTYPE: Final = np.dtype(
         ("ahead", "i8"),  # slot before it in the queue, NIL at the front
         ("behind", "i8"),  # slot after it, NIL at the back
         ("rank", "i8"),  # its place in `live`
+        ("ts", "i8"),  # ns, when it took its place in the queue
     ]
 )
 
@@ -160,6 +161,7 @@ def join_queue(market: Market, slot: int, side: int, tick: int) -> None:
     level = market.levels[side, tick]
     order = market.orders[slot]
     last = level["back"]
+    order["ts"] = market.state[0]["ts_event"]
     order["side"] = side
     order["tick"] = tick
     order["ahead"] = last

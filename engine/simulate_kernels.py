@@ -133,12 +133,13 @@ def open_book(market: Market, feed: Feed, ages: NDArray[np.int64]) -> None:
 
 
 @kernel
-def write_snapshot(market: Market, feed: Feed, out: NDArray[np.void], order_ts: NDArray[np.int64]) -> int:
+def write_snapshot(market: Market, feed: Feed, out: NDArray[np.void]) -> int:
     """Write the clear and the adds of the opening snapshot, best level first, queues from the front; returns the count.
 
-    ``order_ts`` (N_SLOTS,) holds each order's original ``ts_event`` by slot, in ns.
+    Each add bears the time at which its order took its place.
     """
     state = market.state[0]
+    state["n_out"] = 0
     state["ts_event"] = feed.start_ns
     state["ts_recv"] = feed.start_ns
     emit(market, feed, out, ACTION_CLEAR, SIDE_NONE, 0, UNDEF_PRICE, 0, F_SNAPSHOT)
@@ -149,7 +150,7 @@ def write_snapshot(market: Market, feed: Feed, out: NDArray[np.void], order_ts: 
         while left > 0:
             slot = market.levels[side, tick]["front"]
             while slot != NIL:
-                state["ts_event"] = order_ts[slot]
+                state["ts_event"] = market.orders[slot]["ts"]
                 flags = F_SNAPSHOT | F_LAST if side == ASK and left == 1 else F_SNAPSHOT
                 emit_order(market, feed, out, ACTION_ADD, slot, market.orders[slot]["size"], flags)
                 slot = market.orders[slot]["behind"]

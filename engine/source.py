@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,14 +21,14 @@ import zstandard
 from numpy.typing import NDArray
 
 from engine.config import InstrumentConfig
-from engine.constants import MBO_RECORD_BYTES, NS_PER_DAY, NS_PER_S
+from engine.constants import ACTION_CLEAR, MBO_RECORD_BYTES, NS_PER_DAY, NS_PER_S, UNDEF_TIMESTAMP
 from engine.errors import SourceError
+from engine.id_changes import IdChanges, clear_before
 from engine.schema import MBO_DTYPE, MboRecords
 from engine.source_kernels import is_plain, walk_records
 
 CHUNK_RECORDS: Final = 1 << 16
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
-UNDEF_TIMESTAMP: Final = 2**64 - 1
 _PROLOGUE = 8  # "DBN", version, length of the metadata
 _READ_BYTES = 1 << 20
 
@@ -167,6 +168,13 @@ class DbnFile:
                 f"{self.path} holds {', '.join(sorted(listed)[:8])}{' …' if len(listed) > 8 else ''}, not the locked contract "
                 f"{self.symbol}; name the file of {self.symbol}, or another instrument in VP_INSTRUMENT_CONFIG_PATH"
             )
+        spans = sorted(found, key=lambda one: one.start_ns)
+        for one, next_one in pairwise(spans):
+            if one.instrument_id != next_one.instrument_id and next_one.start_ns < one.end_ns:
+                raise SourceError(
+                    f"{self.path} maps {self.symbol} to ids {one.instrument_id} and {next_one.instrument_id} on the same day; a "
+                    "contract has one id a day. Download it again with symbology"
+                )
         return tuple(found)
 
     def _notice(self, text: str) -> None:
@@ -272,11 +280,17 @@ def day_start_ns(day: date | str) -> int:
 
 
 class Source:
-    """One session's records, from one or more files read one after the other."""
+    """One session's records, from one or more files read one after the other.
+
+    Orders belong to an instrument id. Where the id behind the contract changes, at a date interval's edge or from one file to
+    the next, what rested under the old id must not stay in the book: a clear of ours, marked ``F_MAYBE_BAD_BOOK``, goes before
+    the first record of the new id unless that is a clear itself. Each change is counted and told in ``notices``.
+    """
 
     def __init__(self, files: Sequence[DbnFile], dt: date) -> None:
         self.files = list(files)
         self.dt = dt
+        self.id_changes = IdChanges()
 
     @property
     def window(self) -> tuple[int, int]:
@@ -287,6 +301,11 @@ class Source:
     @property
     def notices(self) -> list[str]:
         """What was found wrong with the files while reading, a line each."""
+        return [*self.damage, *self.id_changes.told()]
+
+    @property
+    def damage(self) -> list[str]:
+        """The notices that say that a file is not whole."""
         return [notice for file in self.files for notice in file.notices]
 
     @property
@@ -296,12 +315,27 @@ class Source:
         None where it says nothing, was cut to a number of records, or was found broken while it was read.
         """
         last = self.files[-1]
-        return None if last.end_ns is None or self.notices else min(last.end_ns, self.window[1])
+        return None if last.end_ns is None or self.damage else min(last.end_ns, self.window[1])
 
     def records(self, chunk: int = CHUNK_RECORDS) -> Iterator[MboRecords]:
         """Arrays of at most ``chunk`` records of the locked contract, dtype MBO_DTYPE, read-only where mapped."""
+        self.id_changes = IdChanges()
+        current: int | None = None
         for file in self.files:
-            yield from file.records(chunk)
+            for block in file.records(chunk):
+                ids = block["instrument_id"]
+                if current is not None and int(ids[0]) == current and (ids == current).all():
+                    yield block
+                    continue
+                edges = [0, *(np.flatnonzero(np.diff(ids)) + 1).tolist(), len(block)]
+                for first, last in pairwise(edges):
+                    part = block[first:last]
+                    if current is not None and int(ids[first]) != current:
+                        self.id_changes.count_in(current, part[0])
+                        if part[0]["action"] != ACTION_CLEAR:
+                            yield clear_before(part[:1])
+                    current = int(ids[first])
+                    yield part
 
     def provenance(self) -> list[dict[str, Any]]:
         """Name, size in bytes and SHA-256 of each file."""

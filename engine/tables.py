@@ -46,28 +46,94 @@ def print_book(values: dict[str, Any]) -> None:
 
 
 def print_check(report: dict[str, Any]) -> None:
-    """Raw files, then datasets, a line each."""
+    """Raw files, their anomalies, their seams, then datasets, a line each."""
     console = _console()
-    raw = Table(title=f"raw files in {report['raw_folder']}")
-    for name in ("file", "bytes", "records", "first (UTC)", "last (UTC)", "anomalies", "problem"):
+    raw = Table(title=f"raw files in {report['raw_folder']}" if report["raw_folder"] else "raw files")
+    for name in ("file", "bytes", "records", "first (UTC)", "last (UTC)", "opens", "marks", "sides right", "SHA-256", "problem"):
         raw.add_column(name, overflow="fold")
     for one in report["raw"]:
+        marks = {name: one.get(name, 0) for name in ("bad_time", "backwards", "doubtful_book", "id_changes")}
+        marks["gaps"] = len(one.get("gaps", ()))
+        sides = one.get("side_test", {"right": 0, "judged": 0})
         raw.add_row(
             one["file"],
             f"{one['size']:,}",
             f"{one.get('n_records', 0):,}",
             _utc(one.get("first_ns", 0)),
             _utc(one.get("last_ns", 0)),
-            _counts(one.get("anomalies", {})),
+            one.get("opens", "–"),
+            _counts({name: n for name, n in marks.items() if n}),
+            f"{sides['right']:,} of {sides['judged']:,}",
+            one.get("sha256", "")[:12],
             one["problem"] or "sound",
         )
     console.print(raw)
+    _print_anomalies(console, [*report["raw"], *report["datasets"]])
+    _print_continuity(console, report["continuity"])
     datasets = Table(title="datasets")
-    for name in ("dataset", "bins", "marked bins", "problem"):
+    for name in ("dataset", "bins", "span (UTC)", "marked bins", "anomalies", "sources", "problem"):
         datasets.add_column(name, overflow="fold")
     for one in report["datasets"]:
-        datasets.add_row(one["dataset_id"], f"{one['n_bins']:,}", _counts(one["quality"]), one["problem"] or "sound")
-    console.print(datasets)
+        datasets.add_row(
+            one["dataset_id"],
+            f"{one['n_bins']:,}",
+            f"{_utc(one.get('start_ns', 0))} – {_utc(one.get('end_ns', 0))[11:]}",
+            _counts(one["quality"]),
+            _counts(one.get("anomalies", {})),
+            ", ".join(source["state"] for source in one.get("sources", ())) or "–",
+            one["problem"] or "sound",
+        )
+    if report["raw_folder"]:
+        console.print(datasets)
+
+
+def _print_anomalies(console: Console, rows: list[dict[str, Any]]) -> None:
+    """Every kind that occurred, with its first occurrence."""
+    table = Table(title="anomalies")
+    for name in ("in", "kind", "count", "first order_id", "sequence", "ts_event"):
+        table.add_column(name, overflow="fold", justify="left" if name in ("in", "kind") else "right")
+    for one in rows:
+        where = one.get("file") or one["dataset_id"]
+        for kind, n in one.get("anomalies", {}).items():
+            first = one["first_anomalies"].get(kind, dict.fromkeys(("order_id", "sequence", "ts_event"), "–"))
+            table.add_row(where, kind, f"{n:,}", *(str(first[name]) for name in ("order_id", "sequence", "ts_event")))
+    if table.row_count:
+        console.print(table)
+
+
+def _print_continuity(console: Console, pairs: list[dict[str, Any]]) -> None:
+    """The end of each file against the opening of the next."""
+    table = Table(title="the book at a file's end against the next one's snapshot")
+    for name in ("file", "next", "orders", "snapshot", "result"):
+        table.add_column(name, overflow="fold")
+    for one in pairs:
+        result = one["problem"] or one["reason"] or "the same ids, prices, sizes and queues"
+        table.add_row(one["before"], one["after"], f"{one.get('n_end', 0):,}", f"{one.get('n_opening', 0):,}", result)
+    if pairs:
+        console.print(table)
+
+
+def print_campaign(report: dict[str, Any]) -> None:
+    """The variants of a campaign, a line each, with the fields in which they differ."""
+    changed = [one["overrides"] for one in report["variants"]]
+    names = list(dict.fromkeys(name for overrides in changed for name in overrides))
+    shown = [name for name in names if len({str(overrides.get(name)) for overrides in changed}) > 1] or names
+    table = Table(title=f"campaign {report['name']}: {report['n_built']} built, {report['n_present']} there already")
+    table.add_column("dataset", no_wrap=True)
+    for name in ("overrides", "bins", "marked bins", "state"):
+        table.add_column(name, overflow="fold")
+    for one in report["variants"]:
+        summary = one["summary"] or {"n_bins": 0, "quality": {}}
+        table.add_row(
+            one["dataset_id"],
+            " ".join(f"{name}={one['overrides'][name]}" for name in shown if name in one["overrides"]) or "defaults",
+            f"{summary['n_bins']:,}" if one["summary"] else "–",
+            _counts(summary["quality"]),
+            one["problem"] or one["state"],
+        )
+    console = _console()
+    console.print(table)
+    console.print(f"index: {report['index']}", soft_wrap=True)
 
 
 def dataset_row(summary: DatasetSummary) -> dict[str, Any]:

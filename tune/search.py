@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import tempfile
 import threading
 import time
@@ -17,12 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import ray
 from ray import tune as ray_tune
 
-from engine.errors import ConfigError
+from engine.ray_environment import init_arguments, no_cluster
 from tune.config import ParallelConfig
 from tune.trial import Market, Point, RunFailure, RunResult, evaluate_batch
 
@@ -30,10 +28,6 @@ BATCHES_PER_WORKER: Final = 4
 MAX_BATCH_POINTS: Final = 200
 REPORT_SECONDS: Final = 0.25  # how long a worker gathers results before it sends them
 WORKER_RETRIES: Final = 2
-HEAD_PORT: Final = 6379
-CLIENT_PORT: Final = 10001
-CONNECT_SECONDS: Final = 5.0
-_STORE_SLACK_BYTES: Final = 128 << 20
 _SHIPPED: Final = ("engine", "tune")
 
 OnBatch = Callable[[Sequence[RunResult], Sequence[RunFailure]], None]
@@ -63,52 +57,14 @@ def ray_session(address: str, max_workers: int, data_bytes: int) -> Iterator[str
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # our own screen shows what happens
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # and we report failed points ourselves
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C reaches us as KeyboardInterrupt
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address == "local":
-        context = ray.init(
-            address="local",
-            num_cpus=min(max_workers, os.cpu_count() or 1),
-            object_store_memory=data_bytes + _STORE_SLACK_BYTES,
-            include_dashboard=True,
-            dashboard_host="127.0.0.1",
-            _node_ip_address="127.0.0.1",
-            **quiet,
-        )
-    else:
-        root = Path(__file__).resolve().parent.parent
-        require_answer(address)
-        try:
-            context = ray.init(address=address, runtime_env={"py_modules": [str(root / name) for name in _SHIPPED]}, **quiet)
-        except ConnectionError as error:
-            raise _no_cluster(address) from error
+    try:
+        context = ray.init(**init_arguments(address, max_workers, data_bytes, _SHIPPED))
+    except ConnectionError as error:
+        raise no_cluster(address) from error
     try:
         yield f"http://{context.dashboard_url}" if context.dashboard_url else "not running"
     finally:
         ray.shutdown()
-
-
-def require_answer(address: str) -> None:
-    """Find out in seconds whether anybody listens at a cluster's address; Ray itself would try for minutes.
-
-    Raises
-    ------
-    ConfigError
-        Nobody does, or it is no address.
-    """
-    if address == "auto":
-        return
-    url = urlsplit(address if "//" in address else f"//{address}")
-    try:
-        port = url.port or (CLIENT_PORT if url.scheme == "ray" else HEAD_PORT)
-        socket.create_connection((url.hostname or "", port), CONNECT_SECONDS).close()
-    except (OSError, ValueError) as error:
-        raise _no_cluster(address) from error
-
-
-def _no_cluster(address: str) -> ConfigError:
-    return ConfigError(
-        f"--address was {address!r}, where no Ray cluster answers; start one (ray start --head, ray up) or use --address local."
-    )
 
 
 def run_points(

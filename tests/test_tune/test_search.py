@@ -11,7 +11,7 @@ import pytest
 from engine.dataset import Dataset
 from engine.errors import ConfigError
 from engine.lake import Lake
-from engine.ray_environment import prepare_ray_environment
+from engine.ray_environment import prepare_ray_environment, require_answer
 from tests.blocks import publish_random
 from tests.processes import descendants
 from tests.test_tune.small_sweep import DATASET, evaluated, points_of
@@ -113,8 +113,6 @@ def test_dashboard_is_on_loopback(ray_address: str) -> None:
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "no such host:6379", "127.0.0.1:port"])
 def test_no_cluster_at_the_address_is_one_line(address: str) -> None:
-    from tune.search import require_answer
-
     with pytest.raises(ConfigError, match="where no Ray cluster answers") as error:
         require_answer(address)
     assert "\n" not in str(error.value)

@@ -1,0 +1,102 @@
+"""What `campaign` does on the command line: the raw file first, then the run with its progress on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import datetime, time, timedelta
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from engine.campaign import CampaignReport, describe, index_path, plan_campaign, run_campaign
+from engine.campaign_config import BaseCapture, load_campaign
+from engine.config import load_instrument
+from engine.errors import DatasetError
+from engine.lake import Lake
+from engine.progress import Progress
+from engine.replay import SESSION_TZ
+
+BEFORE: Final = timedelta(minutes=35)  # simulated before the capture: the warm-up, and a little
+BEHIND: Final = timedelta(minutes=1)
+SIMULATED_RATE: Final = 1000.0  # records/s
+
+
+def campaign_command(
+    file: Path,
+    lake_argument: str | None,
+    *,
+    dry_run: bool,
+    limit: int | None,
+    address: str | None,
+    allow_cold: bool,
+    simulate_missing: bool,
+) -> CampaignReport:
+    """Plan a campaign, or run it.
+
+    Raises
+    ------
+    EngineError
+        One line, for anything the user can mend.
+    """
+    campaign = load_campaign(file)
+    lake = Lake.open(lake_argument)
+    variants, present = plan_campaign(lake, campaign, limit)
+    if dry_run:
+        return CampaignReport(
+            name=campaign.name,
+            index=str(index_path(lake, campaign.slug)),
+            variants=[describe(lake, variant, "") for variant in variants],
+            n_present=len(present),
+        )
+    if len(present) < len(variants):
+        _require_raw(lake, campaign.base_capture, simulate_missing)
+    with Progress("building") as progress:
+        return run_campaign(
+            lake,
+            campaign,
+            limit=limit,
+            address=address or ("auto" if os.environ.get("RAY_ADDRESS") else "local"),
+            allow_cold=allow_cold,
+            say=progress.say,
+            watch=progress.update,
+        )
+
+
+def _require_raw(lake: Lake, capture: BaseCapture, simulate_missing: bool) -> None:
+    """The day's raw file, simulated where it is missing and that is wished.
+
+    Raises
+    ------
+    DatasetError
+        It is missing; the line says how to get it.
+    """
+    folder = lake.raw_dir(load_instrument().symbol_root, capture.product_type)
+    if any(folder.glob(f"*{capture.dt:%Y%m%d}*")):
+        return
+    path = folder / f"simulated-{capture.dt:%Y%m%d}.mbo.dbn.zst"
+    if not simulate_missing:
+        raise DatasetError(
+            f"there is no raw file of {capture.dt} in {folder}; put Databento's mbo file of {capture.symbol} there, named "
+            f"*{capture.dt:%Y%m%d}*.dbn.zst, or add --simulate to have a session simulated"
+        )
+    from engine.simulate import simulate  # only here
+
+    zone = ZoneInfo(SESSION_TZ)
+    begin, end = (
+        datetime.combine(capture.dt, time.fromisoformat(text), zone)
+        for text in (capture.capture_start_et, capture.capture_end_et)
+    )
+    start = begin - BEFORE
+    print(f"simulating {capture.symbol} from {start:%H:%M:%S} to {end + BEHIND:%H:%M:%S} into {path}", file=sys.stderr)
+    folder.mkdir(parents=True, exist_ok=True)
+    with Progress("simulating") as bar:
+        simulate(
+            path,
+            seed=int(f"{capture.dt:%Y%m%d}"),
+            seconds=(end + BEHIND - start).total_seconds(),
+            rate=SIMULATED_RATE,
+            start=start,
+            symbol=capture.symbol,
+            progress=lambda done: bar.update(done, ""),
+        )

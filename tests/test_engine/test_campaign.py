@@ -1,0 +1,256 @@
+"""A campaign on a real local Ray: what is missing is built once, what fails costs no other, and the index tells it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.campaign import CampaignReport, index_path, plan_campaign, run_campaign
+from engine.campaign_config import Campaign, load_campaign
+from engine.dataset import Dataset
+from engine.decoded import decode_once
+from engine.errors import ConfigError, EngineError
+from engine.lake import Lake, sha256_file
+from engine.ray_environment import init_arguments, prepare_ray_environment
+from engine.replay import Replay
+from engine.schema import BIN_DTYPE, GRID_COLUMNS
+from engine.source import open_source
+from tests.streams import DAY, record, to_array, write_dbn
+from tests.test_engine.small_campaign import lake_with, write_campaign
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def ray_running() -> Iterator[None]:
+    """One Ray of two workers for all tests here; a campaign joins the Ray its process is connected to."""
+    prepare_ray_environment(is_own=True)
+    import ray
+
+    ray.init(**init_arguments("local", 2, 0, ("engine",)))
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def lake(simulated_file: Path, tmp_path: Path) -> Lake:
+    return lake_with(simulated_file, tmp_path / "lake")
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> Campaign:
+    return load_campaign(write_campaign(tmp_path))
+
+
+def run(lake: Lake, campaign: Campaign, **how: object) -> tuple[CampaignReport, list[str]]:
+    """The report, and the lines that were said."""
+    said: list[str] = []
+    report = run_campaign(lake, campaign, say=said.append, watch=lambda share, note: None, **how)  # type: ignore[arg-type]
+    return report, said
+
+
+def index_of(lake: Lake, campaign: Campaign) -> dict[str, object]:
+    values: dict[str, object] = json.loads(index_path(lake, campaign.slug).read_text())
+    return values
+
+
+def test_every_variants_dataset_is_its_own_replay_bit_for_bit(ray_running: None, lake: Lake, campaign: Campaign) -> None:
+    report, _ = run(lake, campaign)
+    assert (report.n_built, report.n_present, report.failures) == (4, 0, {})
+    (raw,) = lake.raw_dir("MNQ").iterdir()
+    variants, present = plan_campaign(lake, campaign, None)
+    assert present == {variant.dataset_id for variant in variants}
+    for variant in variants:
+        dataset = Dataset.open(lake, variant.dataset_id)
+        blocks = list(Replay(open_source([raw], variant.config, DAY), variant.config, "09:00:05", variant.n_bins))
+        assert dataset.n_bins == variant.n_bins == sum(block.n for block in blocks)
+        for name in GRID_COLUMNS:
+            assert dataset.columns([name])[name].tobytes() == np.concatenate([b.grid[name] for b in blocks]).tobytes(), name
+        for name in BIN_DTYPE.names or ():
+            assert dataset.bins([name])[name].tobytes() == np.concatenate([b.bins[name] for b in blocks]).tobytes(), name
+        assert dataset.manifest["source_files"] == [
+            {"path": str(raw), "size": raw.stat().st_size, "sha256": sha256_file(raw)}
+        ]  # the raw file, not the decoded copy
+        assert dataset.manifest["overrides"] == variant.overrides
+        assert dataset.manifest["config_version"] == variant.config.config_version
+
+
+def test_index_lists_variants_overrides_ids_and_summaries(ray_running: None, lake: Lake, campaign: Campaign) -> None:
+    run(lake, campaign)
+    index = index_of(lake, campaign)
+    variants, _ = plan_campaign(lake, campaign, None)
+    assert index["campaign"] == campaign.model_dump(mode="json")
+    listed = index["variants"]
+    assert isinstance(listed, list)
+    assert [(one["dataset_id"], one["overrides"]) for one in listed] == [(v.dataset_id, v.overrides) for v in variants]
+    for one, variant in zip(listed, variants, strict=True):
+        dataset = Dataset.open(lake, variant.dataset_id)
+        assert one["state"] == "ready"
+        assert one["config_version"] == variant.config.config_version
+        assert one["summary"]["n_bins"] == variant.n_bins
+        assert one["summary"]["checksum"] == dataset.checksum
+        assert one["summary"]["quality"] == dataset.manifest["quality"]
+
+
+def test_second_run_builds_nothing_says_so_and_touches_no_file(ray_running: None, lake: Lake, campaign: Campaign) -> None:
+    run(lake, campaign)
+    before = {path: path.stat().st_mtime_ns for path in (lake.root / "research").rglob("*")}
+    report, said = run(lake, campaign)
+    assert (report.n_built, report.n_present) == (0, 4)
+    assert "4 variants, 4 there already, 0 to build" in said[0]
+    assert {path: path.stat().st_mtime_ns for path in (lake.root / "research").rglob("*")} == before
+
+
+def test_second_run_needs_no_raw_file(ray_running: None, lake: Lake, campaign: Campaign) -> None:
+    run(lake, campaign)
+    for path in lake.raw_dir("MNQ").iterdir():
+        path.unlink()
+    assert run(lake, campaign)[0].n_present == 4
+
+
+def test_only_the_first_variants_are_built_and_the_others_later(ray_running: None, lake: Lake, campaign: Campaign) -> None:
+    first, _ = run(lake, campaign, limit=1)
+    assert (first.n_built, len(first.variants)) == (1, 1)
+    rest, _ = run(lake, campaign)
+    assert (rest.n_built, rest.n_present) == (3, 1)
+
+
+def test_a_failing_variant_is_named_and_costs_no_other(ray_running: None, lake: Lake, campaign: Campaign) -> None:
+    variants, _ = plan_campaign(lake, campaign, None)
+    blocked = variants[1].dataset_id
+    lake.datasets.mkdir(parents=True)
+    (lake.datasets / blocked).write_text("in the way")
+    report, said = run(lake, campaign)
+    assert list(report.failures) == [blocked]
+    assert report.n_built == 3
+    assert any(line.startswith("failed") and blocked in line for line in said)
+    states = {one["dataset_id"]: one["state"] for one in report.variants}
+    assert [states[v.dataset_id] for v in variants] == ["ready", "failed", "ready", "ready"]
+    (lake.datasets / blocked).unlink()
+    mended, _ = run(lake, campaign)
+    assert (mended.n_built, mended.n_present, mended.failures) == (1, 3, {})
+    assert {one["state"] for one in mended.variants} == {"ready"}
+
+
+def test_nothing_is_left_in_the_cache_of_decoded_records(ray_running: None, lake: Lake, campaign: Campaign) -> None:
+    run(lake, campaign)
+    assert list((lake.cache / "records").iterdir()) == []
+    assert [path.suffix for path in (lake.cache / "campaigns").iterdir()] == [".lock"]
+
+
+def test_what_a_killed_worker_left_is_removed(ray_running: None, lake: Lake, campaign: Campaign) -> None:
+    variants, _ = plan_campaign(lake, campaign, None)
+    left = lake.datasets / f".{variants[0].dataset_id}.abcdef.tmp"
+    left.mkdir(parents=True)
+    (left / "bins.parquet").write_bytes(b"half")
+    run(lake, campaign)
+    assert not left.exists()
+
+
+# What is refused before a worker starts
+
+
+def refusal(lake: Lake, campaign: Campaign, **how: object) -> str:
+    with pytest.raises(EngineError) as error:
+        run(lake, campaign, **how)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_capture_beyond_the_file_is_refused(lake: Lake, tmp_path: Path, campaign: Campaign) -> None:
+    capture = campaign.base_capture.model_dump(mode="json") | {"capture_end_et": "09:01:00"}
+    longer = load_campaign(write_campaign(tmp_path, base_capture=capture))
+    told = refusal(lake, longer)
+    assert "ends at 2026-02-06 09:00:40" in told
+    assert "09:01:00" in told
+
+
+def test_raw_file_that_is_missing_is_refused_with_its_folder(tmp_path: Path, campaign: Campaign) -> None:
+    lake = Lake(tmp_path / "empty")
+    assert str(lake.raw_dir("MNQ")) in refusal(lake, campaign)
+
+
+def test_cold_file_is_refused_and_taken_when_allowed(ray_running: None, tmp_path: Path, campaign: Campaign) -> None:
+    quotes = [record("A", 1, tick=-1, side="B"), record("A", 2, tick=1, side="A")]
+    adds = [record("A", 10 + i, tick=-5, time=i * 100_000_000) for i in range(1, 160)]
+    path = write_dbn(tmp_path / "glbx-20260206.dbn.zst", to_array([*quotes, *adds]))
+    lake = lake_with(path, tmp_path / "lake")
+    assert "starts cold" in refusal(lake, campaign)
+    report, _ = run(lake, campaign, allow_cold=True, limit=1)
+    assert report.variants[0]["summary"]["quality"]["cold"] == 100
+
+
+@pytest.mark.parametrize("limit", [0, -3])
+def test_no_variants_are_refused(lake: Lake, campaign: Campaign, limit: int) -> None:
+    assert f"--max-variants was {limit}" in refusal(lake, campaign, limit=limit)
+
+
+def test_a_campaign_is_run_by_one_process_at_a_time(lake: Lake, campaign: Campaign) -> None:
+    told: list[str] = []
+
+    def again(line: str) -> None:
+        """While the first run holds the lock."""
+        with pytest.raises(ConfigError) as error:
+            run(lake, campaign)
+        told.append(str(error.value))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_campaign(lake, campaign, say=again, watch=lambda share, note: None)
+    assert "by another process" in told[0]
+
+
+# The node's one decoded copy
+
+
+def test_decoded_records_are_the_sources_up_to_the_end_of_the_capture(simulated_file: Path, tmp_path: Path) -> None:
+    from engine.config import load_instrument
+
+    source = open_source([simulated_file], load_instrument(), DAY)
+    whole = np.concatenate(list(source.records()))
+    until = int(whole["ts_event"][-1]) - 10 * 10**9
+    decoded = decode_once(source, tmp_path, until)
+    kept = np.concatenate(list(decoded.records(1000)))
+    assert kept.tobytes() == whole[: len(kept)].tobytes()
+    assert int(kept["ts_event"][-1]) >= until > int(kept["ts_event"][-2])
+    assert decoded.provenance() == source.provenance()
+    assert decoded.end_ns == source.end_ns
+
+
+def test_source_is_decoded_once(simulated_file: Path, tmp_path: Path) -> None:
+    from engine.config import load_instrument
+
+    made = []
+    for _ in range(3):
+        decode_once(open_source([simulated_file], load_instrument(), DAY), tmp_path, 2**62)
+        made.append({path.name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in tmp_path.glob("*.mbo")})
+    assert made[0] == made[1] == made[2]
+    assert len(made[0]) == 1
+
+
+def test_decoding_that_was_killed_midway_is_done_again(simulated_file: Path, tmp_path: Path) -> None:
+    from engine.config import load_instrument
+
+    def decode() -> bytes:
+        source = open_source([simulated_file], load_instrument(), DAY)
+        return np.concatenate(list(decode_once(source, tmp_path, 2**62).records())).tobytes()
+
+    whole = decode()
+    (facts,) = tmp_path.glob("*.json")
+    (data,) = tmp_path.glob("*.mbo")
+    facts.unlink()
+    data.write_bytes(whole[:1000])
+    assert decode() == whole
+
+
+def test_damage_found_while_decoding_is_told_by_every_reader(simulated_file: Path, tmp_path: Path) -> None:
+    from engine.config import load_instrument
+
+    cut = tmp_path / "cut-20260206.dbn.zst"
+    cut.write_bytes(simulated_file.read_bytes()[:-5000])
+    for _ in range(2):
+        decoded = decode_once(open_source([cut], load_instrument(), DAY), tmp_path / "cache", 2**62)
+        assert "breaks off" in decoded.notices[0]
+        assert decoded.end_ns is None
