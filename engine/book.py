@@ -11,6 +11,7 @@ import numpy as np
 from engine.book_kernels import ASK, BID, BOOK_DTYPE, NO_TICK, BookState
 from engine.constants import NS_PER_S
 from engine.order_table import ORDER_DTYPE, rehash
+from engine.schema import MboRecords
 
 FIRST_TABLE: int = 1 << 12  # orders' places, twice as many as orders at least; small, so that they stay in the cache
 
@@ -21,6 +22,11 @@ def make_book(n_slots: int, table: int = FIRST_TABLE) -> BookState:
     for name in ("best_bid", "best_ask", "far_bid", "far_ask"):
         scalars[name] = NO_TICK
     return BookState(scalars=scalars, orders=np.zeros(table, ORDER_DTYPE), depth=np.zeros((n_slots, 2), np.int64))
+
+
+def table_for(n_orders: int) -> MboRecords:
+    """An empty order table with ample room for so many orders."""
+    return np.zeros(max(FIRST_TABLE, 1 << (4 * n_orders).bit_length()), ORDER_DTYPE)
 
 
 def grow(book: BookState) -> BookState:

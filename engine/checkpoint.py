@@ -12,17 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.book import FIRST_TABLE
-from engine.book_kernels import place_orders
 from engine.errors import ConfigError
 from engine.jit import source_hash
 from engine.lake import write_atomic
-from engine.order_table import ORDER_DTYPE, rehash
 from engine.runner import Runner
-from engine.source import Source
+from engine.snapshot import restore_book
+from engine.source import START, Place, Source
 from engine.state import pack, unpack
 
-KIND = "book checkpoint"
+KIND = "book checkpoint, with its place in the source"
 
 
 class Checkpoint:
@@ -46,34 +44,28 @@ class Checkpoint:
         self._key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
         self.path = folder / f"{config.symbol}_{source.dt:%Y%m%d}_{self._key[:16]}.book"
 
-    def load(self, runner: Runner) -> tuple[int, str]:
+    def load(self, runner: Runner) -> tuple[Place, int, str]:
         """Put the kept book into a fresh runner.
 
         Returns
         -------
-        tuple[int, str]
-            Records of the source that are in it already (0: none was kept), and a notice, empty where all is well.
+        tuple[Place, int, str]
+            Where to go on reading, how many records of the source are in the book already (0: none was kept), and a notice,
+            empty where all is well.
         """
         try:
             arrays = unpack(KIND, self._key, self.path.read_bytes())
         except FileNotFoundError:
-            return 0, ""
+            return START, 0, ""
         except (ConfigError, OSError) as error:
-            return 0, f"{self.path.name} could not be used and is made anew: {error}"
-        engine = runner.engine
+            return START, 0, f"{self.path.name} could not be used and is made anew: {error}"
         for name in ("first_bin", "max_bins"):  # these are this run's own
-            arrays["run"][name] = engine.run[name]
-        engine.run[:] = arrays["run"]
-        engine.counts[:] = arrays["counts"]
-        orders = np.zeros(max(FIRST_TABLE, 1 << (4 * len(arrays["orders"])).bit_length()), ORDER_DTYPE)
-        rehash(arrays["orders"], orders)
-        runner.engine = engine._replace(book=engine.book._replace(orders=orders))
-        runner.engine.book.scalars[:] = arrays["book"]
-        place_orders(runner.engine.book)
-        return int(arrays["n_records"][0]), ""
+            arrays["run"][name] = runner.engine.run[name]
+        runner.engine = restore_book(runner.engine, arrays)
+        return Place(*arrays["place"].tolist()), int(arrays["n_records"][0]), ""
 
-    def save(self, runner: Runner, n_records: int) -> None:
-        """Keep the runner's book, which ``n_records`` of the source have made."""
+    def save(self, runner: Runner, place: Place, n_records: int) -> None:
+        """Keep the runner's book, which the source's first ``n_records`` have made; ``place`` is at or before the next one."""
         book = runner.engine.book
         data = pack(
             KIND,
@@ -83,6 +75,7 @@ class Checkpoint:
                 "counts": runner.engine.counts,
                 "book": book.scalars,
                 "orders": book.orders[book.orders["side"] != 0],
+                "place": np.array(place, np.int64),
                 "n_records": np.array([n_records], np.int64),
             },
         )

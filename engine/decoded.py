@@ -24,15 +24,16 @@ from engine import constants as c
 from engine.id_changes import IdChanges
 from engine.lake import write_atomic
 from engine.schema import MBO_DTYPE, MboRecords
-from engine.source import CHUNK_RECORDS, Source
+from engine.source import CHUNK_RECORDS, START, WINDOW_RECORDS, Place, Source
 
 
 class DecodedSource(Source):
     """A source whose kept records lie decoded in a file; says of its files what the original says."""
 
-    def __init__(self, source: Source, records: MboRecords, damage: list[str], id_changes: IdChanges) -> None:
+    def __init__(self, source: Source, data: Path, damage: list[str], id_changes: IdChanges) -> None:
         super().__init__(source.files, source.dt)
-        self._records = records
+        self._data = data
+        self._n_records = data.stat().st_size // MBO_DTYPE.itemsize
         self._damage = damage
         self.id_changes = id_changes
 
@@ -41,10 +42,14 @@ class DecodedSource(Source):
         """What was found wrong with the files when they were decoded."""
         return list(self._damage)
 
-    def records(self, chunk: int = CHUNK_RECORDS) -> Iterator[MboRecords]:
+    def records(self, chunk: int = CHUNK_RECORDS, start: Place = START) -> Iterator[MboRecords]:
         """Slices of the mapped file, read-only."""
-        for first in range(0, len(self._records), chunk):
-            yield self._records[first : first + chunk]
+        for first in range(start.n_before, self._n_records, WINDOW_RECORDS):
+            n = min(WINDOW_RECORDS, self._n_records - first)
+            window = np.memmap(self._data, MBO_DTYPE, "r", first * MBO_DTYPE.itemsize, (n,))
+            for i in range(0, n, chunk):
+                self.place = Place(0, first + i, first + i, int(window[i]["instrument_id"]))
+                yield window[i : i + chunk]
 
 
 def decode_once(source: Source, folder: Path, until_ns: int) -> Source:
@@ -57,7 +62,7 @@ def decode_once(source: Source, folder: Path, until_ns: int) -> Source:
     until_ns
         UTC ns; what comes behind the first record of that time or later is left out.
     """
-    if not any(file.is_compressed for file in source.files):
+    if isinstance(source, DecodedSource) or not any(file.is_compressed for file in source.files):
         return source
     files = [(str(f.path.resolve()), f.size, os.stat(f.path).st_mtime_ns, f.symbol) for f in source.files]
     identity = json.dumps([files, source.dt.isoformat(), until_ns])
@@ -70,9 +75,7 @@ def decode_once(source: Source, folder: Path, until_ns: int) -> Source:
             # Written last: where the facts are, the records are whole.
             write_atomic(facts, json.dumps({"damage": source.damage, "id_changes": asdict(source.id_changes)}).encode())
     told = json.loads(facts.read_text())
-    size = data.stat().st_size
-    records = np.memmap(data, MBO_DTYPE, "r") if size else np.zeros(0, MBO_DTYPE)
-    return DecodedSource(source, records, told["damage"], IdChanges(**told["id_changes"]))
+    return DecodedSource(source, data, told["damage"], IdChanges(**told["id_changes"]))
 
 
 def forget_decoded(folder: Path) -> None:

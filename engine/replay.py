@@ -3,7 +3,7 @@
 The same function stands behind a dataset and behind a stream; only the block size differs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -13,12 +13,13 @@ import numpy as np
 from engine.checkpoint import Checkpoint
 from engine.config import InstrumentConfig
 from engine.constants import NS_PER_S, QUALITY_NAMES
+from engine.decoded import decode_once
 from engine.errors import ConfigError
 from engine.models.base import ModelContext, RuntimeModel
 from engine.models.perm_derivative import PermDerivative, perm_params_from_config
-from engine.runner import BinBlock, Runner, Span
+from engine.runner import WARM_UP_NS, BinBlock, Runner, Span
 from engine.sessions import open_intervals
-from engine.source import CHUNK_RECORDS, Source
+from engine.source import CHUNK_RECORDS, START, Place, Source
 
 SESSION_TZ = "America/New_York"
 
@@ -71,7 +72,10 @@ class Replay:
     chunk_records
         Records taken in at once; changes nothing but speed.
     checkpoints
-        Folder where the book at the warm-up's start is kept for the next start; changes nothing but speed.
+        Folder where the book at the warm-up's start is kept for the next start, and records of compressed files, decoded;
+        changes nothing but speed.
+    is_cancelled
+        Asked now and then; once true, no more bins come.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class Replay:
         block_bins: int = 256,
         chunk_records: int = CHUNK_RECORDS,
         checkpoints: Path | None = None,
+        is_cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         if n_bins is not None and n_bins < 1:
             raise ConfigError(f"the number of bins was {n_bins}; it must be at least 1")
@@ -99,7 +104,10 @@ class Replay:
             open_intervals(config.symbol_root, source.dt),
             model if model is not None else runtime_model(config),
         )
-        self._checkpoints = checkpoints if first is not None else None
+        # Only where there is something to fast-forward through.
+        begins = min(file.start_ns for file in source.files)
+        self._checkpoints = checkpoints if first is not None and begins < first - WARM_UP_NS else None
+        self._is_cancelled = is_cancelled
         self._own_notices: list[str] = []
 
     @property
@@ -121,8 +129,11 @@ class Replay:
             yield block
 
     def _blocks(self) -> Iterator[BinBlock]:
-        skip = self._take_checkpoint()
-        for records in self.source.records(self.chunk_records):
+        place, n_known = self._take_checkpoint()
+        skip = n_known - place.n_before
+        for records in self.source.records(self.chunk_records, place):
+            if self._is_cancelled():
+                return
             if skip >= len(records):
                 skip -= len(records)
                 continue
@@ -133,17 +144,19 @@ class Replay:
                 return
         yield from self.runner.finish(self._data_end(), self.block_bins)
 
-    def _take_checkpoint(self) -> int:
-        """Records that a kept book holds already; where none is kept, one is, as soon as the warm-up begins."""
+    def _take_checkpoint(self) -> tuple[Place, int]:
+        """Where to begin reading, and how many records a kept book holds already; where none is kept, one will be."""
         if self._checkpoints is None:
-            return 0
+            return START, 0
+        # A compressed file cannot be entered in its middle.
+        self.source = decode_once(self.source, self._checkpoints / "records", self.source.window[1])
         checkpoint = Checkpoint(self._checkpoints, self.source, self.runner)
-        skip, notice = checkpoint.load(self.runner)
+        place, n_known, notice = checkpoint.load(self.runner)
         if notice:
             self._own_notices.append(notice)
-        if skip == 0:
-            self.runner.at_warm_up(lambda n: checkpoint.save(self.runner, n) if n else None)
-        return skip
+        if n_known == 0:
+            self.runner.at_warm_up(lambda n: checkpoint.save(self.runner, self.source.place, n) if n else None)
+        return place, n_known
 
     def _data_end(self) -> int | None:
         """Until when the files vouch that nothing more happened: their declared end, but not beyond the trading session."""

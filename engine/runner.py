@@ -17,6 +17,7 @@ from engine.book import grow, make_book
 from engine.config import InstrumentConfig
 from engine.constants import ANOMALIES, NS_PER_S
 from engine.field_kernels import make_field
+from engine.jit import source_hash
 from engine.models.base import RuntimeModel
 from engine.recentre import Parking, recentre
 from engine.schema import (
@@ -30,6 +31,7 @@ from engine.schema import (
     Ints,
     MboRecords,
 )
+from engine.snapshot import restore_engine, snapshot_engine
 from engine.spectrum import history_bins, make_spectrum
 
 WARM_UP_NS = 30 * 60 * NS_PER_S  # the field runs this long before the first bin
@@ -100,6 +102,7 @@ class Runner:
         self, config: InstrumentConfig, span: Span, sessions: Ints | None = None, model: RuntimeModel | None = None
     ) -> None:
         self.config = config
+        self._span = span
         self.params = config.to_params()
         self.model = model
         run = np.zeros(1, rs.RUN_DTYPE)
@@ -155,6 +158,38 @@ class Runner:
     def n_events(self) -> int:
         """Kept events so far."""
         return int(self.engine.run["event_id"][0])
+
+    def snapshot(self) -> bytes:
+        """All state as bytes, to be taken between two calls of `feed`; `restore` goes on from there to the last bit.
+
+        The windows of the spectrum are left out: they are rebuilt from the balances.
+        """
+        return snapshot_engine(self.engine, self._parking, self._key(), self._extras())
+
+    def restore(self, data: bytes) -> None:
+        """Take a snapshot of a runner with the same configuration, span and model.
+
+        Raises
+        ------
+        ConfigError
+            When the bytes are damaged or belong to another runner.
+        """
+        self.engine, self._parking, extras = restore_engine(data, self._key(), self.engine)
+        self._n_records, is_finished = (int(x) for x in extras["position"])
+        self._is_finished = is_finished == 1
+        if self.model is not None:
+            self.model.restore(extras["model"].tobytes())
+
+    def _key(self) -> str:
+        model = "" if self.model is None else f"{self.model.name} {self.model.params.model_dump_json()}"
+        return f"{self.config.config_version} {self._span} {model} {source_hash()}"
+
+    def _extras(self) -> dict[str, NDArray[Any]]:
+        model = b"" if self.model is None else self.model.snapshot()
+        return {
+            "position": np.array([self._n_records, self._is_finished], np.int64),
+            "model": np.frombuffer(model, np.uint8),
+        }
 
     def _room(self, n: int) -> rs.Out:
         rows = self.config.n_rows

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import databento_dbn
 import numpy as np
@@ -31,6 +31,7 @@ CHUNK_RECORDS: Final = 1 << 16
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _PROLOGUE = 8  # "DBN", version, length of the metadata
 _READ_BYTES = 1 << 20
+WINDOW_RECORDS: Final = 1 << 20  # of a mapped file, 59 MB
 
 
 def _read_file(path: Path) -> Iterator[bytes]:
@@ -76,8 +77,10 @@ class DbnFile:
     version: int = 0
     mappings: tuple[Mapping, ...] = ()
     first_day: date = date(1970, 1, 1)
+    start_ns: int = 0  # where the data begin, and
     end_ns: int | None = None  # where the data reach by the file's own word
     notices: list[str] = field(default_factory=list)
+    chunk_first: int | None = None
     _metadata_bytes: int = 0
 
     def __post_init__(self) -> None:
@@ -99,6 +102,7 @@ class DbnFile:
             )
         self.version = int(metadata.version)
         if metadata.start < UNDEF_TIMESTAMP:
+            self.start_ns = int(metadata.start)
             self.first_day = datetime.fromtimestamp(metadata.start / NS_PER_S, UTC).date()
         if metadata.limit is None and metadata.end is not None and metadata.end < UNDEF_TIMESTAMP:
             self.end_ns = int(metadata.end)
@@ -182,26 +186,44 @@ class DbnFile:
         if text not in self.notices:
             self.notices.append(text)
 
-    def raw_records(self, chunk: int) -> Iterator[MboRecords]:
-        """All MBO records of the file, any instrument, in arrays of at most ``chunk``; a broken tail is noticed."""
-        if self.is_compressed:
-            yield from self._streamed(chunk)
-        else:
-            yield from self._mapped(chunk)
+    def raw_records(self, chunk: int, first: int = 0) -> Iterator[MboRecords]:
+        """All MBO records of the file from number ``first`` on, any instrument, in arrays of at most ``chunk``.
 
-    def _mapped(self, chunk: int) -> Iterator[MboRecords]:
+        A broken tail is noticed. ``chunk_first`` is the number of the array's first record in a file that can be entered there
+        at once, else None.
+        """
+        if self.is_compressed:
+            yield from _leave_out(self._streamed(chunk), first)
+        else:
+            yield from self._mapped(chunk, first)
+
+    def _mapped(self, chunk: int, first: int) -> Iterator[MboRecords]:
         n_bytes = self.size - self._metadata_bytes
-        if n_bytes <= 0:
-            return
-        data = np.memmap(self.path, np.uint8, "r", offset=self._metadata_bytes)
-        whole = len(data) // MBO_RECORD_BYTES
-        records = data[: whole * MBO_RECORD_BYTES].view(MBO_DTYPE)
-        done = 0
-        while done < whole and is_plain(records[done : done + chunk]):
-            yield records[done : done + chunk]
-            done += chunk
-        # Records of other kinds, and a tail that breaks off, are walked by their own lengths.
-        yield from self._walked([data[min(done, whole) * MBO_RECORD_BYTES :]], chunk)
+        whole = max(n_bytes, 0) // MBO_RECORD_BYTES
+        done = min(first, whole)
+        # A window of the file at a time: what lies behind it need not stay in memory, however long the day.
+        while done < whole:
+            offset = self._metadata_bytes + done * MBO_RECORD_BYTES
+            window = np.memmap(self.path, MBO_DTYPE, "r", offset, (min(WINDOW_RECORDS, whole - done),))
+            for start in range(0, len(window), chunk):
+                records = window[start : start + chunk]
+                if not is_plain(records):
+                    # Records of other kinds are walked by their own lengths.
+                    self.chunk_first = None
+                    yield from self._walked(self._rest(done + start), chunk)
+                    return
+                self.chunk_first = done + start
+                yield records
+            done += len(window)
+        if n_bytes > 0:
+            yield from self._walked(self._rest(whole), chunk)  # a tail that breaks off
+
+    def _rest(self, first: int) -> Iterator[NDArray[np.uint8]]:
+        at = self._metadata_bytes + first * MBO_RECORD_BYTES
+        while at < self.size:
+            block = np.memmap(self.path, np.uint8, "r", at, (min(_READ_BYTES, self.size - at),))
+            yield block
+            at += len(block)
 
     def _streamed(self, chunk: int) -> Iterator[MboRecords]:
         yield from self._walked(self._after_metadata(), chunk)
@@ -244,11 +266,11 @@ class DbnFile:
         if n_other:
             self._notice(f"{self.path} holds {n_other} records that are not mbo; they were left out")
 
-    def records(self, chunk: int) -> Iterator[MboRecords]:
-        """Records of the locked contract, in file order."""
+    def records(self, chunk: int, first: int = 0) -> Iterator[MboRecords]:
+        """Records of the locked contract, in file order, from the file's record number ``first`` on."""
         mappings = self.mappings
         seen: set[int] = set()
-        for block in self.raw_records(chunk):
+        for block in self.raw_records(chunk, first):
             if not mappings:
                 seen.update(int(i) for i in np.unique(block["instrument_id"]))
                 if len(seen) > 1:
@@ -272,11 +294,31 @@ class DbnFile:
         return block if wanted.all() else block[wanted]
 
 
+def _leave_out(blocks: Iterator[MboRecords], n: int) -> Iterator[MboRecords]:
+    """All but the first ``n`` records."""
+    for block in blocks:
+        if n < len(block):
+            yield block[n:]
+        n = max(0, n - len(block))
+
+
+class Place(NamedTuple):
+    """Where in a source an array of records began: the place to come back to."""
+
+    file: int  # number of the file
+    first: int  # number of the record in it, any instrument
+    n_before: int  # the source's own records before
+    instrument_id: int  # of the last of them, -1 for none
+
+
 def day_start_ns(day: date | str) -> int:
     """UTC nanoseconds at the start of a day."""
     if isinstance(day, str):
         day = date.fromisoformat(day)
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * NS_PER_S
+
+
+START: Final = Place(0, 0, 0, -1)
 
 
 class Source:
@@ -291,6 +333,7 @@ class Source:
         self.files = list(files)
         self.dt = dt
         self.id_changes = IdChanges()
+        self.place = START
 
     @property
     def window(self) -> tuple[int, int]:
@@ -317,24 +360,35 @@ class Source:
         last = self.files[-1]
         return None if last.end_ns is None or self.damage else min(last.end_ns, self.window[1])
 
-    def records(self, chunk: int = CHUNK_RECORDS) -> Iterator[MboRecords]:
-        """Arrays of at most ``chunk`` records of the locked contract, dtype MBO_DTYPE, read-only where mapped."""
+    def records(self, chunk: int = CHUNK_RECORDS, start: Place = START) -> Iterator[MboRecords]:
+        """Arrays of at most ``chunk`` records of the locked contract, dtype MBO_DTYPE, read-only where mapped.
+
+        ``place`` is where the array last yielded began, or an earlier one where a file cannot be entered there.
+        """
         self.id_changes = IdChanges()
-        current: int | None = None
-        for file in self.files:
-            for block in file.records(chunk):
+        self.place = start
+        current = start.instrument_id
+        n = start.n_before
+        for i in range(start.file, len(self.files)):
+            for block in self.files[i].records(chunk, start.first if i == start.file else 0):
+                first = self.files[i].chunk_first
+                if first is not None:
+                    self.place = Place(i, first, n, current)
                 ids = block["instrument_id"]
-                if current is not None and int(ids[0]) == current and (ids == current).all():
+                if int(ids[0]) == current and (ids == current).all():
+                    n += len(block)
                     yield block
                     continue
                 edges = [0, *(np.flatnonzero(np.diff(ids)) + 1).tolist(), len(block)]
                 for first, last in pairwise(edges):
                     part = block[first:last]
-                    if current is not None and int(ids[first]) != current:
+                    if current >= 0 and int(ids[first]) != current:
                         self.id_changes.count_in(current, part[0])
                         if part[0]["action"] != ACTION_CLEAR:
+                            n += 1
                             yield clear_before(part[:1])
                     current = int(ids[first])
+                    n += len(part)
                     yield part
 
     def provenance(self) -> list[dict[str, Any]]:

@@ -14,8 +14,8 @@ from engine.errors import SourceError
 from engine.models.base import RuntimeModel
 from engine.replay import SESSION_TZ, Replay
 from engine.runner import BinBlock
-from engine.schema import GRID_COLUMNS, MboRecords
-from engine.source import CHUNK_RECORDS, Source, open_source
+from engine.schema import GRID_COLUMNS
+from engine.source import open_source
 from serve.champion import CHAMPION, MICROSTATES, ModelChoice, Serving, choose_model, config_for, required_columns
 from serve.frames import STREAM_FORMAT, BinFrames, FrameEncoder, message
 from serve.recent import RecentBins
@@ -94,14 +94,14 @@ class Session:
             The file cannot be read, or holds nothing from that time on.
         """
         request = self.request
-        source = _Closable(open_source([request.dbn], self.config, request.dt), lambda: self._closed)
         self._replay = Replay(
-            source,
+            open_source([request.dbn], self.config, request.dt),
             self.config,
             start_time=request.start_time,
             model=self.choice.build(),
             block_bins=1,
             checkpoints=request.checkpoints,
+            is_cancelled=lambda: self._closed,  # nobody fast-forwards for a client that has gone
         )
         self._blocks = iter(self._replay)
         self._ahead = self._next_block()
@@ -210,20 +210,6 @@ class Session:
         if self.choice.origin == CHAMPION and self.request.names_perm_values:
             return [f"perm_* values configure the instrument's own model; champion version {self.choice.version} scores instead"]
         return []
-
-
-class _Closable(Source):
-    """A source whose records end when its session is closed, so that nobody fast-forwards for a client that has gone."""
-
-    def __init__(self, source: Source, is_closed: Callable[[], bool]) -> None:
-        super().__init__(source.files, source.dt)
-        self._is_closed = is_closed
-
-    def records(self, chunk: int = CHUNK_RECORDS) -> Iterator[MboRecords]:
-        for block in super().records(chunk):
-            if self._is_closed():
-                return
-            yield block
 
 
 def _let_see(model: RuntimeModel | None, config: InstrumentConfig, columns: dict[str, Any]) -> None:

@@ -1,14 +1,17 @@
 """The book kept at the warm-up's start: a second start gives the same bins, a damaged or foreign file is made anew."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from engine.config import load_instrument
 from engine.replay import Replay
+from engine.schema import MboRecords
 from engine.simulate import simulate
-from engine.source import open_source
+from engine.source import Place, open_source
 from tests.sessions import join
 
 START = "09:31:10"  # the warm-up begins 70 s into a session that opens at 09:00
@@ -30,7 +33,7 @@ def started(path: Path, folder: Path | None, start: str = START) -> tuple[bytes,
 @pytest.fixture
 def kept(session: Path, tmp_path: Path) -> Path:
     started(session, tmp_path / "books")
-    (file,) = (tmp_path / "books").iterdir()
+    (file,) = (tmp_path / "books").glob("*.book")
     return file
 
 
@@ -60,6 +63,36 @@ def test_another_file_or_start_does_not_take_it(session: Path, kept: Path, tmp_p
     assert started(other, kept.parent)[0] == started(session, None)[0]
     assert started(session, kept.parent, "09:31:20")[0] == started(session, None, "09:31:20")[0]
     assert len(list(kept.parent.iterdir())) == 3
+
+
+def test_a_compressed_file_is_entered_in_its_middle(session: Path, tmp_path: Path) -> None:
+    packed = tmp_path / f"{session.name}.zst"
+    packed.write_bytes(zstandard.compress(session.read_bytes()))
+    plain, _ = started(packed, None)
+    for _ in range(2):
+        resumed, replay = started(packed, tmp_path / "books")
+        assert resumed == plain
+        assert replay.notices == []
+    assert replay.source.place.n_before > 0
+    assert len(list((tmp_path / "books" / "records").glob("*.mbo"))) == 1
+
+
+def test_reading_begins_where_the_book_ends(session: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        source = open_source([session], CONFIG)
+        replay = Replay(source, CONFIG, START, n_bins=1, chunk_records=256, checkpoints=tmp_path)
+        places = []
+        inner = source.records
+
+        def watched(chunk: int, start: Place) -> Iterator[MboRecords]:
+            for records in inner(chunk, start):  # noqa: B023  # used up within the turn
+                places.append(source.place.n_before)  # noqa: B023
+                yield records
+
+        source.records = watched  # type: ignore[method-assign]
+        join(replay)
+    assert places[0] > 70 * 20  # 70 s at about 40 records a second lie before the warm-up
+    assert places == list(range(places[0], places[-1] + 1, 256))
 
 
 def test_a_start_within_the_warm_up_keeps_nothing(session: Path, tmp_path: Path) -> None:
