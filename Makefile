@@ -75,8 +75,8 @@ check: setup  ## format, lint, types, import contract
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-cache
 
-bench: setup  ## how fast this machine is at it
-	@$(PY) -m engine bench
+bench: setup  ## how fast this machine is at it; minutes, keeps the figures
+	@$(PY) -m engine bench --day --keep tests/bench/results
 
 lock: $(VENV)/.ready  ## resolve requirements.txt anew from pyproject.toml
 	@$(VENV)/bin/uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes --no-header --no-annotate \

@@ -107,7 +107,7 @@ class Replay:
         # Only where there is something to fast-forward through.
         begins = min(file.start_ns for file in source.files)
         self._checkpoints = checkpoints if first is not None and begins < first - WARM_UP_NS else None
-        self._is_cancelled = is_cancelled
+        self.is_cancelled = is_cancelled
         self._own_notices: list[str] = []
 
     @property
@@ -132,7 +132,7 @@ class Replay:
         place, n_known = self._take_checkpoint()
         skip = n_known - place.n_before
         for records in self.source.records(self.chunk_records, place):
-            if self._is_cancelled():
+            if self.is_cancelled():
                 return
             if skip >= len(records):
                 skip -= len(records)

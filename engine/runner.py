@@ -102,7 +102,7 @@ class Runner:
         self, config: InstrumentConfig, span: Span, sessions: Ints | None = None, model: RuntimeModel | None = None
     ) -> None:
         self.config = config
-        self._span = span
+        self.span = span
         self.params = config.to_params()
         self.model = model
         run = np.zeros(1, rs.RUN_DTYPE)
@@ -182,7 +182,7 @@ class Runner:
 
     def _key(self) -> str:
         model = "" if self.model is None else f"{self.model.name} {self.model.params.model_dump_json()}"
-        return f"{self.config.config_version} {self._span} {model} {source_hash()}"
+        return f"{self.config.config_version} {self.span} {model} {source_hash()}"
 
     def _extras(self) -> dict[str, NDArray[Any]]:
         model = b"" if self.model is None else self.model.snapshot()
