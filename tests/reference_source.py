@@ -46,7 +46,7 @@ def read_contract(content: bytes, symbol: str) -> Contract:
         When the file has no mappings and holds more than one instrument.
     """
     if content[:4] == b"\x28\xb5\x2f\xfd":
-        content = zstandard.ZstdDecompressor().decompressobj().decompress(content)
+        content = zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True).read()
     at = 8 + int.from_bytes(content[4:8], "little")
     metadata = databento_dbn.Metadata.decode(content[:at])
     spans = [
