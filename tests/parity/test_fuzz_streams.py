@@ -58,6 +58,19 @@ def test_no_price_breaks_or_loses_anything(stream: list[Record]) -> None:
     assert lost(len(stream) + 13, runner.n_events, runner.anomalies) == 0
 
 
+@given(st.one_of(sessions(), raw_records(NEAR), raw_records(st.sampled_from(PRICE_ENDS))))
+@fuzz(40)
+def test_each_kind_of_anomaly_names_the_first_record_of_it(stream: list[Record]) -> None:
+    rows = to_array(stream)
+    _, whole = run_raw(WIDE, stream)
+    assert whole.first_anomalies.keys() == whole.anomalies.keys()
+    for kind, first in whole.first_anomalies.items():
+        i = first["sequence"] - 1
+        assert [first[name] for name in ("order_id", "ts_event")] == [rows[name][i] for name in ("order_id", "ts_event")]
+        assert kind not in run_raw(WIDE, stream[:i])[1].anomalies
+        assert run_raw(WIDE, stream[: i + 1])[1].anomalies[kind] == 1
+
+
 WITHIN = st.integers(-(2**63) + TICK, 2**63 - 1 - TICK)  # whose nearest tick has a price of 64 bits
 
 
