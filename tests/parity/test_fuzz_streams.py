@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.book import view_book
 from engine.schema import MBO_DTYPE
 from tests.fuzzing import NEAR, PRICE_ENDS, fuzz, lost, non_finite, raw_records, run_raw, sessions
-from tests.reference import F_LAST, Record
+from tests.reference import F_LAST, UNDEF_PRICE, Record
 from tests.sessions import differences, make_runner, run_reference, small_config
 from tests.streams import MID_TICK, OPEN, TICK, build_up, record, to_array
 
@@ -171,3 +171,21 @@ def test_no_pattern_of_ids_makes_the_order_table_slow(shift: int) -> None:
     ticks = np.full(n, MID_TICK - 2)
     seconds_to_run(ticks[:1000], ids[:1000])  # compiled
     assert seconds_to_run(ticks, ids) < 3 * seconds_to_run(ticks[: len(drawn)], drawn)
+
+
+@pytest.mark.xfail(
+    reason="clear_book empties every place of the order table, which never shrinks: 4 ms a clear after a million orders"
+)
+def test_a_clear_costs_by_the_orders_it_removes() -> None:
+    clear = record("R", 0, side="N", price=UNDEF_PRICE)
+    pairs = np.tile(to_array([record("A", 5, tick=-2), clear]), 200)
+    crowd = np.repeat(to_array([record("A", 0, tick=-2)]), N_MANY)
+    crowd["order_id"] = np.arange(10**6, 10**6 + N_MANY)
+    spent = []
+    for before in (crowd[:10], crowd):
+        runner = make_runner(CONFIG)
+        list(runner.feed(np.concatenate([to_array(build_up()), before, to_array([clear])]), 64))
+        start = time.process_time()
+        list(runner.feed(pairs, 64))
+        spent.append(time.process_time() - start)
+    assert spent[1] < 20 * spent[0]
