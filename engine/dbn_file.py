@@ -55,6 +55,11 @@ def _inflate(path: Path) -> Iterator[bytes]:
         raise EOFError
 
 
+def _on_one_line(text: str) -> str:
+    """What a damaged file says of itself, fit for one line of a terminal."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 @dataclass(frozen=True)
 class Mapping:
     """An instrument id stands for the locked contract from ``start_ns`` until ``end_ns``."""
@@ -150,7 +155,7 @@ class DbnFile:
         try:
             return databento_dbn.Metadata.decode(head)
         except (databento_dbn.DBNError, ValueError) as error:
-            raise SourceError(f"{self.path} has metadata that cannot be decoded: {error}") from error
+            raise SourceError(f"{self.path} has metadata that cannot be decoded: {_on_one_line(str(error))}") from error
 
     def _mappings(self, metadata: Any) -> tuple[Mapping, ...]:
         """Ids of the locked contract, per date interval."""
@@ -164,8 +169,9 @@ class DbnFile:
                 if raw == self.symbol and number.isdigit():
                     found.append(Mapping(int(number), day_start_ns(interval["start_date"]), day_start_ns(interval["end_date"])))
         if listed and not found:
+            names = _on_one_line(", ".join(sorted(listed)[:8]))
             raise SourceError(
-                f"{self.path} holds {', '.join(sorted(listed)[:8])}{' …' if len(listed) > 8 else ''}, not the locked contract "
+                f"{self.path} holds {names}{' …' if len(listed) > 8 else ''}, not the locked contract "
                 f"{self.symbol}; name the file of {self.symbol}, or another instrument in VP_INSTRUMENT_CONFIG_PATH"
             )
         spans = sorted(found, key=lambda one: one.start_ns)
@@ -242,6 +248,7 @@ class DbnFile:
         """Cut a byte stream into records by each one's own length."""
         rest = np.zeros(0, np.uint8)
         n_other = 0
+        is_broken = False
         for block in blocks:
             data = np.concatenate([rest, block]) if len(rest) else block
             while True:
@@ -251,12 +258,12 @@ class DbnFile:
                 if n:
                     yield records[:n]
                 data = data[used:]
-                if is_broken:
-                    self._notice(f"{self.path} holds a record of impossible length; read up to the one before it")
-                    return
-                if n < len(records):
+                if is_broken or n < len(records):
                     break
             rest = data
+            if is_broken:
+                self._notice(f"{self.path} holds a record of impossible length; read up to the one before it")
+                break
         if len(rest) and not self.notices:  # else the end of the compressed data has been told already
             self._notice(f"{self.path} breaks off {len(rest)} bytes into a record; read up to the last whole one")
         if n_other:

@@ -3,7 +3,11 @@
 Source: engine.md section 6.
 """
 
+from typing import Final
+
 from engine.jit import inline_kernel
+
+LARGEST_MOVE: Final = 2**31 - 1  # ticks
 
 
 @inline_kernel
@@ -18,10 +22,12 @@ def sign(x: int) -> int:
 
 @inline_kernel
 def move_ticks(price: int, previous: int, tick_int: int) -> int:
-    """Ticks a best price moved between two bins; 0 where either is missing."""
+    """Ticks a best price moved between two bins, kept within 32 bits; 0 where either is missing."""
     if price == 0 or previous == 0:
         return 0
-    return (price - previous) // tick_int
+    # Ticks first: the distance of hostile prices does not fit 64 bits, nor its ticks the column.
+    move = price // tick_int - previous // tick_int
+    return min(max(move, -LARGEST_MOVE), LARGEST_MOVE)
 
 
 @inline_kernel

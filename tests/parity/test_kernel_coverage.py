@@ -1,0 +1,69 @@
+"""How much of the kernels the fast tests run: once in a process without the compiler, where every line can be seen.
+
+Warnings are errors there too, so that no integer of numpy overflows where compiled code would wrap in silence.
+"""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPO_ROOT
+
+LEAST_SHARE = 0.95
+MOST_SECONDS = 240  # for a busy machine; 45 on an idle one
+SELECTION = [
+    *(f"tests/test_engine/test_{name}.py" for name in ("field", "moves", "order_table", "recentre", "rolling", "run_kernels")),
+    *(f"tests/test_engine/test_{name}.py" for name in ("source", "spectrum")),
+    "tests/test_engine/test_models",
+    "tests/test_engine/test_simulate.py::test_compression_changes_no_record",
+    "tests/test_engine/test_simulate.py::test_a_longer_session_begins_like_a_shorter_one",
+    "tests/conformance/test_conformance.py::test_engine_gives_every_answer",
+]
+
+
+def kernel_lines(path: Path) -> dict[str, set[int]]:
+    """The lines of each kernel's body, by its name."""
+    found = {}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef) and any(isinstance(d, ast.Name) and d.id == "kernel" for d in node.decorator_list):
+            is_documented = ast.get_docstring(node) is not None
+            body = node.body[1:] if is_documented else node.body
+            if body:
+                found[node.name] = set(range(body[0].lineno, (node.end_lineno or 0) + 1))
+    return found
+
+
+@pytest.mark.timeout(MOST_SECONDS + 30)
+def test_fast_tests_run_nearly_every_line_of_the_kernels(tmp_path: Path) -> None:
+    files = [path for path in sorted((REPO_ROOT / "engine").rglob("*.py")) if "\n@kernel\n" in path.read_text()]
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "COVERAGE_FILE": str(tmp_path / "coverage")}
+    coverage = [sys.executable, "-m", "coverage"]
+    run = subprocess.run(
+        [*coverage, "run", f"--include={REPO_ROOT}/engine/*", "-m", "pytest", "-q", "-p", "no:cacheprovider", *SELECTION],
+        cwd=REPO_ROOT, env=environment, capture_output=True, text=True, timeout=MOST_SECONDS,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
+    report = tmp_path / "coverage.json"
+    subprocess.run([*coverage, "json", "-q", "-o", str(report)], cwd=REPO_ROOT, env=environment, check=True, capture_output=True)
+    measured = {(REPO_ROOT / name).resolve(): one for name, one in json.loads(report.read_text())["files"].items()}
+    n_seen = n_lines = 0
+    unseen: dict[str, list[int]] = {}
+    never_run = []
+    for path in files:
+        seen, missed = (set(measured[path.resolve()][key]) for key in ("executed_lines", "missing_lines"))
+        for name, lines in kernel_lines(path).items():
+            n_seen += len(lines & seen)
+            n_lines += len(lines & (seen | missed))
+            if lines & missed:
+                unseen[f"{path.name}:{name}"] = sorted(lines & missed)
+            if not lines & seen:
+                never_run.append(f"{path.name}:{name}")
+    print(f"{n_seen} of {n_lines} kernel lines in {len(files)} files ({n_seen / n_lines:.2%}); not run: {unseen}")
+    assert n_lines > 500
+    assert never_run == []
+    assert n_seen >= LEAST_SHARE * n_lines, unseen
