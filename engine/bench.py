@@ -78,7 +78,7 @@ def keep(result: dict[str, Any], folder: Path) -> Path:
 def _figures(path: Path, seconds: float, say: Callable[[str], None]) -> list[dict[str, Any]]:
     def stage(name: str, *args: str) -> dict[str, Any]:
         say(f"timing {' '.join((name, *args))}")
-        return _in_own_process(name, str(path), *args)
+        return in_own_process(name, str(path), *args)
 
     decoded = stage("decode")
     n_events, decode_s = int(decoded["n_events"]), float(decoded["seconds"])
@@ -97,11 +97,11 @@ def _figures(path: Path, seconds: float, say: Callable[[str], None]) -> list[dic
     for what, field in (("book", "no"), ("book and field", "yes")):
         found = stage("book", field)
         figures.append(figure(what, found["seconds"], n_events, seconds, slots=found["slots"]))
+    found = stage("bins")
     for kernel in ("finite", "exact"):
-        found = stage("bins", kernel)
-        us = found["seconds"] / found["n_bins"] * 1e6
+        us = found[kernel] / found["n_bins"] * 1e6
         what = f"whole pipeline, {kernel}"
-        figures.append(figure(what, found["seconds"], n_events, found["n_bins"] / 10, us_per_bin=us, peak_mb=found["peak_mb"]))
+        figures.append(figure(what, found[kernel], n_events, found["n_bins"] / 10, us_per_bin=us, peak_mb=found["peak_mb"]))
     found = stage("single_bins")
     us = found["seconds"] / found["n_bins"] * 1e6
     share = round(n_events * found["n_bins"] / 10 / seconds)
@@ -120,7 +120,7 @@ def _figures(path: Path, seconds: float, say: Callable[[str], None]) -> list[dic
 
 def _day_figures(path: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
     say("timing the day")
-    found = _in_own_process("day", str(path))
+    found = in_own_process("day", str(path))
     n_events, n_bins = found["n_events"], found["n_bins"]
     figures = [
         {
@@ -136,14 +136,14 @@ def _day_figures(path: Path, say: Callable[[str], None]) -> list[dict[str, Any]]
         }
     ]
     say("timing a start from a kept book")
-    found = _in_own_process("checkpoint", str(path), "14:00")
+    found = in_own_process("checkpoint", str(path), "14:00")
     ratio = found["seconds"] / found["with_s"]
     figures.append({"what": "start at 14:00 by the records", "seconds": found["seconds"]})
     figures.append({"what": "start at 14:00 by a kept book", "seconds": found["with_s"], "x_without": ratio})
     return figures
 
 
-def _in_own_process(*stage: str) -> dict[str, Any]:
+def in_own_process(*stage: str) -> dict[str, Any]:
     """Run one stage with this process's kernel cache.
 
     Raises
