@@ -139,7 +139,7 @@ def run_campaign(
                     say(f"built {done}/{len(missing)}: {variant.dataset_id} in {seconds:.1f} s")
                 _write_index(lake, campaign, variants, failures)
 
-            _build_on_ray(lake, missing, address, allow_cold, take, watch)
+            _build_on_ray(lake, missing, address, allow_cold, take, say, watch)
             _sweep_up(lake, missing)
             if not failures:
                 forget_decoded(_decoded_dir(lake))
@@ -202,6 +202,7 @@ def _build_on_ray(
     address: str,
     allow_cold: bool,
     take: Callable[[Variant, str, float], None],
+    say: Say,
     watch: Watch,
 ) -> None:
     """A task per variant on one CPU each; results are taken as they come."""
@@ -211,9 +212,10 @@ def _build_on_ray(
     is_ours = not ray.is_initialized()
     if is_ours:
         try:
-            ray.init(**init_arguments(address, len(missing), 0, SHIPPED))
+            context = ray.init(**init_arguments(address, len(missing), 0, SHIPPED))
         except ConnectionError as error:
             raise no_cluster(address) from error
+        say(f"Ray dashboard: {f'http://{context.dashboard_url}' if context.dashboard_url else 'not running'}")
     try:
         # Replaced once where its worker dies: a build leaves nothing behind that another one would trip over.
         task = ray.remote(num_cpus=1, max_retries=1)(build_variant)

@@ -51,16 +51,20 @@ def campaign_command(
         )
     if len(present) < len(variants):
         _require_raw(lake, campaign.base_capture, simulate_missing)
-    with Progress("building") as progress:
-        return run_campaign(
-            lake,
-            campaign,
-            limit=limit,
-            address=address or ("auto" if os.environ.get("RAY_ADDRESS") else "local"),
-            allow_cold=allow_cold,
-            say=progress.say,
-            watch=progress.update,
-        )
+    try:
+        with Progress("building") as progress:
+            return run_campaign(
+                lake,
+                campaign,
+                limit=limit,
+                address=address or ("auto" if os.environ.get("RAY_ADDRESS") else "local"),
+                allow_cold=allow_cold,
+                say=progress.say,
+                watch=progress.update,
+            )
+    except KeyboardInterrupt:
+        print("stopped; the datasets that stand are kept. Go on with the same command", file=sys.stderr)
+        raise
 
 
 def _require_raw(lake: Lake, capture: BaseCapture, simulate_missing: bool) -> None:

@@ -1,8 +1,9 @@
 """A compressed source decoded once per node: its records as a plain file that every process maps.
 
-The mapped pages belong to the machine, not to a process, so any number of replays share one copy and memory stays flat
-whatever the file's size. An uncompressed DBN file is that already and is used as it is. Against Ray's object store, measured
-on 5.7 million records and 12 variants on 2 cores: see `campaign`'s notes in the changelog of the commit that added it.
+The mapped pages belong to the machine, not to a process, so any number of replays share one copy and no process holds the
+whole. An uncompressed DBN file is that already and is used as it is. Measured on 5.76 million records (118 MB compressed): each
+variant decoding for itself 1.26 s; this file 1.10 s once and 0.03 s a variant, 543 MB at most, pages included; Ray's object
+store 2.3 s once and 0.07 s a variant, 1,528 MB in the driver.
 
 Source: DBN's 56-byte MBO record, as it is.
 """

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -36,6 +37,13 @@ class Run:
 
     process: subprocess.Popen[str]
     mark: str
+
+    def left(self, word: str = "") -> dict[int, str]:
+        """What it left running with ``word`` in its title, after the time that Ray gives its own processes to notice."""
+        deadline = time.monotonic() + 30
+        while (found := {p: title for p, title in marked(self.mark).items() if word in title}) and time.monotonic() < deadline:
+            time.sleep(0.1)  # nothing announces the end of a process that is not our child
+        return found
 
 
 @pytest.fixture
@@ -89,6 +97,22 @@ def test_killed_midway_and_run_again_equals_an_undisturbed_run(
         assert build_variant(undisturbed.root, variant, False)[0] == ""
         expected = Dataset.open(undisturbed, variant.dataset_id).checksum
         assert Dataset.open(lake, variant.dataset_id).checksum == expected
+    assert first.left("build_variant") == {}  # Ray's own agents notice a killed driver within a minute
+    assert again.left() == {}
+
+
+def test_ctrl_c_ends_it_cleanly_and_leaves_no_process(simulated_file: Path, tmp_path: Path, start: Callable[..., Run]) -> None:
+    path = write_campaign(tmp_path, sweep_axes=AXES)
+    lake = lake_with(simulated_file, tmp_path / "lake")
+    run = start(path, "--lake", lake.root)
+    assert run.process.stderr is not None
+    assert any(line.startswith("built 1/12") for line in run.process.stderr)
+    run.process.send_signal(signal.SIGINT)
+    _, errors = run.process.communicate()
+    assert run.process.returncode == 130, errors
+    assert "Go on with the same command" in errors
+    assert "Traceback" not in errors
+    assert run.left() == {}
 
 
 def test_failing_variant_ends_the_command_with_code_1(simulated_file: Path, tmp_path: Path, start: Callable[..., Run]) -> None:
@@ -103,6 +127,7 @@ def test_failing_variant_ends_the_command_with_code_1(simulated_file: Path, tmp_
     assert failing.process.returncode == 1
     assert "Traceback" not in errors
     assert blocked in errors
+    assert "Ray dashboard: http://127.0.0.1:" in errors
     assert out.count(" ready ") == 3
 
 

@@ -146,6 +146,31 @@ def test_simulated_file_can_be_replayed(door: Door, tmp_path: Path) -> None:
     assert door.json("replay", "--dbn", path, "--out", tmp_path / "out")["n_bins"] == 50
 
 
+@pytest.fixture
+def cold_file(tmp_path: Path) -> Path:
+    """Two quotes and a second of adds; no snapshot."""
+    quotes = [record("A", 1, side="B", tick=-1), record("A", 2, side="A", tick=1)]
+    adds = [record("A", 100 + i, tick=-5, time=i * 30 * MS) for i in range(34)]
+    return write_dbn(tmp_path / "cold-20260206.mbo.dbn", to_array([*quotes, *adds]))
+
+
+def test_cold_file_is_published_where_that_is_allowed(door: Door, cold_file: Path, lake: Path) -> None:
+    summary = door.json("replay", "--dbn", cold_file, "--publish", "cold", "--allow-cold", "--lake", lake)
+    assert summary["quality"] == {"cold": summary["n_bins"]}
+
+
+def test_cold_file_goes_to_a_folder_with_its_bins_marked(door: Door, cold_file: Path, tmp_path: Path) -> None:
+    summary = door.json("replay", "--dbn", cold_file, "--out", tmp_path / "out")
+    assert summary["quality"] == {"cold": summary["n_bins"]}
+
+
+def test_several_days_are_simulated_each_into_its_file(door: Door, tmp_path: Path) -> None:
+    code, out, _ = door("simulate", tmp_path / "x-20260206.dbn", "--seed", 3, "--seconds", 2, "--days", 3)
+    assert code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"x-2026020{day}.dbn" for day in (6, 7, 8)]
+    assert out.count("records") == 3
+
+
 def test_book_at_a_moment(door: Door, file: Path) -> None:
     book = door.json("book", file, "--at", "2026-02-06T14:00:00.05", "--depth", "2")
     assert (book["n_events"], book["best_bid"], book["best_bid_size"]) == (15, 21_599.75, 5)
@@ -246,6 +271,12 @@ def test_other_content_under_the_same_id_is_refused(door: Door, file: Path, lake
     assert "small" in door.refusal("replay", "--dbn", file, "--publish", "small", "--lake", lake, "--set", "tau_velocity=3")
 
 
+def test_cold_file_is_not_published(door: Door, cold_file: Path, lake: Path) -> None:
+    line = door.refusal("replay", "--dbn", cold_file, "--publish", "cold", "--lake", lake)
+    assert str(cold_file) in line
+    assert "--allow-cold" in line
+
+
 def test_bad_dataset_id_is_refused(door: Door, file: Path, lake: Path) -> None:
     assert "../up" in door.refusal("replay", "--dbn", file, "--publish", "../up", "--lake", lake)
 
@@ -284,7 +315,7 @@ def test_process_ends_with_code_2_and_one_line_for_bad_input(tmp_path: Path) -> 
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", [[], ["simulate"], ["replay"], ["book"], ["check"], ["datasets"], ["bench"]])
+@pytest.mark.parametrize("command", [[], ["simulate"], ["replay"], ["campaign"], ["book"], ["check"], ["datasets"], ["bench"]])
 def test_help_exits_well(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*command, "--help"])
