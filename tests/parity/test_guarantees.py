@@ -22,7 +22,7 @@ from engine.runner import Runner, Span
 from engine.schema import MODEL_DTYPE, MODEL_PREFIX
 from engine.sessions import open_intervals
 from engine.source import open_source
-from tests.fuzzing import MS, NEAR, PRICE_ENDS, fuzz, lost, non_finite, raw_records, run_raw, sessions
+from tests.fuzzing import MS, NEAR, PRICE_ENDS, fuzz, lost, moved, non_finite, raw_records, run_raw, sessions
 from tests.reference import F_LAST, Book, Record, prepare
 from tests.sessions import Bins, differences, join, make_runner, run_reference, small_config
 from tests.streams import DAY, DAY_START, TICK, build_up, record, records, to_array, write_dbn
@@ -36,10 +36,6 @@ FOREVER = 1e9  # s: a mass decays by less than a millionth in a test
 def at_the_end(stream: list[Record], gap: int = BIN) -> int:
     """ns from 09:00 to a moment behind every record."""
     return max(r.ts_event for r in stream) - SNAPSHOT[0].ts_event + gap
-
-
-def moved(part: list[Record], ns: int) -> list[Record]:
-    return [Record(**{**vars(r), "ts_event": r.ts_event + ns, "ts_recv": r.ts_recv + ns}) for r in part]
 
 
 # G1: every kept event advances the state exactly once
