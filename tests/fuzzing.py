@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from engine.replay import Replay
 from tests.reference import F_LAST, F_SNAPSHOT, UNDEF_PRICE, Record
-from tests.sessions import Bins, make_runner
-from tests.streams import DAY_START, MID_TICK, OPEN, TICK, build_up, record, records
+from tests.sessions import Bins, join, make_runner
+from tests.streams import DAY_START, MID_TICK, OPEN, TICK, build_up, record, records, to_array
 
 MS = 1_000_000
 DROPS = ("outside_window", "undefined_price")  # anomalies of records that do not become events
@@ -69,7 +69,7 @@ def raw_records(prices: st.SearchStrategy[int], max_size: int = 120) -> st.Searc
     return st.lists(one, min_size=5, max_size=max_size)
 
 
-def _moved(part: list[Record], ns: int) -> list[Record]:
+def moved(part: list[Record], ns: int) -> list[Record]:
     """A part at another time of the stream; its times count from OPEN."""
     return [Record(**{**vars(r), "ts_event": r.ts_event + ns, "ts_recv": r.ts_recv + ns}) for r in part]
 
@@ -94,22 +94,19 @@ def sessions(max_parts: int = 8) -> st.SearchStrategy[list[Record]]:
     """Streams of whole happenings in any order: snapshots (doubled, empty, in mid-session), clears in and between events,
     sides that vanish, books that cross, and hostile records between them."""
 
-    def join(parts: list[tuple[list[Record], int]]) -> list[Record]:
+    def one_after_the_other(parts: list[tuple[list[Record], int]]) -> list[Record]:
         stream: list[Record] = []
         at = 0
         for part, gap in parts:
-            stream += _moved(part, at)
+            stream += moved(part, at)
             at = max(at, *(r.ts_event - OPEN for r in stream)) + gap
         return stream
 
     gaps = st.sampled_from([0, 1, 30 * MS, 250 * MS])
-    return st.lists(st.tuples(PARTS, gaps), min_size=2, max_size=max_parts).map(join)
+    return st.lists(st.tuples(PARTS, gaps), min_size=2, max_size=max_parts).map(one_after_the_other)
 
 
 def run_raw(config: Any, stream: list[Record]) -> tuple[Bins, Any]:
     """The engine over any records; also its runner."""
-    from tests.sessions import join
-    from tests.streams import to_array
-
     runner = make_runner(config)
     return join([*runner.feed(to_array(stream), 64), *runner.finish(None, 64)]), runner

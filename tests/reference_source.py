@@ -11,7 +11,7 @@ from typing import Any
 import databento_dbn
 import zstandard
 
-from tests.reference import Record
+from tests.reference import F_LAST, F_MAYBE_BAD_BOOK, F_SNAPSHOT, UNDEF_PRICE, Record
 
 UNDEF_TIME = 2**64 - 1
 NS_PER_DAY = 86_400 * 10**9
@@ -53,6 +53,7 @@ def read_contract(content: bytes, symbol: str) -> Contract:
         (int(one["symbol"]), _day_ns(one["start_date"]), _day_ns(one["end_date"])) for one in metadata.mappings.get(symbol, [])
     ]
     records, sequences, ids = [], [], set()
+    ids_kept: list[int] = []
     n_others = n_broken = 0
     while at < len(content):
         length = 4 * content[at]
@@ -67,6 +68,11 @@ def read_contract(content: bytes, symbol: str) -> Contract:
             day = event if recv == UNDEF_TIME else recv
             if not metadata.mappings or any(number == i and start <= day < end for i, start, end in spans):
                 text = [letter.decode("latin-1") for letter in (action, side)]
+                if ids_kept and ids_kept[-1] != number and text[0] != "R":  # what rested under the old id goes
+                    at_time = recv if flags & F_SNAPSHOT else event
+                    records.append(Record("R", "N", UNDEF_PRICE, 0, 0, F_LAST | F_MAYBE_BAD_BOOK, at_time, recv, number))
+                    sequences.append(sequence)
+                ids_kept.append(number)
                 records.append(Record(text[0], text[1], price, size, order_id, flags, event, recv, number))
                 sequences.append(sequence)
         else:

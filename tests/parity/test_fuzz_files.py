@@ -89,7 +89,7 @@ def read_both_ways(path: Path, chunk: int) -> Contract | None:
     assert rows["sequence"].tolist() == slow.sequences
     for name in ("order_id", "price", "size", "flags", "ts_event", "ts_recv", "instrument_id"):
         assert rows[name].tolist() == [getattr(r, name) for r in slow.records]
-    assert len(source.notices) == slow.n_notices
+    assert len(source.damage) == slow.n_notices
     assert source.end_ns == (None if slow.end_ns is None else min(slow.end_ns, source.window[1]))
     return slow
 
@@ -194,7 +194,7 @@ def test_a_file_cut_anywhere_is_read_up_to_its_last_whole_record(name: str, form
         if source is not None:
             rows = read_all(source)
             assert whole.startswith(rows.tobytes())
-            assert source.notices or (form == "dbn" and n in record_ends(content))
+            assert source.damage or (form == "dbn" and n in record_ends(content))
             lengths.append(len(rows))
     assert len(lengths) > 10
     assert lengths == sorted(lengths)

@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.book import view_book
+from engine.book_kernels import tick_of
 from engine.schema import MBO_DTYPE
 from tests.fuzzing import NEAR, PRICE_ENDS, fuzz, lost, non_finite, raw_records, run_raw, sessions
 from tests.reference import F_LAST, UNDEF_PRICE, Record
+from tests.reference import tick_of as reference_tick
 from tests.sessions import differences, make_runner, run_reference, small_config
 from tests.streams import MID_TICK, OPEN, TICK, build_up, record, to_array
 
@@ -50,6 +52,16 @@ def test_snapshots_clears_and_crossings_in_any_order_equal_the_reference(stream:
     assert lost(len(stream), runner.n_events, runner.anomalies) == 0
 
 
+EXACT = small_config(rate_kernel="exact")
+
+
+@given(sessions(max_parts=5))
+@fuzz(15)
+def test_the_exact_rate_kernel_equals_the_reference_too(stream: list[Record]) -> None:
+    bins, _ = run_reference(EXACT, stream)
+    assert differences(run_raw(EXACT, stream)[0], bins) == {}
+
+
 @given(raw_records(st.one_of(NEAR, st.sampled_from(PRICE_ENDS), st.integers(-(2**63), 2**63 - 1))))
 @fuzz(120)
 def test_no_price_breaks_or_loses_anything(stream: list[Record]) -> None:
@@ -69,6 +81,20 @@ def test_each_kind_of_anomaly_names_the_first_record_of_it(stream: list[Record])
         assert [first[name] for name in ("order_id", "ts_event")] == [rows[name][i] for name in ("order_id", "ts_event")]
         assert kind not in run_raw(WIDE, stream[:i])[1].anomalies
         assert run_raw(WIDE, stream[: i + 1])[1].anomalies[kind] == 1
+
+
+TICK_SIZES = st.sampled_from([1, 3, 50_000, 7_812_500, 10_000_000, TICK, 10**9, 10**10])
+TICKS = st.one_of(st.integers(-(2**40), 2**40), st.integers(-(10**6), 10**6))
+
+
+@given(st.one_of(st.integers(-(2**63), 2**63 - 1), st.tuples(TICKS, st.integers(-2, 2))), TICK_SIZES)
+@fuzz(300)
+def test_nearest_tick_of_any_price_is_that_of_whole_numbers(price: int | tuple[int, int], tick_int: int) -> None:
+    if isinstance(price, tuple):  # at, or a hair from, the middle between two ticks
+        tick, hair = price
+        price = tick * tick_int + tick_int // 2 + hair
+    price = min(max(price, -(2**63)), 2**63 - 1 - tick_int)
+    assert tuple(tick_of(np.int64(price), tick_int)) == (reference_tick(price, tick_int), price % tick_int != 0)
 
 
 WITHIN = st.integers(-(2**63) + TICK, 2**63 - 1 - TICK)  # whose nearest tick has a price of 64 bits
@@ -120,12 +146,11 @@ def walk(mids: list[int], span_ns: int) -> list[Record]:
     return stream
 
 
-@pytest.mark.parametrize("stride", [3, 7])
-def test_a_walk_of_20_000_ticks_loses_nothing(stride: int) -> None:
+def test_a_walk_of_20_000_ticks_loses_nothing() -> None:
     """The slots re-centre hundreds of times on the way out and back; time constants are long, so that every trace remains."""
     slow = {"tau_velocity": 3000.0, "tau_acceleration": 5000.0, "tau_jerk": 10_000.0, "tau_rest_decay": 36_000.0}
     config = small_config(grid_radius_ticks=20, n_absolute_ticks=256, cell_width_ms=60_000, **slow)
-    stream = walk([*range(0, 20_000, stride), *range(20_000, 9_000, -31)], 40 * 60_000 * MS)
+    stream = walk([*range(0, 20_000, 7), *range(20_000, 9_000, -31)], 40 * 60_000 * MS)
     bins, session = run_reference(config, stream)
     ours, runner = run_raw(config, stream)
     assert len(bins) >= 40

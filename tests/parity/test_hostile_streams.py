@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fuzzing import non_finite
 from tests.reference import Record
-from tests.sessions import Bins, differences, join, make_runner, run_engine, run_reference, small_config
+from tests.sessions import differences, join, make_runner, run_engine, run_reference, small_config
 from tests.streams import MID_TICK, OPEN, TICK, build_up, record, records, to_array
 
 CONFIG = small_config()
@@ -62,12 +63,6 @@ def test_other_settings_equal_the_reference(overrides: dict[str, Any], stream: l
     config = small_config(**overrides)
     bins, _ = run_reference(config, [*SNAPSHOT, *stream])
     assert differences(run_engine(config, [*SNAPSHOT, *stream]), bins) == {}
-
-
-def non_finite(bins: Bins) -> list[str]:
-    floats = [name for name in bins.fields.dtype.names or () if bins.fields[name].dtype.kind == "f"]
-    bad = [name for name in floats if not np.all(np.isfinite(bins.fields[name]))]
-    return bad + [name for name, values in bins.grid.items() if not np.all(np.isfinite(values))]
 
 
 wild_price = st.sampled_from([-(2**63), -(2**63) + 1, 2**63 - 2, -1, 0, 1, MID_TICK * TICK, MID_TICK * TICK + 7])

@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import REPO_ROOT
 
+DECORATORS = ("kernel", "inline_kernel")
 LEAST_SHARE = 0.95
 MOST_SECONDS = 240  # for a busy machine; 45 on an idle one
 SELECTION = [
@@ -30,7 +31,7 @@ def kernel_lines(path: Path) -> dict[str, set[int]]:
     """The lines of each kernel's body, by its name."""
     found = {}
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef) and any(isinstance(d, ast.Name) and d.id == "kernel" for d in node.decorator_list):
+        if isinstance(node, ast.FunctionDef) and any(isinstance(d, ast.Name) and d.id in DECORATORS for d in node.decorator_list):
             is_documented = ast.get_docstring(node) is not None
             body = node.body[1:] if is_documented else node.body
             if body:
@@ -40,7 +41,7 @@ def kernel_lines(path: Path) -> dict[str, set[int]]:
 
 @pytest.mark.timeout(MOST_SECONDS + 30)
 def test_fast_tests_run_nearly_every_line_of_the_kernels(tmp_path: Path) -> None:
-    files = [path for path in sorted((REPO_ROOT / "engine").rglob("*.py")) if "\n@kernel\n" in path.read_text()]
+    files = [path for path in sorted((REPO_ROOT / "engine").rglob("*.py")) if kernel_lines(path)]
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "COVERAGE_FILE": str(tmp_path / "coverage")}
     coverage = [sys.executable, "-m", "coverage"]
     run = subprocess.run(
