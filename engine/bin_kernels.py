@@ -220,6 +220,8 @@ def close_bin(engine: Engine, out: Out, i_out: int, p: Params) -> None:
         mid_price = (bid / 2.0 + ask / 2.0) / 1e9
         spot_tick = middle_tick(s["best_bid"], s["best_ask"])
         spot = spot_tick * p.tick_int
+        if bid >= ask:  # also where no event of this bin left it so
+            quality = quality | c.Q_CROSSED
     else:
         quality = quality | c.Q_ONE_SIDED
     if s["snapshot_seen"] == 0:

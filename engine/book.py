@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from engine.book_kernels import ASK, BID, BOOK_DTYPE, NO_TICK, BookState
+from engine.book_kernels import ASK, BID, BOOK_DTYPE, FIRST_TABLE, NO_TICK, BookState
 from engine.constants import NS_PER_S
 from engine.order_table import ORDER_DTYPE, rehash
 from engine.schema import MboRecords
-
-FIRST_TABLE: int = 1 << 12  # orders' places, twice as many as orders at least; small, so that they stay in the cache
 
 
 def make_book(n_slots: int, table: int = FIRST_TABLE) -> BookState:

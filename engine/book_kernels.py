@@ -16,8 +16,10 @@ from engine.schema import Ints, MboRecords, Record
 
 BID: Final = 1
 ASK: Final = 2
+FIRST_TABLE: Final = 1 << 12  # orders' places, twice as many as orders at least; small, so that they stay in the cache
 NO_TICK: Final = -(2**62)  # no best price on that side
 LARGEST_PRICE: Final = 2**63 - 1
+SMALLEST_PRICE: Final = -(2**63)
 EXACT_QUOTIENT: Final = 2.0**50  # below it a quotient of floats is at most one off
 OFF_GRID: Final = -1  # slot of a price outside the grid
 
@@ -51,7 +53,7 @@ class BookState(NamedTuple):
 
 @inline_kernel
 def tick_of(price: int, tick_int: int) -> tuple[int, bool]:
-    """Nearest tick of a price, and whether the price lies off it; halves go up, unless that would leave the 64-bit range."""
+    """Nearest tick of a price, and whether the price lies off it; halves go up. A tick beyond the 64-bit range is none."""
     guess = float(price) / float(tick_int)
     if abs(guess) < EXACT_QUOTIENT:
         # At most one off; a division of floats takes a third of the time of one of 64-bit integers.
@@ -66,7 +68,8 @@ def tick_of(price: int, tick_int: int) -> tuple[int, bool]:
     else:
         q = price // tick_int
         rest = price - q * tick_int
-    if rest * 2 >= tick_int and price <= LARGEST_PRICE - tick_int:
+    above = rest * 2 >= tick_int and price <= LARGEST_PRICE - tick_int
+    if above or (rest != 0 and price < SMALLEST_PRICE + tick_int):
         q += 1
     return q, rest != 0
 

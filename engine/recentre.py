@@ -10,14 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.book_kernels import NO_TICK, place_orders
+from engine.book_kernels import ASK, BID, NO_TICK, BookState, place_orders
+from engine.config import Params
 from engine.field_kernels import (
     ASK_DEPTH,
     BID_DEPTH,
     LISTED,
+    FieldState,
+    touch,
 )
+from engine.jit import kernel
 from engine.run_state import Engine, middle_tick
-from engine.schema import Floats, Ints
+from engine.schema import Floats, Ints, Record
 
 
 @dataclass
@@ -30,6 +34,68 @@ class Parked:
 
 
 Parking = dict[int, Parked]
+
+
+def touch_far(engine: Engine, parking: Parking, p: Params) -> None:
+    """Order flow at ticks outside the slots reaches their parked state, as it would have reached a slot."""
+    run = engine.run[0]
+    for one in engine.far[engine.far["tick"] != NO_TICK]:
+        tick = int(one["tick"])
+        depth = _depth_at(engine.book, tick)
+        parked = parking.get(tick)
+        if parked is None:
+            field = engine.field
+            parked = Parked(np.zeros_like(field.values[0]), np.zeros_like(field.stamps[0]), np.zeros_like(field.balance[0]))
+            # Until this event the field's depth of the tick was the book's: every other change would have parked it before.
+            parked.values[[BID_DEPTH, ASK_DEPTH]] = depth
+            parked.values[BID_DEPTH + int(one["side"]) - 1] -= one["add"] - one["pull"] - one["fill"]
+            parking[tick] = parked
+        touch_once(
+            parked.values.reshape(1, -1),
+            parked.stamps.reshape(1, -1),
+            parked.balance.reshape(1, -1),
+            engine.field.maps,
+            engine.field.n_in_use,
+            depth.reshape(1, 2),
+            one,
+            run,
+            p,
+        )
+    engine.far["tick"] = NO_TICK
+    run["n_parked"] = len(parking)
+
+
+def synchronise_parked(engine: Engine, parking: Parking) -> None:
+    """The parked ticks' part of a synchronisation of depths."""
+    for tick, parked in parking.items():
+        parked.values[[BID_DEPTH, ASK_DEPTH]] = _depth_at(engine.book, tick)
+
+
+def _depth_at(book: BookState, tick: int) -> Ints:
+    """Contracts (bid, ask) at a tick, from the orders."""
+    orders = book.orders[(book.orders["tick"] == tick) & (book.orders["side"] != 0)]
+    return np.array([int(orders["size"][orders["side"] == side].sum()) for side in (BID, ASK)], np.int64)
+
+
+@kernel
+def touch_once(
+    values: Floats, stamps: Ints, balance: Floats, maps: Floats, n_in_use: Ints, depth: Ints, flow: Record, run: Record, p: Params
+) -> None:
+    """A touch of a field of one slot."""
+    field = FieldState(values, stamps, balance, maps, n_in_use)
+    touch(
+        field,
+        depth,
+        0,
+        flow["ts"],
+        run["event_id"],
+        flow["add"],
+        flow["pull"],
+        flow["fill"],
+        run["bin_seq"],
+        run["bin_start"],
+        p,
+    )
 
 
 def recentre(engine: Engine, parking: Parking) -> None:
@@ -64,6 +130,7 @@ def recentre(engine: Engine, parking: Parking) -> None:
         field.stamps[slot] = parked.stamps
         field.balance[slot] = parked.balance
     spectrum.tags[:] = -1
+    engine.run["n_parked"] = len(parking)
     assert scalars["best_bid"] != NO_TICK  # a side cannot vanish by moving the slots
 
 

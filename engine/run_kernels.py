@@ -12,6 +12,7 @@ from engine.bin_kernels import close_bin, mark_gap, open_bin, see_quotes
 from engine.book_kernels import (
     ASK,
     BID,
+    FIRST_TABLE,
     NO_TICK,
     OFF_GRID,
     BookState,
@@ -32,7 +33,20 @@ from engine.field_kernels import (
 )
 from engine.jit import inline_kernel, kernel
 from engine.order_table import find_order
-from engine.run_state import BINS, BOOK_ONLY, UNSET, WARM_UP, Engine, Out, has_both_sides, middle_tick
+from engine.run_state import (
+    BINS,
+    BOOK_ONLY,
+    CARE_FAR,
+    CARE_RECENTRE,
+    CARE_SYNC,
+    CARE_TABLE,
+    UNSET,
+    WARM_UP,
+    Engine,
+    Out,
+    has_both_sides,
+    middle_tick,
+)
 from engine.schema import MboRecords, Record
 
 # What a call of `consume` ended with; the owner acts on it and calls again.
@@ -40,7 +54,7 @@ DONE: Final = 0  # all records are in
 OUT_FULL: Final = 1  # the block of bins is full
 FINISHED: Final = 2  # the last wanted bin is out
 TABLE_FULL: Final = 3  # the order table must grow
-RECENTRE: Final = 4  # spot is near the edge of the slots
+CARE: Final = 4  # the owner must see to what `care` says
 AT_WARM_UP: Final = 5  # the next record opens the warm-up; said once, and only where `pause_at_warm_up` asks for it
 
 # Places in `counts`, in the order of constants.ANOMALIES.
@@ -166,12 +180,19 @@ def effective_time(record: Record, s: Record, run: Record) -> int:
 
 
 @inline_kernel
-def _lifecycle(s: Record, record: Record, ts: int) -> bool:
-    """Snapshot bracket and validity, before the action itself. Returns whether this record closes a snapshot."""
+def _lifecycle(s: Record, run: Record, record: Record, ts: int) -> bool:
+    """Snapshot bracket, validity and change of contract, before the action itself. Returns whether this closes a snapshot."""
     is_snapshot = record["flags"] & c.F_SNAPSHOT != 0
     is_clear = record["action"] == c.ACTION_CLEAR
     if is_snapshot or is_clear:
         s["snapshot_seen"] = 1
+    if run["instrument_id"] != record["instrument_id"]:
+        if run["instrument_id"] != UNSET:
+            run["quality"] = run["quality"] | c.Q_ROLL
+            if not is_snapshot and record["flags"] & c.F_MAYBE_BAD_BOOK != 0:
+                # The source's own clear between two ids empties the book, but tells nothing of what rests in the new one.
+                s["snapshot_seen"] = 0
+        run["instrument_id"] = record["instrument_id"]
     if is_snapshot and is_clear:
         s["snapshot_open"] = 1
         s["snapshot_ts"] = ts
@@ -230,6 +251,19 @@ def _enter_phase(engine: Engine, ts: int, inside: bool, p: Params) -> None:
 
 
 @kernel
+def _leave_far(engine: Engine, record: Record, tick: int, ts: int, add: float, pull: float, fill: float) -> None:
+    """Order flow at a tick outside the slots is the owner's to keep, before the next record."""
+    one = engine.far[0 if engine.far[0]["tick"] == NO_TICK else 1]
+    one["tick"] = tick
+    one["ts"] = ts
+    one["add"] = add
+    one["pull"] = pull
+    one["fill"] = fill
+    one["side"] = ASK if record["side"] == c.SIDE_ASK else BID
+    engine.run[0]["care"] = engine.run[0]["care"] | CARE_FAR
+
+
+@kernel
 def consume(engine: Engine, records: MboRecords, first: int, out: Out, n_out: int, p: Params) -> tuple[int, int, int]:
     """Feed ``records[first:]``; returns (status, next record, bins in ``out``).
 
@@ -274,7 +308,7 @@ def consume(engine: Engine, records: MboRecords, first: int, out: Out, n_out: in
         if inside and (run["latest_ts"] == UNSET or ts > run["latest_ts"]):
             run["latest_ts"] = ts
         _see_record(engine, record, ts)
-        closes = _lifecycle(s, record, ts)
+        closes = _lifecycle(s, run, record, ts)
         flowing = run["phase"] != BOOK_ONLY
         was_anchored = s["anchored"]
         tick, add, pull, fill, tick_2, add_2 = _apply(book, counts, record, p)
@@ -283,6 +317,8 @@ def consume(engine: Engine, records: MboRecords, first: int, out: Out, n_out: in
                 slot = slot_of(s, tick, p.n_slots)
                 if slot != OFF_GRID:
                     touch(field, book.depth, slot, ts, run["event_id"], add, pull, fill, run["bin_seq"], run["bin_start"], p)
+                elif s["anchored"] == 1:
+                    _leave_far(engine, record, tick, ts, add, pull, fill)
                 if tick_2 == NO_TICK:
                     break
                 tick = tick_2
@@ -293,6 +329,10 @@ def consume(engine: Engine, records: MboRecords, first: int, out: Out, n_out: in
             anchor_book(engine.book)
         if flowing and (closes or s["anchored"] != was_anchored):
             synchronise_depths(engine.field, engine.book.depth)
+            if run["n_parked"] > 0:
+                run["care"] = run["care"] | CARE_SYNC
+        if action == c.ACTION_CLEAR and book.orders.shape[0] > FIRST_TABLE:
+            run["care"] = run["care"] | CARE_TABLE
         if record["flags"] & c.F_LAST != 0 and has_both_sides(s):
             if s["best_bid"] >= s["best_ask"]:
                 count_anomaly(counts, CROSSED_EVENT_END, record)
@@ -301,6 +341,9 @@ def consume(engine: Engine, records: MboRecords, first: int, out: Out, n_out: in
                 see_quotes(run, s)
             if needs_recentre(s, p.radius, p.n_slots):
                 if flowing:
-                    return RECENTRE, i + 1, n_out
-                anchor_book(engine.book)
+                    run["care"] = run["care"] | CARE_RECENTRE
+                else:
+                    anchor_book(engine.book)
+        if run["care"] != 0:
+            return CARE, i + 1, n_out
     return DONE, records.shape[0], n_out

@@ -27,6 +27,9 @@ RUN_DTYPE: Final = np.dtype(
         ("day_end", "<i8"),
         ("max_bins", "<i8"),  # -1 without limit
         ("pause_at_warm_up", "<i8"),  # 1: stop once before the record that opens the warm-up
+        ("instrument_id", "<i8"),  # of the last kept record, UNSET before the first
+        ("care", "<i8"),  # bits: what the owner must see to before the next record
+        ("n_parked", "<i8"),  # ticks whose state lies outside the slots, with the owner
         ("event_id", "<i8"),  # kept events so far
         ("latest_ts", "<i8"),  # ns, greatest effective time inside the window
         ("bin_seq", "<i8"),
@@ -45,16 +48,29 @@ RUN_DTYPE: Final = np.dtype(
         ("previous_ask", "<i8"),
     ]
 )
+# Order flow at ticks outside the slots, left for the owner by one record; a price change has two.
+FAR_DTYPE: Final = np.dtype([("tick", "<i8"), ("ts", "<i8"), ("add", "<f8"), ("pull", "<f8"), ("fill", "<f8"), ("side", "<i8")])
+N_FAR: Final = 2
+
+CARE_FAR: Final = 1  # bits of `care`: order flow outside the slots,
+CARE_SYNC: Final = 2  # the field's depths were synchronised with the book,
+CARE_RECENTRE: Final = 4  # spot is near the edge of the slots,
+CARE_TABLE: Final = 8  # the book was cleared and its order table may be small again
+
 ANOMALY_DTYPE: Final = np.dtype(
     [("count", "<i8"), ("order_id", "<u8"), ("sequence", "<i8"), ("ts_event", "<u8")]  # the first one's
 )
 
 
 class Engine(NamedTuple):
-    """All mutable state of a run. ``run`` (1,), ``counts`` (n_kinds,), ``sessions`` (m, 2) ns of open trading."""
+    """All mutable state of a run.
+
+    ``run`` (1,), ``counts`` (n_kinds,), ``far`` (N_FAR,) with tick NO_TICK where unused, ``sessions`` (m, 2) ns of open trading.
+    """
 
     run: MboRecords
     counts: MboRecords
+    far: MboRecords
     sessions: Ints
     book: BookState
     field: FieldState

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from engine import run_kernels as rk
 from engine import run_state as rs
 from engine.bin_kernels import close_bin, mark_gap
-from engine.book import grow, make_book
+from engine.book import grow, make_book, table_for
+from engine.book_kernels import NO_TICK
 from engine.config import InstrumentConfig
 from engine.constants import ANOMALIES, NS_PER_S
 from engine.field_kernels import make_field
 from engine.jit import source_hash
 from engine.models.base import RuntimeModel
-from engine.recentre import Parking, recentre
+from engine.recentre import Parking, recentre, synchronise_parked, touch_far
 from engine.schema import (
     BIN_DTYPE,
     GRID_F64,
@@ -83,6 +84,13 @@ class Span:
     n_bins: int | None = None
 
 
+def no_far_flow() -> MboRecords:
+    """Room for what a record does outside the slots, unused."""
+    far = np.zeros(rs.N_FAR, rs.FAR_DTYPE)
+    far["tick"] = NO_TICK
+    return far
+
+
 class Runner:
     """One contract's session, from records to scored bins.
 
@@ -112,9 +120,11 @@ class Runner:
         run["day_end"] = span.day_end
         run["max_bins"] = -1 if span.n_bins is None else span.n_bins
         run["latest_ts"] = rs.UNSET
+        run["instrument_id"] = rs.UNSET
         self.engine = rs.Engine(
             run=run,
             counts=np.zeros(len(ANOMALIES), rs.ANOMALY_DTYPE),
+            far=no_far_flow(),
             sessions=np.zeros((0, 2), np.int64) if sessions is None else sessions,
             book=make_book(config.n_absolute_ticks),
             field=make_field(config.n_absolute_ticks, history_bins(config), self.params),
@@ -220,8 +230,8 @@ class Runner:
             if status == rk.TABLE_FULL:
                 self.engine = self.engine._replace(book=grow(self.engine.book))
                 continue
-            if status == rk.RECENTRE:
-                recentre(self.engine, self._parking)
+            if status == rk.CARE:
+                self._take_care()
                 continue
             if status == rk.AT_WARM_UP:
                 if self._on_warm_up is not None:
@@ -234,6 +244,21 @@ class Runner:
             if status == rk.DONE:
                 self._n_records += len(records)
                 return
+
+    def _take_care(self) -> None:
+        """What one record left to do outside the loop, in the order of the loop."""
+        run = self.engine.run[0]
+        care = int(run["care"])
+        if care & rs.CARE_FAR:
+            touch_far(self.engine, self._parking, self.params)
+        if care & rs.CARE_SYNC:
+            synchronise_parked(self.engine, self._parking)
+        if care & rs.CARE_RECENTRE:
+            recentre(self.engine, self._parking)
+        if care & rs.CARE_TABLE:
+            # A table grows with its orders; cleared ones must not cost their places again at each further clear.
+            self.engine = self.engine._replace(book=self.engine.book._replace(orders=table_for(0)))
+        run["care"] = 0
 
     def finish(self, until_ns: int | None, block_bins: int) -> Iterator[BinBlock]:
         """End of the data, which reached to ``until_ns`` (None: to the last record).

@@ -275,7 +275,7 @@ class Field:
     def __init__(self, config: Any) -> None:
         self.config = config
         self.taus = (config.tau_velocity, config.tau_acceleration, config.tau_jerk)
-        self.is_exact = config.rate_kernel == "exact"
+        self.is_exact = getattr(config, "rate_kernel", "finite") == "exact"  # recorded configurations may not name it
         self.ticks: dict[int, TickState] = {}
 
     def at(self, tick: int) -> TickState:

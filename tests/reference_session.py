@@ -169,6 +169,7 @@ class Session:
         moves = {side: self._move(side) for side in "AB"}
         grid = self._grid(spot if has_spot else None, moves)
         quality = tally.quality | (ref.COLD if self.is_cold else 0) | (0 if has_spot else ref.ONE_SIDED)
+        quality |= ref.CROSSED if has_spot and bid >= ask else 0  # also where no event of this bin left it so
         fields: dict[str, Any] = {
             "bin_seq": self.n_bins, "bin_start_ns": tally.start_ns, "bin_end_ns": end, "ts_ns": end,
             "bin_event_count": tally.n_events, "event_id": self.n_events,

@@ -15,7 +15,7 @@ from engine.raw_check import check_raw
 from engine.replay import Replay
 from engine.source import open_source
 from tests.reference import F_MAYBE_BAD_BOOK, Record
-from tests.streams import DAY, SYMBOL, build_up, record, to_array, write_dbn
+from tests.streams import DAY, SYMBOL, build_up, harmless, record, to_array, write_dbn
 
 CONFIG = load_instrument()
 NEXT = DAY + dt.timedelta(days=1)
@@ -126,6 +126,32 @@ def test_files_of_unmapped_instruments_do_not_mix(tmp_path: Path) -> None:
         write_dbn(tmp_path / "b-20260207.dbn", rows_of(LATER, NEW, 1), {}, NEXT),
     ]
     assert book_at(files, None, 10)["bid_orders"] == 1
+
+
+COLD, ROLL, DOUBTFUL = 1, 128, 32
+
+
+def bins_over_two_files(folder: Path, later: list[Record]) -> list[int]:
+    """Quality of the bins of one day over two unmapped files, OLD's first."""
+    files = [
+        write_dbn(folder / "a-20260206.dbn", rows_of([*build_up(), harmless(50)], OLD), {}, DAY),
+        write_dbn(folder / "b-20260206.dbn", rows_of(later, NEW), {}, DAY),
+    ]
+    return np.concatenate([block.bins["quality"] for block in Replay(open_source(files, CONFIG, DAY), CONFIG)]).tolist()
+
+
+def moved(records: list[Record], ns: int) -> list[Record]:
+    return [Record(**{**vars(r), "ts_event": r.ts_event + ns, "ts_recv": r.ts_recv + ns}) for r in records]
+
+
+def test_first_bin_of_the_new_id_is_a_roll_and_all_are_cold_without_a_snapshot(tmp_path: Path) -> None:
+    later = [*moved(LATER, 150_000_000), harmless(250)]
+    assert bins_over_two_files(tmp_path, later) == [0, ROLL | DOUBTFUL | COLD, COLD]
+
+
+def test_first_bin_of_the_new_id_is_a_roll_and_sound_otherwise_with_a_snapshot(tmp_path: Path) -> None:
+    later = [*moved(build_up(), 150_000_000), harmless(250)]
+    assert bins_over_two_files(tmp_path, later) == [0, ROLL, 0]
 
 
 def test_check_tells_the_change_and_calls_the_file_sound(one_file: Path) -> None:
