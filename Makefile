@@ -13,7 +13,7 @@ START_TIME ?= 09:05
 
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup page demo serve test test-python test-page check bench lock clean
+.PHONY: help setup page demo serve test test-python test-page check bench soak lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -77,6 +77,11 @@ check: setup  ## format, lint, types, import contract
 
 bench: setup  ## how fast this machine is at it; minutes, keeps the figures
 	@$(PY) -m engine bench --day --keep tests/bench/results
+
+soak: setup  ## hours of random input against the plain reading: EXAMPLES=2000 new ones per test
+	@bash tests/setup.sh
+	@SPYMASTER_FUZZ_EXAMPLES=$(or $(EXAMPLES),2000) $(PY) -m pytest --timeout=36000 tests/parity/test_fuzz_files.py \
+		tests/parity/test_fuzz_streams.py tests/parity/test_guarantees.py
 
 lock: $(VENV)/.ready  ## resolve requirements.txt anew from pyproject.toml
 	@$(VENV)/bin/uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes --no-header --no-annotate \
