@@ -4,14 +4,26 @@ Whatever a champion can name obeys this protocol, so everything that can be swep
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from engine.schema import MboRecords
+from engine.errors import ConfigError
+from engine.schema import BIN_DTYPE, MODEL_PREFIX, Floats, MboRecords
 
 Columns = Mapping[str, NDArray[Any]]
+
+# What every model says about a bin; what else it has to say stands in further fields of its own ``output_dtype``.
+COMMON_FIELDS: list[tuple[str, str]] = [
+    ("score", "f8"),  # positive is up
+    ("ready", "?"),
+    ("sample_count", "i8"),  # bins seen
+]
+SCORE_DTYPE = np.dtype(COMMON_FIELDS)
+
+LatePolicy = Literal["wait", "hold"]
 
 
 class ModelContext(NamedTuple):
@@ -26,10 +38,16 @@ class RuntimeModel(Protocol):
 
     name: ClassVar[str]
     required_columns: ClassVar[tuple[str, ...]]  # of engine.schema.GRID_COLUMNS
+    required_fields: ClassVar[tuple[str, ...]]  # of engine.schema.BIN_DTYPE: one number a bin
     default_thresholds: ClassVar[tuple[float, ...]]
+    trigger: ClassVar[Literal["edge", "level"]]  # how the reference evaluates it: signals.md 6.1 or 6.4
+    prediction_mode: ClassVar[Literal["score", "confidence", "probability"]]  # what the reference's series means
+    is_odd: ClassVar[bool]  # a mirrored market negates the score, to rounding
+    output_dtype: ClassVar[np.dtype[np.void]]  # COMMON_FIELDS, then the model's own
     Params: ClassVar[type[BaseModel]]  # frozen, unknown keys forbidden
 
     params: Any
+    late_policy: LatePolicy  # what happens at a bin whose fit is not done: "wait" for it, or "hold" the old one and count
 
     def __init__(self, params: Any, context: ModelContext) -> None: ...
 
@@ -38,12 +56,30 @@ class RuntimeModel(Protocol):
         """After this many bins the output no longer depends on where the model began."""
         ...
 
+    @property
+    def lookahead(self) -> tuple[str, ...]:
+        """Parameters set to a reference form that reads later bins; such a model scores whole sessions only."""
+        ...
+
+    @property
+    def scored_from(self) -> int:
+        """First bin that has no part in `thresholds`."""
+        ...
+
     def update(self, rows: Columns) -> MboRecords:
-        """One bin: columns of shape (2 * radius + 1,) in, a MODEL_DTYPE array of shape () out."""
+        """One bin: columns of shape (2 * radius + 1,), fields of shape (), to an ``output_dtype`` array of shape ()."""
         ...
 
     def run(self, columns: Columns) -> MboRecords:
-        """Many bins, shape (n, 2 * radius + 1); continues the state, bit-equal to `update` one by one."""
+        """Many bins, shapes (n, 2 * radius + 1) and (n,); continues the state, bit-equal to `update` one by one."""
+        ...
+
+    def thresholds(self, score: Floats) -> tuple[float, ...]:
+        """Levels to trade a whole session's scores at, ascending."""
+        ...
+
+    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+        """Figures over a whole session's outputs, ready for JSON: signals.md section 3 and 5, "Metadata"."""
         ...
 
     def snapshot(self) -> bytes:
@@ -57,3 +93,38 @@ class RuntimeModel(Protocol):
     def warmup(self) -> None:
         """Compile what `run` and `update` need, leaving the state untouched."""
         ...
+
+
+def model_inputs(model: RuntimeModel | type[RuntimeModel], grid: Columns, fields: Any) -> dict[str, NDArray[Any]]:
+    """What a model reads of a block of bins.
+
+    Parameters
+    ----------
+    grid
+        Columns of shape (n, 2 * radius + 1).
+    fields
+        Bin fields of shape (n,) by name: a structured array or a mapping.
+    """
+    return {name: grid[name] for name in model.required_columns} | {name: fields[name] for name in model.required_fields}
+
+
+def write_outputs(outputs: MboRecords, bins: MboRecords) -> None:
+    """Leave what the bins have room for of a model's outputs in their ``runtime_model_*`` fields."""
+    for name in outputs.dtype.names or ():
+        if MODEL_PREFIX + name in BIN_DTYPE.fields:  # type: ignore[operator]
+            bins[MODEL_PREFIX + name] = outputs[name]
+
+
+def require_rows(context: ModelContext, reach: int, what: str) -> None:
+    """Refuse a grid too narrow for a model.
+
+    Raises
+    ------
+    ConfigError
+        When ``reach`` ticks from spot are not on the grid.
+    """
+    if reach > context.radius:
+        raise ConfigError(
+            f"{what} reaches {reach} ticks from spot; the grid has {context.radius} each side. "
+            "Choose nearer rows, or a dataset with a larger grid_radius_ticks"
+        )

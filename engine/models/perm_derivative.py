@@ -1,22 +1,22 @@
 """`perm_derivative`: how fast the rows flip between bull and bear repricing states.
 
-Source: engine.md section 7 (the incremental form, used everywhere) and signals.md section 3.8 (parameters).
+Source: engine.md section 7 (the incremental form, used everywhere) and signals.md section 3.8 (parameters); section 14 item 3.
 """
 
 import math
-from typing import Annotated, ClassVar, Final, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from engine.config import InstrumentConfig
 from engine.errors import ConfigError
 from engine.jit import kernel
-from engine.models.base import Columns, ModelContext
+from engine.models.base import ModelContext
+from engine.models.signal import Signal, SignalParams
 from engine.rolling import MAD_TO_SIGMA, median_mad, sorted_insert, sorted_replace
 from engine.schema import MODEL_DTYPE, Floats, Ints, MboRecords, Record
-from engine.state import pack, unpack
 
 SCALE_FLOOR: Final = 1e-12
 TIE: Final = 1e-12  # intensities this close are equal, and the first code wins
@@ -24,10 +24,8 @@ TIE: Final = 1e-12  # intensities this close are equal, and the first code wins
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class PermDerivativeParams(BaseModel):
+class PermDerivativeParams(SignalParams):
     """Parameters of the signal; windows in bins, weights without unit."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     center_exclusion_radius: Annotated[int, Field(ge=0)] = Field(0, description="ticks around spot left out; 0 leaves none out")
     spatial_decay_power: Weight = Field(0.0, description="rows weigh |k| to minus this power")
@@ -43,6 +41,11 @@ class PermDerivativeParams(BaseModel):
     bear_vacuum_weight: Weight = 1.0
     mixed_weight: Weight = Field(0.0, description="how far mixed rows damp the blend")
     enable_weighted_blend: bool = False
+    flat_window: Literal["window_std", "zero", "whole_series"] = Field(
+        "window_std",
+        description="z of a window whose MAD is nil: window_std divides by the window's standard deviation; zero is 0; "
+        "whole_series is 0, and where a whole session would be 0 the session's own standard deviation is taken",
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> "PermDerivativeParams":
@@ -58,7 +61,8 @@ class PermDerivativeParams(BaseModel):
 
 def perm_params_from_config(config: InstrumentConfig) -> PermDerivativeParams:
     """The parameters in the instrument's ``perm_*`` fields."""
-    return PermDerivativeParams(**{name: getattr(config, f"perm_{name}") for name in PermDerivativeParams.model_fields})
+    names = {name: f"perm_{name}" for name in PermDerivativeParams.model_fields}
+    return PermDerivativeParams(**{name: getattr(config, own) for name, own in names.items() if own in type(config).model_fields})
 
 
 class _Numbers(NamedTuple):
@@ -75,6 +79,7 @@ class _Numbers(NamedTuple):
     bear_vacuum: float
     mixed: float
     blend: bool
+    use_std: bool
 
 
 class _State(NamedTuple):
@@ -87,6 +92,33 @@ class _State(NamedTuple):
 
 
 @kernel
+def _deviation(ordered: Floats, n: int, median: float) -> float:
+    """Population standard deviation of the ascending ``ordered[:n]``, of which at least half is its median.
+
+    In ascending order, so that the sum does not depend on where the ring began; the run of medians counts as one term.
+    """
+    first = n // 2
+    while first > 0 and ordered[first - 1] == median:
+        first -= 1
+    after = n // 2
+    while after < n and ordered[after] == median:
+        after += 1
+    count = after - first
+    mean = count * median
+    for i in range(first):
+        mean += ordered[i]
+    for i in range(after, n):
+        mean += ordered[i]
+    mean /= n
+    variance = count * (median - mean) ** 2
+    for i in range(first):
+        variance += (ordered[i] - mean) ** 2
+    for i in range(after, n):
+        variance += (ordered[i] - mean) ** 2
+    return math.sqrt(variance / n)
+
+
+@kernel
 def _z_score(state: _State, derivative: int, place: int, n: int, p: _Numbers) -> float:
     """Robust z of the newest derivative; its raw value over the population std where the MAD is nil."""
     if n < p.min_periods:
@@ -96,15 +128,9 @@ def _z_score(state: _State, derivative: int, place: int, n: int, p: _Numbers) ->
     scale = MAD_TO_SIGMA * mad
     if scale > SCALE_FLOOR:
         return (x - median) / scale
-    # In ascending order, so that the sum does not depend on where the ring began.
-    mean = 0.0
-    for i in range(n):
-        mean += state.ordered[derivative, i]
-    mean /= n
-    variance = 0.0
-    for i in range(n):
-        variance += (state.ordered[derivative, i] - mean) ** 2
-    std = math.sqrt(variance / n)
+    if not p.use_std:
+        return 0.0
+    std = _deviation(state.ordered[derivative], n, median)
     if std <= SCALE_FLOOR:
         return 0.0
     return x / std
@@ -195,7 +221,7 @@ def run(state: _State, codes: NDArray[np.int8], weights: Floats, p: _Numbers, ou
         step(state, codes[i], weights, p, out[i])
 
 
-class PermDerivative:
+class PermDerivative(Signal):
     """Speed at which the book's rows change between bull and bear states.
 
     Raises
@@ -207,11 +233,11 @@ class PermDerivative:
     name: ClassVar[str] = "perm_derivative"
     required_columns: ClassVar[tuple[str, ...]] = ("perm_state5_code",)
     default_thresholds: ClassVar[tuple[float, ...]] = (0.03, 0.05, 0.08, 0.10, 0.15, 0.20)
+    output_dtype: ClassVar[np.dtype[np.void]] = MODEL_DTYPE
     Params: ClassVar[type[BaseModel]] = PermDerivativeParams
+    params: PermDerivativeParams
 
     def __init__(self, params: PermDerivativeParams, context: ModelContext) -> None:
-        self.params = params
-        self.context = context
         distance = np.abs(np.arange(-context.radius, context.radius + 1)).astype(np.float64)
         weights = np.maximum(distance, 1.0) ** -params.spatial_decay_power
         if params.center_exclusion_radius > 0:
@@ -236,46 +262,49 @@ class PermDerivative:
             bear_vacuum=params.bear_vacuum_weight,
             mixed=params.mixed_weight,
             blend=params.enable_weighted_blend,
+            use_std=params.flat_window == "window_std",
         )
-        window = params.zscore_window_bins
-        self._state = _State(
-            n=np.zeros(1, np.int64),
-            previous=np.zeros(3),
-            rings=np.zeros((3, window)),
-            ordered=np.zeros((3, window)),
+        super().__init__(params, context)
+
+    def _fresh_state(self) -> _State:
+        window = self.params.zscore_window_bins
+        return _State(
+            n=np.zeros(1, np.int64), previous=np.zeros(3), rings=np.zeros((3, window)), ordered=np.zeros((3, window))
         )
+
+    def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
+        run(self._state, x["perm_state5_code"], self._weights, self._numbers, out)
+        if self.params.flat_window == "whole_series":
+            self._score_by_whole_series(out)
+
+    def _score_by_whole_series(self, out: MboRecords) -> None:
+        """Where all z of a derivative are nil, take its values over their standard deviation in the whole run."""
+        weights = (self.params.d1_weight, self.params.d2_weight, self.params.d3_weight)
+        total = np.zeros(len(out))
+        for i, weight in enumerate(weights, start=1):
+            d, z = out[f"d{i}"], out[f"z{i}"]
+            if not np.any(z) and (std := float(np.std(d))) > SCALE_FLOOR:
+                out[f"z{i}"] = d / std
+            total += weight * np.tanh(out[f"z{i}"] / self.params.tanh_scale)
+        out["score"] = np.clip(total / sum(weights), -1.0, 1.0)
 
     @property
     def memory_bins(self) -> int:
         """The window, and three bins that the third derivative looks back."""
         return self.params.zscore_window_bins + 3
 
-    def update(self, rows: Columns) -> MboRecords:
-        """One bin; ``rows["perm_state5_code"]`` of shape (2 * radius + 1,) int8."""
-        scored: MboRecords = self.run({"perm_state5_code": rows["perm_state5_code"][np.newaxis]})[0:1].reshape(())
-        return scored
+    @property
+    def lookahead(self) -> tuple[str, ...]:
+        """The whole series' standard deviation."""
+        return ("flat_window: whole_series",) if self.params.flat_window == "whole_series" else ()
 
-    def run(self, columns: Columns) -> MboRecords:
-        """Many bins; ``columns["perm_state5_code"]`` of shape (n, 2 * radius + 1) int8. Continues the state."""
-        # One array kind for the compiler: blocks come sliced, datasets read-only.
-        codes = np.ascontiguousarray(columns["perm_state5_code"]).view()
-        codes.setflags(write=False)
-        out = np.zeros(len(codes), MODEL_DTYPE)
-        run(self._state, codes, self._weights, self._numbers, out)
-        return out
-
-    def snapshot(self) -> bytes:
-        """The state as bytes."""
-        return pack(self.name, self._key(), self._state._asdict())
-
-    def restore(self, data: bytes) -> None:
-        """Take a snapshot back."""
-        self._state = _State(**unpack(self.name, self._key(), data))
-
-    def _key(self) -> str:
-        return f"{self.params.model_dump_json()} {self.context.cell_width_ms} {self.context.radius}"
-
-    def warmup(self) -> None:
-        """Compile the kernel on a twin."""
-        twin = PermDerivative(self.params, self.context)
-        twin.run({"perm_state5_code": np.zeros((2, 2 * self.context.radius + 1), np.int8)})
+    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+        """Bins by dominant state, and the 5 x 5 counts of one dominant state after another, in the order -2..2."""
+        at = outputs["dominant_state5_code"].astype(np.int64) + 2
+        counts = np.bincount(at, minlength=5)
+        return {
+            "perm_state5_distribution": {str(code - 2): int(n) for code, n in enumerate(counts)},
+            "perm_state5_transition_matrix": np.bincount(at[:-1] * 5 + at[1:], minlength=25).reshape(5, 5).tolist(),
+            "perm_state5_labels": [str(code) for code in range(-2, 3)],
+            "derivative_weight_sum": self.params.d1_weight + self.params.d2_weight + self.params.d3_weight,
+        }

@@ -5,10 +5,11 @@ from typing import Any, Final
 
 from engine.config import validate
 from engine.errors import ConfigError
+from engine.models.ads import Ads
 from engine.models.base import ModelContext, RuntimeModel
 from engine.models.perm_derivative import PermDerivative
 
-MODELS: Final[dict[str, type[RuntimeModel]]] = {model.name: model for model in (PermDerivative,)}
+MODELS: Final[dict[str, type[RuntimeModel]]] = {model.name: model for model in (Ads, PermDerivative)}
 
 
 def signal_names() -> list[str]:

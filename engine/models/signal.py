@@ -1,0 +1,134 @@
+"""The owner that all signals share: it allocates, validates once and calls the signal's kernel. No arithmetic."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from engine.errors import ConfigError
+from engine.models.base import SCORE_DTYPE, Columns, LatePolicy, ModelContext
+from engine.schema import BIN_DTYPE, GRID_COLUMNS, Floats, MboRecords
+from engine.state import pack, unpack
+
+
+class SignalParams(BaseModel):
+    """Parameters of a signal: frozen, and nothing beside them is taken."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Signal(ABC):
+    """A signal over its kernel and its state, a NamedTuple of arrays.
+
+    Raises
+    ------
+    ConfigError
+        Where the parameters do not fit the grid.
+    """
+
+    name: ClassVar[str]
+    required_columns: ClassVar[tuple[str, ...]]
+    required_fields: ClassVar[tuple[str, ...]] = ()
+    default_thresholds: ClassVar[tuple[float, ...]]
+    trigger: ClassVar[Literal["edge", "level"]] = "edge"
+    prediction_mode: ClassVar[Literal["score", "confidence", "probability"]] = "score"
+    is_odd: ClassVar[bool] = True
+    output_dtype: ClassVar[np.dtype[np.void]] = SCORE_DTYPE
+    Params: ClassVar[type[BaseModel]]
+
+    def __init__(self, params: Any, context: ModelContext) -> None:
+        self.params = params
+        self.context = context
+        self.late_policy: LatePolicy = "wait"
+        self._state: Any = self._fresh_state()
+
+    @abstractmethod
+    def _fresh_state(self) -> Any:
+        """A NamedTuple of arrays: the state before the first bin."""
+
+    @abstractmethod
+    def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
+        """Call the kernel over n bins; columns are contiguous and read-only."""
+
+    @property
+    @abstractmethod
+    def memory_bins(self) -> int:
+        """After this many bins the output no longer depends on where the signal began."""
+
+    @property
+    def lookahead(self) -> tuple[str, ...]:
+        """Parameters set to a form that reads later bins."""
+        return ()
+
+    @property
+    def scored_from(self) -> int:
+        """First bin that has no part in `thresholds`."""
+        return 0
+
+    def thresholds(self, score: Floats) -> tuple[float, ...]:
+        """Levels to trade at; the fixed ones unless a signal knows better."""
+        return self.default_thresholds
+
+    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+        """Figures over a session's outputs."""
+        return {}
+
+    def update(self, rows: Columns) -> MboRecords:
+        """One bin."""
+        self._refuse_lookahead()
+        one = {name: np.asarray(rows[name])[np.newaxis] for name in (*self.required_columns, *self.required_fields)}
+        scored: MboRecords = self.run(one).reshape(())
+        return scored
+
+    def run(self, columns: Columns) -> MboRecords:
+        """Many bins; continues the state."""
+        x = self._inputs(columns)
+        n = len(x[self.required_columns[0]])
+        out = np.zeros(n, self.output_dtype)
+        if n:
+            self._advance(x, out)
+        return out
+
+    def snapshot(self) -> bytes:
+        """The state as bytes."""
+        return pack(self.name, self._key(), self._state._asdict())
+
+    def restore(self, data: bytes) -> None:
+        """Take a snapshot back."""
+        self._state = type(self._state)(**unpack(self.name, self._key(), data))
+
+    def warmup(self) -> None:
+        """Compile the kernel on a twin."""
+        twin = self._twin()
+        rows = 2 * self.context.radius + 1
+        x: dict[str, NDArray[Any]] = {name: np.zeros((2, rows), GRID_COLUMNS[name]) for name in self.required_columns}
+        twin.run(x | {name: np.zeros(2, BIN_DTYPE[name]) for name in self.required_fields})
+
+    def _twin(self) -> Self:
+        return type(self)(self.params, self.context)
+
+    def _key(self) -> str:
+        return f"{self.params.model_dump_json()} {self.context.cell_width_ms} {self.context.radius}"
+
+    def _refuse_lookahead(self) -> None:
+        if self.lookahead:
+            raise ConfigError(
+                f"{self.name} with {', '.join(self.lookahead)} reads later bins, so it can score a stored session only; "
+                "leave the parameter out to stream it"
+            )
+
+    def _inputs(self, columns: Columns) -> dict[str, NDArray[Any]]:
+        """Columns as one array kind for the compiler: blocks come sliced, datasets read-only."""
+        x: dict[str, NDArray[Any]] = {}
+        n = -1
+        for name in (*self.required_columns, *self.required_fields):
+            dtype = BIN_DTYPE[name] if name in self.required_fields else GRID_COLUMNS[name]
+            x[name] = column = np.ascontiguousarray(columns[name], dtype).view()
+            column.setflags(write=False)
+            n = len(column) if n < 0 else n
+            shape = (n,) if name in self.required_fields else (n, 2 * self.context.radius + 1)
+            if column.shape != shape:
+                raise ConfigError(f"{self.name}: column {name} has shape {column.shape}; it must be {shape}")
+        return x
