@@ -7,9 +7,15 @@ from engine.config import validate
 from engine.errors import ConfigError
 from engine.models.ads import Ads
 from engine.models.base import ModelContext, RuntimeModel
+from engine.models.erd import Erd
+from engine.models.iirc import Iirc
+from engine.models.jad import Jad
+from engine.models.msd import Msd
 from engine.models.perm_derivative import PermDerivative
+from engine.models.pfp import Pfp
+from engine.models.spg import Spg
 
-MODELS: Final[dict[str, type[RuntimeModel]]] = {model.name: model for model in (Ads, PermDerivative)}
+MODELS: Final[dict[str, type[RuntimeModel]]] = {model.name: model for model in (Ads, Erd, Iirc, Jad, Msd, PermDerivative, Pfp, Spg)}
 
 
 def signal_names() -> list[str]:

@@ -1,0 +1,161 @@
+"""`msd`: vacuum above spot against vacuum below. The side with less to push through is the easier way.
+
+Source: signals.md section 3.7; section 14 items 2 and 22.
+"""
+
+import math
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from engine.jit import kernel
+from engine.models.adaptive import REFERENCE_FALLBACK, CalibratedParams, CalibratedSignal, percentile_thresholds
+from engine.models.bands import inverse_distance, side_gap, weighted_gap
+from engine.models.base import COMMON_FIELDS, ModelContext
+from engine.models.robust_z import ZWindows, make_z_windows, median_of, take_in
+from engine.schema import Floats, Ints, MboRecords
+
+SCALED_THRESHOLDS: Final = (0.5, 1.0, 1.5, 2.0, 3.0)  # in typical sizes of the score
+
+
+class ScaledParams(CalibratedParams):
+    """What a score without natural unit is measured in."""
+
+    normalisation: Literal["rolling_median", "none"] = Field(
+        "rolling_median", description="rolling_median: in medians of the score's own recent size; none: in units of the grid's forces"
+    )
+    scale_window_bins: Annotated[int, Field(ge=30, le=100_000)] = Field(3000, description="bins of the rolling median")
+    scale_min_periods: Annotated[int, Field(ge=1)] = Field(300, description="bins, at most scale_window_bins")
+    warmup_bins: Annotated[int, Field(ge=0, le=100_000)] = Field(300, description="bins left out of the thresholds")
+
+    @model_validator(mode="after")
+    def _agree(self) -> "ScaledParams":
+        if self.scale_min_periods > self.scale_window_bins:
+            raise ValueError(
+                f"scale_min_periods was {self.scale_min_periods}; it must be at most scale_window_bins, which is "
+                f"{self.scale_window_bins}"
+            )
+        return self
+
+
+class ScaledSignal(CalibratedSignal):
+    """A signal measured in its own recent size."""
+
+    params: ScaledParams
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether scores are in typical sizes."""
+        return self.params.normalisation == "rolling_median"
+
+    def scale_windows(self) -> ZWindows:
+        """One window for the size, or a stub of one where there is no scale."""
+        return make_z_windows(1, self.params.scale_window_bins if self.is_scaled else 1)
+
+    @property
+    def fallback(self) -> tuple[float, ...]:
+        """Thresholds where the sample gives none."""
+        return self.default_thresholds if self.is_scaled else REFERENCE_FALLBACK
+
+    def thresholds(self, score: Floats) -> tuple[float, ...]:
+        """Percentiles of the score."""
+        return percentile_thresholds(self._sample(score, self.params.warmup_bins), self.fallback)
+
+
+@kernel
+def in_typical_sizes(windows: ZWindows, value: float, min_periods: int) -> tuple[float, bool]:
+    """``value`` over the median of its own last sizes, this one included, and whether there are enough of them."""
+    n = take_in(windows, 0, abs(value))
+    scale = median_of(windows, 0)
+    if n < min_periods or not scale > 0.0:
+        return 0.0, n >= min_periods
+    return value / scale, True
+
+
+class MsdParams(ScaledParams):
+    """How the rows weigh."""
+
+    variant: Literal["weighted", "sum"] = Field("weighted", description="weighted: rows weigh 1/|k|; sum: all the same")
+
+
+class _State(NamedTuple):
+    bins_seen: Ints
+    size_ring: Floats
+    size_ordered: Floats
+    size_seen: Ints
+
+
+class _Inputs(NamedTuple):
+    pressure: Floats  # (n, rows)
+    vacuum: Floats
+
+
+@kernel
+def run(
+    state: _State, x: _Inputs, weights: Floats, is_sum: bool, is_scaled: bool, min_periods: int, out: MboRecords
+) -> None:
+    """Many bins; ``weights`` (radius,) by distance, ``out`` (n,) of Msd.output_dtype."""
+    windows = ZWindows(state.size_ring, state.size_ordered, state.size_seen)
+    radius = weights.shape[0]
+    for i in range(out.shape[0]):
+        state.bins_seen[0] += 1
+        weighted = weighted_gap(x.vacuum[i], weights)
+        total = -side_gap(x.vacuum[i], 1, radius) * radius
+        out[i]["sample_count"] = state.bins_seen[0]
+        out[i]["weighted"] = weighted
+        out[i]["sum"] = total
+        out[i]["pressure_balance"] = -side_gap(x.pressure[i], 1, radius) * radius
+        value = total if is_sum else weighted
+        if not math.isfinite(value):
+            continue
+        if is_scaled:
+            score, is_ready = in_typical_sizes(windows, value, min_periods)
+            out[i]["score"] = score
+            out[i]["ready"] = is_ready
+        else:
+            out[i]["score"] = value
+            out[i]["ready"] = True
+
+
+class Msd(ScaledSignal):
+    """Spatial vacuum asymmetry."""
+
+    name: ClassVar[str] = "msd"
+    required_columns: ClassVar[tuple[str, ...]] = ("vacuum_variant", "pressure_variant")
+    default_thresholds: ClassVar[tuple[float, ...]] = SCALED_THRESHOLDS
+    output_dtype: ClassVar[np.dtype[np.void]] = np.dtype(
+        [*COMMON_FIELDS, ("weighted", "f8"), ("sum", "f8"), ("pressure_balance", "f8")]
+    )
+    Params: ClassVar[type[CalibratedParams]] = MsdParams
+    params: MsdParams
+
+    def __init__(self, params: MsdParams, context: ModelContext) -> None:
+        self._weights = inverse_distance(context.radius)
+        super().__init__(params, context)
+
+    def _fresh_state(self) -> _State:
+        return _State(np.zeros(1, np.int64), *self.scale_windows())
+
+    def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
+        p = self.params
+        inputs = _Inputs(x["pressure_variant"], x["vacuum_variant"])
+        run(self._state, inputs, self._weights, p.variant == "sum", self.is_scaled, p.scale_min_periods, out)
+
+    @property
+    def memory_bins(self) -> int:
+        """The window of the scale."""
+        return self.params.scale_window_bins if self.is_scaled else 1
+
+    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+        """Thresholds, both variants' spread and the balance of pressure."""
+        found: dict[str, Any] = {
+            "variant": self.params.variant,
+            "adaptive_thresholds": list(self.thresholds(outputs["score"])),
+        }
+        if len(outputs):
+            found["signal_sum_std"] = float(np.std(outputs["sum"]))
+            found["signal_weighted_std"] = float(np.std(outputs["weighted"]))
+            found["pressure_balance_mean"] = float(np.mean(outputs["pressure_balance"]))
+        return found
