@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 import numpy as np
 from pydantic import Field
 
-from engine.models.signal import Signal, SignalParams
+from engine.models.owner import Signal, SignalParams
 from engine.schema import Floats
 
 PERCENTILES: Final = (50, 70, 80, 90, 95, 99)
@@ -22,7 +22,8 @@ class CalibratedParams(SignalParams):
     """Where the thresholds come from."""
 
     threshold_source: Literal["calibration", "whole_sample"] = Field(
-        "calibration", description="calibration: percentiles of the first bins, frozen; whole_sample: of the session that is scored"
+        "calibration",
+        description="calibration: percentiles of the first bins, frozen; whole_sample: of the session that is scored",
     )
     calibration_bins: Annotated[int, Field(ge=300, le=1_000_000)] = Field(
         3000, description="bins from the session's start that the calibration reads, warm-up included"

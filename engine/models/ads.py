@@ -8,13 +8,13 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from engine.jit import kernel
 from engine.models.bands import BAND_REACH, BANDS, side_gap
 from engine.models.base import COMMON_FIELDS, ModelContext, require_rows
+from engine.models.owner import Signal, SignalParams
 from engine.models.robust_z import ZWindows, make_z_windows, robust_z, take_in
-from engine.models.signal import Signal, SignalParams
 from engine.models.slopes import ring_slope
 from engine.schema import Floats, Ints, MboRecords
 
@@ -158,7 +158,7 @@ class Ads(Signal):
     required_columns: ClassVar[tuple[str, ...]] = ("v_add", "v_pull")
     default_thresholds: ClassVar[tuple[float, ...]] = (0.02, 0.05, 0.08, 0.10, 0.15, 0.20)
     output_dtype: ClassVar[np.dtype[np.void]] = np.dtype([*COMMON_FIELDS, ("combined_asym", "f8")])
-    Params: ClassVar[type[SignalParams]] = AdsParams
+    Params: ClassVar[type[BaseModel]] = AdsParams
     params: AdsParams
 
     def __init__(self, params: AdsParams, context: ModelContext) -> None:

@@ -8,13 +8,13 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from engine.jit import kernel
 from engine.models.bands import side_gap
 from engine.models.base import COMMON_FIELDS, ModelContext
+from engine.models.owner import Signal, SignalParams
 from engine.models.robust_z import ZWindows, make_z_windows, take_in_and_score
-from engine.models.signal import Signal, SignalParams
 from engine.schema import Floats, Ints, MboRecords
 
 MIN_PERIODS: Final = 30
@@ -112,7 +112,7 @@ class Erd(Signal):
             ("score_direction", "f8"),
         ]
     )
-    Params: ClassVar[type[SignalParams]] = ErdParams
+    Params: ClassVar[type[BaseModel]] = ErdParams
     params: ErdParams
 
     def __init__(self, params: ErdParams, context: ModelContext) -> None:

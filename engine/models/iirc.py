@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from engine.errors import ConfigError
 from engine.jit import kernel
@@ -156,7 +156,7 @@ class Iirc(CalibratedSignal):
     required_columns: ClassVar[tuple[str, ...]] = ("v_add", "v_pull", "v_fill")
     default_thresholds: ClassVar[tuple[float, ...]] = (0.001, 0.005, 0.01, 0.02, 0.05)
     output_dtype: ClassVar[np.dtype[np.void]] = np.dtype([*COMMON_FIELDS, ("imbalance", "f8")])
-    Params: ClassVar[type[CalibratedParams]] = IircParams
+    Params: ClassVar[type[BaseModel]] = IircParams
     params: IircParams
 
     def __init__(self, params: IircParams, context: ModelContext) -> None:

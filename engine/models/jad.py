@@ -8,14 +8,13 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from engine.errors import ConfigError
 from engine.jit import kernel
 from engine.models.base import COMMON_FIELDS, ModelContext, require_rows
+from engine.models.owner import Signal, SignalParams
 from engine.models.robust_z import ZWindows, make_z_windows, take_in_and_score
-from engine.models.signal import Signal, SignalParams
-from engine.moves import sign
 from engine.schema import Floats, Ints, MboRecords
 
 MIN_PERIODS: Final = 30
@@ -96,7 +95,7 @@ def run(state: _State, x: _Inputs, rows: _Rows, p: _Numbers, out: MboRecords) ->
         accel = _flow_gap(x.a_add[i], x.a_pull[i], rows)
         if not math.isfinite(jerk + accel):
             continue
-        is_agreed = sign(jerk) == sign(accel)
+        is_agreed = (jerk > 0.0) == (accel > 0.0) and (jerk < 0.0) == (accel < 0.0)
         if is_agreed:
             raw = p.confirm_jerk * jerk + p.confirm_accel * accel
         else:
@@ -125,7 +124,7 @@ class Jad(Signal):
     output_dtype: ClassVar[np.dtype[np.void]] = np.dtype(
         [*COMMON_FIELDS, ("jerk", "f8"), ("accel", "f8"), ("raw", "f8"), ("is_agreed", "?")]
     )
-    Params: ClassVar[type[SignalParams]] = JadParams
+    Params: ClassVar[type[BaseModel]] = JadParams
     params: JadParams
 
     def __init__(self, params: JadParams, context: ModelContext) -> None:

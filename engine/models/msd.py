@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from engine.jit import kernel
 from engine.models.adaptive import REFERENCE_FALLBACK, CalibratedParams, CalibratedSignal, percentile_thresholds
@@ -24,7 +24,8 @@ class ScaledParams(CalibratedParams):
     """What a score without natural unit is measured in."""
 
     normalisation: Literal["rolling_median", "none"] = Field(
-        "rolling_median", description="rolling_median: in medians of the score's own recent size; none: in units of the grid's forces"
+        "rolling_median",
+        description="rolling_median: in medians of the score's own recent size; none: in units of the grid's forces",
     )
     scale_window_bins: Annotated[int, Field(ge=30, le=100_000)] = Field(3000, description="bins of the rolling median")
     scale_min_periods: Annotated[int, Field(ge=1)] = Field(300, description="bins, at most scale_window_bins")
@@ -93,9 +94,7 @@ class _Inputs(NamedTuple):
 
 
 @kernel
-def run(
-    state: _State, x: _Inputs, weights: Floats, is_sum: bool, is_scaled: bool, min_periods: int, out: MboRecords
-) -> None:
+def run(state: _State, x: _Inputs, weights: Floats, is_sum: bool, is_scaled: bool, min_periods: int, out: MboRecords) -> None:
     """Many bins; ``weights`` (radius,) by distance, ``out`` (n,) of Msd.output_dtype."""
     windows = ZWindows(state.size_ring, state.size_ordered, state.size_seen)
     radius = weights.shape[0]
@@ -128,7 +127,7 @@ class Msd(ScaledSignal):
     output_dtype: ClassVar[np.dtype[np.void]] = np.dtype(
         [*COMMON_FIELDS, ("weighted", "f8"), ("sum", "f8"), ("pressure_balance", "f8")]
     )
-    Params: ClassVar[type[CalibratedParams]] = MsdParams
+    Params: ClassVar[type[BaseModel]] = MsdParams
     params: MsdParams
 
     def __init__(self, params: MsdParams, context: ModelContext) -> None:

@@ -14,7 +14,7 @@ from engine.config import InstrumentConfig
 from engine.errors import ConfigError
 from engine.jit import kernel
 from engine.models.base import ModelContext
-from engine.models.signal import Signal, SignalParams
+from engine.models.owner import Signal, SignalParams
 from engine.rolling import MAD_TO_SIGMA, median_mad, sorted_insert, sorted_replace
 from engine.schema import MODEL_DTYPE, Floats, Ints, MboRecords, Record
 
@@ -268,9 +268,7 @@ class PermDerivative(Signal):
 
     def _fresh_state(self) -> _State:
         window = self.params.zscore_window_bins
-        return _State(
-            n=np.zeros(1, np.int64), previous=np.zeros(3), rings=np.zeros((3, window)), ordered=np.zeros((3, window))
-        )
+        return _State(n=np.zeros(1, np.int64), previous=np.zeros(3), rings=np.zeros((3, window)), ordered=np.zeros((3, window)))
 
     def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
         run(self._state, x["perm_state5_code"], self._weights, self._numbers, out)

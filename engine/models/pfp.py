@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from engine.errors import ConfigError
 from engine.jit import kernel
@@ -186,7 +186,9 @@ def make_zones(params: PfpParams, context: ModelContext) -> Zones:
         rows = getattr(params, name)
         require_rows(context, max(abs(k) for k in rows), f"{name} of pfp")
         if any(k * sign <= 0 for k in rows):
-            raise ConfigError(f"{name} was {list(rows)}; it must hold {'bid' if sign < 0 else 'ask'} rows only (k {'<' if sign < 0 else '>'} 0)")
+            raise ConfigError(
+                f"{name} was {list(rows)}; it must hold {'bid' if sign < 0 else 'ask'} rows only (k {'<' if sign < 0 else '>'} 0)"
+            )
         columns.append(np.array(sorted(rows, key=abs), np.int64) + context.radius)  # outwards, so that sides mirror
     return Zones(*columns)
 
@@ -211,7 +213,7 @@ class Pfp(CalibratedSignal):
     required_columns: ClassVar[tuple[str, ...]] = ("v_add", "v_pull", "v_fill")
     default_thresholds: ClassVar[tuple[float, ...]] = REFERENCE_FALLBACK
     output_dtype: ClassVar[np.dtype[np.void]] = SCORE_DTYPE
-    Params: ClassVar[type[CalibratedParams]] = PfpParams
+    Params: ClassVar[type[BaseModel]] = PfpParams
     params: PfpParams
 
     def __init__(self, params: PfpParams, context: ModelContext) -> None:

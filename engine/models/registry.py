@@ -6,6 +6,7 @@ from typing import Any, Final
 from engine.config import validate
 from engine.errors import ConfigError
 from engine.models.ads import Ads
+from engine.models.ads_pfp_svac import AdsPfpSvac
 from engine.models.base import ModelContext, RuntimeModel
 from engine.models.erd import Erd
 from engine.models.iirc import Iirc
@@ -15,7 +16,9 @@ from engine.models.perm_derivative import PermDerivative
 from engine.models.pfp import Pfp
 from engine.models.spg import Spg
 
-MODELS: Final[dict[str, type[RuntimeModel]]] = {model.name: model for model in (Ads, Erd, Iirc, Jad, Msd, PermDerivative, Pfp, Spg)}
+MODELS: Final[dict[str, type[RuntimeModel]]] = {
+    model.name: model for model in (Ads, AdsPfpSvac, Erd, Iirc, Jad, Msd, PermDerivative, Pfp, Spg)
+}
 
 
 def signal_names() -> list[str]:

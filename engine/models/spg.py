@@ -9,11 +9,11 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from engine.errors import ConfigError
 from engine.jit import kernel
-from engine.models.adaptive import REFERENCE_FALLBACK, CalibratedParams, signed_percentiles
+from engine.models.adaptive import REFERENCE_FALLBACK, signed_percentiles
 from engine.models.base import COMMON_FIELDS, ModelContext, require_rows
 from engine.models.msd import SCALED_THRESHOLDS, ScaledParams, ScaledSignal, in_typical_sizes
 from engine.models.pfp import ema_memory
@@ -166,6 +166,12 @@ def _side(name: str, given: Range, sign: int, context: ModelContext) -> Ints:
     return np.array(sorted(range(given[0], given[1] + 1), key=abs), np.int64)
 
 
+def _shares(side: Ints, by_distance: bool) -> Floats:
+    """Weights of a side's rows, summing to 1."""
+    weights = 1.0 / np.abs(side) if by_distance else np.ones(len(side))
+    return weights / weights.sum()
+
+
 class Spg(ScaledSignal):
     """Spatial pressure gradient.
 
@@ -179,20 +185,24 @@ class Spg(ScaledSignal):
     required_columns: ClassVar[tuple[str, ...]] = ("pressure_variant", "vacuum_variant")
     default_thresholds: ClassVar[tuple[float, ...]] = SCALED_THRESHOLDS
     output_dtype: ClassVar[np.dtype[np.void]] = np.dtype([*COMMON_FIELDS, ("net", "f8")])
-    Params: ClassVar[type[CalibratedParams]] = SpgParams
+    Params: ClassVar[type[BaseModel]] = SpgParams
     params: SpgParams
 
     def __init__(self, params: SpgParams, context: ModelContext) -> None:
         bid, ask = _side("bid_band", params.bid_band, -1, context), _side("ask_band", params.ask_band, 1, context)
         require_rows(context, max(abs(k) for k in params.curv_k) + 1, "curv_k of spg, with its neighbours,")
         is_outward = params.gradient_sense == "outward"
-        weights = [1.0 / np.abs(side) if is_outward else np.ones(len(side)) for side in (bid, ask)]
-        curv = np.array(sorted(params.curv_k, key=abs), np.int64)
         self._rows = _Rows(
-            bid + context.radius, ask + context.radius, *(w / w.sum() for w in weights), curv + context.radius
+            bid + context.radius,
+            ask + context.radius,
+            _shares(bid, is_outward),
+            _shares(ask, is_outward),
+            np.array(sorted(params.curv_k, key=abs), np.int64) + context.radius,
         )
         self._numbers = _Numbers(
-            *(2.0 / (span + 1.0) for span in (params.fast_span, params.slow_span, params.curv_span)),
+            2.0 / (params.fast_span + 1.0),
+            2.0 / (params.slow_span + 1.0),
+            2.0 / (params.curv_span + 1.0),
             params.ema_fast_weight,
             params.ema_slow_weight,
             params.blend_smooth,
