@@ -101,10 +101,12 @@ class Signal(ABC):
 
     def warmup(self) -> None:
         """Compile the kernel on a twin."""
-        twin = self._twin()
+        self._twin().run(self._zero_bins(2))
+
+    def _zero_bins(self, n: int) -> dict[str, NDArray[Any]]:
         rows = 2 * self.context.radius + 1
-        x: dict[str, NDArray[Any]] = {name: np.zeros((2, rows), GRID_COLUMNS[name]) for name in self.required_columns}
-        twin.run(x | {name: np.zeros(2, BIN_DTYPE[name]) for name in self.required_fields})
+        x: dict[str, NDArray[Any]] = {name: np.zeros((n, rows), GRID_COLUMNS[name]) for name in self.required_columns}
+        return x | {name: np.zeros(n, BIN_DTYPE[name]) for name in self.required_fields}
 
     def _twin(self) -> Self:
         return type(self)(self.params, self.context)

@@ -9,15 +9,18 @@ from engine.models.ads import Ads
 from engine.models.ads_pfp_svac import AdsPfpSvac
 from engine.models.base import ModelContext, RuntimeModel
 from engine.models.erd import Erd
+from engine.models.gbm_mf import GbmMf
 from engine.models.iirc import Iirc
 from engine.models.jad import Jad
 from engine.models.msd import Msd
 from engine.models.perm_derivative import PermDerivative
 from engine.models.pfp import Pfp
 from engine.models.spg import Spg
+from engine.models.svm_sp import SvmSp
+from engine.models.xgb_snap import XgbSnap
 
 MODELS: Final[dict[str, type[RuntimeModel]]] = {
-    model.name: model for model in (Ads, AdsPfpSvac, Erd, Iirc, Jad, Msd, PermDerivative, Pfp, Spg)
+    model.name: model for model in (Ads, AdsPfpSvac, Erd, Iirc, Jad, Msd, PermDerivative, Pfp, Spg, SvmSp, GbmMf, XgbSnap)
 }
 
 
