@@ -30,7 +30,7 @@ class BoostedParams(LabelledParams):
     early_stopping: Annotated[int, Field(ge=1, le=10_000)] = Field(20, description="rounds without a better validation loss")
     validation: Literal["purged_refit", "overlapping"] = Field(
         "purged_refit",
-        description="purged_refit: training rows whose outcome reaches the validation are left out, and all rows are fitted again "
+        description="purged_refit: training rows whose outcome reaches the validation are left out, then all rows are fitted "
         "with the rounds found; overlapping: the last fifth behind the training rows, no second fit",
     )
 

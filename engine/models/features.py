@@ -24,9 +24,7 @@ def _three_bands(row: Floats, sign: float, out: Floats, at: int) -> None:
 
 
 @kernel
-def asymmetries(
-    v_add: Floats, v_pull: Floats, a_add: Floats, a_pull: Floats, j_add: Floats, j_pull: Floats, out: Floats
-) -> None:
+def asymmetries(v_add: Floats, v_pull: Floats, a_add: Floats, a_pull: Floats, j_add: Floats, j_pull: Floats, out: Floats) -> None:
     """The 18 asymmetries of one bin: columns in the order of C6, bands inner, mid, outer; positive is bullish."""
     _three_bands(v_add, 1.0, out, 0)
     _three_bands(v_pull, -1.0, out, 3)

@@ -145,7 +145,7 @@ class Jad(Signal):
         return _State(np.zeros(1, np.int64), *make_z_windows(1, self.params.zscore_window))
 
     def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
-        inputs = _Inputs(*(x[name] for name in self.required_columns))
+        inputs = _Inputs._make(x[name] for name in self.required_columns)
         run(self._state, inputs, self._rows, self._numbers, out)
 
     @property

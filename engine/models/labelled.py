@@ -37,7 +37,7 @@ class LabelledParams(ScheduleParams):
     tick_size: Annotated[float, Field(gt=0)] = Field(0.25, description="dollars")
     label_barriers: Literal["by_direction", "first_move"] = Field(
         "by_direction",
-        description="by_direction: the side that reaches its profit before its stop; first_move: the first move of the nearer barrier",
+        description="by_direction: the side that reaches its profit before its stop; first_move: the nearer barrier touched",
     )
     flat_rows: Literal["half_each", "drop"] = Field(
         "half_each", description="rows that went nowhere: half an up and half a down, or left out"
@@ -46,7 +46,8 @@ class LabelledParams(ScheduleParams):
         "uniqueness", description="rows weigh by the share of their life that is not another row's too, or all the same"
     )
     unsound_bins: Literal["mask", "use"] = Field(
-        "mask", description="bins of a doubtful book or without a mid: no label, no exit, no return; use takes every mid as it comes"
+        "mask",
+        description="bins of a doubtful book or without a mid: no label, no exit, no return; use takes every mid as it comes",
     )
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(42, description="of whatever a fit draws")
 
@@ -54,7 +55,7 @@ class LabelledParams(ScheduleParams):
 class Rows(NamedTuple):
     """The features' ring (capacity, F), and which rows are whole."""
 
-    features: NDArray[np.floating]
+    features: NDArray[Any]  # f8, or f4 where the library reads no more
     is_whole: NDArray[np.bool_]
 
 
@@ -207,5 +208,3 @@ class LabelledSignal(ScheduledSignal):
         self._state = type(self._state)(**part("own"))
         self._rows = Rows(**part("rows"))
         self._labels = LabelState(**part("labels"))
-
-

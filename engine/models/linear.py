@@ -31,7 +31,7 @@ def as_fitted(scaler: Scaler, weights: Floats, intercept: float) -> Fitted:
 
 def linear_of(fitted: Fitted) -> Linear:
     """The part of a fitted model that the kernel reads."""
-    return Linear(*(fitted[name] for name in Linear._fields))  # type: ignore[arg-type]
+    return Linear._make(fitted[name] for name in Linear._fields)
 
 
 def blank(n_features: int) -> Fitted:

@@ -12,7 +12,10 @@ from engine.models.erd import Erd
 from engine.models.gbm_mf import GbmMf
 from engine.models.iirc import Iirc
 from engine.models.jad import Jad
+from engine.models.knn_cl import KnnCl
+from engine.models.lsvm_der import LsvmDer
 from engine.models.msd import Msd
+from engine.models.pca_ad import PcaAd
 from engine.models.perm_derivative import PermDerivative
 from engine.models.pfp import Pfp
 from engine.models.spg import Spg
@@ -20,7 +23,8 @@ from engine.models.svm_sp import SvmSp
 from engine.models.xgb_snap import XgbSnap
 
 MODELS: Final[dict[str, type[RuntimeModel]]] = {
-    model.name: model for model in (Ads, AdsPfpSvac, Erd, Iirc, Jad, Msd, PermDerivative, Pfp, Spg, SvmSp, GbmMf, XgbSnap)
+    model.name: model
+    for model in (Ads, AdsPfpSvac, Erd, Iirc, Jad, Msd, PermDerivative, Pfp, Spg, SvmSp, GbmMf, XgbSnap, KnnCl, LsvmDer, PcaAd)
 }
 
 

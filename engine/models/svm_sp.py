@@ -114,12 +114,10 @@ class SvmSp(LabelledSignal):
         return _State(np.zeros((N_BANDS + 1, max(self.params.rolling_windows))), np.zeros(1))
 
     def _take_features(self, x: dict[str, NDArray[Any]], is_sound: NDArray[np.bool_], first: int, last: int, t0: int) -> None:
-        inputs = _Inputs(*(x[name] for name in self.required_columns), x["mid_price"])
+        inputs = _Inputs._make(x[name] for name in (*self.required_columns, "mid_price"))
         is_masked = self.params.unsound_bins == "mask"
         tick = self.params.tick_size
-        take_features(
-            self._state, inputs, is_sound, first, last, t0, self._sampled, self._windows, tick, is_masked, *self._rows
-        )
+        take_features(self._state, inputs, is_sound, first, last, t0, self._sampled, self._windows, tick, is_masked, *self._rows)
 
     def _score_rows(self, first: int, last: int, t0: int, fitted: Fitted, out: MboRecords) -> None:
         score_rows(self._rows.features, t0, linear_of(fitted), out[first:last])

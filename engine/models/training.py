@@ -83,11 +83,11 @@ class Scaler(NamedTuple):
 
 
 def standardiser(features: NDArray[np.floating]) -> Scaler:
-    """Mean and population standard deviation per feature; a constant feature keeps scale 1."""
-    mean = features.mean(axis=0)
-    scale = features.std(axis=0)
-    is_constant = scale <= 10 * np.finfo(np.float64).eps * np.maximum(1.0, np.abs(mean))
-    return Scaler(mean, np.where(is_constant, 1.0, scale))
+    """Mean and population standard deviation per feature; one that is constant to rounding keeps scale 1."""
+    mean, variance = features.mean(axis=0, dtype=np.float64), features.var(axis=0, dtype=np.float64)
+    rounding = len(features) * np.finfo(np.float64).eps
+    is_constant = variance <= rounding * variance + (rounding * mean) ** 2
+    return Scaler(mean, np.where(is_constant, 1.0, np.sqrt(variance)))
 
 
 def split_by_time(data: TrainingSet, is_purged: bool, embargo_bins: int) -> tuple[TrainingSet, TrainingSet]:

@@ -51,10 +51,11 @@ class _Nodes:
 
     def fitted(self, base: float) -> Fitted:
         """The arrays."""
-        columns = list(zip(*self.rows, strict=True)) if self.rows else [(), (), (), ()]
         return Trees(
-            *(np.array(column, np.int32) for column in columns[:3]),
-            np.array(columns[3], np.float64),
+            np.array([row[0] for row in self.rows], np.int32),
+            np.array([row[1] for row in self.rows], np.int32),
+            np.array([row[2] for row in self.rows], np.int32),
+            np.array([row[3] for row in self.rows], np.float64),
             np.array(self.roots, np.int32),
             np.array([base], np.float64),
         )._asdict()
@@ -69,7 +70,7 @@ def blank() -> Fitted:
 
 def trees_of(fitted: Fitted) -> Trees:
     """The part of a fitted model that the kernel reads."""
-    return Trees(*(fitted[name] for name in Trees._fields))  # type: ignore[arg-type]
+    return Trees._make(fitted[name] for name in Trees._fields)
 
 
 def from_lightgbm(booster: Any, n_rounds: int) -> Fitted:

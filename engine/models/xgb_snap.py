@@ -133,7 +133,7 @@ class XgbSnap(BoostedSignal):
         p = self.params
         take_features(
             self._state,
-            _Inputs(*(x[name] for name in self.required_columns), x["mid_price"]),
+            _Inputs._make(x[name] for name in (*self.required_columns, "mid_price")),
             is_sound,
             first,
             last,
