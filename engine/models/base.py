@@ -75,7 +75,7 @@ class RuntimeModel(Protocol):
         ...
 
     def thresholds(self, score: Floats) -> tuple[float, ...]:
-        """Levels to trade a whole session's scores at, ascending."""
+        """Levels to trade a whole session at, ascending: of ``prediction`` where the outputs have it, else of ``score``."""
         ...
 
     def metadata(self, outputs: MboRecords) -> dict[str, Any]:

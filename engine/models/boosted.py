@@ -39,7 +39,7 @@ class BoostedSignal(LabelledSignal):
     """Boosted trees of log odds."""
 
     prediction_mode: ClassVar[Literal["score", "confidence", "probability"]] = "probability"
-    default_thresholds: ClassVar[tuple[float, ...]] = (0.04, 0.10, 0.16, 0.20, 0.30)  # 2p - 1 of the reference's, without p = 0.5
+    default_thresholds: ClassVar[tuple[float, ...]] = (0.52, 0.55, 0.58, 0.60, 0.65)  # the reference's, but for 0.5: always in
     min_train: ClassVar[int]
     min_validate: ClassVar[int] = 10
     params: BoostedParams

@@ -198,21 +198,27 @@ class ScheduledSignal(Signal):
         clock.effect[0] = -1
         clock.fits[0] += 1
 
-    def _settled(self) -> Fitted | None:
-        """The fit under way, done."""
+    @property
+    def is_fit_due(self) -> bool:
+        """Whether the next bin is to be scored by a fit that is not done yet."""
+        return isinstance(self._coming, FitJob) and self._clock.seen[0] >= self._clock.effect[0] and not self._coming.is_done
+
+    def settle(self) -> None:
+        """Wait for the fit under way; it takes effect no sooner for it."""
         if isinstance(self._coming, FitJob):
             self._coming = self._coming.result()
-        return self._coming
 
     def __getstate__(self) -> dict[str, Any]:
-        self._settled()
+        self.settle()
         return self.__dict__.copy()
 
     def snapshot(self) -> bytes:
         """The state, the training rows and the fitted models as bytes; waits for a fit that is under way."""
+        self.settle()
+        assert not isinstance(self._coming, FitJob)
         arrays: dict[str, NDArray[Any]] = {f"clock.{k}": v for k, v in self._clock._asdict().items()}
         arrays |= {f"state.{k}": v for k, v in self._state_arrays().items()}
-        for kind, fitted in (("fitted", self._fitted), ("coming", self._settled())):
+        for kind, fitted in (("fitted", self._fitted), ("coming", self._coming)):
             arrays |= {f"{kind}.{k}": v for k, v in (fitted or {}).items()}
         return pack(self.name, self._key(), arrays)
 
