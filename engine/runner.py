@@ -19,7 +19,7 @@ from engine.config import InstrumentConfig
 from engine.constants import ANOMALIES, NS_PER_S
 from engine.field_kernels import make_field
 from engine.jit import source_hash
-from engine.models.base import RuntimeModel
+from engine.models.base import RuntimeModel, model_inputs, write_outputs
 from engine.recentre import Parking, recentre, synchronise_parked, touch_far
 from engine.schema import (
     BIN_DTYPE,
@@ -27,8 +27,6 @@ from engine.schema import (
     GRID_I32,
     GRID_LABELS_I8,
     MBO_DTYPE,
-    MODEL_DTYPE,
-    MODEL_PREFIX,
     Ints,
     MboRecords,
 )
@@ -291,9 +289,7 @@ class Runner:
         grid = GridView(out, n, self.config.k_values)
         if self.model is None:
             return BinBlock(bins, grid, "")
-        scored = self.model.run({name: grid[name] for name in self.model.required_columns})
-        for name in MODEL_DTYPE.names or ():
-            bins[MODEL_PREFIX + name] = scored[name]
+        write_outputs(self.model.run(model_inputs(self.model, grid, bins)), bins)
         return BinBlock(bins, grid, self.model.name)
 
     def warmup(self) -> None:
