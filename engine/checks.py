@@ -1,0 +1,267 @@
+"""The contract every model must pass, one check a function; `yield_checks` gives those that hold for a model.
+
+Each check takes a way to make the model afresh and some bins, and raises `ContractError` saying what broke and at which bin.
+Source: style.md section 7.
+"""
+
+import pickle
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import EngineError
+from engine.models.base import RuntimeModel
+from engine.schema import BIN_DTYPE, GRID_COLUMNS, GRID_F64, MboRecords
+
+Make = Callable[[], RuntimeModel]
+Bins = Mapping[str, NDArray[Any]]
+Check = Callable[[Make, Bins], None]
+
+MIRROR_TOLERANCE: Final = 1e-9  # of a score, or of 1
+N_CUTS: Final = 18
+GOLDEN_RATIO: Final = 0.6180339887498949
+
+
+class ContractError(EngineError):
+    """A model that breaks its contract."""
+
+
+def example_bins(n: int, radius: int = 50, seed: int = 0) -> dict[str, NDArray[Any]]:
+    """Bins that look like a market's, with every grid column and the fields a model may ask for.
+
+    Columns drift and differ from row to row, the mid walks on half ticks, and a bin in fifty has a doubtful book or no mid.
+    """
+    rng = np.random.default_rng(seed)
+    rows = 2 * radius + 1
+    x: dict[str, NDArray[Any]] = {}
+    for name, code in GRID_COLUMNS.items():
+        if name in GRID_F64:
+            steps = rng.standard_normal((n, rows)) + 2.0 * rng.standard_normal((n, 1))
+            x[name] = np.cumsum(steps, axis=0) * 0.1 + rng.standard_normal((n, rows))
+        else:
+            x[name] = rng.integers(-1, 2, (n, rows)).astype(code)
+    x["k"] = np.broadcast_to(np.arange(-radius, radius + 1, dtype=np.int32), (n, rows))
+    x["spectrum_score"] = np.tanh(x["spectrum_score"])
+    x["perm_state5_code"] = rng.integers(-2, 3, (n, rows)).astype(np.int8)
+    x["perm_state5_code"][rng.random(n) < 0.5] = 0
+    fields = np.zeros(n, BIN_DTYPE)
+    fields["bin_seq"] = np.arange(n)
+    fields["mid_price"] = 20_000.0 + 0.125 * np.cumsum(rng.integers(-3, 4, n))
+    fields["quality"][rng.random(n) < 0.02] = 1
+    fields["mid_price"][rng.random(n) < 0.01] = 0.0
+    return x | {name: fields[name].copy() for name in ("bin_seq", "mid_price", "quality")}
+
+
+def part(bins: Bins, first: int, last: int) -> dict[str, NDArray[Any]]:
+    """Bins ``first`` to ``last`` (exclusive)."""
+    return {name: column[first:last] for name, column in bins.items()}
+
+
+def length(bins: Bins) -> int:
+    """How many bins."""
+    return len(next(iter(bins.values())))
+
+
+def mirrored(bins: Bins) -> dict[str, NDArray[Any]]:
+    """The market seen from the other side: rows swapped about spot, directions negated, the mid turned about its first."""
+    x = {name: np.ascontiguousarray(column[:, ::-1]) if column.ndim == 2 else column for name, column in bins.items()}
+    if "perm_state5_code" in x:
+        x["perm_state5_code"] = -x["perm_state5_code"]
+    if "mid_price" in x:
+        mid = x["mid_price"]
+        valid = mid > 0
+        x["mid_price"] = np.where(valid, 2.0 * mid[valid][0] - mid if valid.any() else mid, mid)
+    return x
+
+
+def check_causality(make: Make, bins: Bins) -> None:
+    """What comes after a bin, or that nothing does, never changes what was said up to it.
+
+    The cuts are spread by the golden ratio, so that no schedule of fits falls in step with them.
+    """
+    n = length(bins)
+    whole = make().run(bins)
+    other = example_bins(n, (next(c.shape[1] for c in bins.values() if c.ndim == 2) - 1) // 2, seed=987)
+    for i in range(1, N_CUTS + 1):
+        cut = max(1, int(n * (i * GOLDEN_RATIO % 1.0)))
+        if i % 3 == 0:
+            what, future = "a session that ends", part(bins, 0, cut)
+        elif i % 3 == 1:
+            what = "another future"
+            future = {k: np.concatenate([c[:cut], other[k][cut:].astype(c.dtype)]) for k, c in bins.items()}
+        else:
+            what = "a future that stands still"
+            future = {k: np.concatenate([c[:cut], np.repeat(c[cut - 1 : cut], n - cut, axis=0)]) for k, c in bins.items()}
+        if "bin_seq" in bins:
+            future["bin_seq"] = bins["bin_seq"][: len(future["bin_seq"])]
+        _same(whole[:cut], make().run(future)[:cut], f"{what} from bin {cut} on changed the past")
+
+
+def check_update_equals_run(make: Make, bins: Bins) -> None:
+    """Bin by bin is, bit by bit, what the whole session gives."""
+    model = make()
+    one_by_one = np.array(
+        [model.update({name: column[i] for name, column in bins.items()}) for i in range(length(bins))], model.output_dtype
+    )
+    _same(make().run(bins), one_by_one, "update differs from run")
+
+
+def check_any_pieces(make: Make, bins: Bins) -> None:
+    """A session in pieces, empty ones among them, is the session whole."""
+    n = length(bins)
+    model = make()
+    edges = [0, 1, 2, n // 3, n // 3, n // 2 + 1, n]
+    pieces = [model.run(part(bins, a, b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    _same(make().run(bins), np.concatenate(pieces), "a session in pieces differs from the whole")
+
+
+def check_snapshot(make: Make, bins: Bins) -> None:
+    """A model restored from a snapshot goes on as the one it was taken of, which does not notice."""
+    n = length(bins)
+    whole = make().run(bins)
+    for cut in (0, 1, n // 2, n - 1):
+        first, second = make(), make()
+        first.run(part(bins, 0, cut))
+        second.restore(first.snapshot())
+        for model, what in ((second, "restored"), (first, "snapshotted")):
+            _same(whole[cut:], model.run(part(bins, cut, n)), f"the model {what} at bin {cut} goes on differently")
+
+
+def check_pickling(make: Make, bins: Bins) -> None:
+    """A pickled model goes on as the one it was made of."""
+    n = length(bins)
+    model = make()
+    model.run(part(bins, 0, n // 2))
+    again: RuntimeModel = pickle.loads(pickle.dumps(model))
+    _same(model.run(part(bins, n // 2, n)), again.run(part(bins, n // 2, n)), "the pickled model goes on differently")
+
+
+def check_bounded_memory(make: Make, bins: Bins) -> None:
+    """The state of a long run is no larger than that of a shorter one: what it keeps does not grow with the session."""
+    n = length(bins)
+    model = make()
+    sizes = []
+    for _ in range(3):
+        model.run(bins)
+        sizes.append(len(model.snapshot()))
+    if sizes[-1] > 1.05 * max(sizes[:-1]):
+        raise ContractError(f"{model.name}: the state grows: {sizes} bytes after {n}, {2 * n} and {3 * n} bins")
+
+
+def check_numbers_are_finite(make: Make, bins: Bins) -> None:
+    """Scores are numbers from the first bin on, bins are counted, and a model is not ready at once and never again."""
+    model = make()
+    out = model.run(bins)
+    _refuse(model, ~np.isfinite(out["score"]), "the score is no number")
+    _refuse(model, out["sample_count"] != np.arange(1, len(out) + 1), "bins are counted wrongly")
+    if not out["ready"].any():
+        raise ContractError(f"{model.name}: is never ready in {len(out)} bins")
+
+
+def check_holes(make: Make, bins: Bins) -> None:
+    """A cell that is no number spoils neither the state nor the scores, and its bin is not ready where the cell was read."""
+    n = length(bins)
+    at = [n // 4, n // 2, n // 2 + 1, n - 2]
+    for value in (np.nan, np.inf, -np.inf):
+        holed = {name: column.copy() for name, column in bins.items()}
+        for column in holed.values():
+            if column.ndim == 2 and column.dtype.kind == "f":
+                column[at] = value
+        model = make()
+        out = model.run(holed)
+        _refuse(model, ~np.isfinite(out["score"]), f"a cell of {value} made a score that is no number")
+        if any(c.ndim == 2 and c.dtype.kind == "f" for c in bins.values()) and out["ready"][at].any():
+            raise ContractError(f"{model.name}: is ready at a bin of which every cell is {value}")
+
+
+def check_no_bins(make: Make, bins: Bins) -> None:
+    """No bins give no outputs and change nothing."""
+    model = make()
+    before = model.snapshot()
+    out = model.run(part(bins, 0, 0))
+    if len(out) or out.dtype != model.output_dtype or model.snapshot() != before:
+        raise ContractError(f"{model.name}: a run over no bins gave {len(out)} outputs or changed the state")
+
+
+def check_short_sessions(make: Make, bins: Bins) -> None:
+    """Sessions shorter than any window are scored by the same rules, and have thresholds and metadata."""
+    whole = make().run(bins)
+    for n in (1, 2, 5):
+        model = make()
+        out = model.run(part(bins, 0, n))
+        _same(whole[:n], out, f"a session of {n} bins differs from the beginning of a longer one")
+        model.metadata(out)
+        levels = model.thresholds(np.ascontiguousarray(out["score"]))
+        if not levels or list(levels) != sorted(set(levels)) or not np.all(np.isfinite(levels)):
+            raise ContractError(f"{model.name}: thresholds of a session of {n} bins were {levels}")
+
+
+def check_inputs_stay(make: Make, bins: Bins) -> None:
+    """Columns may be read-only and strided, and are left as they are; outputs are the caller's."""
+    strided = {name: np.stack([column, column], axis=1)[:, 1] for name, column in bins.items()}
+    for column in strided.values():
+        column.setflags(write=False)
+    before = {name: column.tobytes() for name, column in strided.items()}
+    model = make()
+    n = length(bins)
+    out = model.run(part(strided, 0, n // 2))
+    kept = out.tobytes()
+    model.run(part(strided, n // 2, n))
+    if out.tobytes() != kept or any(strided[name].tobytes() != data for name, data in before.items()):
+        raise ContractError(f"{model.name}: wrote into its inputs or into an output it had handed out")
+    _same(make().run(bins)[: n // 2], out, "strided columns are scored differently")
+
+
+def check_mirror(make: Make, bins: Bins) -> None:
+    """A mirrored market negates the score."""
+    model = make()
+    straight, turned = model.run(bins)["score"], make().run(mirrored(bins))["score"]
+    if not np.any(straight):
+        raise ContractError(f"{model.name}: the score is 0 throughout, so its mirror image says nothing")
+    largest = np.maximum(1.0, np.abs(straight))
+    _refuse(model, np.abs(straight + turned) > MIRROR_TOLERANCE * largest, "the mirrored market does not negate the score")
+
+
+def check_warm_up_leaves_the_state(make: Make, bins: Bins) -> None:
+    """Compiling changes nothing."""
+    model = make()
+    model.run(part(bins, 0, length(bins) // 2))
+    before = model.snapshot()
+    model.warmup()
+    if model.snapshot() != before:
+        raise ContractError(f"{model.name}: warming up changed the state")
+
+
+def yield_checks(model: type[RuntimeModel]) -> Iterator[Check]:
+    """The checks that a model of this class must pass."""
+    yield check_causality
+    yield check_update_equals_run
+    yield check_any_pieces
+    yield check_snapshot
+    yield check_pickling
+    yield check_bounded_memory
+    yield check_numbers_are_finite
+    yield check_holes
+    yield check_no_bins
+    yield check_short_sessions
+    yield check_inputs_stay
+    yield check_warm_up_leaves_the_state
+    if model.is_odd:
+        yield check_mirror
+
+
+def _same(expected: MboRecords, found: MboRecords, what: str) -> None:
+    if expected.tobytes() == found.tobytes():
+        return
+    for name in expected.dtype.names or ():
+        differs = np.array([a.tobytes() != b.tobytes() for a, b in zip(expected[name], found[name], strict=True)])
+        if differs.any():
+            at = int(np.argmax(differs))
+            raise ContractError(f"{what}: {name} of bin {at} is {found[name][at]!r}, not {expected[name][at]!r}")
+
+
+def _refuse(model: RuntimeModel, is_wrong: NDArray[np.bool_], what: str) -> None:
+    if is_wrong.any():
+        raise ContractError(f"{model.name}: {what}, first at bin {int(np.argmax(is_wrong))}, in {int(is_wrong.sum())} bins")

@@ -1,0 +1,173 @@
+"""Every registered signal against the whole contract, and the contract against models that break it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engine import checks
+from engine.checks import Check, ContractError, example_bins, yield_checks
+from engine.errors import ConfigError
+from engine.models.base import ModelContext, RuntimeModel
+from engine.models.registry import MODELS, get_model, make_model
+
+CONTEXT = ModelContext(cell_width_ms=100, radius=50)
+N_BINS = 700
+
+# Short windows, so that a few hundred bins reach every stage and several fits.
+LABELLED = {"train_window_bins": 300, "max_hold_bins": 40, "embargo_bins": 20, "tp_ticks": 4.0, "sl_ticks": 2.0}
+SCHEDULE = {"min_train_bins": 150, "refit_interval_bins": 100, "refit_delay_bins": 15}
+SLOW = {"tp_ticks": 8.0, "sl_ticks": 8.0, "refit_delay_bins": 0}  # outcomes that take dozens of bins, and a fit that acts at once
+SMALL: dict[str, dict[str, Any]] = {
+    "ads": {"zscore_window": 60},
+    "ads_pfp_svac": {"ads_zscore_window_ms": 6000, "ads_warmup_ms": 8000},
+    "msd": {"scale_window_bins": 80, "scale_min_periods": 20},
+    "spg": {"scale_window_bins": 80, "scale_min_periods": 20},
+    "svm_sp": LABELLED | SCHEDULE | {"rolling_windows": [20, 60]},
+    "knn_cl": LABELLED | SCHEDULE,
+    "lsvm_der": LABELLED | SCHEDULE | {"slope_windows": [20, 60], "full_refit_interval_bins": 200},
+    "gbm_mf": LABELLED | SCHEDULE | {"rolling_windows": [20, 60], "num_boost_round": 10},
+    "xgb_snap": LABELLED | SCHEDULE | {"rolling_windows": [20, 60], "num_boost_round": 10},
+    "pca_ad": {"min_train_bins": 150, "pca_window": 120, "refit_interval_bins": 50, "refit_delay_bins": 5},
+}
+
+
+def maker(name: str) -> Callable[[], RuntimeModel]:
+    return lambda: make_model(name, SMALL.get(name, {}), CONTEXT)
+
+
+def inputs(model: type[RuntimeModel], n: int = N_BINS, seed: int = 3) -> dict[str, NDArray[Any]]:
+    bins = example_bins(n, CONTEXT.radius, seed)
+    return {name: bins[name] for name in (*model.required_columns, *model.required_fields)}
+
+
+def every_check() -> Iterator[Any]:
+    for name, model in sorted(MODELS.items()):
+        for check in yield_checks(model):
+            yield pytest.param(name, check, id=f"{name}-{check.__name__.removeprefix('check_')}")
+
+
+@pytest.mark.parametrize(("name", "check"), list(every_check()))
+def test_contract(name: str, check: Check) -> None:
+    check(maker(name), inputs(get_model(name)))
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_defaults_read_no_later_bin(name: str) -> None:
+    assert make_model(name, {}, CONTEXT).lookahead == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("perm_derivative", {"flat_window": "whole_series"}),
+        *((name, {"label_purge": False} | SLOW) for name in ("svm_sp", "knn_cl", "lsvm_der", "gbm_mf", "xgb_snap")),
+    ],
+)
+def test_reference_forms_that_look_ahead_are_caught_and_named(name: str, params: dict[str, Any]) -> None:
+    def make() -> RuntimeModel:
+        return make_model(name, SMALL.get(name, {}) | params, CONTEXT)
+
+    bins = inputs(get_model(name))
+    if name == "perm_derivative":
+        bins["perm_state5_code"][:400] = 0  # a quiet morning: every z is nil until the session's own spread is taken
+        bins["perm_state5_code"][400:, :] = np.where(
+            np.arange(N_BINS - 400)[:, np.newaxis] % 9 == 0, bins["perm_state5_code"][400:], 0
+        )
+    first = next(iter(params))
+    assert first in make().lookahead[0]
+    with pytest.raises(ContractError, match="changed the past"):
+        checks.check_causality(make, bins)
+    with pytest.raises(ConfigError, match="stored session"):
+        make().update({key: column[0] for key, column in bins.items()})
+    sound = {key: value for key, value in params.items() if key != first}
+    checks.check_causality(lambda: make_model(name, SMALL.get(name, {}) | sound, CONTEXT), bins)
+
+
+def test_all_fifteen_are_registered() -> None:
+    assert set(MODELS) == {
+        *("ads", "pfp", "ads_pfp_svac", "erd", "iirc", "jad", "msd", "perm_derivative", "spg"),
+        *("svm_sp", "gbm_mf", "knn_cl", "lsvm_der", "xgb_snap", "pca_ad"),
+    }
+
+
+# The contract is judged too: each check must catch what it is for.
+
+
+class _Broken:
+    """`ads`, with one of its promises broken."""
+
+    def __init__(self, how: str) -> None:
+        self._model: Any = maker("ads")()
+        self.how = how
+        self.kept: list[NDArray[Any]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(object.__getattribute__(self, "_model"), name)
+
+    def __reduce__(self) -> Any:
+        return _Broken, (self.how,)  # comes back without its state
+
+    def run(self, columns: dict[str, NDArray[Any]]) -> NDArray[np.void]:
+        if self.how == "keeps its inputs":
+            self.kept.append(columns["v_add"])
+        out: NDArray[np.void] = self._model.run(columns)
+        if self.how == "standardises over the whole session" and len(out):
+            out["score"] /= np.std(out["score"]) or 1.0
+        if self.how == "shifts the score back by a bin" and len(out):
+            out["score"] = np.roll(out["score"], -1)
+        if self.how == "says no number":
+            out["score"][len(out) // 2 :] = np.nan
+        if self.how == "is bullish by nature":
+            out["score"] += 0.01
+        if self.how == "is hasty in short sessions" and len(out) < 5:
+            out["ready"] = True
+        if self.how == "lets holes through":
+            out["score"][~np.isfinite(columns["v_add"]).all(axis=1)] = np.nan
+        if self.how == "is ready in a hole":
+            out["ready"] = True
+        return out
+
+    def update(self, rows: dict[str, NDArray[Any]]) -> NDArray[np.void]:
+        one = self._model.update(rows)
+        if self.how == "rounds in update":
+            one["score"] = np.float32(one["score"])
+        return one
+
+    def snapshot(self) -> bytes:
+        return bytes(self._model.snapshot()) + b"".join(column.tobytes() for column in self.kept)
+
+    def restore(self, data: bytes) -> None:
+        if self.how != "forgets to restore":
+            self._model.restore(data)
+
+
+@pytest.mark.parametrize(
+    ("how", "check"),
+    [
+        ("standardises over the whole session", checks.check_causality),
+        ("shifts the score back by a bin", checks.check_causality),
+        ("shifts the score back by a bin", checks.check_update_equals_run),
+        ("rounds in update", checks.check_update_equals_run),
+        ("standardises over the whole session", checks.check_any_pieces),
+        ("forgets to restore", checks.check_snapshot),
+        ("forgets its state when pickled", checks.check_pickling),
+        ("keeps its inputs", checks.check_bounded_memory),
+        ("says no number", checks.check_numbers_are_finite),
+        ("is hasty in short sessions", checks.check_short_sessions),
+        ("lets holes through", checks.check_holes),
+        ("is ready in a hole", checks.check_holes),
+        ("is bullish by nature", checks.check_mirror),
+    ],
+)
+def test_broken_model_is_caught(how: str, check: Check) -> None:
+    with pytest.raises(ContractError):
+        check(lambda: _Broken(how), inputs(get_model("ads")))
+
+
+@pytest.mark.parametrize("check", list(yield_checks(get_model("ads"))))
+def test_sound_model_behind_the_same_wrapper_is_not_accused(check: Check) -> None:
+    if check is not checks.check_pickling:  # the wrapper itself does not pickle its state
+        check(lambda: _Broken("not at all"), inputs(get_model("ads")))
