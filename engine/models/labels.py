@@ -98,6 +98,7 @@ def settle(state: LabelState, t: int, mid: float, is_sound: bool, p: LabelNumber
     place = t % capacity
     state.mids[place] = mid
     state.labels[place] = UNKNOWN
+    state.exits[place] = 0
     if is_sound and p.max_hold > 1:
         state.open_rows[kept] = t
         state.lost[kept] = 0
