@@ -83,8 +83,9 @@ def choose_model(champion: Champion | None, config: InstrumentConfig) -> ModelCh
 
 
 def required_columns() -> tuple[str, ...]:
-    """Grid columns that some registered model reads, and the microstates: what a stream must remember to warm any champion."""
-    return tuple(sorted({MICROSTATES}.union(*(model.required_columns for model in MODELS.values()))))
+    """Columns and bin fields that some model reads, and the microstates: what a stream remembers to warm any champion."""
+    read = [(*model.required_columns, *model.required_fields) for model in MODELS.values()]
+    return tuple(sorted({MICROSTATES}.union(*read)))
 
 
 def config_for(champion: Champion | None, config: InstrumentConfig) -> InstrumentConfig:

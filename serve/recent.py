@@ -1,21 +1,22 @@
 """The last bins of one stream, kept so that another model can be warmed on them."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.schema import GRID_COLUMNS
+from engine.schema import BIN_DTYPE, GRID_COLUMNS, MboRecords
 
 
 class RecentBins:
-    """Ring of some grid columns of the last bins.
+    """Ring of some grid columns and bin fields of the last bins.
 
     Parameters
     ----------
     columns : tuple of str
-        Grid columns to keep.
+        Grid columns to keep, and bin fields: names that no grid column has.
     n_rows : int
         Grid rows of a bin.
     max_bytes : int
@@ -23,9 +24,14 @@ class RecentBins:
     """
 
     def __init__(self, columns: tuple[str, ...], n_rows: int, max_bytes: int) -> None:
-        bin_bytes = sum(np.dtype(GRID_COLUMNS[name]).itemsize for name in columns) * n_rows
+        kinds = {
+            name: (np.dtype(GRID_COLUMNS[name]), (n_rows,)) if name in GRID_COLUMNS else (BIN_DTYPE[name], ()) for name in columns
+        }
+        bin_bytes = sum(dtype.itemsize * math.prod(shape) for dtype, shape in kinds.values())
         self.capacity = max(1, max_bytes // max(1, bin_bytes))
-        self._ring = {name: np.empty((self.capacity, n_rows), GRID_COLUMNS[name]) for name in columns}
+        self._ring: dict[str, NDArray[Any]] = {
+            name: np.empty((self.capacity, *shape), dtype) for name, (dtype, shape) in kinds.items()
+        }
         self._n_seen = 0
 
     @property
@@ -33,15 +39,18 @@ class RecentBins:
         """Bins added so far, forgotten ones included."""
         return self._n_seen
 
-    def append(self, columns: Mapping[str, NDArray[Any]], i_bin: int = 0) -> None:
-        """Keep one bin of a block; ``columns`` have shape (n, n_rows)."""
+    def append(self, columns: Mapping[str, NDArray[Any]], i_bin: int = 0, fields: MboRecords | None = None) -> None:
+        """Keep one bin of a block; ``columns`` have shape (n, n_rows), ``fields`` is the block's (n,) of BIN_DTYPE."""
         place = self._n_seen % self.capacity
         for name, kept in self._ring.items():
-            kept[place] = columns[name][i_bin]
+            if name in GRID_COLUMNS:
+                kept[place] = columns[name][i_bin]
+            elif fields is not None:
+                kept[place] = fields[name][i_bin]
         self._n_seen += 1
 
     def since(self, n_seen: int) -> dict[str, NDArray[Any]]:
-        """Copies of the bins added after the first ``n_seen``, oldest first, shape (n, n_rows); those still kept."""
+        """Copies of the bins added after the first ``n_seen``, oldest first, shape (n, n_rows) or (n,); those still kept."""
         first = max(n_seen, self._n_seen - self.capacity)
         places = np.arange(first, self._n_seen) % self.capacity
         return {name: kept[places] for name, kept in self._ring.items()}

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from engine.config import InstrumentConfig
 from engine.errors import SourceError
-from engine.models.base import RuntimeModel
+from engine.models.base import RuntimeModel, model_inputs
 from engine.replay import SESSION_TZ, Replay
 from engine.runner import BinBlock
 from engine.schema import GRID_COLUMNS
@@ -194,7 +194,7 @@ class Session:
     def _next_block(self) -> BinBlock | None:
         block = next(self._blocks, None)
         if block is not None:
-            self._recent.append(block.grid)
+            self._recent.append(block.grid, fields=block.bins)
         return block
 
     def _warm(self, serving: Serving, n_seen: int, past: dict[str, Any]) -> _Warmed:
@@ -217,4 +217,4 @@ def _let_see(model: RuntimeModel | None, config: InstrumentConfig, columns: dict
     if model is None or len(columns[MICROSTATES]) == 0:
         return
     labelled = columns | {STATE5: state5_codes(columns[MICROSTATES], config.state5_table)}
-    model.run({name: labelled[name] for name in model.required_columns})
+    model.run(model_inputs(model, labelled, labelled))

@@ -54,7 +54,7 @@ def promote(config: InstrumentConfig) -> Promote:
 
     def do(lake: Lake, parameters: dict[str, Any] | None = None, **fields: Any) -> Champion:
         signal = fields.get("signal", "perm_derivative")
-        defaults = {"zscore_window_bins": 60, "zscore_min_periods": 20}
+        defaults = {"zscore_window_bins": 60, "zscore_min_periods": 20} if signal == "perm_derivative" else {}
         resolved = get_model(signal).Params.model_validate(defaults | (parameters or {})).model_dump(mode="json")
         champion = Champion.model_validate(
             {

@@ -10,17 +10,19 @@ import pytest
 from engine.config import InstrumentConfig
 from engine.errors import EngineError
 from engine.lake import Lake
-from engine.models.base import ModelContext
-from engine.models.registry import make_model
+from engine.models.base import ModelContext, model_inputs
+from engine.models.registry import make_model, signal_names
 from engine.replay import Replay, replay
 from engine.schema import BIN_DTYPE, GRID_COLUMNS, MODEL_DTYPE, MODEL_PREFIX
 from engine.source import open_source
-from serve.champion import ChampionWatcher
+from serve.champion import ChampionWatcher, required_columns
 from serve.frames import BinFrames, decode_grid, decode_header
+from serve.recent import RecentBins
 from serve.request import StreamRequest, read_request
 from serve.session import ConfigFrame, Session
 from serve.settings import Limits, StreamDefaults
 from tests.sessions import Bins, join
+from tests.test_engine.test_models_contract import SMALL
 from tests.test_serve.conftest import Promote
 
 N_BINS = 400
@@ -185,11 +187,32 @@ def test_a_promotion_swaps_the_model_between_two_bins_warm_and_without_a_hole(
     assert got.grid["v_add"].tobytes() == dataset.grid["v_add"].tobytes()  # and nothing else changed
 
 
+@pytest.mark.parametrize("signal", signal_names())
+def test_every_signal_serves_as_champion_and_says_what_a_sweep_says(
+    lake: Lake, config: InstrumentConfig, promote: Promote, dataset: Bins, signal: str
+) -> None:
+    watcher = ChampionWatcher(lake, config, 1.0)
+    session = open_session(lake, config, watcher)
+    play(session, 150)
+    champion = promote(lake, SMALL.get(signal, {}), signal=signal)
+    watcher.poll()
+    assert watcher.alarm is None
+    frames = play(session)
+    assert [said["runtime_model"]["name"] for said in configs(frames)] == [signal]
+    model = make_model(signal, champion.parameters, ModelContext(config.cell_width_ms, config.grid_radius_ticks))
+    swept = model.run(model_inputs(model, dataset.grid, dataset.fields))[150:]
+    got = received(frames).fields
+    for name in ("score", "ready"):
+        assert got[MODEL_PREFIX + name].tobytes() == swept[name].tobytes(), name
+    assert swept["ready"].any()
+
+
 def test_a_model_with_a_longer_memory_than_the_bins_kept_is_warmed_on_what_there_is(
     lake: Lake, config: InstrumentConfig, promote: Promote
 ) -> None:
     watcher = ChampionWatcher(lake, config, 1.0)
-    limits = Limits(recent_bytes=40 * 2 * config.n_rows)
+    bin_bytes = 2**26 // RecentBins(required_columns(), config.n_rows, 2**26).capacity
+    limits = Limits(recent_bytes=40 * bin_bytes)
     session = open_session(lake, config, watcher, limits=limits)
     play(session, 100)
     promote(lake, {"zscore_window_bins": 90, "zscore_min_periods": 20})
