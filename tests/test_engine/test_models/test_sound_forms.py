@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from engine.checks import example_bins, mirrored
 from engine.errors import ConfigError
 from engine.models.base import ModelContext, RuntimeModel
+from engine.models.labels import LabelNumbers, make_label_state, settle_all
 from engine.models.reference import REFERENCE_PARAMETERS
 from engine.models.registry import get_model, make_model
 
@@ -168,3 +169,31 @@ def test_columns_of_another_shape_are_refused() -> None:
     model: RuntimeModel = make_model("msd", {}, CONTEXT)
     with pytest.raises(ConfigError, match="vacuum_variant has shape"):
         model.run({name: np.zeros((5, 21)) for name in get_model("msd").required_columns})
+
+
+def hit_rate(name: str, seed: int, label_purge: bool, n: int = 2000) -> float:
+    """Share of right sides on a random walk, refitted every 25 bins; nothing is there to be learned."""
+    bins = market(n, seed)
+    bins["quality"][:] = 0
+    bins["mid_price"] = 20_000.0 + 0.125 * np.cumsum(np.random.default_rng(seed + 100).integers(-1, 2, n))
+    params = {
+        "min_train_bins": 600,
+        "refit_interval_bins": 25,
+        "max_hold_bins": 400,
+        "embargo_bins": 0,
+        "label_purge": label_purge,
+    }
+    model = make_model(name, REFERENCE_PARAMETERS[name] | {"train_window_bins": n} | params, CONTEXT)
+    out = model.run({key: bins[key] for key in (*model.required_columns, *model.required_fields)})
+    labels = make_label_state(n + 1, 400)
+    settle_all(labels, bins["mid_price"], np.ones(n, np.bool_), LabelNumbers(2.0, 1.0, 400, False))
+    judged = out["ready"] & (np.abs(labels.labels[:n]) == 1)
+    return float(np.mean(np.sign(out["prediction"][judged]) == labels.labels[:n][judged]))
+
+
+@pytest.mark.parametrize("name", ["knn_cl", "lsvm_der"])
+def test_the_purge_takes_the_skill_out_of_a_random_walk(name: str) -> None:
+    leaky, purged = (np.mean([hit_rate(name, seed, purge) for seed in range(3)]) for purge in (False, True))
+    assert leaky > 0.65
+    assert abs(purged - 0.5) < 0.15
+    assert leaky - purged > 0.15
