@@ -56,7 +56,9 @@ class _Inputs(NamedTuple):
 
 
 class _Past(NamedTuple):
-    """Standardised past rows by feature, (F, n); their ``votes`` and ``shares`` (n,); ``mean`` and ``scale`` (F,)."""
+    """Past rows: ``states`` (blocks, F, BLOCK) standardised, the last block filled up with infinity; their ``votes`` and
+    ``shares`` (n,); ``mean`` and ``scale`` (F,).
+    """
 
     states: Floats
     votes: Floats
@@ -115,15 +117,20 @@ def take_features(
 
 
 @kernel
-def _measure(past: _Past, row: Floats, begin: int, n: int, distances: Floats) -> None:
-    """Squared distances of ``row`` to ``n`` past states from ``begin`` on."""
-    for j in range(n):
+def _add_squares(states: Floats, value: float, distances: Floats) -> None:
+    """Add one feature's part to the squared distances of a block of past states."""
+    for j in range(distances.shape[0]):
+        gap = states[j] - value
+        distances[j] += gap * gap
+
+
+@kernel
+def _measure(block: Floats, row: Floats, past: _Past, distances: Floats) -> None:
+    """Squared distances of ``row`` to a block (F, BLOCK) of past states."""
+    for j in range(distances.shape[0]):
         distances[j] = 0.0
     for f in range(row.shape[0]):
-        value = (row[f] - past.mean[f]) / past.scale[f]
-        for j in range(n):
-            gap = past.states[f, begin + j] - value
-            distances[j] += gap * gap
+        _add_squares(block[f], (row[f] - past.mean[f]) / past.scale[f], distances)
 
 
 @kernel
@@ -147,16 +154,15 @@ def _vote(past: _Past, k: int, scratch: _Scratch) -> float:
 def score_rows(features: Floats, t0: int, past: _Past, scratch: _Scratch, out: MboRecords) -> None:
     """Votes on consecutive rows of a ring, the first at ``t0``; of two states at the same distance the older is nearer."""
     capacity = features.shape[0]
-    n_past = past.states.shape[1]
+    size = scratch.distances.shape[0]
     for i in range(out.shape[0]):
         row = features[(t0 + i) % capacity]
-        k = min(scratch.nearest.shape[0], n_past)
+        k = min(scratch.nearest.shape[0], past.votes.shape[0])
         for j in range(k):
             scratch.nearest[j] = math.inf
-        for begin in range(0, n_past, scratch.distances.shape[0]):
-            n = min(scratch.distances.shape[0], n_past - begin)
-            _measure(past, row, begin, n, scratch.distances)
-            for j in range(n):
+        for block in range(past.states.shape[0]):
+            _measure(past.states[block], row, past, scratch.distances)
+            for j in range(size):
                 distance = scratch.distances[j]
                 if distance < scratch.nearest[k - 1]:
                     at = k - 1
@@ -165,7 +171,7 @@ def score_rows(features: Floats, t0: int, past: _Past, scratch: _Scratch, out: M
                         scratch.who[at] = scratch.who[at - 1]
                         at -= 1
                     scratch.nearest[at] = distance
-                    scratch.who[at] = begin + j
+                    scratch.who[at] = block * size + j
         out[i]["prediction"] = _vote(past, k, scratch)
 
 
@@ -215,8 +221,10 @@ class KnnCl(LabelledSignal):
 
     def _fit(self, data: TrainingSet, before: Fitted | None) -> Fitted:
         scaler = standardiser(data.features)
-        states = np.ascontiguousarray(scaler(data.features).T)
-        return _Past(states, data.labels.astype(np.float64), data.weights.copy(), *scaler)._asdict()
+        states = np.full((-(-len(data) // BLOCK) * BLOCK, self.n_features), np.inf)
+        states[: len(data)] = scaler(data.features)
+        blocks = np.ascontiguousarray(states.reshape(-1, BLOCK, self.n_features).transpose(0, 2, 1))
+        return _Past(blocks, data.labels.astype(np.float64), data.weights.copy(), *scaler)._asdict()
 
     def metadata(self, outputs: MboRecords) -> dict[str, Any]:
         """Neighbours, refits and predictions counted."""
@@ -225,7 +233,7 @@ class KnnCl(LabelledSignal):
 
     def _blank(self) -> Fitted:
         n = self.n_features
-        return _Past(np.zeros((n, 1)), np.zeros(1), np.ones(1), np.zeros(n), np.ones(n))._asdict()
+        return _Past(np.zeros((1, n, BLOCK)), np.zeros(1), np.ones(1), np.zeros(n), np.ones(n))._asdict()
 
     def _load_library(self) -> None:
         """The kernels are all it needs."""
