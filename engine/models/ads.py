@@ -123,13 +123,13 @@ def blend_slopes(state: SlopeState, c: float, p: SlopeNumbers) -> tuple[float, b
     return total, is_ready
 
 
-class _Inputs(NamedTuple):
+class _AdsInputs(NamedTuple):
     v_add: Floats  # (n, rows)
     v_pull: Floats
 
 
 @kernel
-def run(state: SlopeState, bins_seen: Ints, x: _Inputs, band_weights: Floats, p: SlopeNumbers, out: MboRecords) -> None:
+def run(state: SlopeState, bins_seen: Ints, x: _AdsInputs, band_weights: Floats, p: SlopeNumbers, out: MboRecords) -> None:
     """Many bins; ``out`` (n,) of AdsSignal.output_dtype. A bin with a cell that is no number is left out."""
     for i in range(out.shape[0]):
         bins_seen[0] += 1
@@ -142,7 +142,7 @@ def run(state: SlopeState, bins_seen: Ints, x: _Inputs, band_weights: Floats, p:
             out[i]["ready"] = is_ready
 
 
-class _State(NamedTuple):
+class _AdsState(NamedTuple):
     bins_seen: Ints
     ring: Floats
     seen: Ints
@@ -174,12 +174,12 @@ class Ads(Signal):
         )
         super().__init__(params, context)
 
-    def _fresh_state(self) -> _State:
-        return _State(np.zeros(1, np.int64), *make_slope_state(self.params.slope_windows, self.params.zscore_window))
+    def _fresh_state(self) -> _AdsState:
+        return _AdsState(np.zeros(1, np.int64), *make_slope_state(self.params.slope_windows, self.params.zscore_window))
 
     def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
-        state: _State = self._state
-        run(SlopeState(*state[1:]), state.bins_seen, _Inputs(x["v_add"], x["v_pull"]), BAND_WEIGHTS, self._numbers, out)
+        state: _AdsState = self._state
+        run(SlopeState(*state[1:]), state.bins_seen, _AdsInputs(x["v_add"], x["v_pull"]), BAND_WEIGHTS, self._numbers, out)
 
     @property
     def memory_bins(self) -> int:

@@ -69,7 +69,7 @@ class AdsPfpSvacParams(CalibratedParams):
         return self
 
 
-class _Windows(NamedTuple):
+class _CompositeWindows(NamedTuple):
     """The parameters' times in bins."""
 
     slopes: tuple[int, ...]
@@ -79,14 +79,14 @@ class _Windows(NamedTuple):
     lag: int
 
 
-def _in_bins(params: AdsPfpSvacParams, cell_width_ms: int) -> _Windows:
+def _in_bins(params: AdsPfpSvacParams, cell_width_ms: int) -> _CompositeWindows:
     """Times rounded up to whole bins: signals.md P10."""
 
     def bins(ms: int, at_least: int) -> int:
         return max(at_least, math.ceil(ms / cell_width_ms))
 
     zscore = bins(params.ads_zscore_window_ms, 2)
-    return _Windows(
+    return _CompositeWindows(
         slopes=tuple(bins(ms, 2) for ms in params.ads_slope_windows_ms),
         zscore=zscore,
         min_periods=max(2, min(zscore, math.floor(zscore * params.ads_zscore_min_periods_ratio))),
@@ -95,7 +95,7 @@ def _in_bins(params: AdsPfpSvacParams, cell_width_ms: int) -> _Windows:
     )
 
 
-class _State(NamedTuple):
+class _CompositeState(NamedTuple):
     bins_seen: Ints
     size: Floats  # (1,) of the vacuum's asymmetry
     ring: Floats
@@ -108,14 +108,14 @@ class _State(NamedTuple):
     zone_ema: Floats
 
 
-class _Inputs(NamedTuple):
+class _CompositeInputs(NamedTuple):
     v_add: Floats  # (n, rows)
     v_fill: Floats
     v_pull: Floats
     vacuum: Floats
 
 
-class _Numbers(NamedTuple):
+class _CompositeNumbers(NamedTuple):
     warmup: int
     size_alpha: float
     size_floor: float
@@ -126,14 +126,14 @@ class _Numbers(NamedTuple):
 
 @kernel
 def run(
-    state: _State,
+    state: _CompositeState,
     slopes: SlopeState,
     front: PfpState,
-    x: _Inputs,
+    x: _CompositeInputs,
     band_weights: Floats,
     near_weights: Floats,
     zones: Zones,
-    p: _Numbers,
+    p: _CompositeNumbers,
     slope_p: SlopeNumbers,
     front_p: PfpNumbers,
     out: MboRecords,
@@ -189,7 +189,7 @@ class AdsPfpSvac(CalibratedSignal):
         self._windows = windows = _in_bins(params, context.cell_width_ms)
         self._near_weights = inverse_distance(context.radius)
         self._zones = make_zones(PfpParams(), context)
-        self._numbers = _Numbers(
+        self._numbers = _CompositeNumbers(
             windows.warmup,
             params.svac_norm_alpha,
             params.svac_norm_floor,
@@ -217,17 +217,17 @@ class AdsPfpSvac(CalibratedSignal):
         )
         super().__init__(params, context)
 
-    def _fresh_state(self) -> _State:
+    def _fresh_state(self) -> _CompositeState:
         slopes = make_slope_state(self._windows.slopes, self._windows.zscore)
-        return _State(np.zeros(1, np.int64), np.zeros(1), *slopes, *make_pfp_state(self._windows.lag))
+        return _CompositeState(np.zeros(1, np.int64), np.zeros(1), *slopes, *make_pfp_state(self._windows.lag))
 
     def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
-        state: _State = self._state
+        state: _CompositeState = self._state
         run(
             state,
             SlopeState(*state[2:7]),
             PfpState(*state[7:]),
-            _Inputs(x["v_add"], x["v_fill"], x["v_pull"], x["vacuum_variant"]),
+            _CompositeInputs(x["v_add"], x["v_fill"], x["v_pull"], x["vacuum_variant"]),
             BAND_WEIGHTS,
             self._near_weights,
             self._zones,

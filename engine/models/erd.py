@@ -29,14 +29,14 @@ class ErdParams(SignalParams):
     variant: Literal["a", "b"] = Field("a", description="what points: a the score's asymmetry, b the entropy's")
 
 
-class _State(NamedTuple):
+class _ErdState(NamedTuple):
     bins_seen: Ints
     z_ring: Floats
     z_ordered: Floats
     z_seen: Ints
 
 
-class _Inputs(NamedTuple):
+class _ErdInputs(NamedTuple):
     codes: NDArray[np.int8]  # (n, rows)
     score: Floats
 
@@ -56,7 +56,7 @@ def _entropy(pressure: int, vacuum: int, neutral: int, n: int) -> float:
 
 
 @kernel
-def run(state: _State, x: _Inputs, spike_floor: float, is_b: bool, out: MboRecords) -> None:
+def run(state: _ErdState, x: _ErdInputs, spike_floor: float, is_b: bool, out: MboRecords) -> None:
     """Many bins; ``out`` (n,) of Erd.output_dtype."""
     windows = ZWindows(state.z_ring, state.z_ordered, state.z_seen)
     n_rows = x.codes.shape[1]
@@ -118,11 +118,11 @@ class Erd(Signal):
     def __init__(self, params: ErdParams, context: ModelContext) -> None:
         super().__init__(params, context)
 
-    def _fresh_state(self) -> _State:
-        return _State(np.zeros(1, np.int64), *make_z_windows(1, self.params.zscore_window))
+    def _fresh_state(self) -> _ErdState:
+        return _ErdState(np.zeros(1, np.int64), *make_z_windows(1, self.params.zscore_window))
 
     def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
-        inputs = _Inputs(x["spectrum_state_code"], x["spectrum_score"])
+        inputs = _ErdInputs(x["spectrum_state_code"], x["spectrum_score"])
         run(self._state, inputs, self.params.spike_floor, self.params.variant == "b", out)
 
     @property

@@ -36,7 +36,7 @@ class GbmMfParams(BoostedParams):
     lgb_params: dict[str, Setting] = Field({}, description="LightGBM's own parameters, over the defaults")
 
 
-class _State(NamedTuple):
+class _GbmState(NamedTuple):
     """Rings of what came before: ``asym`` (slope window, 18), ``spot``, ``returns``, ``spread``; ``last_mid`` (1,)."""
 
     asym: Floats
@@ -46,7 +46,7 @@ class _State(NamedTuple):
     last_mid: Floats
 
 
-class _Inputs(NamedTuple):
+class _GbmInputs(NamedTuple):
     v_add: Floats  # (n, rows)
     v_pull: Floats
     a_add: Floats
@@ -68,8 +68,8 @@ def _keep(ring: Floats, t: int, value: float) -> int:
 
 @kernel
 def take_features(
-    state: _State,
-    x: _Inputs,
+    state: _GbmState,
+    x: _GbmInputs,
     is_sound: NDArray[np.bool_],
     first: int,
     last: int,
@@ -127,8 +127,8 @@ class GbmMf(BoostedSignal):
         self.feature_memory_bins = max(*params.rolling_windows, params.slope_window, int(SPOT_WINDOWS[-1]))
         super().__init__(params, context)
 
-    def _fresh_state(self) -> _State:
-        return _State(
+    def _fresh_state(self) -> _GbmState:
+        return _GbmState(
             np.zeros((self.params.slope_window, N_ASYM)),
             np.zeros(int(SPOT_WINDOWS[-1])),
             np.zeros(max(self.params.rolling_windows)),
@@ -140,7 +140,7 @@ class GbmMf(BoostedSignal):
         p = self.params
         take_features(
             self._state,
-            _Inputs._make(x[name] for name in (*self.required_columns, "mid_price")),
+            _GbmInputs._make(x[name] for name in (*self.required_columns, "mid_price")),
             is_sound,
             first,
             last,

@@ -43,7 +43,7 @@ class IircParams(CalibratedParams):
     noise_floor_window: Annotated[int, Field(ge=30, le=100_000)] = Field(600, description="bins of that median")
 
 
-class _State(NamedTuple):
+class _IircState(NamedTuple):
     bins_seen: Ints
     ring: Floats  # (slower window,) imbalances
     is_number: NDArray[np.bool_]  # beside the ring
@@ -53,13 +53,13 @@ class _State(NamedTuple):
     size_seen: Ints
 
 
-class _Inputs(NamedTuple):
+class _IircInputs(NamedTuple):
     v_add: Floats  # (n, rows)
     v_pull: Floats
     v_fill: Floats
 
 
-class _Numbers(NamedTuple):
+class _IircNumbers(NamedTuple):
     bid_near: int  # columns, from spot outwards
     bid_far: int
     ask_near: int
@@ -88,7 +88,7 @@ def _ratio(v_add: Floats, v_pull: Floats, v_fill: Floats, near: int, far: int, e
 
 
 @kernel
-def _slope(state: _State, newest: int, window: int) -> float:
+def _slope(state: _IircState, newest: int, window: int) -> float:
     """Slope of the last imbalances; NaN where one of them is no number."""
     length = state.ring.shape[0]
     place = newest
@@ -100,7 +100,7 @@ def _slope(state: _State, newest: int, window: int) -> float:
 
 
 @kernel
-def run(state: _State, x: _Inputs, p: _Numbers, out: MboRecords) -> None:
+def run(state: _IircState, x: _IircInputs, p: _IircNumbers, out: MboRecords) -> None:
     """Many bins; ``out`` (n,) of Iirc.output_dtype."""
     sizes = ZWindows(state.size_ring, state.size_ordered, state.size_seen)
     length = state.ring.shape[0]
@@ -162,7 +162,7 @@ class Iirc(CalibratedSignal):
     def __init__(self, params: IircParams, context: ModelContext) -> None:
         require_rows(context, max(abs(k) for k in (*params.bid_k_range, *params.ask_k_range)), self.name)
         is_rolling = params.noise_floor_source == "rolling"
-        self._numbers = _Numbers(
+        self._numbers = _IircNumbers(
             *_columns("bid_k_range", params.bid_k_range, -1, context.radius),
             *_columns("ask_k_range", params.ask_k_range, 1, context.radius),
             params.eps,
@@ -175,14 +175,14 @@ class Iirc(CalibratedSignal):
         )
         super().__init__(params, context)
 
-    def _fresh_state(self) -> _State:
+    def _fresh_state(self) -> _IircState:
         p = self.params
         length = max(p.fast_window, p.slow_window)
         sizes = make_z_windows(1, p.noise_floor_window if p.noise_floor_source == "rolling" else 1)
-        return _State(np.zeros(1, np.int64), np.zeros(length), np.zeros(length, np.bool_), np.zeros(1, np.int64), *sizes)
+        return _IircState(np.zeros(1, np.int64), np.zeros(length), np.zeros(length, np.bool_), np.zeros(1, np.int64), *sizes)
 
     def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
-        run(self._state, _Inputs(x["v_add"], x["v_pull"], x["v_fill"]), self._numbers, out)
+        run(self._state, _IircInputs(x["v_add"], x["v_pull"], x["v_fill"]), self._numbers, out)
 
     @property
     def memory_bins(self) -> int:

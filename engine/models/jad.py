@@ -36,21 +36,21 @@ class JadParams(SignalParams):
     )
 
 
-class _State(NamedTuple):
+class _JadState(NamedTuple):
     bins_seen: Ints
     z_ring: Floats
     z_ordered: Floats
     z_seen: Ints
 
 
-class _Inputs(NamedTuple):
+class _JadInputs(NamedTuple):
     j_add: Floats  # (n, rows)
     j_pull: Floats
     a_add: Floats
     a_pull: Floats
 
 
-class _Rows(NamedTuple):
+class _JadRows(NamedTuple):
     """Columns of each side by index, outwards, and their weights, which sum to 1."""
 
     bid: Ints
@@ -59,7 +59,7 @@ class _Rows(NamedTuple):
     ask_weights: Floats
 
 
-class _Numbers(NamedTuple):
+class _JadNumbers(NamedTuple):
     confirm_jerk: float
     confirm_accel: float
     disagree_jerk: float
@@ -69,7 +69,7 @@ class _Numbers(NamedTuple):
 
 
 @kernel
-def _flow_gap(add: Floats, pull: Floats, rows: _Rows) -> float:
+def _flow_gap(add: Floats, pull: Floats, rows: _JadRows) -> float:
     """Bid building and ask pulling against the opposite."""
     bid_add = 0.0
     bid_pull = 0.0
@@ -85,7 +85,7 @@ def _flow_gap(add: Floats, pull: Floats, rows: _Rows) -> float:
 
 
 @kernel
-def run(state: _State, x: _Inputs, rows: _Rows, p: _Numbers, out: MboRecords) -> None:
+def run(state: _JadState, x: _JadInputs, rows: _JadRows, p: _JadNumbers, out: MboRecords) -> None:
     """Many bins; ``out`` (n,) of Jad.output_dtype."""
     windows = ZWindows(state.z_ring, state.z_ordered, state.z_seen)
     for i in range(out.shape[0]):
@@ -135,17 +135,17 @@ class Jad(Signal):
                 raise ConfigError(f"{name} was {list(ks)}; every k must be {'below' if sign_wanted < 0 else 'above'} 0")
         bid, ask = (np.array(sorted(ks, key=abs), np.int64) for ks in (params.bid_k, params.ask_k))
         weights = [1.0 / np.abs(ks) for ks in (bid, ask)]
-        self._rows = _Rows(bid + context.radius, ask + context.radius, *(w / w.sum() for w in weights))
-        self._numbers = _Numbers(
+        self._rows = _JadRows(bid + context.radius, ask + context.radius, *(w / w.sum() for w in weights))
+        self._numbers = _JadNumbers(
             *params.confirm_weights, *params.disagree_weights, params.tanh_scale, params.mad_guard == "relative"
         )
         super().__init__(params, context)
 
-    def _fresh_state(self) -> _State:
-        return _State(np.zeros(1, np.int64), *make_z_windows(1, self.params.zscore_window))
+    def _fresh_state(self) -> _JadState:
+        return _JadState(np.zeros(1, np.int64), *make_z_windows(1, self.params.zscore_window))
 
     def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
-        inputs = _Inputs._make(x[name] for name in self.required_columns)
+        inputs = _JadInputs._make(x[name] for name in self.required_columns)
         run(self._state, inputs, self._rows, self._numbers, out)
 
     @property

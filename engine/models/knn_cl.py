@@ -35,7 +35,7 @@ class KnnClParams(LabelledParams):
     )
 
 
-class _State(NamedTuple):
+class _KnnState(NamedTuple):
     """``net`` (longest slope,) sum of the bands' asymmetry; ``returns`` (longest mean,) ticks; ``last_mid`` (1,)."""
 
     net: Floats
@@ -43,7 +43,7 @@ class _State(NamedTuple):
     last_mid: Floats
 
 
-class _Inputs(NamedTuple):
+class _KnnInputs(NamedTuple):
     v_add: Floats  # (n, rows)
     v_pull: Floats
     a_add: Floats
@@ -55,7 +55,7 @@ class _Inputs(NamedTuple):
     mid: Floats  # (n,)
 
 
-class _Past(NamedTuple):
+class _KnnPast(NamedTuple):
     """Past rows: ``states`` (blocks, F, BLOCK) standardised, the last block filled up with infinity; their ``votes`` and
     ``shares`` (n,); ``mean`` and ``scale`` (F,).
     """
@@ -67,7 +67,7 @@ class _Past(NamedTuple):
     scale: Floats
 
 
-class _Scratch(NamedTuple):
+class _KnnScratch(NamedTuple):
     """Room for one bin: ``distances`` (BLOCK,) squared, ``nearest`` and ``who`` (k,), ascending."""
 
     distances: Floats
@@ -77,8 +77,8 @@ class _Scratch(NamedTuple):
 
 @kernel
 def take_features(
-    state: _State,
-    x: _Inputs,
+    state: _KnnState,
+    x: _KnnInputs,
     is_sound: NDArray[np.bool_],
     first: int,
     last: int,
@@ -125,7 +125,7 @@ def _add_squares(states: Floats, value: float, distances: Floats) -> None:
 
 
 @kernel
-def _measure(block: Floats, row: Floats, past: _Past, distances: Floats) -> None:
+def _measure(block: Floats, row: Floats, past: _KnnPast, distances: Floats) -> None:
     """Squared distances of ``row`` to a block (F, BLOCK) of past states."""
     for j in range(distances.shape[0]):
         distances[j] = 0.0
@@ -134,7 +134,7 @@ def _measure(block: Floats, row: Floats, past: _Past, distances: Floats) -> None
 
 
 @kernel
-def _vote(past: _Past, k: int, scratch: _Scratch) -> float:
+def _vote(past: _KnnPast, k: int, scratch: _KnnScratch) -> float:
     """Share of ups less share of downs among the nearest, by inverse distance; those at no distance outvote all others."""
     at_none = scratch.nearest[0] == 0.0
     balance = 0.0
@@ -151,7 +151,7 @@ def _vote(past: _Past, k: int, scratch: _Scratch) -> float:
 
 
 @kernel
-def score_rows(features: Floats, t0: int, past: _Past, scratch: _Scratch, out: MboRecords) -> None:
+def score_rows(features: Floats, t0: int, past: _KnnPast, scratch: _KnnScratch, out: MboRecords) -> None:
     """Votes on consecutive rows of a ring, the first at ``t0``; of two states at the same distance the older is nearer."""
     capacity = features.shape[0]
     size = scratch.distances.shape[0]
@@ -192,17 +192,17 @@ class KnnCl(LabelledSignal):
         self.feature_memory_bins = int(RETURN_WINDOWS[-1])
         self.min_rows = params.k_neighbors + 10  # type: ignore[misc]
         k = params.k_neighbors
-        self._scratch = _Scratch(np.zeros(BLOCK), np.zeros(k), np.zeros(k, np.int64))
+        self._scratch = _KnnScratch(np.zeros(BLOCK), np.zeros(k), np.zeros(k, np.int64))
         super().__init__(params, context)
 
-    def _fresh_state(self) -> _State:
-        return _State(np.zeros(int(SLOPE_WINDOWS[-1])), np.zeros(int(RETURN_WINDOWS[-1])), np.zeros(1))
+    def _fresh_state(self) -> _KnnState:
+        return _KnnState(np.zeros(int(SLOPE_WINDOWS[-1])), np.zeros(int(RETURN_WINDOWS[-1])), np.zeros(1))
 
     def _take_features(self, x: dict[str, NDArray[Any]], is_sound: NDArray[np.bool_], first: int, last: int, t0: int) -> None:
         p = self.params
         take_features(
             self._state,
-            _Inputs._make(x[name] for name in (*self.required_columns, "mid_price")),
+            _KnnInputs._make(x[name] for name in (*self.required_columns, "mid_price")),
             is_sound,
             first,
             last,
@@ -216,7 +216,7 @@ class KnnCl(LabelledSignal):
         )
 
     def _score_rows(self, first: int, last: int, t0: int, fitted: Fitted, out: MboRecords) -> None:
-        past = _Past._make(fitted[name] for name in _Past._fields)
+        past = _KnnPast._make(fitted[name] for name in _KnnPast._fields)
         score_rows(self._rows.features, t0, past, self._scratch, out[first:last])
 
     def _fit(self, data: TrainingSet, before: Fitted | None) -> Fitted:
@@ -224,7 +224,7 @@ class KnnCl(LabelledSignal):
         states = np.full((-(-len(data) // BLOCK) * BLOCK, self.n_features), np.inf)
         states[: len(data)] = scaler(data.features)
         blocks = np.ascontiguousarray(states.reshape(-1, BLOCK, self.n_features).transpose(0, 2, 1))
-        return _Past(blocks, data.labels.astype(np.float64), data.weights.copy(), *scaler)._asdict()
+        return _KnnPast(blocks, data.labels.astype(np.float64), data.weights.copy(), *scaler)._asdict()
 
     def metadata(self, outputs: MboRecords) -> dict[str, Any]:
         """Neighbours, refits and predictions counted."""
@@ -233,7 +233,7 @@ class KnnCl(LabelledSignal):
 
     def _blank(self) -> Fitted:
         n = self.n_features
-        return _Past(np.zeros((1, n, BLOCK)), np.zeros(1), np.ones(1), np.zeros(n), np.ones(n))._asdict()
+        return _KnnPast(np.zeros((1, n, BLOCK)), np.zeros(1), np.ones(1), np.zeros(n), np.ones(n))._asdict()
 
     def _load_library(self) -> None:
         """The kernels are all it needs."""

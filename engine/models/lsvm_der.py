@@ -42,11 +42,11 @@ class LsvmDerParams(LabelledParams):
     )
 
 
-class _State(NamedTuple):
+class _LsvmState(NamedTuple):
     asym: Floats  # (longest slope, 18)
 
 
-class _Inputs(NamedTuple):
+class _LsvmInputs(NamedTuple):
     v_add: Floats  # (n, rows)
     v_pull: Floats
     a_add: Floats
@@ -57,8 +57,8 @@ class _Inputs(NamedTuple):
 
 @kernel
 def take_features(
-    state: _State,
-    x: _Inputs,
+    state: _LsvmState,
+    x: _LsvmInputs,
     first: int,
     last: int,
     t0: int,
@@ -113,11 +113,11 @@ class LsvmDer(LabelledSignal):
         self.feature_memory_bins = max(params.slope_windows)
         super().__init__(params, context)
 
-    def _fresh_state(self) -> _State:
-        return _State(np.zeros((max(self.params.slope_windows), N_ASYM)))
+    def _fresh_state(self) -> _LsvmState:
+        return _LsvmState(np.zeros((max(self.params.slope_windows), N_ASYM)))
 
     def _take_features(self, x: dict[str, NDArray[Any]], is_sound: NDArray[np.bool_], first: int, last: int, t0: int) -> None:
-        inputs = _Inputs._make(x[name] for name in self.required_columns)
+        inputs = _LsvmInputs._make(x[name] for name in self.required_columns)
         take_features(self._state, inputs, first, last, t0, self._windows, self._near_weights, *self._rows)
 
     def _score_rows(self, first: int, last: int, t0: int, fitted: Fitted, out: MboRecords) -> None:

@@ -81,20 +81,22 @@ class MsdParams(ScaledParams):
     variant: Literal["weighted", "sum"] = Field("weighted", description="weighted: rows weigh 1/|k|; sum: all the same")
 
 
-class _State(NamedTuple):
+class _MsdState(NamedTuple):
     bins_seen: Ints
     size_ring: Floats
     size_ordered: Floats
     size_seen: Ints
 
 
-class _Inputs(NamedTuple):
+class _MsdInputs(NamedTuple):
     pressure: Floats  # (n, rows)
     vacuum: Floats
 
 
 @kernel
-def run(state: _State, x: _Inputs, weights: Floats, is_sum: bool, is_scaled: bool, min_periods: int, out: MboRecords) -> None:
+def run(
+    state: _MsdState, x: _MsdInputs, weights: Floats, is_sum: bool, is_scaled: bool, min_periods: int, out: MboRecords
+) -> None:
     """Many bins; ``weights`` (radius,) by distance, ``out`` (n,) of Msd.output_dtype."""
     windows = ZWindows(state.size_ring, state.size_ordered, state.size_seen)
     radius = weights.shape[0]
@@ -134,12 +136,12 @@ class Msd(ScaledSignal):
         self._weights = inverse_distance(context.radius)
         super().__init__(params, context)
 
-    def _fresh_state(self) -> _State:
-        return _State(np.zeros(1, np.int64), *self.scale_windows())
+    def _fresh_state(self) -> _MsdState:
+        return _MsdState(np.zeros(1, np.int64), *self.scale_windows())
 
     def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
         p = self.params
-        inputs = _Inputs(x["pressure_variant"], x["vacuum_variant"])
+        inputs = _MsdInputs(x["pressure_variant"], x["vacuum_variant"])
         run(self._state, inputs, self._weights, p.variant == "sum", self.is_scaled, p.scale_min_periods, out)
 
     @property

@@ -53,7 +53,7 @@ class PcaAdParams(ScheduleParams):
         return self
 
 
-class _State(NamedTuple):
+class _PcaState(NamedTuple):
     """``profiles`` (pca_window + 1, rows) pressure less vacuum; ``whole`` beside it; the z windows; ``scored`` (1,) bins."""
 
     profiles: Floats
@@ -64,14 +64,14 @@ class _State(NamedTuple):
     scored: Ints
 
 
-class _Inputs(NamedTuple):
+class _PcaInputs(NamedTuple):
     pressure: Floats  # (n, rows)
     vacuum: Floats
     v_add: Floats
     v_pull: Floats
 
 
-class _Components(NamedTuple):
+class _PcaComponents(NamedTuple):
     """``axes`` (components, rows), ``variances`` (components,), ``mean`` and ``scale`` (rows,), ``sense`` (1,) of the first."""
 
     axes: Floats
@@ -82,7 +82,7 @@ class _Components(NamedTuple):
 
 
 @kernel
-def take_profiles(state: _State, x: _Inputs, first: int, last: int, t0: int) -> None:
+def take_profiles(state: _PcaState, x: _PcaInputs, first: int, last: int, t0: int) -> None:
     """Profiles of some bins of a block into the ring."""
     capacity = state.profiles.shape[0]
     for i in range(first, last):
@@ -95,7 +95,7 @@ def take_profiles(state: _State, x: _Inputs, first: int, last: int, t0: int) -> 
 
 @kernel
 def score_profiles(
-    state: _State, x: _Inputs, first: int, last: int, c: _Components, work: Floats, zeros_before: int, out: MboRecords
+    state: _PcaState, x: _PcaInputs, first: int, last: int, c: _PcaComponents, work: Floats, zeros_before: int, out: MboRecords
 ) -> None:
     """Score bins ``first`` to ``last`` of a block by one model; ``work`` (rows,) is room for a standardised profile."""
     windows = ZWindows(state.z_ring, state.z_ordered, state.z_seen)
@@ -155,11 +155,11 @@ class PcaAd(ScheduledSignal):
         self._work = np.zeros(2 * context.radius + 1)
         super().__init__(params, context)
 
-    def _fresh_state(self) -> _State:
+    def _fresh_state(self) -> _PcaState:
         capacity = self.params.pca_window + 1
         rows = 2 * self.context.radius + 1
         windows = make_z_windows(N_SERIES, Z_WINDOW)
-        return _State(np.zeros((capacity, rows)), np.zeros(capacity, np.bool_), *windows, np.zeros(1, np.int64))
+        return _PcaState(np.zeros((capacity, rows)), np.zeros(capacity, np.bool_), *windows, np.zeros(1, np.int64))
 
     @property
     def memory_bins(self) -> int:
@@ -167,20 +167,20 @@ class PcaAd(ScheduledSignal):
         p = self.params
         return max(p.min_train_bins, p.pca_window) + Z_WINDOW + p.refit_interval_bins + p.refit_delay_bins
 
-    def _inputs_of(self, x: dict[str, NDArray[Any]]) -> _Inputs:
-        return _Inputs._make(x[name] for name in self.required_columns)
+    def _inputs_of(self, x: dict[str, NDArray[Any]]) -> _PcaInputs:
+        return _PcaInputs._make(x[name] for name in self.required_columns)
 
     def _ingest(self, x: dict[str, NDArray[Any]], first: int, last: int, out: MboRecords) -> None:
         take_profiles(self._state, self._inputs_of(x), first, last, int(self._clock.seen[0]))
 
     def _predict(self, x: dict[str, NDArray[Any]], first: int, last: int, fitted: Fitted, out: MboRecords) -> None:
-        components = _Components._make(fitted[name] for name in _Components._fields)
+        components = _PcaComponents._make(fitted[name] for name in _PcaComponents._fields)
         zeros = int(self._clock.seen[0]) - (last - first) if self.params.z_start == "zeros" else 0
         score_profiles(self._state, self._inputs_of(x), first, last, components, self._work, zeros, out)
 
     def _plan_fit(self, x: dict[str, NDArray[Any]], i: int) -> Callable[[], Fitted] | None:
         t = int(self._clock.seen[0])
-        state: _State = self._state
+        state: _PcaState = self._state
         places = np.arange(max(0, t - self.params.pca_window), t) % len(state.whole)
         profiles = state.profiles[places[state.whole[places]]]
         return (lambda: self._fit(profiles)) if len(profiles) >= 2 else None
@@ -201,7 +201,7 @@ class PcaAd(ScheduledSignal):
         radius = self.context.radius
         below, above = axes[0, :radius][::-1].sum(), axes[0, radius + 1 :].sum()
         sense = np.array([1.0 if below > above else -1.0])
-        return _Components(axes, np.maximum(variances[::-1][:n], 0.0), *scaler, sense)._asdict()
+        return _PcaComponents(axes, np.maximum(variances[::-1][:n], 0.0), *scaler, sense)._asdict()
 
     def metadata(self, outputs: MboRecords) -> dict[str, Any]:
         """Components, refits and predictions counted."""
@@ -211,7 +211,7 @@ class PcaAd(ScheduledSignal):
 
     def _blank(self) -> Fitted:
         rows, n = 2 * self.context.radius + 1, self.params.n_components
-        return _Components(np.zeros((n, rows)), np.zeros(n), np.zeros(rows), np.ones(rows), np.ones(1))._asdict()
+        return _PcaComponents(np.zeros((n, rows)), np.zeros(n), np.zeros(rows), np.ones(rows), np.ones(1))._asdict()
 
     def _load_library(self) -> None:
         import threadpoolctl  # noqa: F401

@@ -65,7 +65,7 @@ def perm_params_from_config(config: InstrumentConfig) -> PermDerivativeParams:
     return PermDerivativeParams(**{name: getattr(config, own) for name, own in names.items() if own in type(config).model_fields})
 
 
-class _Numbers(NamedTuple):
+class _PermNumbers(NamedTuple):
     dt: float  # seconds
     window: int
     min_periods: int
@@ -82,7 +82,7 @@ class _Numbers(NamedTuple):
     use_std: bool
 
 
-class _State(NamedTuple):
+class _PermState(NamedTuple):
     """``n`` (1,) bins seen; ``previous`` (3,) base, d1, d2; ``rings`` and ``ordered`` (3, window)."""
 
     n: Ints
@@ -119,7 +119,7 @@ def _deviation(ordered: Floats, n: int, median: float) -> float:
 
 
 @kernel
-def _z_score(state: _State, derivative: int, place: int, n: int, p: _Numbers) -> float:
+def _z_score(state: _PermState, derivative: int, place: int, n: int, p: _PermNumbers) -> float:
     """Robust z of the newest derivative; its raw value over the population std where the MAD is nil."""
     if n < p.min_periods:
         return 0.0
@@ -137,7 +137,7 @@ def _z_score(state: _State, derivative: int, place: int, n: int, p: _Numbers) ->
 
 
 @kernel
-def step(state: _State, codes: NDArray[np.int8], weights: Floats, p: _Numbers, out: Record) -> None:
+def step(state: _PermState, codes: NDArray[np.int8], weights: Floats, p: _PermNumbers, out: Record) -> None:
     """One bin: ``codes`` (rows,) five-state codes, ``weights`` (rows,) summing to 1, ``out`` a MODEL_DTYPE record."""
     bear_vacuum = bear_pressure = mixed = bull_pressure = bull_vacuum = 0.0
     for r in range(codes.shape[0]):
@@ -215,7 +215,7 @@ def step(state: _State, codes: NDArray[np.int8], weights: Floats, p: _Numbers, o
 
 
 @kernel
-def run(state: _State, codes: NDArray[np.int8], weights: Floats, p: _Numbers, out: MboRecords) -> None:
+def run(state: _PermState, codes: NDArray[np.int8], weights: Floats, p: _PermNumbers, out: MboRecords) -> None:
     """Many bins: the same step in a loop. ``codes`` (n, rows), ``out`` (n,)."""
     for i in range(codes.shape[0]):
         step(state, codes[i], weights, p, out[i])
@@ -248,7 +248,7 @@ class PermDerivative(Signal):
                 f"{context.radius}, or no row is left"
             )
         self._weights = weights / weights.sum()
-        self._numbers = _Numbers(
+        self._numbers = _PermNumbers(
             dt=context.cell_width_ms / 1000.0,
             window=params.zscore_window_bins,
             min_periods=params.zscore_min_periods,
@@ -266,9 +266,11 @@ class PermDerivative(Signal):
         )
         super().__init__(params, context)
 
-    def _fresh_state(self) -> _State:
+    def _fresh_state(self) -> _PermState:
         window = self.params.zscore_window_bins
-        return _State(n=np.zeros(1, np.int64), previous=np.zeros(3), rings=np.zeros((3, window)), ordered=np.zeros((3, window)))
+        return _PermState(
+            n=np.zeros(1, np.int64), previous=np.zeros(3), rings=np.zeros((3, window)), ordered=np.zeros((3, window))
+        )
 
     def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
         run(self._state, x["perm_state5_code"], self._weights, self._numbers, out)

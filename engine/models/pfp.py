@@ -148,14 +148,14 @@ def front_score(state: PfpState, v_add: Floats, v_pull: Floats, v_fill: Floats, 
     return p.add_weight * add + p.pull_weight * pull
 
 
-class _Inputs(NamedTuple):
+class _PfpInputs(NamedTuple):
     v_add: Floats  # (n, rows)
     v_pull: Floats
     v_fill: Floats
 
 
 @kernel
-def run(state: PfpState, bins_seen: Ints, x: _Inputs, zones: Zones, p: PfpNumbers, out: MboRecords) -> None:
+def run(state: PfpState, bins_seen: Ints, x: _PfpInputs, zones: Zones, p: PfpNumbers, out: MboRecords) -> None:
     """Many bins; ``out`` (n,) of SCORE_DTYPE."""
     for i in range(out.shape[0]):
         bins_seen[0] += 1
@@ -166,7 +166,7 @@ def run(state: PfpState, bins_seen: Ints, x: _Inputs, zones: Zones, p: PfpNumber
             out[i]["ready"] = state.seen[0] > p.lag
 
 
-class _State(NamedTuple):
+class _PfpKept(NamedTuple):
     bins_seen: Ints
     ring: Floats
     seen: Ints
@@ -221,12 +221,12 @@ class Pfp(CalibratedSignal):
         self._numbers = make_numbers(params)
         super().__init__(params, context)
 
-    def _fresh_state(self) -> _State:
-        return _State(np.zeros(1, np.int64), *make_pfp_state(self.params.lag_bins))
+    def _fresh_state(self) -> _PfpKept:
+        return _PfpKept(np.zeros(1, np.int64), *make_pfp_state(self.params.lag_bins))
 
     def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
-        state: _State = self._state
-        inputs = _Inputs(x["v_add"], x["v_pull"], x["v_fill"])
+        state: _PfpKept = self._state
+        inputs = _PfpInputs(x["v_add"], x["v_pull"], x["v_fill"])
         run(PfpState(*state[1:]), state.bins_seen, inputs, self._zones, self._numbers, out)
 
     @property

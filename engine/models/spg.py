@@ -44,7 +44,7 @@ class SpgParams(ScaledParams):
     )
 
 
-class _State(NamedTuple):
+class _SpgState(NamedTuple):
     bins_seen: Ints
     ema: Floats  # (3,) fast, slow, curvature
     seen: Ints
@@ -53,12 +53,12 @@ class _State(NamedTuple):
     size_seen: Ints
 
 
-class _Inputs(NamedTuple):
+class _SpgInputs(NamedTuple):
     pressure: Floats  # (n, rows)
     vacuum: Floats
 
 
-class _Rows(NamedTuple):
+class _SpgRows(NamedTuple):
     """Columns by index, outwards, with weights that sum to 1."""
 
     bid: Ints
@@ -68,7 +68,7 @@ class _Rows(NamedTuple):
     curv: Ints
 
 
-class _Numbers(NamedTuple):
+class _SpgNumbers(NamedTuple):
     alpha_fast: float
     alpha_slow: float
     alpha_curv: float
@@ -117,7 +117,7 @@ def _curvature(row: Floats, columns: Ints, is_outward: bool) -> float:
 
 
 @kernel
-def run(state: _State, x: _Inputs, rows: _Rows, p: _Numbers, out: MboRecords) -> None:
+def run(state: _SpgState, x: _SpgInputs, rows: _SpgRows, p: _SpgNumbers, out: MboRecords) -> None:
     """Many bins; ``out`` (n,) of Spg.output_dtype."""
     windows = ZWindows(state.size_ring, state.size_ordered, state.size_seen)
     for i in range(out.shape[0]):
@@ -192,14 +192,14 @@ class Spg(ScaledSignal):
         bid, ask = _side("bid_band", params.bid_band, -1, context), _side("ask_band", params.ask_band, 1, context)
         require_rows(context, max(abs(k) for k in params.curv_k) + 1, "curv_k of spg, with its neighbours,")
         is_outward = params.gradient_sense == "outward"
-        self._rows = _Rows(
+        self._rows = _SpgRows(
             bid + context.radius,
             ask + context.radius,
             _shares(bid, is_outward),
             _shares(ask, is_outward),
             np.array(sorted(params.curv_k, key=abs), np.int64) + context.radius,
         )
-        self._numbers = _Numbers(
+        self._numbers = _SpgNumbers(
             2.0 / (params.fast_span + 1.0),
             2.0 / (params.slow_span + 1.0),
             2.0 / (params.curv_span + 1.0),
@@ -213,11 +213,11 @@ class Spg(ScaledSignal):
         )
         super().__init__(params, context)
 
-    def _fresh_state(self) -> _State:
-        return _State(np.zeros(1, np.int64), np.zeros(3), np.zeros(1, np.int64), *self.scale_windows())
+    def _fresh_state(self) -> _SpgState:
+        return _SpgState(np.zeros(1, np.int64), np.zeros(3), np.zeros(1, np.int64), *self.scale_windows())
 
     def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
-        run(self._state, _Inputs(x["pressure_variant"], x["vacuum_variant"]), self._rows, self._numbers, out)
+        run(self._state, _SpgInputs(x["pressure_variant"], x["vacuum_variant"]), self._rows, self._numbers, out)
 
     @property
     def memory_bins(self) -> int:

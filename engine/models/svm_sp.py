@@ -33,14 +33,14 @@ class SvmSpParams(LabelledParams):
     svm_c: Annotated[float, Field(gt=0)] = Field(0.1, description="cost of a row on the wrong side")
 
 
-class _State(NamedTuple):
+class _SvmState(NamedTuple):
     """``rings`` (4, longest window): the three bands' asymmetry and the tick return; ``last_mid`` (1,)."""
 
     rings: Floats
     last_mid: Floats
 
 
-class _Inputs(NamedTuple):
+class _SvmInputs(NamedTuple):
     pressure: Floats  # (n, rows)
     vacuum: Floats
     v_add: Floats
@@ -50,8 +50,8 @@ class _Inputs(NamedTuple):
 
 @kernel
 def take_features(
-    state: _State,
-    x: _Inputs,
+    state: _SvmState,
+    x: _SvmInputs,
     is_sound: NDArray[np.bool_],
     first: int,
     last: int,
@@ -110,11 +110,11 @@ class SvmSp(LabelledSignal):
         self.feature_memory_bins = max(params.rolling_windows)
         super().__init__(params, context)
 
-    def _fresh_state(self) -> _State:
-        return _State(np.zeros((N_BANDS + 1, max(self.params.rolling_windows))), np.zeros(1))
+    def _fresh_state(self) -> _SvmState:
+        return _SvmState(np.zeros((N_BANDS + 1, max(self.params.rolling_windows))), np.zeros(1))
 
     def _take_features(self, x: dict[str, NDArray[Any]], is_sound: NDArray[np.bool_], first: int, last: int, t0: int) -> None:
-        inputs = _Inputs._make(x[name] for name in (*self.required_columns, "mid_price"))
+        inputs = _SvmInputs._make(x[name] for name in (*self.required_columns, "mid_price"))
         is_masked = self.params.unsound_bins == "mask"
         tick = self.params.tick_size
         take_features(self._state, inputs, is_sound, first, last, t0, self._sampled, self._windows, tick, is_masked, *self._rows)

@@ -40,7 +40,7 @@ class XgbSnapParams(BoostedParams):
         return self
 
 
-class _State(NamedTuple):
+class _XgbState(NamedTuple):
     """``returns`` (longest window,) ticks; ``moments`` (2 * windows,) of the bin at hand; ``last_mid`` (1,)."""
 
     returns: Floats
@@ -48,7 +48,7 @@ class _State(NamedTuple):
     last_mid: Floats
 
 
-class _Inputs(NamedTuple):
+class _XgbInputs(NamedTuple):
     pressure: Floats  # (n, rows)
     vacuum: Floats
     score: Floats
@@ -57,8 +57,8 @@ class _Inputs(NamedTuple):
 
 @kernel
 def take_features(
-    state: _State,
-    x: _Inputs,
+    state: _XgbState,
+    x: _XgbInputs,
     is_sound: NDArray[np.bool_],
     first: int,
     last: int,
@@ -125,15 +125,15 @@ class XgbSnap(BoostedSignal):
         self.feature_memory_bins = max(params.rolling_windows)
         super().__init__(params, context)
 
-    def _fresh_state(self) -> _State:
+    def _fresh_state(self) -> _XgbState:
         windows = self.params.rolling_windows
-        return _State(np.zeros(max(windows)), np.zeros(2 * len(windows)), np.zeros(1))
+        return _XgbState(np.zeros(max(windows)), np.zeros(2 * len(windows)), np.zeros(1))
 
     def _take_features(self, x: dict[str, NDArray[Any]], is_sound: NDArray[np.bool_], first: int, last: int, t0: int) -> None:
         p = self.params
         take_features(
             self._state,
-            _Inputs._make(x[name] for name in (*self.required_columns, "mid_price")),
+            _XgbInputs._make(x[name] for name in (*self.required_columns, "mid_price")),
             is_sound,
             first,
             last,

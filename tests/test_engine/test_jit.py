@@ -1,5 +1,7 @@
 """One way to compile: no stray decorators, strict arithmetic, and a cache that cannot serve old code."""
 
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 from typing import Any
@@ -55,3 +57,20 @@ def test_cache_key_follows_what_kernels_freeze_in(name: str, tree: Path, monkeyp
     before = hash_of(tree, monkeypatch)
     (tree / "engine" / name).write_text("X = 2\n")
     assert hash_of(tree, monkeypatch) != before
+
+
+def test_named_tuples_of_kernels_differ_by_name() -> None:
+    """Numba tells tuples apart by class name and fields, not by module: two alike cost each call 200 us of slow dispatch."""
+    seen: dict[tuple[str, tuple[str, ...]], str] = {}
+    for package in ("engine", "tune"):
+        root = importlib.import_module(package)
+        for found in pkgutil.walk_packages(root.__path__, f"{package}."):
+            if found.name.endswith("__main__") or found.name == "tune.sweep":
+                continue
+            for name, value in vars(importlib.import_module(found.name)).items():
+                if not isinstance(value, type) or not issubclass(value, tuple) or value.__module__ != found.name:
+                    continue
+                key = (name, getattr(value, "_fields", ()))
+                assert key not in seen, f"{found.name}.{name} is like that of {seen[key]}"
+                seen[key] = found.name
+    assert len(seen) > 20
