@@ -15,8 +15,11 @@ from engine.schema import BIN_DTYPE, GRID_COLUMNS
 from engine.store import publish_dataset
 
 BIN_NS = 100_000_000
+TICK_INT = 250_000_000
 CONFIG = {
     "symbol": "TESTH6",
+    "symbol_root": "MNQ",
+    "contract_multiplier": 2.0,
     "cell_width_ms": 100,
     "grid_radius_ticks": 5,
     "tick_size": 0.25,
@@ -54,6 +57,11 @@ def random_block(n_bins: int, radius: int, seed: int) -> Block:
     bins["bin_end_ns"] = bins["bin_start_ns"] + BIN_NS
     bins["ts_ns"] = bins["bin_end_ns"]
     bins["mid_price"] = 21_000.0 + 0.125 * np.cumsum(rng.integers(-2, 3, n_bins))
+    mid_ticks = bins["mid_price"] / 0.25
+    bids = bins["best_bid_price_int"] = (np.ceil(mid_ticks) - 1).astype(np.int64) * TICK_INT
+    asks = bins["best_ask_price_int"] = (np.floor(mid_ticks) + 1).astype(np.int64) * TICK_INT
+    bins["bid_low_int"] = bins["bid_high_int"] = bids
+    bins["ask_low_int"] = bins["ask_high_int"] = asks
     bins["book_valid"] = True
     bins["runtime_model_score"] = rng.standard_normal(n_bins)
     shape = (n_bins, 2 * radius + 1)

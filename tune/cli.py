@@ -16,7 +16,7 @@ from tune.errors import RunFailedError
 BAD_INPUT: Final = 2
 FAILED: Final = 1
 INTERRUPTED: Final = 128 + signal.SIGINT
-SORTS: Final = ("mean_pnl_ticks", "expectancy_ticks", "tp_rate", "events_per_hour")
+SORTS: Final = ("oos_expectancy_low", "expectancy_low", "expectancy_ticks", "mean_pnl_ticks", "tp_rate", "sharpe", "events_per_hour")
 
 DESCRIPTION: Final = """\
 Search the parameters of a signal over stored sessions, and promote the best.
@@ -28,7 +28,7 @@ Search the parameters of a signal over stored sessions, and promote the best.
   score          one signal's series over a dataset, as a parquet file
   promote        make a run the champion that serving loads; roll back; show
 
-All figures are in sample: a threshold is shown on the bins it was chosen on.
+Runs are ranked out of sample and net of costs: each part of a session trades the threshold that the parts before it chose.
 """
 SWEEP_HELP: Final = """\
 Run every point of a sweep file, in parallel, on Ray Tune.

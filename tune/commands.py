@@ -23,7 +23,7 @@ from engine.models.registry import get_model, signal_names
 from tune import promote as promotion
 from tune.code_version import code_version
 from tune.config import read_sweep_config
-from tune.leaderboard import CAPTION, rank, records, render
+from tune.leaderboard import caption, rank, records, render
 from tune.results import ResultStore
 from tune.run import SweepOutcome, new_state, read_state, run_sweep
 from tune.screen import Screen, result_console
@@ -80,8 +80,8 @@ def _show_outcome(outcome: SweepOutcome, as_json: bool) -> None:
         return
     console = result_console()
     if len(outcome.ranking):
-        console.print(render(outcome.ranking, f"{outcome.sweep_id}: best runs, in sample", TOP))
-        console.print(CAPTION, highlight=False)
+        console.print(render(outcome.ranking, f"{outcome.sweep_id}: best runs", TOP))
+        console.print(caption(outcome.ranking.head(TOP)), highlight=False)
     else:
         console.print("no run took enough trades to be ranked; lower eval.min_signals or widen the grid")
     ranked, failed = len(outcome.ranking), len(outcome.failures)
@@ -159,8 +159,8 @@ def compare(args: argparse.Namespace) -> int:
     if not len(ranking):
         console.print(f"no run with {args.min_signals} trades or more in {lake.results}; run a sweep: python tune/sweep.py")
         return 0
-    console.print(render(ranking, f"best runs by {args.sort}, in sample", args.top))
-    console.print(CAPTION, highlight=False)
+    console.print(render(ranking, f"best runs by {args.sort}", args.top))
+    console.print(caption(ranking), highlight=False)
     return 0
 
 

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from engine.lake import Lake, write_new
 from tune.diagnostics import COLUMNS as DIAGNOSTIC_COLUMNS
+from tune.tally_kernels import MARK_OUT_S
 from tune.trial import RunResult
 
 META_SCHEMA: Final = pa.schema(
@@ -41,9 +42,20 @@ META_SCHEMA: Final = pa.schema(
         ("warmup_bins", pa.int64()),
         ("cooldown_bins", pa.int64()),
         ("tick_size", pa.float64()),  # dollars
+        ("rules_json", pa.string()),  # all of them
         ("thresholds_json", pa.string()),
         ("code_version", pa.string()),
         ("n_bins", pa.int64()),
+        ("n_unsound_bins", pa.int64()),  # of the scored ones
+        ("start_ns", pa.int64()),
+        ("end_ns", pa.int64()),
+        ("sources_json", pa.string()),  # SHA-256 of the raw files
+        ("oos_threshold", pa.float64()),
+        ("oos_n_signals", pa.int64()),
+        ("oos_expectancy_ticks", pa.float64()),
+        ("oos_expectancy_low", pa.float64()),
+        ("oos_expectancy_high", pa.float64()),
+        ("oos_n_folds", pa.int64()),
         ("elapsed_seconds", pa.float64()),
         *((name, pa.string()) for name in DIAGNOSTIC_COLUMNS),
     ]
@@ -56,16 +68,32 @@ ROWS_SCHEMA: Final = pa.schema(
         ("n_signals", pa.int64()),
         ("n_up", pa.int64()),
         ("n_down", pa.int64()),
-        ("tp_rate", pa.float64()),
-        ("sl_rate", pa.float64()),
-        ("timeout_rate", pa.float64()),
-        ("tp_rate_low", pa.float64()),
-        ("tp_rate_high", pa.float64()),
+        ("n_left_out", pa.int64()),  # for bins that were not sound
+        ("n_cut", pa.int64()),  # time-outs that the end of the data brought early
+        ("n_effective", pa.float64()),
+        *((f"{name}_rate", pa.float64()) for name in ("tp", "sl", "timeout")),
+        *((f"{name}_rate_{side}", pa.float64()) for name in ("tp", "sl", "timeout") for side in ("low", "high")),
         ("break_even_rate", pa.float64()),
+        ("excess_rate", pa.float64()),
+        ("excess_low", pa.float64()),
+        ("excess_high", pa.float64()),
         ("events_per_hour", pa.float64()),
+        ("events_per_scored_hour", pa.float64()),
         ("median_time_to_outcome_ms", pa.float64()),
+        ("mean_hold_ms", pa.float64()),
         ("mean_pnl_ticks", pa.float64()),
-        ("expectancy_ticks", pa.float64()),
+        ("expectancy_ticks", pa.float64()),  # net of fees, hits at their barriers
+        ("expectancy_low", pa.float64()),
+        ("expectancy_high", pa.float64()),
+        ("expectancy_dollars", pa.float64()),
+        ("profit_factor", pa.float64()),
+        ("max_drawdown_ticks", pa.float64()),
+        ("max_drawdown_dollars", pa.float64()),
+        ("turnover_per_hour", pa.float64()),  # dollars
+        *((f"markout_{round(1000 * seconds)}ms_ticks", pa.float64()) for seconds in MARK_OUT_S),
+        ("sharpe", pa.float64()),  # per square root of an hour
+        ("fill_model", pa.string()),
+        *((name, pa.list_(pa.float64())) for name in ("block_n", "block_pnl", "fold_n", "fold_sum", "fold_square")),
     ]
 )
 

@@ -1,0 +1,91 @@
+"""A point's score out of sample: every fold trades the threshold that looked best on the labels over before it.
+
+Source: signals.md section 14, item 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from engine.schema import Floats
+from tune.intervals import block_width, mean_interval
+from tune.rules import N_BLOCKS, Rules
+from tune.splits import fold_blocks
+
+MIN_TRAIN_TRADES: Final = 5  # with fewer a choice is none
+_Z_ONE_SIDED: Final = 1.6448536269514722  # 95 % quantile of the normal distribution
+COLUMNS: Final = (
+    "oos_threshold",
+    "oos_n_signals",
+    "oos_expectancy_ticks",
+    "oos_expectancy_low",
+    "oos_expectancy_high",
+    "oos_n_folds",
+)
+
+
+def promise(n: Floats, total: Floats, square: Floats) -> Floats:
+    """What choices are made by: the lower 95 % bound of the mean; -inf with fewer than ``MIN_TRAIN_TRADES`` trades."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = total / n
+        variance = np.maximum(square - n * mean * mean, 0.0) / (n - 1)
+        low = mean - _Z_ONE_SIDED * np.sqrt(variance / n)
+    return np.where(n >= MIN_TRAIN_TRADES, low, -np.inf)
+
+
+def chosen(n: Floats, total: Floats, square: Floats) -> int:
+    """Place of the best candidate, the first of equals; -1 where none has trades enough."""
+    low = promise(n, total, square)
+    best = int(np.argmax(low)) if len(low) else -1
+    return best if best >= 0 and np.isfinite(low[best]) else -1
+
+
+def stitch(picks: Sequence[int], block_n: Floats, block_pnl: Floats, n_folds: int) -> tuple[Floats, Floats]:
+    """Trades and net PnL by block, shape (N_BLOCKS,), of candidate ``picks[f]`` in the test blocks of fold f; -1 trades nothing."""
+    edges = [*fold_blocks(n_folds).tolist(), N_BLOCKS]
+    n, pnl = np.zeros(N_BLOCKS), np.zeros(N_BLOCKS)
+    for pick, low, high in zip(picks, edges, edges[1:], strict=False):
+        if pick >= 0:
+            n[low:high], pnl[low:high] = block_n[pick, low:high], block_pnl[pick, low:high]
+    return n, pnl
+
+
+def out_of_sample(rows: Sequence[Mapping[str, Any]], rules: Rules, n_bins: int) -> dict[str, Any]:
+    """Walk-forward figures of one point, from its rows of every threshold.
+
+    Returns
+    -------
+    dict
+        ``oos_threshold``, the one that all the data would choose, for the time after them; number of trades, net expectancy
+        and its 95 % interval over the tested segments; ``oos_n_folds``, how many segments had a choice. NaN where there is none.
+    """
+    nan = float("nan")
+    if not rows:
+        return dict(zip(COLUMNS, (nan, 0, nan, nan, nan, 0), strict=True))
+    block_n, block_pnl = (np.array([row[name] for row in rows]) for name in ("block_n", "block_pnl"))
+    n, total, square = (np.array([row[name] for row in rows]) for name in ("fold_n", "fold_sum", "fold_square"))
+    picks = [chosen(n[:, f], total[:, f], square[:, f]) for f in range(rules.n_folds)]
+    oos_n, oos_pnl = stitch(picks, block_n, block_pnl, rules.n_folds)
+    holds = np.array([max((rows[p]["mean_hold_ms"] for p in picks if p >= 0), default=0.0)]) / rules.cell_width_ms
+    width = block_width(holds, max((n_bins - rules.warmup_bins) / N_BLOCKS, 1.0))
+    low, high = mean_interval(oos_n[None], oos_pnl[None], width)
+    trades = float(oos_n.sum())
+    lows = np.array([row["expectancy_low"] for row in rows])
+    best = int(np.nanargmax(lows)) if np.isfinite(lows).any() else -1
+    return dict(
+        zip(
+            COLUMNS,
+            (
+                rows[best]["threshold"] if best >= 0 else nan,
+                int(trades),
+                float(oos_pnl.sum() / trades) if trades else nan,
+                float(low[0]),
+                float(high[0]),
+                sum(pick >= 0 for pick in picks),
+            ),
+            strict=True,
+        )
+    )
