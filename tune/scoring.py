@@ -21,11 +21,11 @@ from tune.rules import N_BLOCKS, Rules
 from tune.splits import fold_starts
 from tune.tally_kernels import MARK_OUT_S, Tally, TallyPlan, Trades
 from tune.tape import SOUND, Tape
-from tune.walk_kernels import Memo, Plan, WalkState, walk
+from tune.walk_kernels import UNSETTLED, Memo, Plan, WalkState, walk
 
 NS_PER_HOUR: Final = 3.6e12
 _NS_PER_MS: Final = 1e6
-_FIRST_ROOM: Final = 1 << 14  # trades before the buffers must grow
+_FIRST_ROOM: Final = 1 << 11  # trades a combination, on the average, before the buffers must grow
 _SMALLEST: Final = 5e-324
 
 
@@ -88,7 +88,6 @@ def walk_all(score: Floats, tape: Tape, thresholds: Sequence[float], rules: Sequ
         tp=np.array([round(tp * tick) for tp, _ in pairs], np.int64),
         sl=np.array([round(sl * tick) for _, sl in pairs], np.int64),
         start=start,
-        stop=n,
         delay=base.delay_bins,
         max_hold=base.max_hold_bins,
         tick=tick,
@@ -100,13 +99,13 @@ def walk_all(score: Floats, tape: Tape, thresholds: Sequence[float], rules: Sequ
     )
     shape = (2 * len(pairs), n)
     memo = Memo(np.zeros(shape, np.int32), np.zeros(shape, np.int8), np.zeros(shape))
-    room = _FIRST_ROOM
+    room = _FIRST_ROOM * n_combos
     while True:
         state = WalkState(
             np.zeros(n_combos, np.int8),
-            np.repeat(start - plan.cooldowns[None], len(thresholds), 0).ravel(),
             np.zeros(n_combos, np.int64),
             np.zeros(n_combos, np.int64),
+            np.full(len(thresholds), UNSETTLED, np.int8),
         )
         combo, fired, sign = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int8)
         count = walk(np.ascontiguousarray(score), tape, plan, state, memo, combo, fired, sign)

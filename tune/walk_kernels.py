@@ -22,6 +22,7 @@ TIMEOUT: Final = 3
 CUT: Final = 4  # a time-out that came early because the data ended
 LEFT_OUT: Final = 5  # the record broke while the trade was open
 UNKNOWN: Final = 0
+UNSETTLED: Final = 2
 REASONS: Final = {TP: "tp", SL: "sl", TIMEOUT: "timeout", CUT: "timeout"}
 
 
@@ -36,7 +37,6 @@ class Plan(NamedTuple):
     tp: Ints
     sl: Ints
     start: int  # first bin that may fire
-    stop: int  # the bin after the last one that may
     delay: int  # bins from firing to entry
     max_hold: int
     tick: int  # 1e-9 dollars
@@ -56,12 +56,13 @@ class Memo(NamedTuple):
 
 
 class WalkState(NamedTuple):
-    """Scratch per combination: ``previous`` i1, ``last`` bin fired, ``busy`` bin until which a position is held, ``left_out``."""
+    """Scratch per combination: ``previous`` state i1, ``free`` first bin that may fire again, ``left_out``; and per threshold
+    ``settled`` i1, the state in which no combination has anything left to do, or UNSETTLED."""
 
     previous: NDArray[np.int8]
-    last: Ints
-    busy: Ints
+    free: Ints
     left_out: Ints
+    settled: NDArray[np.int8]
 
 
 @kernel
@@ -129,37 +130,47 @@ def walk(
     """Write each trade's combination, firing bin and direction in order of time; return how many there are.
 
     Where there are more than ``combo`` has room for, the rest are counted only: call again with more room (the memo keeps).
-    ``state`` must come fresh: ``previous`` 0, ``last`` ``start - cooldown``, ``busy`` 0, ``left_out`` 0.
+    ``state`` must come fresh: zeros, ``settled`` UNSETTLED.
     """
     n = tape.bid.shape[0]
     n_rules = plan.cooldowns.shape[0]
+    n_thresholds = plan.up.shape[0]
+    previous = state.previous
+    free = state.free
+    settled = state.settled
     room = combo.shape[0]
     count = 0
-    for t in range(plan.start, min(plan.stop, n)):
+    for t in range(plan.start, n):
         s = score[t]
-        for h in range(plan.up.shape[0]):
+        for h in range(n_thresholds):
             now = 0  # a NaN is flat
             if s >= plan.up[h]:
                 now = 1
             elif s <= plan.down[h]:
                 now = -1
+            if settled[h] == now:
+                continue
             first = h * n_rules
             if now == 0:
                 for c in range(first, first + n_rules):
-                    state.previous[c] = 0
+                    previous[c] = 0
+                settled[h] = 0
                 continue
+            waiting = plan.is_level
             for c in range(first, first + n_rules):
-                if not plan.is_level and state.previous[c] == now:
+                if not plan.is_level and previous[c] == now:
                     continue
-                if t - state.last[c] < plan.cooldowns[c - first] or (plan.single and t < state.busy[c]):
-                    if not plan.rearm:
-                        state.previous[c] = now
+                if t < free[c]:
+                    if plan.rearm:
+                        waiting = True
+                    else:
+                        previous[c] = now
                     continue
                 entry = t + plan.delay
                 if entry >= n:
                     continue
-                state.previous[c] = now
-                state.last[c] = t
+                previous[c] = now
+                free[c] = t + plan.cooldowns[c - first]
                 if tape.state[t] != SOUND or tape.state[entry] != SOUND:
                     state.left_out[c] += 1
                     continue
@@ -167,7 +178,8 @@ def walk(
                 row = 2 * pair + (1 if now < 0 else 0)
                 if memo.reason[row, entry] == UNKNOWN:
                     follow(tape, plan, pair, now, entry, memo)
-                state.busy[c] = memo.exit_bin[row, entry]
+                if plan.single:
+                    free[c] = max(free[c], memo.exit_bin[row, entry])
                 if memo.reason[row, entry] == LEFT_OUT:
                     state.left_out[c] += 1
                     continue
@@ -176,4 +188,5 @@ def walk(
                     fired[count] = t
                     sign[count] = now
                 count += 1
+            settled[h] = UNSETTLED if waiting else now
     return count
