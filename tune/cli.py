@@ -16,7 +16,15 @@ from tune.errors import RunFailedError
 BAD_INPUT: Final = 2
 FAILED: Final = 1
 INTERRUPTED: Final = 128 + signal.SIGINT
-SORTS: Final = ("oos_expectancy_low", "expectancy_low", "expectancy_ticks", "mean_pnl_ticks", "tp_rate", "sharpe", "events_per_hour")
+SORTS: Final = (
+    "oos_expectancy_low",
+    "expectancy_low",
+    "expectancy_ticks",
+    "mean_pnl_ticks",
+    "tp_rate",
+    "sharpe",
+    "events_per_hour",
+)
 
 DESCRIPTION: Final = """\
 Search the parameters of a signal over stored sessions, and promote the best.

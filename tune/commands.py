@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich import box
@@ -21,9 +22,11 @@ from engine.errors import ConfigError
 from engine.lake import Lake, write_atomic
 from engine.models.registry import get_model, signal_names
 from tune import promote as promotion
+from tune.beside import Beside, with_luck
 from tune.code_version import code_version
 from tune.config import read_sweep_config
 from tune.leaderboard import caption, rank, records, render
+from tune.ledger import TrialLedger
 from tune.results import ResultStore
 from tune.run import SweepOutcome, new_state, read_state, run_sweep
 from tune.screen import Screen, result_console
@@ -81,7 +84,7 @@ def _show_outcome(outcome: SweepOutcome, as_json: bool) -> None:
     console = result_console()
     if len(outcome.ranking):
         console.print(render(outcome.ranking, f"{outcome.sweep_id}: best runs", TOP))
-        console.print(caption(outcome.ranking.head(TOP)), highlight=False)
+        _print_foot(outcome.ranking.head(TOP), outcome.beside)
     else:
         console.print("no run took enough trades to be ranked; lower eval.min_signals or widen the grid")
     ranked, failed = len(outcome.ranking), len(outcome.failures)
@@ -151,7 +154,9 @@ def compare(args: argparse.Namespace) -> int:
             if wanted not in known:
                 raise ConfigError(f"no run of {wanted!r} in {lake.results}; there are runs of: {', '.join(known) or 'none'}.")
             rows = rows.filter(rows.get_column(column) == wanted)
-    ranking = rank(rows, args.sort, args.min_signals).head(args.top)
+    best_first = rank(rows, args.sort, args.min_signals).head(args.top)
+    beside = with_luck(best_first, rows, TrialLedger(lake).trials(), args.min_signals)
+    ranking = beside.ranking
     if args.json:
         _print_json(records(ranking))
         return 0
@@ -160,8 +165,15 @@ def compare(args: argparse.Namespace) -> int:
         console.print(f"no run with {args.min_signals} trades or more in {lake.results}; run a sweep: python tune/sweep.py")
         return 0
     console.print(render(ranking, f"best runs by {args.sort}", args.top))
-    console.print(caption(ranking), highlight=False)
+    _print_foot(ranking, beside)
     return 0
+
+
+def _print_foot(ranking: pl.DataFrame, beside: Beside) -> None:
+    """What the columns mean, and what to make of them."""
+    console = result_console()
+    for line in (caption(ranking), *beside.lines):
+        console.print(line, highlight=False)
 
 
 def score(args: argparse.Namespace) -> int:

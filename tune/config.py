@@ -67,7 +67,9 @@ class EvalConfig(_Part):
     warmup_bins: Annotated[int, Field(ge=0, description="bins before the first trade")] = 300
     tick_size: Annotated[float | None, Field(gt=0, description="dollars; the dataset's own where not given")] = None
     min_signals: Annotated[int, Field(ge=1, description="trades a row needs to be ranked")] = 5
-    form: Annotated[Literal["sound", "reference"], Field(description="what the keys below come to where they are not given")] = "sound"
+    form: Annotated[Literal["sound", "reference"], Field(description="what the keys below come to where they are not given")] = (
+        "sound"
+    )
     fill: Annotated[Fill | None, Field(description="enter at the touch, or at the mid as the reference does")] = None
     trigger: Annotated[Trigger | None, Field(description="fire on a crossing, or as long as the score is beyond")] = None
     position: Annotated[Position | None, Field(description="one trade at a time, or overlapping ones")] = None

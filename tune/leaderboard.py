@@ -72,9 +72,10 @@ def rank(rows: pl.DataFrame, objective: str, min_signals: int) -> pl.DataFrame:
     min_signals : int
         Rows with fewer trades do not count.
     """
+    # Runs of an older version of this program lack figures that ranking needs; they are not shown.
     keys = [pl.col(name).fill_nan(None) for name in (objective, "expectancy_low", "n_signals")]
     return (
-        rows.filter(pl.col("n_signals") >= max(min_signals, 1))
+        rows.filter(pl.col("n_signals") >= max(min_signals, 1), pl.col("fill_model").is_not_null())
         .select(SHOWN)
         .sort([*keys, pl.col("run_id"), pl.col("threshold")], descending=[True, True, True, False, False], nulls_last=True)
         .unique("run_id", keep="first", maintain_order=True)
@@ -119,7 +120,7 @@ def render(frame: pl.DataFrame, title: str, top: int) -> Table:
     for name in texts:
         table.add_column(name.split("_")[0], overflow="fold")
     table.add_column("parameters", overflow="fold", min_width=20)
-    for name in ("tp/sl", "cool", "thr", "n", "TP rate", "even", "net [95 %]", "out of sample [95 %]", "n", "per h"):
+    for name in ("tp/sl", "cool", "thr", "n", "TP rate", "even", "net [95 %]", "out of sample [95 %]", "n", "DSR", "per h"):
         table.add_column(name, justify="right", no_wrap=True)
     for place, row in enumerate(frame.head(top).iter_rows(named=True), start=1):
         table.add_row(
@@ -136,14 +137,16 @@ def render(frame: pl.DataFrame, title: str, top: int) -> Table:
             _interval(row, "expectancy"),
             _interval(row, "oos_expectancy"),
             str(row["oos_n_signals"]),
+            f"{row['deflated_sharpe']:.2f}" if row.get("deflated_sharpe") is not None else "-",
             f"{row['events_per_scored_hour']:.0f}",
         )
     return table
 
 
 CAPTION: Final = (
-    "net: ticks a trade after costs, in sample, with its 95 % block-bootstrap interval; out of sample: the same where each part of "
-    "the session trades the threshold that the parts before it chose; even: TP rate that pays the fees."
+    "net: ticks a trade after costs, in sample, with its 95 % block-bootstrap interval; out of sample: the same where each "
+    "part of the session trades the threshold that the parts before it chose; even: TP rate that pays "
+    "the fees; DSR: deflated Sharpe ratio, the probability that the row is better than the best of all trials by chance."
 )
 
 
@@ -171,5 +174,6 @@ def describe(row: dict[str, Any]) -> str:
     return (
         f"{row['run_id']} {row['signal_name']} {_parameters(row['signal_params_json'])} "
         f"tp/sl {row['eval_tp_ticks']:g}/{row['eval_sl_ticks']:g} thr {row['threshold']:g} n {row['n_signals']} "
-        f"TP {row['tp_rate']:.3f} net {_interval(row, 'expectancy')} out of sample {_interval(row, 'oos_expectancy')} ticks"
+        f"TP {row['tp_rate']:.3f} net {_interval(row, 'expectancy')} "
+        f"out of sample {_interval(row, 'oos_expectancy')} ticks"
     )

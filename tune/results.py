@@ -7,19 +7,15 @@ twice is read once. Source: signals.md section 10; interfaces.md, "Lake layout".
 
 from __future__ import annotations
 
-import io
-import time
-import uuid
-from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Collection, Sequence
+from typing import Final
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from engine.lake import Lake, write_new
+from engine.lake import Lake
 from tune.diagnostics import COLUMNS as DIAGNOSTIC_COLUMNS
+from tune.parts import part_name, read_parts, write_part
 from tune.tally_kernels import MARK_OUT_S
 from tune.trial import RunResult
 
@@ -42,6 +38,7 @@ META_SCHEMA: Final = pa.schema(
         ("warmup_bins", pa.int64()),
         ("cooldown_bins", pa.int64()),
         ("tick_size", pa.float64()),  # dollars
+        ("lookahead", pa.string()),  # parameters set to a form that reads later bins
         ("rules_json", pa.string()),  # all of them
         ("thresholds_json", pa.string()),
         ("code_version", pa.string()),
@@ -92,6 +89,7 @@ ROWS_SCHEMA: Final = pa.schema(
         ("turnover_per_hour", pa.float64()),  # dollars
         *((f"markout_{round(1000 * seconds)}ms_ticks", pa.float64()) for seconds in MARK_OUT_S),
         ("sharpe", pa.float64()),  # per square root of an hour
+        ("net_square", pa.float64()),  # sum over the trades, ticks squared
         ("fill_model", pa.string()),
         *((name, pa.list_(pa.float64())) for name in ("block_n", "block_pnl", "fold_n", "fold_sum", "fold_square")),
     ]
@@ -115,9 +113,9 @@ class ResultStore:
         """
         if not results:
             return
-        part = f"part-{time.time_ns():020d}-{uuid.uuid4().hex[:12]}.parquet"
-        _write(self.rows_dir / part, [row for result in results for row in result.rows], ROWS_SCHEMA)
-        _write(self.meta_dir / part, [{**result.meta, **common} for result in results], META_SCHEMA)
+        part = part_name()
+        write_part(self.rows_dir, [row for result in results for row in result.rows], ROWS_SCHEMA, part)
+        write_part(self.meta_dir, [{**result.meta, **common} for result in results], META_SCHEMA, part)
 
     def run_ids(self) -> set[str]:
         """Every run that is complete on disk."""
@@ -125,25 +123,12 @@ class ResultStore:
 
     def meta(self) -> pl.DataFrame:
         """One row per run, in the order they were added."""
-        return _read(self.meta_dir, META_SCHEMA).unique("run_id", keep="first", maintain_order=True)
+        return read_parts(self.meta_dir, META_SCHEMA).unique("run_id", keep="first", maintain_order=True)
 
     def rows(self, run_ids: Collection[str] | None = None) -> pl.DataFrame:
         """One row per (run, threshold) of complete runs, joined with the run's meta columns."""
         meta = self.meta()
         if run_ids is not None:
             meta = meta.filter(pl.col("run_id").is_in(list(run_ids)))
-        rows = _read(self.rows_dir, ROWS_SCHEMA).unique(["run_id", "threshold"], keep="first", maintain_order=True)
+        rows = read_parts(self.rows_dir, ROWS_SCHEMA).unique(["run_id", "threshold"], keep="first", maintain_order=True)
         return rows.join(meta.drop("cooldown_bins"), on="run_id", how="inner", maintain_order="left")
-
-
-def _write(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> None:
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer, compression="zstd")
-    write_new(path, buffer.getvalue())
-
-
-def _read(folder: Path, schema: pa.Schema) -> pl.DataFrame:
-    parts = sorted(folder.glob("part-*.parquet")) if folder.is_dir() else []
-    if not parts:
-        return pl.DataFrame(schema=pl.from_arrow(schema.empty_table()).schema)  # type: ignore[union-attr]
-    return pl.read_parquet(parts)

@@ -114,14 +114,12 @@ def walk_all(score: Floats, tape: Tape, thresholds: Sequence[float], rules: Sequ
         room = count
     first = np.zeros(n_combos + 1, np.int64)
     np.cumsum(np.bincount(combo[:count], minlength=n_combos), out=first[1:])
-    trades = Trades(
-        first,
-        *(np.empty(count, np.int64) for _ in range(3)),
-        *(np.empty(count, np.int8) for _ in range(2)),
-        np.empty(count),
-    )
+    fired_at, entry, exit_bin = (np.empty(count, np.int64) for _ in range(3))
+    trades = Trades(first, fired_at, entry, exit_bin, np.empty(count, np.int8), np.empty(count, np.int8), np.empty(count))
     tk.gather(combo, fired, sign, count, plan.delay, pair, memo.exit_bin, memo.reason, memo.pnl, first.copy(), trades)
-    return Scored(tuple(rules), tuple(thresholds), trades, _tally(tape, trades, rules, len(thresholds), start, tick), state.left_out)
+    return Scored(
+        tuple(rules), tuple(thresholds), trades, _tally(tape, trades, rules, len(thresholds), start, tick), state.left_out
+    )
 
 
 def _tally(tape: Tape, trades: Trades, rules: Sequence[Rules], n_thresholds: int, start: int, tick: int) -> Tally:
@@ -204,7 +202,11 @@ def statistics_of(scored: Scored, tape: Tape, ts_ns: Ints) -> list[dict[str, Any
             "n_cut": counts[:, tk.N_CUT],
             "n_effective": effective,
             **{f"{name}_rate": rate for name, rate in rates.items()},
-            **{f"{name}_rate_{side}": bound for name, pair in bounds.items() for side, bound in zip(("low", "high"), pair, strict=True)},
+            **{
+                f"{name}_rate_{side}": bound
+                for name, pair in bounds.items()
+                for side, bound in zip(("low", "high"), pair, strict=True)
+            },
             "break_even_rate": np.array([rule.break_even_rate for rule in rules] * len(scored.thresholds)),
             "excess_rate": expectancy / span,
             "excess_low": low / span,
@@ -221,11 +223,14 @@ def statistics_of(scored: Scored, tape: Tape, ts_ns: Ints) -> list[dict[str, Any
             "profit_factor": np.where(sums[:, tk.LOST] > 0, sums[:, tk.WON] / sums[:, tk.LOST], np.nan),
             "max_drawdown_ticks": sums[:, tk.DRAWDOWN],
             "max_drawdown_dollars": sums[:, tk.DRAWDOWN] * base.tick_value,
-            "turnover_per_hour": sums[:, tk.TURNOVER] * PRICE_SCALE * base.contract_multiplier / scored_hours if scored_hours > 0 else np.zeros(n_combos),
+            "turnover_per_hour": sums[:, tk.TURNOVER] * PRICE_SCALE * base.contract_multiplier / scored_hours
+            if scored_hours > 0
+            else np.zeros(n_combos),
             **{
                 f"markout_{round(1000 * seconds)}ms_ticks": tally.marks[:, place] / tally.n_marks[:, place]
                 for place, seconds in enumerate(MARK_OUT_S)
             },
+            "net_square": sums[:, tk.SQUARE],
             "sharpe": np.where(spread > 0, sharpe, np.nan),
         }
     lists = {name: getattr(tally, name) for name in ("block_n", "block_pnl", "fold_n", "fold_sum", "fold_square")}

@@ -14,12 +14,12 @@ from typing import Any, Final
 from engine.dataset import Dataset
 from engine.errors import ConfigError
 from engine.lake import Lake
+from engine.models.base import RuntimeModel
 from engine.models.registry import get_model, make_model, signal_names
 from tune.code_version import code_version
 from tune.config import SweepConfig
 from tune.rules import KNOWN_FEES, Rules
-from tune.scoring import is_degenerate
-from tune.trial import Point, model_context, prediction_mode
+from tune.trial import Point, model_context, usable_thresholds
 
 DEFAULT_COOLDOWN_BINS: Final = 30
 NO_VARIANT: Final = "immutable"
@@ -72,7 +72,8 @@ def build_points(config: SweepConfig, datasets: Sequence[tuple[Dataset, str]]) -
         for dataset, variant in datasets:
             resolved = [_resolve(signal, swept, dataset) for swept in combinations]
             rules = _rules(config, dataset, cooldowns, signal)
-            for (swept, (parameters, memory)), rule in product(zip(combinations, resolved, strict=True), rules):
+            for (swept, (parameters, model)), common in product(zip(combinations, resolved, strict=True), rules):
+                rule = _fitted(common, model, dataset)
                 point = Point(
                     dataset_id=dataset.dataset_id,
                     dataset_checksum=dataset.checksum,
@@ -80,8 +81,8 @@ def build_points(config: SweepConfig, datasets: Sequence[tuple[Dataset, str]]) -
                     signal=signal,
                     parameters=parameters,
                     swept=swept,
-                    rules=rule if rule.embargo_bins >= 0 else replace(rule, embargo_bins=min(memory, rule.max_hold_bins)),
-                    thresholds=_thresholds(signal, rule),
+                    rules=rule,
+                    thresholds=usable_thresholds(signal, model.default_thresholds, rule),
                     code_version=code_version(signal),
                 )
                 points.setdefault(point.run_id, point)
@@ -108,19 +109,22 @@ def _cooldowns(values: Sequence[Any]) -> list[int]:
     return list(values)
 
 
-def _resolve(signal: str, swept: Mapping[str, Any], dataset: Dataset) -> tuple[dict[str, Any], int]:
-    """All parameters, and how many bins back the signal's output reaches."""
+def _resolve(signal: str, swept: Mapping[str, Any], dataset: Dataset) -> tuple[dict[str, Any], RuntimeModel]:
+    """All parameters, and a model made of them."""
     model = make_model(signal, swept, model_context(dataset))  # refuses what its parameters, or this grid, do not allow
-    return get_model(signal).Params(**swept).model_dump(mode="json"), model.memory_bins
+    return get_model(signal).Params(**swept).model_dump(mode="json"), model
 
 
-def _thresholds(signal: str, rules: Rules) -> tuple[float, ...]:
-    """The signal's thresholds; none where it finds its own. Those that leave no score silent serve the reference form only."""
-    model = get_model(signal)
-    if hasattr(model, "thresholds_for"):
-        return ()
-    every = tuple(float(t) for t in model.default_thresholds)
-    return tuple(t for t in every if not (rules.sound_only and is_degenerate(t, prediction_mode(signal))))
+def _fitted(rules: Rules, model: RuntimeModel, dataset: Dataset) -> Rules:
+    """Rules as one signal needs them: nothing is scored that its thresholds saw, and the embargo spans its memory."""
+    start = max(rules.warmup_bins, int(getattr(model, "scored_from", 0)))
+    if start >= dataset.n_bins:
+        raise ConfigError(
+            f"signal {model.name} finds its thresholds on the first {start} bins; dataset {dataset.dataset_id} has only "
+            f"{dataset.n_bins} bins. Set a smaller calibration_bins."
+        )
+    embargo = min(model.memory_bins, rules.max_hold_bins) if rules.embargo_bins < 0 else rules.embargo_bins
+    return replace(rules, warmup_bins=start, embargo_bins=embargo)
 
 
 def _fee(config: SweepConfig, dataset: Dataset) -> float:
@@ -156,7 +160,7 @@ def _rules(config: SweepConfig, dataset: Dataset, cooldowns: Sequence[int], sign
             cooldown,
             own_tick,
             fill=rules.value("fill"),
-            trigger=rules.value("trigger") or getattr(get_model(signal), "reference_trigger", "edge"),
+            trigger=rules.value("trigger") or getattr(get_model(signal), "trigger", "edge"),
             position=rules.value("position"),
             rearm=rules.value("rearm"),
             feed_delay_bins=rules.value("feed_delay_bins"),

@@ -41,7 +41,10 @@ def block_of(bins: Ints, start: int, n_bins: int) -> Ints:
 
 
 def fold_blocks(n_folds: int) -> Ints:
-    """First block of each test segment, shape (n_folds,), ascending: the scored span in ``n_folds + 1`` parts, the first never tested."""
+    """First block of each test segment, shape (n_folds,), ascending.
+
+    The scored span falls into ``n_folds + 1`` parts; the first one is never tested.
+    """
     return np.array([round(N_BLOCKS * k / (n_folds + 1)) for k in range(1, n_folds + 1)], np.int64)
 
 

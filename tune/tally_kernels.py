@@ -29,7 +29,8 @@ LOST: Final = 3  # net, of the others, as a positive number
 DRAWDOWN: Final = 4  # deepest fall of the running net sum from its peak
 TURNOVER: Final = 5  # 1e-9 dollars per contract multiplier: prices paid and received
 UNIQUE: Final = 6  # sum of the trades' mean uniqueness
-N_SUMS: Final = 7
+SQUARE: Final = 7  # sum of squares of the net
+N_SUMS: Final = 8
 
 
 class Trades(NamedTuple):
@@ -93,7 +94,14 @@ def gather(
 
 @kernel
 def tally(
-    tape: Tape, trades: Trades, plan: TallyPlan, tp_ticks: Floats, sl_ticks: Floats, fee_ticks: float, concurrent: Floats, out: Tally
+    tape: Tape,
+    trades: Trades,
+    plan: TallyPlan,
+    tp_ticks: Floats,
+    sl_ticks: Floats,
+    fee_ticks: float,
+    concurrent: Floats,
+    out: Tally,
 ) -> None:
     """Add up each combination's trades; ``concurrent`` (n + 1,) f8 is scratch and comes and leaves as zeros."""
     n = tape.bid.shape[0]
@@ -131,6 +139,7 @@ def tally(
                 out.sums[c, WON] += net
             else:
                 out.sums[c, LOST] -= net
+            out.sums[c, SQUARE] += net * net
             running += net
             peak = max(peak, running)
             out.sums[c, DRAWDOWN] = max(out.sums[c, DRAWDOWN], peak - running)

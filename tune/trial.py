@@ -56,7 +56,7 @@ class Point:
     parameters: dict[str, Any] = field(hash=False)
     swept: dict[str, Any] = field(hash=False)
     rules: Rules
-    thresholds: tuple[float, ...]  # empty: the signal finds its own on the bins before the scored ones
+    thresholds: tuple[float, ...]  # of the signal; it may take others from the bins before the scored ones
     code_version: str
 
     @cached_property
@@ -150,7 +150,7 @@ def load_market(dataset: Dataset, signals: Iterable[str]) -> Market:
     """Read the columns some signals need, each once."""
     models = [get_model(signal) for signal in signals]
     names = sorted({name for model in models for name in model.required_columns})
-    own = {name for model in models for name in getattr(model, "required_bins", ())}
+    own = {name for model in models for name in getattr(model, "required_fields", ())}
     return Market(
         bins=dataset.bins([*BIN_COLUMNS, *sorted(own - set(BIN_COLUMNS))]),
         columns=dataset.columns(names),
@@ -161,7 +161,7 @@ def load_market(dataset: Dataset, signals: Iterable[str]) -> Market:
 
 def model_input(model: type[RuntimeModel] | RuntimeModel, market: Market) -> dict[str, NDArray[Any]]:
     """What a model's ``run`` reads of a market: its grid columns, and its bin columns where it has any."""
-    own = {name: market.bins[name] for name in getattr(model, "required_bins", ())}
+    own = {name: market.bins[name] for name in getattr(model, "required_fields", ())}
     return {name: market.columns[name] for name in model.required_columns} | own
 
 
@@ -178,26 +178,31 @@ def signal_series(signal: str, parameters: Mapping[str, Any], market: Market) ->
 
 
 def score_of(point: Point, series: NDArray[np.void]) -> Floats:
-    """The scores a point's rules may act on: NaN where the signal is not ready, but for the reference's edge rule."""
-    score = np.ascontiguousarray(series["score"])
+    """What a point's rules act on, learned signals' predictions as such; NaN where not ready (but for the reference's edges)."""
+    fields = series.dtype.names or ()
+    score = np.ascontiguousarray(series["prediction" if "prediction" in fields else "score"])
     if not point.rules.sound_only and point.rules.trigger == "edge":
         return score
     return np.where(series["ready"], score, np.nan)
 
 
 def thresholds_of(point: Point, market: Market, series: NDArray[np.void]) -> tuple[float, ...]:
-    """The thresholds a point is scored at: its own, else those the signal finds on the bins before the scored ones."""
-    if point.thresholds:
-        return point.thresholds
-    model = make_model(point.signal, point.parameters, market.context)
-    score, first = np.ascontiguousarray(series["score"]), point.rules.warmup_bins
-    found = tuple(float(t) for t in getattr(model, "thresholds_for")(score, series["ready"], first))  # noqa: B009
-    return tuple(t for t in found if not (point.rules.sound_only and is_degenerate(t, prediction_mode(point.signal))))
+    """The thresholds a point is scored at: those the signal takes from the bins before the scored ones, else its own."""
+    find = getattr(make_model(point.signal, point.parameters, market.context), "thresholds", None)
+    found = point.thresholds if find is None else find(np.ascontiguousarray(series["score"]))
+    return usable_thresholds(point.signal, found, point.rules)
+
+
+def usable_thresholds(signal: str, thresholds: Iterable[float], rules: Rules) -> tuple[float, ...]:
+    """Thresholds as numbers; those that leave no score at which a signal is silent serve the reference form only."""
+    mode = prediction_mode(signal)
+    return tuple(float(t) for t in thresholds if not (rules.sound_only and is_degenerate(t, mode)))
 
 
 def prediction_mode(signal: str) -> str:
     """``signed`` where a score of 0 is neutral, ``probability`` where 0.5 is."""
-    return str(getattr(get_model(signal), "prediction_mode", "signed"))
+    is_probability = getattr(get_model(signal), "prediction_mode", "score") == "probability"
+    return "probability" if is_probability else "signed"
 
 
 def point_trades(point: Point, market: Market, threshold: float) -> Trades:
@@ -248,6 +253,7 @@ def evaluate_together(points: Sequence[Point], market: Market, series: NDArray[n
             "warmup_bins": point.rules.warmup_bins,
             "cooldown_bins": point.rules.cooldown_bins,
             "tick_size": point.rules.tick_size,
+            "lookahead": " ".join(getattr(make_model(point.signal, point.parameters, market.context), "lookahead", ())),
             "rules_json": json.dumps(asdict(point.rules), sort_keys=True),
             "thresholds_json": json.dumps(list(thresholds)),
             "code_version": point.code_version,

@@ -27,7 +27,7 @@ REASONS: Final = {TP: "tp", SL: "sl", TIMEOUT: "timeout", CUT: "timeout"}
 
 
 class Plan(NamedTuple):
-    """What is walked at once; ``up``, ``down`` (n_thresholds,) levels, ``cooldowns`` (n_rules,) bins, ``pair`` (n_rules,) place of
+    """What is walked; ``up``, ``down`` (n_thresholds,) levels, ``cooldowns`` (n_rules,) bins, ``pair`` (n_rules,) place of
     each rule's barriers among ``tp``, ``sl`` (n_pairs,) 1e-9 dollars."""
 
     up: Floats
@@ -105,7 +105,7 @@ def follow(tape: Tape, plan: Plan, pair: int, sign: int, entry: int, memo: Memo)
                 leave = j
                 break
         j += 1
-    if reason == TIMEOUT or reason == CUT:
+    if reason in (TIMEOUT, CUT):
         if plan.sound_only:
             if reason == TIMEOUT and leave > entry:
                 while leave < n and tape.state[leave] != SOUND and tape.state[leave] != BROKEN:

@@ -43,12 +43,12 @@ def best_ms(work: Callable[[], object], repeats: int) -> float:
 def vectorbt_ms(score: np.ndarray, price: np.ndarray, threshold: float, repeats: int) -> float | None:
     """One column by vectorbt; None where it is not installed."""
     try:
-        import pandas
+        import pandas as pd
         import vectorbt
     except ImportError:
         return None
-    crossed = pandas.Series(score >= threshold).astype(int).diff().fillna(0) > 0
-    close = pandas.Series(price)
+    crossed = pd.Series(score >= threshold).astype(int).diff().fillna(0) > 0
+    close = pd.Series(price)
 
     def one_column() -> object:
         stops = {"sl_stop": 1.0 / price[0], "tp_stop": 2.0 / price[0]}
@@ -110,7 +110,8 @@ def main() -> None:
     print(f"{n} bins; budget {BUDGET_MS} ms a combination; vectorbt {beside:.2f} ms a column ({where})")
     for row in found:
         print(
-            f"{row['position']:>11} {row['trigger']:>5}: {row['combinations']} combinations, {row['trades']} trades: {row['all_ms']:.1f} ms, "
+            f"{row['position']:>11} {row['trigger']:>5}: {row['combinations']} combinations, {row['trades']} trades: "
+            f"{row['all_ms']:.1f} ms, "
             f"{row['ms_per_combination']:.3f} ms each ({BUDGET_MS / row['ms_per_combination']:.1f} x under budget, "
             f"{beside / row['ms_per_combination']:.0f} x vectorbt); one alone {row['alone_ms']:.2f} ms"
         )
