@@ -34,6 +34,7 @@ Search the parameters of a signal over stored sessions, and promote the best.
   list-datasets  the datasets of the lake
   compare        the leaderboard over all sweeps
   score          one signal's series over a dataset, as a parquet file
+  online-sim     one signal driven bin by bin: latency of each call, memory, and the proof that it equals the batch
   promote        make a run the champion that serving loads; roll back; show
 
 Runs are ranked out of sample and net of costs: each part of a session trades the threshold that the parts before it chose.
@@ -47,6 +48,10 @@ arrive, under an id that is a hash of all that decides them: a point that is the
 sweep that was stopped or killed goes on with --resume, and a sweep begun twice costs nothing the second time.
 
 Exit code: 0 all points evaluated, 1 some failed (they are named), 2 bad input, 130 stopped with Ctrl-C.
+"""
+ONLINE_HELP: Final = """\
+Drive a signal over a stored session as a stream would: one call of `update` a bin, fits included, each call timed. Its outputs
+must be those of the batch, bit for bit, or the command fails with exit code 1.
 """
 PROMOTE_HELP: Final = """\
 Make a run the champion: an immutable version in lake/models, registered in MLflow, and the pointer that every serving replica
@@ -116,6 +121,12 @@ def build_parser() -> argparse.ArgumentParser:
     score.add_argument("--dataset-id", required=True)
     score.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the signal")
     score.add_argument("--out", type=Path, required=True, metavar="FILE.parquet", help="bin_seq, score, ready; metadata inside")
+
+    online = _command(commands, "online-sim", "one signal driven bin by bin", ONLINE_HELP)
+    online.add_argument("--signal", required=True)
+    online.add_argument("--dataset-id", required=True)
+    online.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the signal")
+    online.add_argument("--bin-budget-ms", type=float, default=100.0, metavar="MS", help="time a bin may take (default 100)")
 
     promote = _command(commands, "promote", "make a run the champion", PROMOTE_HELP)
     promote.add_argument("run_id", nargs="?", metavar="RUN_ID")

@@ -27,6 +27,7 @@ from tune.code_version import code_version
 from tune.config import read_sweep_config
 from tune.leaderboard import caption, rank, records, render
 from tune.ledger import TrialLedger
+from tune.online import simulate_online
 from tune.results import ResultStore
 from tune.run import SweepOutcome, new_state, read_state, run_sweep
 from tune.screen import Screen, result_console
@@ -208,6 +209,37 @@ def score(args: argparse.Namespace) -> int:
     return 0
 
 
+def online_sim(args: argparse.Namespace) -> int:
+    """One signal as a stream would drive it."""
+    parameters = parse_overrides(args.set)
+    get_model(args.signal)
+    if not args.bin_budget_ms > 0:
+        raise ConfigError(f"--bin-budget-ms was {args.bin_budget_ms:g}; it must be more than 0.")
+    dataset = Dataset.open(Lake.open(args.lake), args.dataset_id)
+    report = simulate_online(args.signal, parameters, load_market(dataset, [args.signal]), args.bin_budget_ms)
+    if args.json:
+        _print_json({"dataset_id": dataset.dataset_id, **report.as_dict()})
+        return 0
+    table = _table(f"{args.signal} on {dataset.dataset_id}: {report.n_bins} bins, one call each")
+    for column in ("", "value"):
+        table.add_column(column)
+    lines = {
+        **{f"call {name.replace('_', '.')}": f"{value:.1f} us" for name, value in report.latency_us.items()},
+        "over budget": f"{100 * report.over_budget:.3f} % of the bins take more than {report.bin_budget_ms:g} ms",
+        "p99 of the budget": f"{report.p99_budget_pct:.3f} %",
+        "fits": f"{report.n_fits}, {report.n_late_fits} late; longest wait {report.longest_fit_wait_ms:.1f} ms",
+        "peak memory": f"{report.peak_rss_mb:.0f} MB, {report.rss_delta_mb:.1f} MB of it since the start",
+        "state": f"{report.state_bytes} bytes",
+        "as a batch": f"{report.batch_us_per_bin:.2f} us a bin",
+    }
+    for name, text in lines.items():
+        table.add_row(name, text)
+    console = result_console()
+    console.print(table)
+    console.print("the outputs are those of the batch, bit for bit")
+    return 0
+
+
 def promote(args: argparse.Namespace) -> int:
     """Promote, roll back or show."""
     lake = Lake.open(args.lake)
@@ -274,5 +306,6 @@ COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "list-datasets": list_lake_datasets,
     "compare": compare,
     "score": score,
+    "online-sim": online_sim,
     "promote": promote,
 }

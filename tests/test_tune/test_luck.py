@@ -62,7 +62,7 @@ def test_best_by_chance_is_what_the_best_of_many_draws_shows() -> None:
 
 
 def test_deflated_sharpe_of_the_papers_example() -> None:
-    """Bailey and Lopez de Prado 2014, section 8: SR 2.5 a year, 5 years of days, skew -3, kurtosis 10, 100 trials, V 1/2: 0.90."""
+    """Bailey and Lopez de Prado 2014: SR 2.5 a year over 5 years of days, skew -3, kurtosis 10, 100 trials of variance 1/2."""
     chance = best_by_chance(100, np.sqrt(0.5)) / np.sqrt(250)
     assert chance == pytest.approx(0.1132, abs=5e-4)
     target, skew, kurtosis, n = 2.5 / np.sqrt(250), -3.0, 10.0, 1250
