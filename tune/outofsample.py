@@ -58,6 +58,12 @@ def stitch(picks: Sequence[int], block_n: Floats, block_pnl: Floats, n_folds: in
     return n, pnl
 
 
+def fold_picks(rows: Sequence[Mapping[str, Any]], n_folds: int) -> list[int]:
+    """The row that each fold of one session trades, by the labels over before it; -1 where there were too few."""
+    n, total, square = (np.array([row[name] for row in rows]) for name in ("fold_n", "fold_sum", "fold_square"))
+    return [chosen(n[:, f], total[:, f], square[:, f]) for f in range(n_folds)]
+
+
 def out_of_sample(rows: Sequence[Mapping[str, Any]], rules: Rules, n_bins: int) -> dict[str, Any]:
     """Walk-forward figures of one point, from its rows of every threshold.
 
@@ -71,8 +77,7 @@ def out_of_sample(rows: Sequence[Mapping[str, Any]], rules: Rules, n_bins: int) 
     if not rows:
         return dict(zip(COLUMNS, (nan, 0, nan, nan, nan, 0), strict=True))
     block_n, block_pnl = (np.array([row[name] for row in rows]) for name in ("block_n", "block_pnl"))
-    n, total, square = (np.array([row[name] for row in rows]) for name in ("fold_n", "fold_sum", "fold_square"))
-    picks = [chosen(n[:, f], total[:, f], square[:, f]) for f in range(rules.n_folds)]
+    picks = fold_picks(rows, rules.n_folds)
     oos_n, oos_pnl = stitch(picks, block_n, block_pnl, rules.n_folds)
     holds = np.array([max((rows[p]["mean_hold_ms"] for p in picks if p >= 0), default=0.0)]) / rules.cell_width_ms
     width = block_width(holds, max((n_bins - rules.warmup_bins) / N_BLOCKS, 1.0))
