@@ -78,11 +78,28 @@ def random_block(n_bins: int, radius: int, seed: int) -> Block:
     return Block(bins, grid)
 
 
+def plain_block(n_bins: int, radius: int, seed: int) -> Block:
+    """A `random_block` whose floats are of the size that real ones have, so that a signal can be computed on them."""
+    rng = np.random.default_rng(seed)
+    block = random_block(n_bins, radius, seed)
+    for name, code in GRID_COLUMNS.items():
+        if code == "f8":
+            block.grid[name] = rng.standard_normal(block.grid[name].shape)
+    block.grid["spectrum_score"] = np.tanh(block.grid["spectrum_score"])
+    block.grid["spectrum_state_code"] = rng.integers(-1, 2, block.grid["spectrum_score"].shape).astype(np.int8)
+    return block
+
+
 def cut(block: Block, size: int) -> Iterator[Block]:
     """The same bins in blocks of ``size``."""
     for start in range(0, block.n, size):
         part = slice(start, start + size)
         yield Block(block.bins[part], {name: array[part] for name, array in block.grid.items()}, block.model_name)
+
+
+def publish_plain(lake: Lake, dataset_id: str, n_bins: int, radius: int, seed: int) -> Dataset:
+    """A dataset of one plain block in the lake."""
+    return publish_dataset(lake, dataset_id, cut(plain_block(n_bins, radius, seed), 256), PROVENANCE)
 
 
 def publish_random(lake: Lake, dataset_id: str, n_bins: int = 2500, radius: int = 5, seed: int = 7) -> Dataset:

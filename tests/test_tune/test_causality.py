@@ -12,14 +12,14 @@ from engine.dataset import Dataset
 from engine.lake import Lake
 from engine.models.perm_derivative import PermDerivative
 from engine.models.registry import MODELS, signal_names
-from tests.blocks import publish_random
+from tests.blocks import publish_plain
 from tests.test_tune.leaks import LEAKS, session
 from tests.test_tune.small_sweep import DATASET, points_of
 from tune import causality, outofsample, scoring
 from tune.causality import Accusation, accusations, changed_after, market_arrays, point_decisions
 from tune.trial import Market, Point, load_market
 
-CUTS = (155, 297, 443, 590)
+CUTS = tuple(range(107, 600, 31))
 
 
 @pytest.mark.parametrize("kind", LEAKS)
@@ -79,7 +79,7 @@ def test_the_judge_itself_is_causal(lake: Lake, market: Market, rules: dict[str,
 @pytest.mark.parametrize("signal", signal_names())
 def test_every_signal_is_judged_causally(tmp_path: Any, signal: str) -> None:
     lake = Lake(tmp_path / "lake")
-    publish_random(lake, DATASET, n_bins=4000, radius=50, seed=7)
+    publish_plain(lake, DATASET, n_bins=4000, radius=50, seed=7)
     (point,) = points_of(lake, signals=[signal], sweep={}, eval={"tp_ticks": 2, "sl_ticks": 2, "max_hold_bins": 100})
     market = load_market(Dataset.open(lake, DATASET), [signal])
     assert accusations(point_decisions(point, market), market_arrays(market), [3500]) == []
