@@ -86,7 +86,7 @@ def _deflated_best(returns: NDArray[np.float64]) -> float:
 
 
 def drifting_market(rng: np.random.Generator, score: NDArray[np.float64], drift: float, spread: int, moves: int = 3) -> Tape:
-    """Quotes that step one tick up or down ``moves`` times a bin; up with 0.5 + drift while the bin before had a score above 0."""
+    """Quotes that step a tick up or down ``moves`` times a bin; up with 0.5 + drift while the bin before had a score above 0."""
     n = len(score)
     lean = np.where(score > 0, drift, -drift)
     lean = np.append(0.0, lean[:-1])[:, None]
