@@ -19,6 +19,7 @@ LEVEL: Final = 0.95
 N_DRAWS: Final = 999
 SEED: Final = 20140901
 WIDTHS: Final = (1, 2, 3, 4, 6, 8)  # fine blocks a bootstrap block may span; each divides rules.N_BLOCKS
+T_LIMIT: Final = 4.302652729911275  # 95 % of Student's t with 2 degrees of freedom: what the fewest blocks allow to say
 SPANS: Final = 2.0  # a bootstrap block is at least this many mean holding times long
 
 
@@ -87,9 +88,8 @@ def _studentised(n: Floats, total: Floats) -> tuple[Floats, Floats]:
         drawn = (draws @ total.T) / drawn_n
         squares = draws @ (total * total).T - 2 * drawn * (draws @ (total * n).T) + drawn**2 * (draws @ (n * n).T)
         t = np.abs(drawn - mean) * drawn_n / np.sqrt(np.maximum(squares, 0.0))
-    t[~np.isfinite(t)] = np.inf  # a resample without spread says nothing: it counts as far off
+    t[~np.isfinite(t)] = np.inf  # a resample without spread, as where nearly all trades end alike: it counts as far off
     place = int(np.ceil(LEVEL * (N_DRAWS + 1))) - 1
-    quantile = np.partition(t, place, axis=0)[place]
-    sure = np.isfinite(quantile) & ((n > 0).sum(1) >= 3)
-    reach = np.where(sure, quantile, 0.0) * error
+    sure = (n > 0).sum(1) >= 3
+    reach = np.minimum(np.partition(t, place, axis=0)[place], T_LIMIT) * error
     return np.where(sure, mean - reach, np.nan), np.where(sure, mean + reach, np.nan)
