@@ -224,7 +224,10 @@ def online_sim(args: argparse.Namespace) -> int:
     for column in ("", "value"):
         table.add_column(column)
     lines = {
-        **{f"call {name.replace('_', '.')}": f"{value:.1f} us" for name, value in report.latency_us.items()},
+        **{
+            f"call {name.replace('_', '.')}": f"{value:.1f} us, {report.cpu_us[name]:.1f} us of it at work"
+            for name, value in report.latency_us.items()
+        },
         "over budget": f"{100 * report.over_budget:.3f} % of the bins take more than {report.bin_budget_ms:g} ms",
         "p99 of the budget": f"{report.p99_budget_pct:.3f} %",
         "fits": f"{report.n_fits}, {report.n_late_fits} late; longest wait {report.longest_fit_wait_ms:.1f} ms",

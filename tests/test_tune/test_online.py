@@ -66,6 +66,7 @@ def test_every_bin_is_one_call_and_the_percentiles_are_in_order(market: Market) 
     assert report.n_ready == 2500 - 74
     us = report.latency_us
     assert 0 < us["p50"] <= us["p95"] <= us["p99"] <= us["p99_9"] <= us["max"]
+    assert 0 < report.cpu_us["mean"] <= us["mean"] * 1.5
     assert report.over_budget == 0.0
     assert report.state_bytes > 0
     assert report.peak_rss_mb > 10
