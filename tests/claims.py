@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from engine.models.reference import REFERENCE_PARAMETERS, REFERENCE_THRESHOLDS
 
 from engine.dataset import Dataset
 from engine.lake import Lake
-from engine.models.reference import REFERENCE_PARAMETERS, REFERENCE_THRESHOLDS
 from engine.models.registry import signal_names
 from tune.config import parse_sweep_config
 from tune.outofsample import fold_picks, out_of_sample
@@ -124,7 +124,8 @@ def claim_of(dataset: Dataset, signal: str) -> Claim:
 def table(claims: Sequence[Claim]) -> str:
     """The claims as Markdown, the largest claim first."""
     lines = [
-        "| signal | claim: TP, ticks, n | causal | at a cost | out of sample | net ticks out of sample [95 %] | lookahead | cost | luck |",
+        "| signal | claim: TP, ticks, n | causal | at a cost | out of sample | net ticks, out of sample [95 %] "
+        "| lookahead | cost | luck |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for one in sorted(claims, key=lambda claim: -claim.claim.tp_rate if claim.claim.n else 1.0):

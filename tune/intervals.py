@@ -20,6 +20,7 @@ N_DRAWS: Final = 999
 SEED: Final = 20140901
 WIDTHS: Final = (1, 2, 3, 4, 6, 8)  # fine blocks a bootstrap block may span; each divides rules.N_BLOCKS
 T_LIMIT: Final = 4.302652729911275  # 95 % of Student's t with 2 degrees of freedom: what the fewest blocks allow to say
+MIN_BLOCKS: Final = 3  # with trades in fewer nothing can be said
 SPANS: Final = 2.0  # a bootstrap block is at least this many mean holding times long
 
 
@@ -81,15 +82,18 @@ def mean_interval(block_n: Floats, block_sum: Floats, width: Ints) -> tuple[Floa
 def _studentised(n: Floats, total: Floats) -> tuple[Floats, Floats]:
     blocks = n.shape[1]
     draws = _draws(blocks)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = total.sum(1) / n.sum(1)
-        error = np.sqrt(((total - mean[:, None] * n) ** 2).sum(1)) / n.sum(1)
-        drawn_n = draws @ n.T  # (N_DRAWS, n_series)
-        drawn = (draws @ total.T) / drawn_n
-        squares = draws @ (total * total).T - 2 * drawn * (draws @ (total * n).T) + drawn**2 * (draws @ (n * n).T)
-        t = np.abs(drawn - mean) * drawn_n / np.sqrt(np.maximum(squares, 0.0))
-    t[~np.isfinite(t)] = np.inf  # a resample without spread, as where nearly all trades end alike: it counts as far off
     place = int(np.ceil(LEVEL * (N_DRAWS + 1))) - 1
-    sure = (n > 0).sum(1) >= 3
-    reach = np.minimum(np.partition(t, place, axis=0)[place], T_LIMIT) * error
-    return np.where(sure, mean - reach, np.nan), np.where(sure, mean + reach, np.nan)
+    low, high = np.full(len(n), np.nan), np.full(len(n), np.nan)
+    for i in np.flatnonzero((n > 0).sum(1) >= MIN_BLOCKS):
+        # One by one, as a product of several series would round by how many there are: a point must not depend on its company.
+        a, b = n[i], total[i]
+        mean = b.sum() / a.sum()
+        error = np.sqrt(((b - mean * a) ** 2).sum()) / a.sum()
+        drawn_n, drawn_sum, bb, ab, aa = (draws @ np.stack([a, b, b * b, a * b, a * a], axis=1)).T
+        with np.errstate(invalid="ignore", divide="ignore"):
+            drawn = drawn_sum / drawn_n
+            t = np.abs(drawn - mean) * drawn_n / np.sqrt(np.maximum(bb - 2 * drawn * ab + drawn**2 * aa, 0.0))
+        t[~np.isfinite(t)] = np.inf  # a resample without spread, as where nearly all trades end alike: it counts as far off
+        reach = min(float(np.partition(t, place)[place]), T_LIMIT) * error
+        low[i], high[i] = mean - reach, mean + reach
+    return low, high

@@ -22,8 +22,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from engine.models.base import ModelContext
+from engine.models.registry import get_model, make_model
 from tests.test_tune.markets import sound_rules, times, walk_tape
 from tune.scoring import statistics_of, walk_all
+from tune.tape import Tape
 
 BUDGET_MS = 0.7
 VECTORBT_MS = 7.0  # vectorbt 1.2, a column of 36,000 bins, measured on another day; used where it is not installed
@@ -55,6 +58,21 @@ def vectorbt_ms(score: np.ndarray, price: np.ndarray, threshold: float, repeats:
         return vectorbt.Portfolio.from_signals(close, entries=crossed, **stops).total_return()
 
     return best_ms(one_column, repeats)
+
+
+def whole_point_ms(n: int, tape: Tape, ts: np.ndarray, repeats: int) -> tuple[float, float]:
+    """`perm_derivative` over the whole grid, and that with its six thresholds judged."""
+    codes = np.random.default_rng(2).integers(-2, 3, (n, 101)).astype(np.int8)
+    rules = [sound_rules()]
+
+    def series() -> np.ndarray:
+        model = make_model("perm_derivative", {}, ModelContext(cell_width_ms=100, radius=50))
+        return np.ascontiguousarray(model.run({"perm_state5_code": codes})["score"])
+
+    thresholds = get_model("perm_derivative").default_thresholds
+    alone = best_ms(series, repeats)
+    judged = best_ms(lambda: statistics_of(walk_all(series(), tape, thresholds, rules), tape, ts), repeats)
+    return alone, judged
 
 
 def main() -> None:
@@ -94,7 +112,10 @@ def main() -> None:
         )
     measured = vectorbt_ms(score, tape.bid * 1e-9, 0.05, args.repeats)
     beside = VECTORBT_MS if measured is None else measured
+    run_ms, point_ms = whole_point_ms(n, tape, ts, args.repeats)
     report = {
+        "perm_derivative_run_ms": run_ms,
+        "perm_derivative_run_and_evaluation_ms": point_ms,
         "bins": n,
         "machine": platform.processor() or platform.machine(),
         "numpy": np.__version__,
@@ -108,6 +129,7 @@ def main() -> None:
         return
     where = "measured now" if measured is not None else "not installed here: the figure of vectorbt 1.2 on 36,000 bins"
     print(f"{n} bins; budget {BUDGET_MS} ms a combination; vectorbt {beside:.2f} ms a column ({where})")
+    print(f"perm_derivative: run {run_ms:.1f} ms, run and six thresholds judged {point_ms:.1f} ms (budget 40 ms)")
     for row in found:
         print(
             f"{row['position']:>11} {row['trigger']:>5}: {row['combinations']} combinations, {row['trades']} trades: "
