@@ -114,6 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--dataset", help="only this dataset")
     compare.add_argument("--min-signals", type=int, default=5, help="trades a row needs to count (default 5)")
     compare.add_argument("--top", type=int, default=20, help="runs shown (default 20)")
+    compare.add_argument("--all", action="store_true", help="also runs under looser rules: the reference form, lookahead")
     compare.add_argument("--sort", choices=SORTS, default=SORTS[0], help=f"what is best (default {SORTS[0]})")
 
     score = _command(commands, "score", "one signal's series over a dataset", "")

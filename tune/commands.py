@@ -25,7 +25,7 @@ from tune import promote as promotion
 from tune.beside import Beside, with_luck
 from tune.code_version import code_version
 from tune.config import read_sweep_config
-from tune.leaderboard import caption, rank, records, render
+from tune.leaderboard import caption, rank, records, render, without_loose
 from tune.ledger import TrialLedger
 from tune.online import simulate_online
 from tune.results import ResultStore
@@ -155,6 +155,7 @@ def compare(args: argparse.Namespace) -> int:
             if wanted not in known:
                 raise ConfigError(f"no run of {wanted!r} in {lake.results}; there are runs of: {', '.join(known) or 'none'}.")
             rows = rows.filter(rows.get_column(column) == wanted)
+    rows, n_loose = (rows, 0) if args.all else without_loose(rows)
     best_first = rank(rows, args.sort, args.min_signals).head(args.top)
     beside = with_luck(best_first, rows, TrialLedger(lake).trials(), args.min_signals)
     ranking = beside.ranking
@@ -162,11 +163,19 @@ def compare(args: argparse.Namespace) -> int:
         _print_json(records(ranking))
         return 0
     console = result_console()
+    loose = (
+        f"{n_loose} runs under looser rules (mid fills, unsound bins, lookahead) are not shown; --all shows them"
+        if n_loose
+        else ""
+    )
     if not len(ranking):
         console.print(f"no run with {args.min_signals} trades or more in {lake.results}; run a sweep: python tune/sweep.py")
+        console.print(loose, highlight=False)
         return 0
     console.print(render(ranking, f"best runs by {args.sort}", args.top))
     _print_foot(ranking, beside)
+    if loose:
+        console.print(loose, highlight=False)
     return 0
 
 

@@ -169,6 +169,22 @@ def test_more_trials_on_the_same_files_deflate_the_same_row(lake: Lake) -> None:
     assert many.ranking.drop("n_trials", "chance_sharpe", "deflated_sharpe", "pbo").equals(ranking)
 
 
+def test_compare_leaves_looser_rules_out_unless_asked(lake: Lake, capsys: Capture) -> None:
+    finished_sweep(lake)
+    reference = {"tp_ticks": [2, 4], "sl_ticks": 2, "max_hold_bins": 200, "warmup_bins": 100, "form": "reference"}
+    finished_sweep(lake, eval=reference)
+    assert main(["compare", "--lake", str(lake.root), "--json"]) == 0
+    strict = json.loads(capsys.readouterr().out)
+    assert len(strict) == 8
+    assert all(row["fill_model"].startswith("touch") for row in strict)
+    assert main(["compare", "--lake", str(lake.root), "--json", "--all"]) == 0
+    every = json.loads(capsys.readouterr().out)
+    assert len(every) == 16
+    assert every[0]["fill_model"].startswith("mid")  # free fills look better: why they are left out
+    assert main(["compare", "--lake", str(lake.root)]) == 0
+    assert "8 runs under looser rules" in capsys.readouterr().out.replace("\n", " ")
+
+
 def test_compare_shows_luck_beside_the_ranking(lake: Lake, capsys: Capture) -> None:
     finished_sweep(lake)
     TrialLedger(lake).add(evaluated(lake, points_of(lake)), "s", "now")
