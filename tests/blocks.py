@@ -15,8 +15,11 @@ from engine.schema import BIN_DTYPE, GRID_COLUMNS
 from engine.store import publish_dataset
 
 BIN_NS = 100_000_000
+TICK_INT = 250_000_000
 CONFIG = {
     "symbol": "TESTH6",
+    "symbol_root": "MNQ",
+    "contract_multiplier": 2.0,
     "cell_width_ms": 100,
     "grid_radius_ticks": 5,
     "tick_size": 0.25,
@@ -54,6 +57,11 @@ def random_block(n_bins: int, radius: int, seed: int) -> Block:
     bins["bin_end_ns"] = bins["bin_start_ns"] + BIN_NS
     bins["ts_ns"] = bins["bin_end_ns"]
     bins["mid_price"] = 21_000.0 + 0.125 * np.cumsum(rng.integers(-2, 3, n_bins))
+    mid_ticks = bins["mid_price"] / 0.25
+    bids = bins["best_bid_price_int"] = (np.ceil(mid_ticks) - 1).astype(np.int64) * TICK_INT
+    asks = bins["best_ask_price_int"] = (np.floor(mid_ticks) + 1).astype(np.int64) * TICK_INT
+    bins["bid_low_int"] = bins["bid_high_int"] = bids
+    bins["ask_low_int"] = bins["ask_high_int"] = asks
     bins["book_valid"] = True
     bins["runtime_model_score"] = rng.standard_normal(n_bins)
     shape = (n_bins, 2 * radius + 1)
@@ -70,11 +78,28 @@ def random_block(n_bins: int, radius: int, seed: int) -> Block:
     return Block(bins, grid)
 
 
+def plain_block(n_bins: int, radius: int, seed: int) -> Block:
+    """A `random_block` whose floats are of the size that real ones have, so that a signal can be computed on them."""
+    rng = np.random.default_rng(seed)
+    block = random_block(n_bins, radius, seed)
+    for name, code in GRID_COLUMNS.items():
+        if code == "f8":
+            block.grid[name] = rng.standard_normal(block.grid[name].shape)
+    block.grid["spectrum_score"] = np.tanh(block.grid["spectrum_score"])
+    block.grid["spectrum_state_code"] = rng.integers(-1, 2, block.grid["spectrum_score"].shape).astype(np.int8)
+    return block
+
+
 def cut(block: Block, size: int) -> Iterator[Block]:
     """The same bins in blocks of ``size``."""
     for start in range(0, block.n, size):
         part = slice(start, start + size)
         yield Block(block.bins[part], {name: array[part] for name, array in block.grid.items()}, block.model_name)
+
+
+def publish_plain(lake: Lake, dataset_id: str, n_bins: int, radius: int, seed: int) -> Dataset:
+    """A dataset of one plain block in the lake."""
+    return publish_dataset(lake, dataset_id, cut(plain_block(n_bins, radius, seed), 256), PROVENANCE)
 
 
 def publish_random(lake: Lake, dataset_id: str, n_bins: int = 2500, radius: int = 5, seed: int = 7) -> Dataset:

@@ -16,7 +16,15 @@ from tune.errors import RunFailedError
 BAD_INPUT: Final = 2
 FAILED: Final = 1
 INTERRUPTED: Final = 128 + signal.SIGINT
-SORTS: Final = ("mean_pnl_ticks", "expectancy_ticks", "tp_rate", "events_per_hour")
+SORTS: Final = (
+    "oos_expectancy_low",
+    "expectancy_low",
+    "expectancy_ticks",
+    "mean_pnl_ticks",
+    "tp_rate",
+    "sharpe",
+    "events_per_hour",
+)
 
 DESCRIPTION: Final = """\
 Search the parameters of a signal over stored sessions, and promote the best.
@@ -26,9 +34,10 @@ Search the parameters of a signal over stored sessions, and promote the best.
   list-datasets  the datasets of the lake
   compare        the leaderboard over all sweeps
   score          one signal's series over a dataset, as a parquet file
+  online-sim     one signal driven bin by bin: latency of each call, memory, and the proof that it equals the batch
   promote        make a run the champion that serving loads; roll back; show
 
-All figures are in sample: a threshold is shown on the bins it was chosen on.
+Runs are ranked out of sample and net of costs: each part of a session trades the threshold that the parts before it chose.
 """
 SWEEP_HELP: Final = """\
 Run every point of a sweep file, in parallel, on Ray Tune.
@@ -39,6 +48,10 @@ arrive, under an id that is a hash of all that decides them: a point that is the
 sweep that was stopped or killed goes on with --resume, and a sweep begun twice costs nothing the second time.
 
 Exit code: 0 all points evaluated, 1 some failed (they are named), 2 bad input, 130 stopped with Ctrl-C.
+"""
+ONLINE_HELP: Final = """\
+Drive a signal over a stored session as a stream would: one call of `update` a bin, fits included, each call timed. Its outputs
+must be those of the batch, bit for bit, or the command fails with exit code 1.
 """
 PROMOTE_HELP: Final = """\
 Make a run the champion: an immutable version in lake/models, registered in MLflow, and the pointer that every serving replica
@@ -101,6 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--dataset", help="only this dataset")
     compare.add_argument("--min-signals", type=int, default=5, help="trades a row needs to count (default 5)")
     compare.add_argument("--top", type=int, default=20, help="runs shown (default 20)")
+    compare.add_argument("--all", action="store_true", help="also runs under looser rules: the reference form, lookahead")
     compare.add_argument("--sort", choices=SORTS, default=SORTS[0], help=f"what is best (default {SORTS[0]})")
 
     score = _command(commands, "score", "one signal's series over a dataset", "")
@@ -108,6 +122,12 @@ def build_parser() -> argparse.ArgumentParser:
     score.add_argument("--dataset-id", required=True)
     score.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the signal")
     score.add_argument("--out", type=Path, required=True, metavar="FILE.parquet", help="bin_seq, score, ready; metadata inside")
+
+    online = _command(commands, "online-sim", "one signal driven bin by bin", ONLINE_HELP)
+    online.add_argument("--signal", required=True)
+    online.add_argument("--dataset-id", required=True)
+    online.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the signal")
+    online.add_argument("--bin-budget-ms", type=float, default=100.0, metavar="MS", help="time a bin may take (default 100)")
 
     promote = _command(commands, "promote", "make a run the champion", PROMOTE_HELP)
     promote.add_argument("run_id", nargs="?", metavar="RUN_ID")

@@ -11,7 +11,18 @@ from typing import Final
 from engine.models.registry import get_model
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
-_SCORING: Final = ("tune.scoring", "tune.trial", "tune.diagnostics")
+_SCORING: Final = (
+    "tune.rules",
+    "tune.tape",
+    "tune.walk_kernels",
+    "tune.tally_kernels",
+    "tune.scoring",
+    "tune.intervals",
+    "tune.splits",
+    "tune.outofsample",
+    "tune.trial",
+    "tune.diagnostics",
+)
 # These change no number: names of models (and the registry imports every other one), wording of errors, and the checks of
 # an instrument's fields, which a point's identity already holds resolved.
 _LEFT_OUT: Final = ("engine.models.registry", "engine.errors", "engine.config")

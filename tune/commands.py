@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich import box
@@ -21,9 +22,12 @@ from engine.errors import ConfigError
 from engine.lake import Lake, write_atomic
 from engine.models.registry import get_model, signal_names
 from tune import promote as promotion
+from tune.beside import Beside, with_luck
 from tune.code_version import code_version
 from tune.config import read_sweep_config
-from tune.leaderboard import CAPTION, rank, records, render
+from tune.leaderboard import caption, rank, records, render, without_loose
+from tune.ledger import TrialLedger
+from tune.online import simulate_online
 from tune.results import ResultStore
 from tune.run import SweepOutcome, new_state, read_state, run_sweep
 from tune.screen import Screen, result_console
@@ -80,8 +84,8 @@ def _show_outcome(outcome: SweepOutcome, as_json: bool) -> None:
         return
     console = result_console()
     if len(outcome.ranking):
-        console.print(render(outcome.ranking, f"{outcome.sweep_id}: best runs, in sample", TOP))
-        console.print(CAPTION, highlight=False)
+        console.print(render(outcome.ranking, f"{outcome.sweep_id}: best runs", TOP))
+        _print_foot(outcome.ranking.head(TOP), outcome.beside)
     else:
         console.print("no run took enough trades to be ranked; lower eval.min_signals or widen the grid")
     ranked, failed = len(outcome.ranking), len(outcome.failures)
@@ -151,17 +155,35 @@ def compare(args: argparse.Namespace) -> int:
             if wanted not in known:
                 raise ConfigError(f"no run of {wanted!r} in {lake.results}; there are runs of: {', '.join(known) or 'none'}.")
             rows = rows.filter(rows.get_column(column) == wanted)
-    ranking = rank(rows, args.sort, args.min_signals).head(args.top)
+    rows, n_loose = (rows, 0) if args.all else without_loose(rows)
+    best_first = rank(rows, args.sort, args.min_signals).head(args.top)
+    beside = with_luck(best_first, rows, TrialLedger(lake).trials(), args.min_signals)
+    ranking = beside.ranking
     if args.json:
         _print_json(records(ranking))
         return 0
     console = result_console()
+    loose = (
+        f"{n_loose} runs under looser rules (mid fills, unsound bins, lookahead) are not shown; --all shows them"
+        if n_loose
+        else ""
+    )
     if not len(ranking):
         console.print(f"no run with {args.min_signals} trades or more in {lake.results}; run a sweep: python tune/sweep.py")
+        console.print(loose, highlight=False)
         return 0
-    console.print(render(ranking, f"best runs by {args.sort}, in sample", args.top))
-    console.print(CAPTION, highlight=False)
+    console.print(render(ranking, f"best runs by {args.sort}", args.top))
+    _print_foot(ranking, beside)
+    if loose:
+        console.print(loose, highlight=False)
     return 0
+
+
+def _print_foot(ranking: pl.DataFrame, beside: Beside) -> None:
+    """What the columns mean, and what to make of them."""
+    console = result_console()
+    for line in (caption(ranking), *beside.lines):
+        console.print(line, highlight=False)
 
 
 def score(args: argparse.Namespace) -> int:
@@ -193,6 +215,40 @@ def score(args: argparse.Namespace) -> int:
         _print_json(summary)
     else:
         print(f"{args.out}: {summary['n_bins']} bins, {summary['n_ready']} of them ready, {args.signal} on {dataset.dataset_id}")
+    return 0
+
+
+def online_sim(args: argparse.Namespace) -> int:
+    """One signal as a stream would drive it."""
+    parameters = parse_overrides(args.set)
+    get_model(args.signal)
+    if not args.bin_budget_ms > 0:
+        raise ConfigError(f"--bin-budget-ms was {args.bin_budget_ms:g}; it must be more than 0.")
+    dataset = Dataset.open(Lake.open(args.lake), args.dataset_id)
+    report = simulate_online(args.signal, parameters, load_market(dataset, [args.signal]), args.bin_budget_ms)
+    if args.json:
+        _print_json({"dataset_id": dataset.dataset_id, **report.as_dict()})
+        return 0
+    table = _table(f"{args.signal} on {dataset.dataset_id}: {report.n_bins} bins, one call each")
+    for column in ("", "value"):
+        table.add_column(column)
+    lines = {
+        **{
+            f"call {name.replace('_', '.')}": f"{value:.1f} us, {report.cpu_us[name]:.1f} us of it at work"
+            for name, value in report.latency_us.items()
+        },
+        "over budget": f"{100 * report.over_budget:.3f} % of the bins take more than {report.bin_budget_ms:g} ms",
+        "p99 of the budget": f"{report.p99_budget_pct:.3f} %",
+        "fits": f"{report.n_fits}, {report.n_late_fits} late; longest wait {report.longest_fit_wait_ms:.1f} ms",
+        "peak memory": f"{report.peak_rss_mb:.0f} MB, {report.rss_delta_mb:.1f} MB of it since the start",
+        "state": f"{report.state_bytes} bytes",
+        "as a batch": f"{report.batch_us_per_bin:.2f} us a bin",
+    }
+    for name, text in lines.items():
+        table.add_row(name, text)
+    console = result_console()
+    console.print(table)
+    console.print("the outputs are those of the batch, bit for bit")
     return 0
 
 
@@ -262,5 +318,6 @@ COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "list-datasets": list_lake_datasets,
     "compare": compare,
     "score": score,
+    "online-sim": online_sim,
     "promote": promote,
 }

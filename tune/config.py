@@ -6,18 +6,20 @@ Source: interfaces.md, "Sweep YAML".
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from engine.config import read_yaml
 from engine.errors import ConfigError
+from tune.rules import Fill, Position, Trigger
 
 Scalar = bool | int | float | str
 Axis = tuple[Any, ...]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
-Objective = Literal["mean_pnl_ticks", "expectancy_ticks", "tp_rate"]
+Objective = Literal["oos_expectancy_low", "expectancy_low", "expectancy_ticks", "mean_pnl_ticks", "tp_rate", "sharpe"]
+Count = Annotated[int, Field(ge=0)]
 
 
 def _as_list(value: Any) -> Any:
@@ -29,8 +31,35 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
 
+# What a key of ``eval`` comes to where it is not given. None: of the dataset (fees), of the signal (trigger, embargo).
+_FORMS: Final[dict[str, dict[str, Any]]] = {
+    "sound": {
+        "fill": "touch",
+        "trigger": "edge",
+        "position": "single",
+        "rearm": True,
+        "feed_delay_bins": 0,
+        "order_delay_bins": 1,
+        "fee_per_contract": None,
+        "quality": "sound",
+        "embargo_bins": None,
+    },
+    "reference": {
+        "fill": "mid",
+        "trigger": None,
+        "position": "overlapping",
+        "rearm": False,
+        "feed_delay_bins": 0,
+        "order_delay_bins": 0,
+        "fee_per_contract": 0.0,
+        "quality": "any",
+        "embargo_bins": 0,
+    },
+}
+
+
 class EvalConfig(_Part):
-    """How scores become trades; lists are swept."""
+    """How scores become trades; lists are swept. What is not given follows ``form``: sound, or as the model system had it."""
 
     tp_ticks: Annotated[tuple[Positive, ...], Field(min_length=1)] = (8.0,)
     sl_ticks: Annotated[tuple[Positive, ...], Field(min_length=1)] = (4.0,)
@@ -38,8 +67,26 @@ class EvalConfig(_Part):
     warmup_bins: Annotated[int, Field(ge=0, description="bins before the first trade")] = 300
     tick_size: Annotated[float | None, Field(gt=0, description="dollars; the dataset's own where not given")] = None
     min_signals: Annotated[int, Field(ge=1, description="trades a row needs to be ranked")] = 5
+    form: Annotated[Literal["sound", "reference"], Field(description="what the keys below come to where they are not given")] = (
+        "sound"
+    )
+    fill: Annotated[Fill | None, Field(description="enter at the touch, or at the mid as the reference does")] = None
+    trigger: Annotated[Trigger | None, Field(description="fire on a crossing, or as long as the score is beyond")] = None
+    position: Annotated[Position | None, Field(description="one trade at a time, or overlapping ones")] = None
+    rearm: Annotated[bool | None, Field(description="take a crossing late that cooldown or position had blocked")] = None
+    feed_delay_bins: Annotated[Count | None, Field(description="until a bin's end is known")] = None
+    order_delay_bins: Annotated[Count | None, Field(description="from there until the order is filled")] = None
+    fee_per_contract: Annotated[float | None, Field(ge=0, allow_inf_nan=False, description="dollars, each side")] = None
+    quality: Annotated[Literal["sound", "any"] | None, Field(description="bins in which anything may happen")] = None
+    n_folds: Annotated[int, Field(ge=1, le=23, description="walk-forward test segments")] = 5
+    embargo_bins: Annotated[Count | None, Field(description="between learning and testing; default the signal's memory")] = None
 
     _lists = field_validator("tp_ticks", "sl_ticks", mode="before")(_as_list)
+
+    def value(self, key: str) -> Any:
+        """A key as given, else as the form has it; None where dataset or signal decides."""
+        given = getattr(self, key)
+        return _FORMS[self.form][key] if given is None else given
 
 
 class AxesConfig(_Part):
@@ -75,7 +122,7 @@ class SearchConfig(_Part):
     kind: Literal["grid", "random"] = "grid"
     n_trials: Annotated[int | None, Field(ge=1, description="points drawn; random only")] = None
     seed: int = 0
-    objective: Objective = "mean_pnl_ticks"
+    objective: Objective = "oos_expectancy_low"
 
     @field_validator("kind", mode="before")
     @classmethod

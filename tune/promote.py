@@ -62,7 +62,7 @@ def promote_run(lake: Lake, run_id: str, threshold: float | None) -> dict[str, A
     Parameters
     ----------
     threshold : float, optional
-        One of the run's; default the one with the best mean PnL.
+        One of the run's; default the one whose net expectancy has the best lower bound.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def _run_row(lake: Lake, run_id: str, threshold: float | None) -> dict[str, Any]
     if not len(rows):
         raise ConfigError(f"run was {run_id!r}; {lake.results} has no such run. See: python -m tune compare")
     if threshold is None:
-        best = rank(rows, "mean_pnl_ticks", 1)
+        best = rank(rows, "expectancy_low", 1)
         if not len(best):
             raise ConfigError(f"run {run_id} took no trade at any threshold; promote another.")
         threshold = float(best.item(0, "threshold"))

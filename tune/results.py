@@ -7,19 +7,16 @@ twice is read once. Source: signals.md section 10; interfaces.md, "Lake layout".
 
 from __future__ import annotations
 
-import io
-import time
-import uuid
-from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Collection, Sequence
+from typing import Final
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from engine.lake import Lake, write_new
+from engine.lake import Lake
 from tune.diagnostics import COLUMNS as DIAGNOSTIC_COLUMNS
+from tune.parts import part_name, read_parts, write_part
+from tune.tally_kernels import MARK_OUT_S
 from tune.trial import RunResult
 
 META_SCHEMA: Final = pa.schema(
@@ -41,9 +38,21 @@ META_SCHEMA: Final = pa.schema(
         ("warmup_bins", pa.int64()),
         ("cooldown_bins", pa.int64()),
         ("tick_size", pa.float64()),  # dollars
+        ("lookahead", pa.string()),  # parameters set to a form that reads later bins
+        ("rules_json", pa.string()),  # all of them
         ("thresholds_json", pa.string()),
         ("code_version", pa.string()),
         ("n_bins", pa.int64()),
+        ("n_unsound_bins", pa.int64()),  # of the scored ones
+        ("start_ns", pa.int64()),
+        ("end_ns", pa.int64()),
+        ("sources_json", pa.string()),  # SHA-256 of the raw files
+        ("oos_threshold", pa.float64()),
+        ("oos_n_signals", pa.int64()),
+        ("oos_expectancy_ticks", pa.float64()),
+        ("oos_expectancy_low", pa.float64()),
+        ("oos_expectancy_high", pa.float64()),
+        ("oos_n_folds", pa.int64()),
         ("elapsed_seconds", pa.float64()),
         *((name, pa.string()) for name in DIAGNOSTIC_COLUMNS),
     ]
@@ -56,16 +65,33 @@ ROWS_SCHEMA: Final = pa.schema(
         ("n_signals", pa.int64()),
         ("n_up", pa.int64()),
         ("n_down", pa.int64()),
-        ("tp_rate", pa.float64()),
-        ("sl_rate", pa.float64()),
-        ("timeout_rate", pa.float64()),
-        ("tp_rate_low", pa.float64()),
-        ("tp_rate_high", pa.float64()),
+        ("n_left_out", pa.int64()),  # for bins that were not sound
+        ("n_cut", pa.int64()),  # time-outs that the end of the data brought early
+        ("n_effective", pa.float64()),
+        *((f"{name}_rate", pa.float64()) for name in ("tp", "sl", "timeout")),
+        *((f"{name}_rate_{side}", pa.float64()) for name in ("tp", "sl", "timeout") for side in ("low", "high")),
         ("break_even_rate", pa.float64()),
+        ("excess_rate", pa.float64()),
+        ("excess_low", pa.float64()),
+        ("excess_high", pa.float64()),
         ("events_per_hour", pa.float64()),
+        ("events_per_scored_hour", pa.float64()),
         ("median_time_to_outcome_ms", pa.float64()),
+        ("mean_hold_ms", pa.float64()),
         ("mean_pnl_ticks", pa.float64()),
-        ("expectancy_ticks", pa.float64()),
+        ("expectancy_ticks", pa.float64()),  # net of fees, hits at their barriers
+        ("expectancy_low", pa.float64()),
+        ("expectancy_high", pa.float64()),
+        ("expectancy_dollars", pa.float64()),
+        ("profit_factor", pa.float64()),
+        ("max_drawdown_ticks", pa.float64()),
+        ("max_drawdown_dollars", pa.float64()),
+        ("turnover_per_hour", pa.float64()),  # dollars
+        *((f"markout_{round(1000 * seconds)}ms_ticks", pa.float64()) for seconds in MARK_OUT_S),
+        ("sharpe", pa.float64()),  # per square root of an hour
+        ("net_square", pa.float64()),  # sum over the trades, ticks squared
+        ("fill_model", pa.string()),
+        *((name, pa.list_(pa.float64())) for name in ("block_n", "block_pnl", "fold_n", "fold_sum", "fold_square")),
     ]
 )
 
@@ -87,9 +113,9 @@ class ResultStore:
         """
         if not results:
             return
-        part = f"part-{time.time_ns():020d}-{uuid.uuid4().hex[:12]}.parquet"
-        _write(self.rows_dir / part, [row for result in results for row in result.rows], ROWS_SCHEMA)
-        _write(self.meta_dir / part, [{**result.meta, **common} for result in results], META_SCHEMA)
+        part = part_name()
+        write_part(self.rows_dir, [row for result in results for row in result.rows], ROWS_SCHEMA, part)
+        write_part(self.meta_dir, [{**result.meta, **common} for result in results], META_SCHEMA, part)
 
     def run_ids(self) -> set[str]:
         """Every run that is complete on disk."""
@@ -97,25 +123,12 @@ class ResultStore:
 
     def meta(self) -> pl.DataFrame:
         """One row per run, in the order they were added."""
-        return _read(self.meta_dir, META_SCHEMA).unique("run_id", keep="first", maintain_order=True)
+        return read_parts(self.meta_dir, META_SCHEMA).unique("run_id", keep="first", maintain_order=True)
 
     def rows(self, run_ids: Collection[str] | None = None) -> pl.DataFrame:
         """One row per (run, threshold) of complete runs, joined with the run's meta columns."""
         meta = self.meta()
         if run_ids is not None:
             meta = meta.filter(pl.col("run_id").is_in(list(run_ids)))
-        rows = _read(self.rows_dir, ROWS_SCHEMA).unique(["run_id", "threshold"], keep="first", maintain_order=True)
+        rows = read_parts(self.rows_dir, ROWS_SCHEMA).unique(["run_id", "threshold"], keep="first", maintain_order=True)
         return rows.join(meta.drop("cooldown_bins"), on="run_id", how="inner", maintain_order="left")
-
-
-def _write(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> None:
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer, compression="zstd")
-    write_new(path, buffer.getvalue())
-
-
-def _read(folder: Path, schema: pa.Schema) -> pl.DataFrame:
-    parts = sorted(folder.glob("part-*.parquet")) if folder.is_dir() else []
-    if not parts:
-        return pl.DataFrame(schema=pl.from_arrow(schema.empty_table()).schema)  # type: ignore[union-attr]
-    return pl.read_parquet(parts)

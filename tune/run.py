@@ -19,8 +19,10 @@ from engine.dataset import Dataset
 from engine.errors import ConfigError
 from engine.lake import Lake, write_atomic
 from engine.ray_environment import prepare_ray_environment
+from tune.beside import Beside, with_luck
 from tune.config import SweepConfig, parse_sweep_config
 from tune.leaderboard import LiveRanking, rank
+from tune.ledger import TrialLedger
 from tune.results import ResultStore
 from tune.screen import LIVE_ROWS, Screen
 from tune.space import NO_VARIANT, build_points, chosen_signals, open_datasets
@@ -43,13 +45,18 @@ class SweepState:
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """How a sweep ended; ``ranking`` is ``tune.leaderboard.rank`` over all its points, whoever computed them."""
+    """How a sweep ended; its ranking is ``tune.leaderboard.rank`` over all its points, whoever computed them."""
 
     sweep_id: str
     n_points: int
     n_reused: int
     failures: list[RunFailure]
-    ranking: pl.DataFrame
+    beside: Beside
+
+    @property
+    def ranking(self) -> pl.DataFrame:
+        """Best runs first, with what luck may have to do with it."""
+        return self.beside.ranking
 
 
 def state_path(lake: Lake, sweep_id: str) -> Path:
@@ -123,7 +130,7 @@ def run_sweep(state: SweepState, lake: Lake, address: str, screen: Screen) -> Sw
     screen.say(f"sweep {state.sweep_id}: {len(points)} points, {len(points) - len(missing)} known already")
 
     folder = lake.sweeps / state.sweep_id
-    run = _Run(state, config, store, screen, len(points), len(points) - len(missing))
+    run = _Run(state, config, store, TrialLedger(lake), screen, len(points), len(points) - len(missing))
     if missing:
         prepare_ray_environment(is_own=address == "local")  # before Ray is imported
         importlib.import_module("tune.search")  # now, so that no second thread imports at the same time
@@ -135,21 +142,33 @@ def run_sweep(state: SweepState, lake: Lake, address: str, screen: Screen) -> Sw
             by_id = {dataset.dataset_id: dataset for dataset, _ in datasets}
             _search(missing, by_id, address, folder, run)
         write_atomic(folder / "failures.json", json.dumps([asdict(f) for f in run.failures], indent=1).encode())
-        ranking = rank(store.rows(run_ids), config.search.objective, config.eval.min_signals)
+        rows = store.rows(run_ids)
+        best_first = rank(rows, config.search.objective, config.eval.min_signals)
+        judged = with_luck(best_first, rows, TrialLedger(lake).trials(), config.eval.min_signals)
+        ranking = judged.ranking
         figures = {"n_points": len(points), "n_failed": len(run.failures), "n_ranked": len(ranking)}
         try:
             if (started := tracker.result()) is not None:
                 started.finish(ranking, figures, bool(run.failures))
         except Exception as error:  # whatever tracking raises: the results are in the lake already
             screen.say(f"tracking failed, the results are safe in the lake: {' '.join(str(error).split())[:300]}")
-    return SweepOutcome(state.sweep_id, len(points), len(points) - len(missing), run.failures, ranking)
+    return SweepOutcome(state.sweep_id, len(points), len(points) - len(missing), run.failures, judged)
 
 
 class _Run:
     """Takes what arrives: into the store first, then to the screen."""
 
-    def __init__(self, state: SweepState, config: SweepConfig, store: ResultStore, screen: Screen, total: int, done: int) -> None:
-        self._state, self._config, self._store, self.screen = state, config, store, screen
+    def __init__(
+        self,
+        state: SweepState,
+        config: SweepConfig,
+        store: ResultStore,
+        ledger: TrialLedger,
+        screen: Screen,
+        total: int,
+        done: int,
+    ) -> None:
+        self._state, self._config, self._store, self._ledger, self.screen = state, config, store, ledger, screen
         self._total, self._done = total, done
         self._best = LiveRanking(config.search.objective, config.eval.min_signals, LIVE_ROWS)
         self.failures: list[RunFailure] = []
@@ -169,12 +188,14 @@ class _Run:
         return None if best is None or best.is_empty() else float(best.item(0, self._config.search.objective))
 
     def take(self, results: Sequence[RunResult], failures: Sequence[RunFailure]) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._ledger.add(results, self._state.sweep_id, now)  # first: what was seen counts, whatever becomes of it
         self._store.append(
             results,
             sweep_id=self._state.sweep_id,
             experiment_name=experiment_name(self._config.tracking, self._config.name),
             config_hash=self._state.config_hash,
-            timestamp_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            timestamp_utc=now,
         )
         self._done += len(results)
         self.failures += failures

@@ -1,209 +1,253 @@
-"""From a score series to trades and their statistics.
+"""From a score series to trades and their statistics, for all thresholds, barriers and cooldowns of a signal at once.
 
-Source: signals.md sections 6.1 to 6.3. Trades enter and leave at the mid of a bin, may overlap, and are scored one by one.
+Source: signals.md sections 6 and 14. The reference form (``Rules.reference``) reproduces the model system's figures; the sound
+form is what a sweep uses unless told otherwise.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.jit import kernel
+from engine.constants import PRICE_SCALE
 from engine.schema import Floats, Ints
+from tune import tally_kernels as tk
+from tune.intervals import block_width, mean_interval, wilson
+from tune.rules import N_BLOCKS, Rules
+from tune.splits import fold_starts
+from tune.tally_kernels import MARK_OUT_S, Tally, TallyPlan, Trades
+from tune.tape import SOUND, Tape
+from tune.walk_kernels import UNSETTLED, Memo, Plan, WalkState, walk
 
-TP: Final = 1
-SL: Final = 2
-TIMEOUT: Final = 3
-REASONS: Final = {TP: "tp", SL: "sl", TIMEOUT: "timeout"}
-_NS_PER_HOUR: Final = 3.6e12
+NS_PER_HOUR: Final = 3.6e12
 _NS_PER_MS: Final = 1e6
-_Z_95: Final = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
-
-
-@kernel
-def detect_edges(score: Floats, threshold: float, cooldown: int, start: int, index: Ints, direction: NDArray[np.int8]) -> int:
-    """Write the bins at which the score newly crosses the threshold; return how many.
-
-    The state before ``start`` is flat, and it follows the score through the cooldown: a crossing inside it is lost.
-    ``index`` (n,) i8 and ``direction`` (n,) i1 take the bin and +1 or -1.
-    """
-    count = 0
-    previous = 0
-    last = start - cooldown
-    for t in range(start, score.shape[0]):
-        state = 0
-        if score[t] >= threshold:  # a NaN is neither: flat
-            state = 1
-        elif score[t] <= -threshold:
-            state = -1
-        if state != 0 and state != previous and t - last >= cooldown:
-            index[count] = t
-            direction[count] = state
-            count += 1
-            last = t
-        previous = state
-    return count
-
-
-@kernel
-def score_outcomes(
-    mid: Floats,
-    index: Ints,
-    direction: NDArray[np.int8],
-    count: int,
-    tp: float,
-    sl: float,
-    max_hold: int,
-    tick: float,
-    kept: Ints,
-    exit_index: Ints,
-    reason: NDArray[np.int8],
-    pnl: Floats,
-) -> int:
-    """Follow each trade to its first barrier or its time limit; return how many had a valid entry.
-
-    ``tp`` and ``sl`` are dollars from the entry, ``mid`` dollars with 0 for an invalid book. ``kept`` (count,) i8 takes the
-    positions in ``index`` of the trades scored; ``exit_index`` i8, ``reason`` i1 and ``pnl`` f8 (ticks) stand beside it.
-    """
-    n = mid.shape[0]
-    done = 0
-    for i in range(count):
-        t = index[i]
-        entry = mid[t]
-        if not entry > 0.0:
-            continue
-        end = min(t + max_hold, n)
-        leave = end - 1
-        why = TIMEOUT
-        for j in range(t + 1, end):
-            price = mid[j]
-            if not price > 0.0:
-                continue
-            if direction[i] > 0:
-                if price >= entry + tp:
-                    why = TP
-                elif price <= entry - sl:
-                    why = SL
-            else:
-                if price <= entry - tp:
-                    why = TP
-                elif price >= entry + sl:
-                    why = SL
-            if why != TIMEOUT:
-                leave = j
-                break
-        kept[done] = i
-        exit_index[done] = leave
-        reason[done] = why
-        pnl[done] = direction[i] * (mid[leave] - entry) / tick
-        done += 1
-    return done
+_FIRST_ROOM: Final = 1 << 11  # trades a combination, on the average, before the buffers must grow
+_SMALLEST: Final = 5e-324
 
 
 @dataclass(frozen=True)
-class Rules:
-    """How scores become trades. Barriers in ticks, times in bins, tick in dollars."""
+class Scored:
+    """Every combination of one walk; combination ``threshold * len(rules) + rule``.
 
-    tp_ticks: float
-    sl_ticks: float
-    max_hold_bins: int
-    warmup_bins: int
-    cooldown_bins: int
-    tick_size: float
+    ``left_out`` (n_combos,): trades not taken or not judged because a bin on their way was not sound.
+    """
 
-
-@dataclass(frozen=True)
-class Trades:
-    """One threshold's trades, each array of shape (n_signals,)."""
-
-    index: Ints  # bin of the entry
-    direction: NDArray[np.int8]  # +1 up, -1 down
-    exit_index: Ints
-    reason: NDArray[np.int8]  # TP, SL, TIMEOUT
-    pnl_ticks: Floats
+    rules: tuple[Rules, ...]
+    thresholds: tuple[float, ...]
+    trades: Trades
+    tally: Tally
+    left_out: Ints
 
 
-def find_trades(score: Floats, mid: Floats, threshold: float, rules: Rules) -> Trades:
-    """Trades a score series takes at one threshold.
+def levels(thresholds: Sequence[float], mode: str, rules: Rules) -> tuple[Floats, Floats]:
+    """Scores from which on a signal says up, and up to which it says down.
+
+    ``mode`` ``signed`` has them at +-threshold, ``probability`` at threshold and 1 - threshold. At a threshold of 0 the
+    reference's level rule takes a score of exactly 0 for down, its edge rule for up.
+    """
+    up = np.array(thresholds, np.float64)
+    down = 1.0 - up if mode == "probability" else -up
+    if mode == "signed" and rules.trigger == "level":
+        up = np.where(up == 0.0, _SMALLEST, up)
+    return up, down
+
+
+def is_degenerate(threshold: float, mode: str) -> bool:
+    """Whether a threshold leaves no score at which the signal is silent."""
+    return threshold <= (0.5 if mode == "probability" else 0.0)
+
+
+def walk_all(score: Floats, tape: Tape, thresholds: Sequence[float], rules: Sequence[Rules], mode: str = "signed") -> Scored:
+    """Trades and sums of every threshold under every rule, in one pass over the bins.
 
     Parameters
     ----------
-    score, mid : NDArray[np.float64], shape (n,)
-        The series, and the mid price in dollars with 0 for an invalid book.
+    score : NDArray[np.float64], shape (n,)
+        The series; NaN says nothing.
+    rules : sequence of Rules
+        They may differ in barriers and cooldown only.
     """
-    n = score.shape[0]
-    index, direction = np.empty(n, np.int64), np.empty(n, np.int8)
-    count = detect_edges(score, threshold, rules.cooldown_bins, min(rules.warmup_bins, n), index, direction)
-    kept, leave = np.empty(count, np.int64), np.empty(count, np.int64)
-    reason, pnl = np.empty(count, np.int8), np.empty(count)
-    done = score_outcomes(
-        mid,
-        index,
-        direction,
-        count,
-        rules.tp_ticks * rules.tick_size,
-        rules.sl_ticks * rules.tick_size,
-        rules.max_hold_bins,
-        rules.tick_size,
-        kept,
-        leave,
-        reason,
-        pnl,
+    base = rules[0]
+    if any(rule.shared != base.shared for rule in rules):
+        raise ValueError("rules walked together may differ in tp_ticks, sl_ticks and cooldown_bins only")
+    n, n_combos = len(score), len(thresholds) * len(rules)
+    tick = round(base.tick_size / PRICE_SCALE)
+    pairs = sorted({(rule.tp_ticks, rule.sl_ticks) for rule in rules})
+    up, down = levels(thresholds, mode, base)
+    start = min(base.warmup_bins, n)
+    pair = np.array([pairs.index((rule.tp_ticks, rule.sl_ticks)) for rule in rules], np.int64)
+    plan = Plan(
+        up=up,
+        down=down,
+        cooldowns=np.array([rule.cooldown_bins for rule in rules], np.int64),
+        pair=pair,
+        tp=np.array([round(tp * tick) for tp, _ in pairs], np.int64),
+        sl=np.array([round(sl * tick) for _, sl in pairs], np.int64),
+        start=start,
+        delay=base.delay_bins,
+        max_hold=base.max_hold_bins,
+        tick=tick,
+        is_level=base.trigger == "level",
+        rearm=base.rearm,
+        single=base.position == "single",
+        at_barrier=base.fill == "touch",
+        sound_only=base.sound_only,
     )
-    kept = kept[:done]
-    return Trades(index[kept], direction[kept], leave[:done], reason[:done], pnl[:done])
+    shape = (2 * len(pairs), n)
+    memo = Memo(np.zeros(shape, np.int32), np.zeros(shape, np.int8), np.zeros(shape))
+    room = _FIRST_ROOM * n_combos
+    while True:
+        state = WalkState(
+            np.zeros(n_combos, np.int8),
+            np.zeros(n_combos, np.int64),
+            np.zeros(n_combos, np.int64),
+            np.full(len(thresholds), UNSETTLED, np.int8),
+        )
+        combo, fired, sign = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int8)
+        count = walk(np.ascontiguousarray(score), tape, plan, state, memo, combo, fired, sign)
+        if count <= room:
+            break
+        room = count
+    first = np.zeros(n_combos + 1, np.int64)
+    np.cumsum(np.bincount(combo[:count], minlength=n_combos), out=first[1:])
+    fired_at, entry, exit_bin = (np.empty(count, np.int64) for _ in range(3))
+    trades = Trades(first, fired_at, entry, exit_bin, np.empty(count, np.int8), np.empty(count, np.int8), np.empty(count))
+    tk.gather(combo, fired, sign, count, plan.delay, pair, memo.exit_bin, memo.reason, memo.pnl, first.copy(), trades)
+    return Scored(
+        tuple(rules), tuple(thresholds), trades, _tally(tape, trades, rules, len(thresholds), start, tick), state.left_out
+    )
 
 
-def statistics_of(trades: Trades, ts_ns: Ints, rules: Rules) -> dict[str, float | int]:
-    """Figures of one threshold's trades.
+def _tally(tape: Tape, trades: Trades, rules: Sequence[Rules], n_thresholds: int, start: int, tick: int) -> Tally:
+    base, n, n_combos = rules[0], len(tape.bid), len(trades.first) - 1
+    starts = fold_starts(start, n, base.n_folds)
+    plan = TallyPlan(
+        train_end=starts - base.embargo_bins,
+        horizons=np.array([round(1000 * s / base.cell_width_ms) for s in MARK_OUT_S], np.int64).clip(1),
+        start=start,
+        n_blocks=N_BLOCKS,
+        tick=tick,
+        at_barrier=base.fill == "touch",
+        overlapping=base.position == "overlapping",
+    )
+    marks = len(MARK_OUT_S)
+    out = Tally(
+        np.zeros((n_combos, tk.N_COUNTS), np.int64),
+        np.zeros((n_combos, tk.N_SUMS)),
+        np.zeros((n_combos, marks)),
+        np.zeros((n_combos, marks), np.int64),
+        np.zeros((n_combos, N_BLOCKS)),
+        np.zeros((n_combos, N_BLOCKS)),
+        *(np.zeros((n_combos, len(starts))) for _ in range(3)),
+    )
+    tp = np.tile([float(rule.tp_ticks) for rule in rules], n_thresholds)
+    sl = np.tile([float(rule.sl_ticks) for rule in rules], n_thresholds)
+    tk.tally(tape, trades, plan, tp, sl, base.fee_ticks, np.zeros(n + 1), out)
+    return out
+
+
+def statistics_of(scored: Scored, tape: Tape, ts_ns: Ints) -> list[dict[str, Any]]:
+    """Figures of every combination, in its order.
 
     Parameters
     ----------
     ts_ns : NDArray[np.int64], shape (n,)
-        Bin ends of the whole series; its span, warm-up included, is what ``events_per_hour`` divides by.
+        Bin ends of the whole series.
 
     Returns
     -------
-    dict
-        The fields of signals.md 6.3 and: ``tp_rate_low, tp_rate_high`` (Wilson interval, 95 %; trades overlap, so it is
-        too narrow), ``break_even_rate`` (the TP rate of a driftless walk at these barriers, sl/(tp+sl)) and
-        ``expectancy_ticks`` (mean PnL with hits booked at the barrier instead of the mid they overshot to).
+    list of dict
+        The fields of signals.md 6.3 (``events_per_hour`` over the whole span, as there), and: Wilson intervals of the three
+        rates over the effective sample size ``n_effective`` (sum of the trades' mean uniqueness); ``break_even_rate``, the TP
+        rate that pays the fees; ``expectancy_ticks``, mean net PnL with hits at their barriers, and its 95 % block-bootstrap
+        interval; ``excess_rate``, how far the TP rate that alone would earn this expectancy lies above break-even;
+        ``profit_factor``, ``max_drawdown_ticks``, ``turnover_per_hour`` (dollars bought and sold), ``markout_*`` (mid from
+        the entry bin on, ticks in the trade's direction); ``sharpe`` of the blocks' net PnL, per square root of an hour;
+        ``block_n, block_pnl`` and the sums each walk-forward choice may learn from.
     """
-    n = len(trades.index)
-    n_tp, n_sl = int((trades.reason == TP).sum()), int((trades.reason == SL).sum())
-    n_timeout = n - n_tp - n_sl
-    span_hours = float(ts_ns[-1] - ts_ns[0]) / _NS_PER_HOUR if len(ts_ns) else 0.0
-    resolved = trades.reason != TIMEOUT
-    times_ms = (ts_ns[trades.exit_index[resolved]] - ts_ns[trades.index[resolved]]) / _NS_PER_MS
-    low, high = wilson_interval(n_tp, n)
-    at_barrier = n_tp * rules.tp_ticks - n_sl * rules.sl_ticks + float(trades.pnl_ticks[~resolved].sum())
-    nan = float("nan")
-    return {
-        "n_signals": n,
-        "n_up": int((trades.direction > 0).sum()),
-        "n_down": int((trades.direction < 0).sum()),
-        "tp_rate": n_tp / n if n else nan,
-        "sl_rate": n_sl / n if n else nan,
-        "timeout_rate": n_timeout / n if n else nan,
-        "tp_rate_low": low,
-        "tp_rate_high": high,
-        "break_even_rate": rules.sl_ticks / (rules.tp_ticks + rules.sl_ticks),
-        "events_per_hour": n / span_hours if span_hours > 0 else 0.0,
-        "median_time_to_outcome_ms": float(np.median(times_ms)) if len(times_ms) else nan,
-        "mean_pnl_ticks": float(trades.pnl_ticks.mean()) if n else nan,
-        "expectancy_ticks": at_barrier / n if n else nan,
-    }
+    tally, rules = scored.tally, scored.rules
+    base, n_bins = rules[0], len(ts_ns)
+    n_rules, n_combos = len(rules), len(scored.left_out)
+    start = min(base.warmup_bins, n_bins)
+    n = np.diff(scored.trades.first).astype(np.float64)
+    counts, sums = tally.counts, tally.sums
+    n_tp, n_sl, n_out = (counts[:, place].astype(np.float64) for place in (tk.N_TP, tk.N_SL, tk.N_TIMEOUT))
+    effective = sums[:, tk.UNIQUE]
+    usable = int((tape.state[start:] == SOUND).sum()) if base.sound_only else n_bins - start
+    scored_hours = usable * base.cell_width_ms / 3.6e6
+    span_hours = float(ts_ns[-1] - ts_ns[0]) / NS_PER_HOUR if n_bins else 0.0
+    fee = base.fee_ticks
+    holds = _mean_holds(scored.trades)
+    width = block_width(holds, max((n_bins - start) / N_BLOCKS, 1.0))
+    low, high = mean_interval(tally.block_n, tally.block_pnl, width)
+    medians = np.empty(n_combos)
+    tk.median_times(scored.trades, ts_ns, np.zeros(n_bins + 1, np.int64), medians)
+    span = np.array([rule.tp_ticks + rule.sl_ticks for rule in rules] * len(scored.thresholds))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rates = {name: hits / n for name, hits in (("tp", n_tp), ("sl", n_sl), ("timeout", n_out))}
+        bounds = {name: wilson(rate * effective, effective) for name, rate in rates.items()}
+        expectancy = sums[:, tk.BOOKED] / n - fee
+        spread = tally.block_pnl.std(axis=1, ddof=1)
+        block_hours = (n_bins - start) * base.cell_width_ms / 3.6e6 / N_BLOCKS
+        sharpe = tally.block_pnl.mean(axis=1) / spread / np.sqrt(block_hours)
+        columns: dict[str, NDArray[Any]] = {
+            "n_signals": np.diff(scored.trades.first),
+            "n_up": counts[:, tk.N_UP],
+            "n_down": np.diff(scored.trades.first) - counts[:, tk.N_UP],
+            "n_left_out": scored.left_out,
+            "n_cut": counts[:, tk.N_CUT],
+            "n_effective": effective,
+            **{f"{name}_rate": rate for name, rate in rates.items()},
+            **{
+                f"{name}_rate_{side}": bound
+                for name, pair in bounds.items()
+                for side, bound in zip(("low", "high"), pair, strict=True)
+            },
+            "break_even_rate": np.array([rule.break_even_rate for rule in rules] * len(scored.thresholds)),
+            "excess_rate": expectancy / span,
+            "excess_low": low / span,
+            "excess_high": high / span,
+            "events_per_hour": n / span_hours if span_hours > 0 else np.zeros(n_combos),
+            "events_per_scored_hour": n / scored_hours if scored_hours > 0 else np.zeros(n_combos),
+            "median_time_to_outcome_ms": medians / _NS_PER_MS,
+            "mean_hold_ms": holds * base.cell_width_ms,
+            "mean_pnl_ticks": sums[:, tk.GROSS] / n,
+            "expectancy_ticks": expectancy,
+            "expectancy_low": low,
+            "expectancy_high": high,
+            "expectancy_dollars": expectancy * base.tick_value,
+            "profit_factor": np.where(sums[:, tk.LOST] > 0, sums[:, tk.WON] / sums[:, tk.LOST], np.nan),
+            "max_drawdown_ticks": sums[:, tk.DRAWDOWN],
+            "max_drawdown_dollars": sums[:, tk.DRAWDOWN] * base.tick_value,
+            "turnover_per_hour": sums[:, tk.TURNOVER] * PRICE_SCALE * base.contract_multiplier / scored_hours
+            if scored_hours > 0
+            else np.zeros(n_combos),
+            **{
+                f"markout_{round(1000 * seconds)}ms_ticks": tally.marks[:, place] / tally.n_marks[:, place]
+                for place, seconds in enumerate(MARK_OUT_S)
+            },
+            "net_square": sums[:, tk.SQUARE],
+            "sharpe": np.where(spread > 0, sharpe, np.nan),
+        }
+    lists = {name: getattr(tally, name) for name in ("block_n", "block_pnl", "fold_n", "fold_sum", "fold_square")}
+    plain = {name: column.tolist() for name, column in (columns | lists).items()}
+    return [
+        {
+            "threshold": scored.thresholds[c // n_rules],
+            "cooldown_bins": rules[c % n_rules].cooldown_bins,
+            **{name: values[c] for name, values in plain.items()},
+            "fill_model": base.fill_model,
+        }
+        for c in range(n_combos)
+    ]
 
 
-def wilson_interval(hits: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a rate; (nan, nan) without observations."""
-    if n == 0:
-        return float("nan"), float("nan")
-    rate, z2 = hits / n, _Z_95 * _Z_95
-    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z_95 / (1 + z2 / n) * sqrt(rate * (1 - rate) / n + z2 / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+def _mean_holds(trades: Trades) -> Floats:
+    """Mean bins from entry to exit of each combination; NaN without trades."""
+    running = np.concatenate([[0], np.cumsum(trades.exit_bin - trades.entry)])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (running[trades.first[1:]] - running[trades.first[:-1]]) / np.diff(trades.first)

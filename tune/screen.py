@@ -56,12 +56,12 @@ class Screen:
             self._live = Live(console=self._console, refresh_per_second=4, transient=True)
             self._live.start()
         if self._live is not None:
-            parts = [Text(state)] if best is None else [Text(state), render(best, "so far, in sample", LIVE_ROWS)]
+            parts = [Text(state)] if best is None else [Text(state), render(best, "so far", LIVE_ROWS)]
             self._live.update(Group(*parts))
             return
         now = time.monotonic()
         if now - self._said_at < LINE_SECONDS and done + failed < total:
             return
         self._said_at = now
-        leader = f"; best so far (in sample): {describe(best.row(0, named=True))}" if best is not None and len(best) else ""
+        leader = f"; best so far: {describe(best.row(0, named=True))}" if best is not None and len(best) else ""
         print(state + leader, file=sys.stderr, flush=True)

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any, Final
 
 from engine.dataset import Dataset
 from engine.errors import ConfigError
 from engine.lake import Lake
+from engine.models.base import RuntimeModel
 from engine.models.registry import get_model, make_model, signal_names
 from tune.code_version import code_version
 from tune.config import SweepConfig
-from tune.scoring import Rules
-from tune.trial import Point, model_context
+from tune.rules import KNOWN_FEES, Rules
+from tune.trial import Point, model_context, usable_thresholds
 
 DEFAULT_COOLDOWN_BINS: Final = 30
 NO_VARIANT: Final = "immutable"
@@ -69,8 +71,9 @@ def build_points(config: SweepConfig, datasets: Sequence[tuple[Dataset, str]]) -
         combinations = expand(axes)
         for dataset, variant in datasets:
             resolved = [_resolve(signal, swept, dataset) for swept in combinations]
-            rules = _rules(config, dataset, cooldowns)
-            for (swept, parameters), rule in product(zip(combinations, resolved, strict=True), rules):
+            rules = _rules(config, dataset, cooldowns, signal)
+            for (swept, (parameters, model)), common in product(zip(combinations, resolved, strict=True), rules):
+                rule = _fitted(common, model, dataset)
                 point = Point(
                     dataset_id=dataset.dataset_id,
                     dataset_checksum=dataset.checksum,
@@ -79,7 +82,7 @@ def build_points(config: SweepConfig, datasets: Sequence[tuple[Dataset, str]]) -
                     parameters=parameters,
                     swept=swept,
                     rules=rule,
-                    thresholds=tuple(float(t) for t in get_model(signal).default_thresholds),
+                    thresholds=usable_thresholds(signal, model.default_thresholds, rule),
                     code_version=code_version(signal),
                 )
                 points.setdefault(point.run_id, point)
@@ -106,14 +109,38 @@ def _cooldowns(values: Sequence[Any]) -> list[int]:
     return list(values)
 
 
-def _resolve(signal: str, swept: Mapping[str, Any], dataset: Dataset) -> dict[str, Any]:
-    make_model(signal, swept, model_context(dataset))  # refuses what its parameters, or this grid, do not allow
-    resolved: dict[str, Any] = get_model(signal).Params(**swept).model_dump(mode="json")
-    return resolved
+def _resolve(signal: str, swept: Mapping[str, Any], dataset: Dataset) -> tuple[dict[str, Any], RuntimeModel]:
+    """All parameters, and a model made of them."""
+    model = make_model(signal, swept, model_context(dataset))  # refuses what its parameters, or this grid, do not allow
+    return get_model(signal).Params(**swept).model_dump(mode="json"), model
 
 
-def _rules(config: SweepConfig, dataset: Dataset, cooldowns: Sequence[int]) -> list[Rules]:
-    own_tick = float(dataset.manifest["config"]["tick_size"])
+def _fitted(rules: Rules, model: RuntimeModel, dataset: Dataset) -> Rules:
+    """Rules as one signal needs them: nothing is scored that its thresholds saw, and the embargo spans its memory."""
+    start = max(rules.warmup_bins, int(getattr(model, "scored_from", 0)))
+    if start >= dataset.n_bins:
+        raise ConfigError(
+            f"signal {model.name} finds its thresholds on the first {start} bins; dataset {dataset.dataset_id} has only "
+            f"{dataset.n_bins} bins. Set a smaller calibration_bins."
+        )
+    embargo = min(model.memory_bins, rules.max_hold_bins) if rules.embargo_bins < 0 else rules.embargo_bins
+    return replace(rules, warmup_bins=start, embargo_bins=embargo)
+
+
+def _fee(config: SweepConfig, dataset: Dataset) -> float:
+    fee = config.eval.value("fee_per_contract")
+    root = str(dataset.manifest["config"].get("symbol_root", ""))
+    if fee is None and root not in KNOWN_FEES:
+        raise ConfigError(
+            f"eval.fee_per_contract is not given, and the usual fee of {root or 'this contract'} is not known here (known: "
+            f"{', '.join(KNOWN_FEES)}). Give it in dollars per contract and side."
+        )
+    return float(KNOWN_FEES[root] if fee is None else fee)
+
+
+def _rules(config: SweepConfig, dataset: Dataset, cooldowns: Sequence[int], signal: str) -> list[Rules]:
+    instrument, rules = dataset.manifest["config"], config.eval
+    own_tick = float(instrument["tick_size"])
     given = config.eval.tick_size
     if given is not None and given != own_tick:
         raise ConfigError(
@@ -123,9 +150,29 @@ def _rules(config: SweepConfig, dataset: Dataset, cooldowns: Sequence[int]) -> l
         raise ConfigError(
             f"eval.warmup_bins was {config.eval.warmup_bins}; dataset {dataset.dataset_id} has only {dataset.n_bins} bins."
         )
+    embargo = rules.value("embargo_bins")
     return [
-        Rules(tp, sl, config.eval.max_hold_bins, config.eval.warmup_bins, cooldown, own_tick)
-        for tp, sl, cooldown in product(config.eval.tp_ticks, config.eval.sl_ticks, cooldowns)
+        Rules(
+            tp,
+            sl,
+            rules.max_hold_bins,
+            rules.warmup_bins,
+            cooldown,
+            own_tick,
+            fill=rules.value("fill"),
+            trigger=rules.value("trigger") or getattr(get_model(signal), "trigger", "edge"),
+            position=rules.value("position"),
+            rearm=rules.value("rearm"),
+            feed_delay_bins=rules.value("feed_delay_bins"),
+            order_delay_bins=rules.value("order_delay_bins"),
+            fee_per_contract=_fee(config, dataset),
+            contract_multiplier=float(instrument["contract_multiplier"]),
+            sound_only=rules.value("quality") == "sound",
+            n_folds=rules.n_folds,
+            embargo_bins=-1 if embargo is None else embargo,  # -1: as far as the signal remembers
+            cell_width_ms=int(instrument["cell_width_ms"]),
+        )
+        for tp, sl, cooldown in product(rules.tp_ticks, rules.sl_ticks, cooldowns)
     ]
 
 

@@ -33,6 +33,10 @@ _METRICS: Final = (
     "timeout_rate",
     "mean_pnl_ticks",
     "expectancy_ticks",
+    "expectancy_low",
+    "oos_expectancy_ticks",
+    "oos_expectancy_low",
+    "oos_n_signals",
     "events_per_hour",
 )
 

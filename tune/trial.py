@@ -11,17 +11,35 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from hashlib import sha256
-from typing import Any
+from itertools import groupby
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.dataset import Dataset
-from engine.models.base import ModelContext
+from engine.models.base import ModelContext, RuntimeModel
 from engine.models.registry import get_model, make_model
 from engine.schema import Floats, Ints
 from tune.diagnostics import state5_diagnostics
-from tune.scoring import Rules, Trades, find_trades, statistics_of
+from tune.outofsample import out_of_sample
+from tune.rules import Rules
+from tune.scoring import is_degenerate, statistics_of, walk_all
+from tune.tally_kernels import Trades
+from tune.tape import SOUND, Tape, mid_tape, touch_tape
+
+BIN_COLUMNS: Final = (
+    "mid_price",
+    "ts_ns",
+    "perm_microstate_id",
+    "quality",
+    "best_bid_price_int",
+    "best_ask_price_int",
+    "bid_low_int",
+    "bid_high_int",
+    "ask_low_int",
+    "ask_high_int",
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +56,7 @@ class Point:
     parameters: dict[str, Any] = field(hash=False)
     swept: dict[str, Any] = field(hash=False)
     rules: Rules
-    thresholds: tuple[float, ...]
+    thresholds: tuple[float, ...]  # of the signal; it may take others from the bins before the scored ones
     code_version: str
 
     @cached_property
@@ -64,21 +82,44 @@ class Point:
 class Market:
     """The part of a dataset that evaluation reads; every array may be read-only.
 
-    ``mid`` (n,) dollars, 0 for an invalid book; ``ts_ns`` (n,) bin ends; ``microstate`` (n,) quote-move pair 0..8;
-    ``columns`` name -> (n, 2R + 1).
+    ``bins`` name -> (n,), at least ``BIN_COLUMNS``; ``columns`` name -> (n, 2R + 1); ``sources`` SHA-256 of the raw files.
     """
 
-    mid: Floats
-    ts_ns: Ints
-    microstate: NDArray[np.int8]
+    bins: Mapping[str, NDArray[Any]]
     columns: Mapping[str, NDArray[Any]]
     context: ModelContext
+    sources: tuple[str, ...] = ()
+
+    @property
+    def ts_ns(self) -> Ints:
+        """Bin ends, shape (n,)."""
+        return self.bins["ts_ns"]
+
+    @property
+    def mid(self) -> Floats:
+        """Mid prices in dollars, 0 for an invalid book, shape (n,)."""
+        return self.bins["mid_price"]
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        own = self.mid.nbytes + self.ts_ns.nbytes + self.microstate.nbytes
-        return own + sum(column.nbytes for column in self.columns.values())
+        return sum(column.nbytes for part in (self.bins, self.columns) for column in part.values())
+
+    def tape(self, rules: Rules) -> Tape:
+        """The prices trades meet under some rules."""
+        if rules.fill == "mid" and not rules.sound_only:
+            return mid_tape(self.mid)
+        b = self.bins
+        touch = touch_tape(
+            b["best_bid_price_int"],
+            b["best_ask_price_int"],
+            b["bid_low_int"],
+            b["bid_high_int"],
+            b["ask_low_int"],
+            b["ask_high_int"],
+            b["quality"] if rules.sound_only else np.zeros_like(b["quality"]),
+        )
+        return mid_tape(self.mid)._replace(state=touch.state) if rules.fill == "mid" else touch
 
 
 @dataclass(frozen=True)
@@ -107,15 +148,21 @@ def model_context(dataset: Dataset) -> ModelContext:
 
 def load_market(dataset: Dataset, signals: Iterable[str]) -> Market:
     """Read the columns some signals need, each once."""
-    names = sorted({name for signal in signals for name in get_model(signal).required_columns})
-    bins = dataset.bins(["mid_price", "ts_ns", "perm_microstate_id"])
+    models = [get_model(signal) for signal in signals]
+    names = sorted({name for model in models for name in model.required_columns})
+    own = {name for model in models for name in getattr(model, "required_fields", ())}
     return Market(
-        mid=bins["mid_price"],
-        ts_ns=bins["ts_ns"],
-        microstate=bins["perm_microstate_id"],
+        bins=dataset.bins([*BIN_COLUMNS, *sorted(own - set(BIN_COLUMNS))]),
         columns=dataset.columns(names),
         context=model_context(dataset),
+        sources=tuple(str(source["sha256"]) for source in dataset.manifest["source_files"]),
     )
+
+
+def model_input(model: type[RuntimeModel] | RuntimeModel, market: Market) -> dict[str, NDArray[Any]]:
+    """What a model's ``run`` reads of a market: its grid columns, and its bin columns where it has any."""
+    own = {name: market.bins[name] for name in getattr(model, "required_fields", ())}
+    return {name: market.columns[name] for name in model.required_columns} | own
 
 
 def signal_series(signal: str, parameters: Mapping[str, Any], market: Market) -> NDArray[np.void]:
@@ -127,13 +174,42 @@ def signal_series(signal: str, parameters: Mapping[str, Any], market: Market) ->
         Unknown signal or a parameter that is not allowed.
     """
     model = make_model(signal, parameters, market.context)
-    return model.run({name: market.columns[name] for name in model.required_columns})
+    return model.run(model_input(model, market))
+
+
+def score_of(point: Point, series: NDArray[np.void]) -> Floats:
+    """What a point's rules act on, learned signals' predictions as such; NaN where not ready (but for the reference's edges)."""
+    fields = series.dtype.names or ()
+    score = np.ascontiguousarray(series["prediction" if "prediction" in fields else "score"])
+    if not point.rules.sound_only and point.rules.trigger == "edge":
+        return score
+    return np.where(series["ready"], score, np.nan)
+
+
+def thresholds_of(point: Point, market: Market, series: NDArray[np.void]) -> tuple[float, ...]:
+    """The thresholds a point is scored at: those the signal takes from the bins before the scored ones, else its own."""
+    find = getattr(make_model(point.signal, point.parameters, market.context), "thresholds", None)
+    found = point.thresholds if find is None else find(np.ascontiguousarray(series["score"]))
+    return usable_thresholds(point.signal, found, point.rules)
+
+
+def usable_thresholds(signal: str, thresholds: Iterable[float], rules: Rules) -> tuple[float, ...]:
+    """Thresholds as numbers; those that leave no score at which a signal is silent serve the reference form only."""
+    mode = prediction_mode(signal)
+    return tuple(float(t) for t in thresholds if not (rules.sound_only and is_degenerate(t, mode)))
+
+
+def prediction_mode(signal: str) -> str:
+    """``signed`` where a score of 0 is neutral, ``probability`` where 0.5 is."""
+    is_probability = getattr(get_model(signal), "prediction_mode", "score") == "probability"
+    return "probability" if is_probability else "signed"
 
 
 def point_trades(point: Point, market: Market, threshold: float) -> Trades:
     """The trades behind one row, for a look at each of them."""
-    score = np.ascontiguousarray(signal_series(point.signal, point.parameters, market)["score"])
-    return find_trades(score, market.mid, threshold, point.rules)
+    series = signal_series(point.signal, point.parameters, market)
+    tape = market.tape(point.rules)
+    return walk_all(score_of(point, series), tape, [threshold], [point.rules], prediction_mode(point.signal)).trades
 
 
 def evaluate(point: Point, market: Market, series: NDArray[np.void] | None = None) -> RunResult:
@@ -144,50 +220,72 @@ def evaluate(point: Point, market: Market, series: NDArray[np.void] | None = Non
     series : NDArray[np.void], optional
         The point's score series where the caller has it already.
     """
-    started = time.perf_counter()
     if series is None:
         series = signal_series(point.signal, point.parameters, market)
-    score = np.ascontiguousarray(series["score"])
-    rows: list[dict[str, Any]] = []
-    for threshold in point.thresholds:
-        figures = statistics_of(find_trades(score, market.mid, threshold, point.rules), market.ts_ns, point.rules)
-        rows.append({"run_id": point.run_id, "threshold": threshold, "cooldown_bins": point.rules.cooldown_bins, **figures})
-    meta = {
-        "run_id": point.run_id,
-        "dataset_id": point.dataset_id,
-        "dataset_checksum": point.dataset_checksum,
-        "grid_variant_id": point.grid_variant_id,
-        "signal_name": point.signal,
-        "signal_params_json": json.dumps(point.swept, sort_keys=True),
-        "resolved_params_json": json.dumps(point.parameters, sort_keys=True),
-        "eval_tp_ticks": point.rules.tp_ticks,
-        "eval_sl_ticks": point.rules.sl_ticks,
-        "eval_max_hold_bins": point.rules.max_hold_bins,
-        "warmup_bins": point.rules.warmup_bins,
-        "cooldown_bins": point.rules.cooldown_bins,
-        "tick_size": point.rules.tick_size,
-        "thresholds_json": json.dumps(list(point.thresholds)),
-        "code_version": point.code_version,
-        "n_bins": len(market.mid),
-        **state5_diagnostics(point.signal, series, market.microstate),
-    }
-    meta["elapsed_seconds"] = round(time.perf_counter() - started, 6)
-    return RunResult(meta, rows)
+    return evaluate_together([point], market, series)[0]
+
+
+def evaluate_together(points: Sequence[Point], market: Market, series: NDArray[np.void]) -> list[RunResult]:
+    """Score points of one series whose rules differ in barriers and cooldown only, in one pass over the bins."""
+    started = time.perf_counter()
+    first = points[0]
+    rules = [point.rules for point in points]
+    tape = market.tape(first.rules)
+    thresholds = thresholds_of(first, market, series)
+    scored = walk_all(score_of(first, series), tape, thresholds, rules, prediction_mode(first.signal))
+    rows = statistics_of(scored, tape, market.ts_ns)
+    diagnostics = state5_diagnostics(first.signal, series, market.bins["perm_microstate_id"])
+    warm = tape.state[first.rules.warmup_bins :]
+    results = []
+    for place, point in enumerate(points):
+        own = rows[place :: len(points)]
+        meta = {
+            "run_id": point.run_id,
+            "dataset_id": point.dataset_id,
+            "dataset_checksum": point.dataset_checksum,
+            "grid_variant_id": point.grid_variant_id,
+            "signal_name": point.signal,
+            "signal_params_json": json.dumps(point.swept, sort_keys=True),
+            "resolved_params_json": json.dumps(point.parameters, sort_keys=True),
+            "eval_tp_ticks": point.rules.tp_ticks,
+            "eval_sl_ticks": point.rules.sl_ticks,
+            "eval_max_hold_bins": point.rules.max_hold_bins,
+            "warmup_bins": point.rules.warmup_bins,
+            "cooldown_bins": point.rules.cooldown_bins,
+            "tick_size": point.rules.tick_size,
+            "lookahead": " ".join(getattr(make_model(point.signal, point.parameters, market.context), "lookahead", ())),
+            "rules_json": json.dumps(asdict(point.rules), sort_keys=True),
+            "thresholds_json": json.dumps(list(thresholds)),
+            "code_version": point.code_version,
+            "n_bins": len(tape.state),
+            "n_unsound_bins": int((warm != SOUND).sum()),
+            "start_ns": int(market.ts_ns[0]),
+            "end_ns": int(market.ts_ns[-1]),
+            "sources_json": json.dumps(market.sources),
+            **out_of_sample(own, point.rules, len(tape.state)),
+            **diagnostics,
+        }
+        results.append(RunResult(meta, [{"run_id": point.run_id, **row} for row in own]))
+    elapsed = (time.perf_counter() - started) / len(points)
+    for result in results:
+        result.meta["elapsed_seconds"] = round(elapsed, 6)
+    return results
 
 
 def evaluate_batch(points: Sequence[Point], markets: Mapping[str, Market]) -> Iterator[RunResult | RunFailure]:
     """Score points in turn; one that fails is reported and the rest go on.
 
-    Points of the same signal and parameters standing together share one score series.
+    Points standing together share what they have in common: the score series, and the pass over the bins.
     """
-    key, series = "", None
-    for point in points:
-        try:
-            market = markets[point.dataset_id]
-            if point.series_key != key or series is None:
-                key, series = point.series_key, None
-                series = signal_series(point.signal, point.parameters, market)
-            yield evaluate(point, market, series)
-        except Exception as error:  # whatever a model raises is this point's result, not the sweep's end
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            yield RunFailure(point.run_id, point.dataset_id, point.signal, point.swept, reason)
+    for _, same_series in groupby(points, lambda point: point.series_key):
+        series: NDArray[np.void] | None = None
+        for _, group in groupby(same_series, lambda point: (point.thresholds, point.rules.shared)):
+            together = list(group)
+            try:
+                market = markets[together[0].dataset_id]
+                if series is None:
+                    series = signal_series(together[0].signal, together[0].parameters, market)
+                yield from evaluate_together(together, market, series)
+            except Exception as error:  # whatever a model raises is these points' result, not the sweep's end
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                yield from (RunFailure(p.run_id, p.dataset_id, p.signal, p.swept, reason) for p in together)

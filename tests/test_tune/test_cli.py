@@ -71,6 +71,8 @@ def test_bad_yaml_names_the_line(lake: Lake, tmp_path: Path, capsys: Capture) ->
         (["compare", "--dataset", "nope"], "no run of 'nope'"),
         (["compare", "--top", "0"], "--top 0"),
         (["score", "--signal", "perm_derivative", "--dataset-id", "gone", "--out", "x.parquet"], "'gone' is not in"),
+        (["online-sim", "--signal", "nope", "--dataset-id", DATASET], "'nope' is not known"),
+        (["online-sim", "--signal", "perm_derivative", "--dataset-id", DATASET, "--bin-budget-ms", "0"], "--bin-budget-ms was 0"),
         (["score", "--signal", "nope", "--dataset-id", "gone", "--out", "x.parquet"], "'nope' is not known"),
     ],
 )
@@ -113,7 +115,7 @@ def test_lists(lake: Lake, capsys: Capture) -> None:
     assert [row["dataset_id"] for row in json.loads(capsys.readouterr().out)] == [DATASET]
 
 
-@pytest.mark.parametrize("command", ["", "sweep", "compare", "score", "promote", "list-signals", "list-datasets"])
+@pytest.mark.parametrize("command", ["", "sweep", "compare", "score", "online-sim", "promote", "list-signals", "list-datasets"])
 def test_help_needs_no_heavy_import(command: str) -> None:
     code = (
         "import sys; from tune.cli import main\n"

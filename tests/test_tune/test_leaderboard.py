@@ -5,7 +5,7 @@ from rich.console import Console
 
 from engine.lake import Lake
 from tests.test_tune.small_sweep import COMMON, evaluated, points_of
-from tune.leaderboard import SHOWN, LiveRanking, rank, records, render
+from tune.leaderboard import SHOWN, LiveRanking, caption, rank, records, render
 from tune.results import ResultStore
 
 
@@ -54,11 +54,22 @@ def test_records_are_json_without_nan(lake: Lake) -> None:
     assert json.loads(json.dumps(found, allow_nan=False))[0]["mean_pnl_ticks"] is None
 
 
-def test_table_says_in_sample_nowhere_out_of_sample(lake: Lake) -> None:
-    console = Console(width=170)
+def test_table_shows_what_holds_out_of_sample_beside_what_was_chosen(lake: Lake) -> None:
+    console = Console(width=200)
+    chosen = frame(("run1", 0.1, 9, 1.25)).with_columns(
+        pl.lit("mid to mid").alias("fill_model"), pl.lit(-0.75).alias("oos_expectancy_low"), pl.lit(3).alias("n_left_out")
+    )
     with console.capture() as capture:
-        console.print(render(frame(("run1", 0.1, 9, 1.25)), "best runs, in sample", 5))
+        console.print(render(chosen, "best runs", 5))
+        console.print(caption(chosen))
     text = capture.get()
-    assert "in sample, d, s" in text
-    assert "+1.250" in text
-    assert "out of sample" not in text
+    assert "best runs, d, s" in text
+    assert "out of sample [95 %]" in text
+    assert "+0.50 [-0.75 +0.50]" in text
+    assert "Fills: mid to mid." in text
+    assert "Left out of these rows for unsound bins: 3 trades" in text
+
+
+def test_a_row_without_the_figure_stands_behind_all_that_have_it() -> None:
+    ranking = rank(frame(("a", 0.1, 9, float("nan")), ("b", 0.1, 9, -5.0)), "mean_pnl_ticks", 5)
+    assert ranking.get_column("run_id").to_list() == ["b", "a"]

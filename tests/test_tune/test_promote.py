@@ -37,7 +37,7 @@ def swept(lake: Lake, migrated: bytes, monkeypatch: pytest.MonkeyPatch) -> tuple
 
 
 def ranking(lake: Lake) -> Any:
-    return rank(ResultStore(lake).rows(), "mean_pnl_ticks", 5)
+    return rank(ResultStore(lake).rows(), "oos_expectancy_low", 5)
 
 
 def test_best_run_of_a_sweep_becomes_the_champion(swept: tuple[Lake, str]) -> None:

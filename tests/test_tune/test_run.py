@@ -43,7 +43,7 @@ def test_the_table_is_for_people(lake: Lake, write_config: Callable[..., Path], 
     finished_sweep(lake)
     assert main(["sweep", str(write_config()), "--lake", str(lake.root)]) == 0
     text = capsys.readouterr().out
-    assert "best runs, in sample, random_walk, perm_derivative" in text
+    assert "best runs, random_walk, perm_derivative" in text
     assert "zscore_window_bins=200" in text
     assert "python -m tune promote --best --sweep small_" in text
 

@@ -9,20 +9,45 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tune.scoring import SL, TIMEOUT, TP, Rules, find_trades, statistics_of, wilson_interval
+from tune.intervals import wilson_interval
+from tune.rules import Rules
+from tune.scoring import statistics_of as statistics
+from tune.scoring import walk_all
+from tune.tally_kernels import Trades
+from tune.tape import mid_tape
+from tune.walk_kernels import CUT, REASONS, SL, TIMEOUT, TP
 
 STATISTICAL = ("ads", "ads_pfp_svac", "erd", "iirc", "jad", "msd", "perm_derivative", "pfp", "spg")
+LEARNED = {
+    "gbm_mf": "probability",
+    "xgb_snap": "probability",
+    "knn_cl": "signed",
+    "lsvm_der": "signed",
+    "svm_sp": "signed",
+    "pca_ad": "signed",
+}
+PCA_FIRST_BIN = 700  # before it the series is 0, after it a 0 is a prediction
 NAN = float("nan")
 
 
 def rules(**changes: float) -> Rules:
     values = {"tp_ticks": 2, "sl_ticks": 1, "max_hold_bins": 10, "warmup_bins": 0, "cooldown_bins": 0, "tick_size": 1.0}
-    return Rules(**{**values, **changes})  # type: ignore[arg-type]
+    return Rules.reference(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def find_trades(score: np.ndarray, mid: np.ndarray, threshold: float, r: Rules) -> Trades:
+    return walk_all(score, mid_tape(mid), [threshold], [r]).trades
+
+
+def statistics_of(score: np.ndarray, mid: np.ndarray, ts: np.ndarray, threshold: float, r: Rules) -> dict:
+    tape = mid_tape(mid)
+    (row,) = statistics(walk_all(score, tape, [threshold], [r]), tape, ts)
+    return row
 
 
 def fired(score: list[float], threshold: float = 0.5, **changes: float) -> list[tuple[int, int]]:
-    trades = find_trades(np.array(score), np.full(len(score), 100.0), threshold, rules(**changes))
-    return list(zip(trades.index.tolist(), trades.direction.tolist(), strict=True))
+    trades = find_trades(np.array(score, float), np.full(len(score), 100.0), threshold, rules(**changes))
+    return list(zip(trades.fired.tolist(), trades.sign.tolist(), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +84,7 @@ def outcome(mid: list[float], direction: int = 1, **changes: float) -> tuple[int
     score = np.zeros(len(mid))
     score[0] = direction
     trades = find_trades(score, np.array(mid, dtype=float), 0.5, rules(**changes))
-    return int(trades.exit_index[0]), int(trades.reason[0]), float(trades.pnl_ticks[0])
+    return int(trades.exit_bin[0]), int(trades.reason[0]), float(trades.pnl[0])
 
 
 @pytest.mark.parametrize(
@@ -71,8 +96,8 @@ def outcome(mid: list[float], direction: int = 1, **changes: float) -> tuple[int
         ([100, 99, 98], -1, (2, TP, 2.0)),
         ([100, 101], -1, (1, SL, -1.0)),
         ([100, 0, 98], 1, (2, SL, -2.0)),  # an invalid mid is skipped
-        ([100, 100.5, 0], 1, (2, TIMEOUT, -100.0)),  # but a time-out takes the bin it falls on
-        ([100], 1, (0, TIMEOUT, 0.0)),  # nothing after the last bin
+        ([100, 100.5, 0], 1, (2, CUT, -100.0)),  # but a time-out takes the bin it falls on
+        ([100], 1, (0, CUT, 0.0)),  # nothing after the last bin
     ],
 )
 def test_outcomes(mid: list[float], direction: int, expected: tuple[int, int, float]) -> None:
@@ -85,15 +110,15 @@ def test_longest_hold_is_one_less_than_the_limit() -> None:
 
 def test_entry_on_an_invalid_mid_is_dropped() -> None:
     trades = find_trades(np.array([1.0, 0, -1.0]), np.array([0.0, 100, 100]), 0.5, rules())
-    assert trades.index.tolist() == [2]
-    assert trades.direction.tolist() == [-1]
+    assert trades.fired.tolist() == [2]
+    assert trades.sign.tolist() == [-1]
 
 
 def test_statistics_of_a_known_set() -> None:
     mid = np.array([100.0, 102, 102, 101, 101, 101])
     score = np.array([1.0, 0, 1.0, 0, 0, -1.0])
     ts = np.arange(6) * 1_000_000_000
-    found = statistics_of(find_trades(score, mid, 0.5, rules()), ts, rules())
+    found = statistics_of(score, mid, ts, 0.5, rules())
     assert (found["n_signals"], found["n_up"], found["n_down"]) == (3, 2, 1)
     assert found["tp_rate"] == found["sl_rate"] == found["timeout_rate"] == 1 / 3
     assert found["mean_pnl_ticks"] == pytest.approx((2 - 1 + 0) / 3)
@@ -103,13 +128,13 @@ def test_statistics_of_a_known_set() -> None:
 
 
 def test_expectancy_books_a_hit_at_its_barrier() -> None:
-    found = statistics_of(find_trades(np.array([1.0, 0]), np.array([100.0, 109]), 0.5, rules()), np.array([0, 1]), rules())
+    found = statistics_of(np.array([1.0, 0]), np.array([100.0, 109]), np.array([0, 1]), 0.5, rules())
     assert found["mean_pnl_ticks"] == 9.0
     assert found["expectancy_ticks"] == 2.0
 
 
 def test_no_trades_give_nan_rates_and_zero_per_hour() -> None:
-    found = statistics_of(find_trades(np.zeros(5), np.full(5, 100.0), 0.5, rules()), np.arange(5), rules())
+    found = statistics_of(np.zeros(5), np.full(5, 100.0), np.arange(5), 0.5, rules())
     assert found["n_signals"] == 0
     assert found["events_per_hour"] == 0
     assert all(math.isnan(found[name]) for name in ("tp_rate", "mean_pnl_ticks", "expectancy_ticks", "tp_rate_low"))
@@ -154,7 +179,7 @@ def test_kernels_equal_the_plain_reference_on_random_walks(seed: int) -> None:
     mid[rng.random(n) < 0.02] = 0
     score = np.tanh(np.cumsum(rng.standard_normal(n)) / 5)
     score[rng.random(n) < 0.01] = np.nan
-    r = Rules(
+    r = Rules.reference(
         tp_ticks=float(rng.integers(1, 9)),
         sl_ticks=float(rng.integers(1, 9)),
         max_hold_bins=int(rng.integers(1, 400)),
@@ -164,25 +189,29 @@ def test_kernels_equal_the_plain_reference_on_random_walks(seed: int) -> None:
     )
     threshold = float(rng.random())
     trades = find_trades(score, mid, threshold, r)
-    names = {TP: "tp", SL: "sl", TIMEOUT: "timeout"}
     found = [
-        (int(t), int(d), int(e), names[int(w)], float(p))
-        for t, d, e, w, p in zip(trades.index, trades.direction, trades.exit_index, trades.reason, trades.pnl_ticks, strict=True)
+        (int(t), int(d), int(e), REASONS[int(w)], float(p))
+        for t, d, e, w, p in zip(trades.fired, trades.sign, trades.exit_bin, trades.reason, trades.pnl, strict=True)
     ]
     assert found == plain_trades(score.tolist(), mid.tolist(), threshold, r)
 
 
-@pytest.mark.parametrize("signal", STATISTICAL)
-def test_golden_figures_of_every_statistical_signal(shared: Callable[[str], Path], signal: str) -> None:
+@pytest.mark.parametrize("signal", [*STATISTICAL, *LEARNED])
+def test_golden_figures_of_every_signal(shared: Callable[[str], Path], signal: str) -> None:
     folder = shared("golden/session_b")
     bins = pq.read_table(folder / "bins.parquet", columns=["mid_price", "ts_ns"])
     mid, ts = bins["mid_price"].to_numpy(), bins["ts_ns"].to_numpy()
-    score = pq.read_table(folder / "signals.parquet", columns=[signal])[signal].to_numpy()
+    score = pq.read_table(folder / "signals.parquet", columns=[signal])[signal].to_numpy().copy()
+    mode = LEARNED.get(signal, "signed")
+    if signal in LEARNED:  # before its first prediction a learned signal holds the neutral value
+        first = PCA_FIRST_BIN if signal == "pca_ad" else np.flatnonzero(score != (0.5 if mode == "probability" else 0.0))[0]
+        score[:first] = NAN
     golden = json.loads((folder / "evaluation.json").read_text())[signal]
-    r = Rules(tp_ticks=8, sl_ticks=4, max_hold_bins=1200, warmup_bins=300, cooldown_bins=30, tick_size=0.25)
-    assert len(golden) >= 5
-    for row in golden:
-        found = statistics_of(find_trades(score, mid, row["threshold"], r), ts, r)
+    r = Rules.reference(8, 4, 1200, 300, 30, 0.25, trigger="level" if signal in LEARNED else "edge")
+    assert len(golden) >= 4
+    tape = mid_tape(mid)
+    every = statistics(walk_all(score, tape, [row["threshold"] for row in golden], [r], mode), tape, ts)
+    for row, found in zip(golden, every, strict=True):
         for name in set(row) - {"threshold", "cooldown_bins"}:
             expected = NAN if row[name] is None else row[name]
             assert found[name] == pytest.approx(expected, rel=1e-12, nan_ok=True), (row["threshold"], name)

@@ -5,8 +5,10 @@ import pytest
 from engine.dataset import Dataset
 from engine.errors import ConfigError, DatasetError
 from engine.lake import Lake
-from tests.blocks import publish_random
+from engine.models.registry import signal_names
+from tests.blocks import publish_plain, publish_random
 from tests.test_tune.small_sweep import DATASET, points_of
+from tune import space
 
 
 def test_points_are_the_product_each_once_in_a_fixed_order(lake: Lake) -> None:
@@ -31,9 +33,16 @@ def test_the_same_value_twice_is_one_point(lake: Lake) -> None:
     assert len(points_of(lake, sweep=sweep, eval={"warmup_bins": 100})) == 2
 
 
-def test_all_signals_and_per_signal_axes_over_universal_ones(lake: Lake) -> None:
+def test_all_signals_on_their_defaults_are_a_point_each(lake: Lake) -> None:
+    publish_plain(lake, "wide", n_bins=4000, radius=50, seed=7)
+    points = points_of(lake, signals=["all"], datasets=["wide"], sweep={}, eval={"warmup_bins": 100})
+    assert [p.signal for p in points] == signal_names()
+    assert all(p.rules.warmup_bins >= 100 for p in points)
+
+
+def test_per_signal_axes_stand_over_universal_ones(lake: Lake) -> None:
     sweep = {"universal": {"tanh_scale": [1.0]}, "per_signal": {"perm_derivative": {"tanh_scale": [2.0, 3.0]}}}
-    points = points_of(lake, signals=["all"], sweep=sweep, eval={"warmup_bins": 100})
+    points = points_of(lake, sweep=sweep, eval={"warmup_bins": 100})
     assert sorted(p.parameters["tanh_scale"] for p in points) == [2.0, 3.0]
 
 
@@ -98,3 +107,46 @@ def test_random_search_draws_a_seeded_part_of_the_grid(lake: Lake) -> None:
 
 def test_points_carry_the_dataset_they_are_for(lake: Lake) -> None:
     assert {p.dataset_checksum for p in points_of(lake)} == {Dataset.open(lake, DATASET).checksum}
+
+
+def test_what_is_not_given_follows_the_form_the_dataset_and_the_signal(lake: Lake) -> None:
+    (sound,) = points_of(lake, sweep={}, eval={"warmup_bins": 100})
+    r = sound.rules
+    assert (r.fill, r.trigger, r.position, r.rearm, r.delay_bins, r.sound_only) == ("touch", "edge", "single", True, 1, True)
+    assert (r.fee_per_contract, r.contract_multiplier, r.cell_width_ms) == (0.62, 2.0, 100)  # the dataset says MNQ
+    assert r.embargo_bins == 303  # what perm_derivative remembers
+    (reference,) = points_of(lake, sweep={}, eval={"warmup_bins": 100, "form": "reference"})
+    r = reference.rules
+    assert (r.fill, r.trigger, r.position, r.rearm, r.delay_bins, r.sound_only) == ("mid", "edge", "overlapping", False, 0, False)
+    assert (r.fee_per_contract, r.embargo_bins) == (0.0, 0)
+    (mixed,) = points_of(lake, sweep={}, eval={"warmup_bins": 100, "form": "reference", "fill": "touch", "feed_delay_bins": 2})
+    assert (mixed.rules.fill, mixed.rules.delay_bins, mixed.rules.position) == ("touch", 2, "overlapping")
+    assert len({sound.run_id, reference.run_id, mixed.run_id}) == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fill": "mid"},
+        {"trigger": "level"},
+        {"position": "overlapping"},
+        {"rearm": False},
+        {"feed_delay_bins": 1},
+        {"order_delay_bins": 2},
+        {"fee_per_contract": 0.5},
+        {"quality": "any"},
+        {"n_folds": 4},
+        {"embargo_bins": 7},
+    ],
+)
+def test_run_id_follows_every_rule_of_the_judge(lake: Lake, change: dict[str, Any]) -> None:
+    ids = {points_of(lake, sweep={}, eval={"warmup_bins": 100, **rules})[0].run_id for rules in ({}, change)}
+    assert len(ids) == 2
+
+
+def test_the_fee_of_an_unknown_contract_must_be_given(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(space, "KNOWN_FEES", {"ES": 2.25})
+    with pytest.raises(ConfigError, match=r"fee_per_contract is not given, .* fee of MNQ is not known here \(known: ES\)"):
+        points_of(lake)
+    (point,) = points_of(lake, sweep={}, eval={"warmup_bins": 100, "fee_per_contract": 1.5})
+    assert point.rules.fee_per_contract == 1.5

@@ -18,7 +18,9 @@ from tests.blocks import publish_random
 from tests.conftest import REPO_ROOT
 from tests.processes import marked
 from tests.test_tune.small_sweep import DATASET, evaluated, points_of
+from tune.beside import with_luck
 from tune.leaderboard import rank, records
+from tune.ledger import TrialLedger
 from tune.results import ResultStore
 from tune.run import read_state
 
@@ -109,8 +111,10 @@ def test_killed_midway_and_resumed_equals_an_undisturbed_run(
     undisturbed = Lake(lake.root.parent / "undisturbed")
     common = {"sweep_id": "u", "experiment_name": "", "config_hash": "", "timestamp_utc": ""}
     ResultStore(undisturbed).append(evaluated(lake, points), **common)
-    expected = rank(ResultStore(undisturbed).rows(), "mean_pnl_ticks", 5)
+    rows, trials = ResultStore(undisturbed).rows(), TrialLedger(lake).trials()
+    expected = with_luck(rank(rows, "oos_expectancy_low", 5), rows, trials, 5).ranking
     assert report["leaderboard"] == records(expected)
+    assert {row["n_trials"] for row in report["leaderboard"]} == {len(rows)}  # each once, the killed run's included
     parts = sum(1 for _ in ResultStore(lake).meta_dir.iterdir())
     assert len(ResultStore(lake).meta()) == N_POINTS
     assert parts > 1

@@ -1,0 +1,227 @@
+"""Does the judge keep its word? Experiments on markets whose truth is known, and their figures as one table.
+
+    python -m tests.test_tune.calibration          the table as it stands in tune/README.md
+
+Everything is seeded: the figures are the same on every machine but for the last digits of sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.test_tune.leaks import LEAKS, session
+from tests.test_tune.markets import TICK, sound_rules, times
+from tune.causality import accusations
+from tune.luck import DSR_LIMIT, best_by_chance, deflated_sharpe, overfitting_probability
+from tune.outofsample import out_of_sample
+from tune.rules import N_BLOCKS
+from tune.scoring import statistics_of, walk_all
+from tune.tape import Tape, touch_tape
+
+N_PANELS: Final = 200
+N_TRIALS: Final = 20
+N_SESSIONS: Final = 200
+N_EDGES: Final = 100
+N_WALK_PANELS: Final = 100
+SESSION_BINS: Final = 9000  # a quarter of an hour
+DRIFT: Final = 0.08  # a planted edge: P(up) is 0.5 + DRIFT a step for as long as the signal says up
+CUTS: Final = tuple(range(107, 600, 31))  # near and far from every refit, fold and group
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the sheet: what was asked, what must hold, what was found."""
+
+    question: str
+    required: str
+    found: float
+    holds: bool
+
+
+def noise_panels() -> list[Line]:
+    """Trials without skill: the halvings must not prefer either side, and the best must not look real more often than 5 %."""
+    rng = np.random.default_rng(101)
+    pbo, real, fat = [], [], []
+    for _ in range(N_PANELS):
+        returns = rng.standard_normal((N_TRIALS, N_BLOCKS))
+        pbo.append(overfitting_probability(returns))
+        real.append(_deflated_best(returns) > DSR_LIMIT)
+        fat.append(_deflated_best(rng.standard_t(4, (N_TRIALS, N_BLOCKS))) > DSR_LIMIT)
+    return [
+        Line(f"{N_PANELS} noise panels of {N_TRIALS} trials: mean PBO", "0.50 +- 0.05", mean(pbo), abs(mean(pbo) - 0.5) <= 0.05),
+        Line("the same: share of panels whose best passes DSR > 0.95", "<= 0.05", mean(real), mean(real) <= 0.05),
+        Line("the same with fat tails (t, 4 degrees)", "<= 0.05", mean(fat), mean(fat) <= 0.05),
+    ]
+
+
+def skilled_panels() -> list[Line]:
+    """One trial in twenty has skill, a Sharpe ratio of 0.9 a block: it must be chosen and believed."""
+    rng = np.random.default_rng(102)
+    found, pbo = [], []
+    for _ in range(N_PANELS):
+        returns = rng.standard_normal((N_TRIALS, N_BLOCKS))
+        returns[rng.integers(N_TRIALS)] += 0.9
+        found.append(_deflated_best(returns) > DSR_LIMIT)
+        pbo.append(overfitting_probability(returns))
+    return [
+        Line(
+            "one trial of 20 with Sharpe 0.9 a block: share of panels that pass DSR > 0.95",
+            ">= 0.90",
+            mean(found),
+            mean(found) >= 0.9,
+        ),
+        Line("the same: mean PBO", "<= 0.05", mean(pbo), mean(pbo) <= 0.05),
+    ]
+
+
+def _deflated_best(returns: NDArray[np.float64]) -> float:
+    ratios = returns.mean(1) / returns.std(1)
+    chance = best_by_chance(len(ratios), float(ratios.std(ddof=1)))
+    return deflated_sharpe(returns[ratios.argmax()], chance)
+
+
+def drifting_market(rng: np.random.Generator, score: NDArray[np.float64], drift: float, spread: int, moves: int = 3) -> Tape:
+    """Quotes that step a tick up or down ``moves`` times a bin; up with 0.5 + drift while the bin before had a score above 0."""
+    n = len(score)
+    lean = np.where(score > 0, drift, -drift)
+    lean = np.append(0.0, lean[:-1])[:, None]
+    steps = np.where(rng.random((n, moves)) < 0.5 + lean, 1, -1)
+    path = (np.cumsum(steps, axis=None).reshape(n, moves) + 84_000) * TICK
+    ask = path + max(spread, 1) * TICK
+    tape = touch_tape(path[:, -1], ask[:, -1], path.min(1), path.max(1), ask.min(1), ask.max(1), np.zeros(n, np.uint16))
+    # Bid and ask as one price is the free market of theory, in which nothing can be earned and nothing is lost.
+    return tape._replace(ask=tape.bid, ask_low=tape.bid_low, ask_high=tape.bid_high) if spread == 0 else tape
+
+
+def random_score(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
+    """A slowly changing score that knows nothing, in -1..1."""
+    return np.tanh(np.convolve(rng.standard_normal(n), np.ones(40) / 5, "same"))
+
+
+def random_walks() -> list[Line]:
+    """Signals without knowledge on walks without drift or cost: an interval may miss the truth as often as its level says."""
+    rng = np.random.default_rng(103)
+    missed: dict[str, list[bool]] = {"single": [], "overlapping": [], "tp": [], "oos": [], "cost": [], "long": []}
+    for _ in range(N_SESSIONS):
+        score = random_score(rng, SESSION_BINS)
+        for spread in (0, 1):
+            tape = drifting_market(rng, score, 0.0, spread)
+            for position in ("single", "overlapping"):
+                r = sound_rules(position=position, max_hold_bins=2000, tp_ticks=8, sl_ticks=4, embargo_bins=50)
+                rows = statistics_of(walk_all(score, tape, [0.3, 0.7], [r]), tape, times(SESSION_BINS))
+                row = rows[0]
+                if spread:
+                    missed["cost"].append(row["expectancy_low"] > 0)
+                    continue
+                missed[position].append(not row["expectancy_low"] <= 0 <= row["expectancy_high"])
+                missed["long"].append(row["excess_low"] > 0)
+                if position == "single":
+                    decided = row["tp_rate_low"] <= row["break_even_rate"] <= row["tp_rate_high"]
+                    missed["tp"].append(not decided)
+                    tested = out_of_sample(rows, r, SESSION_BINS)
+                    missed["oos"].append(not tested["oos_expectancy_low"] <= 0 <= tested["oos_expectancy_high"])
+    walks = f"{N_SESSIONS} random walks: "
+    return [
+        _level(walks + "interval of net expectancy excludes 0, one position", missed["single"], 0.05),
+        _level(walks + "the same, overlapping positions", missed["overlapping"], 0.05),
+        _level(walks + "the same, out of sample, thresholds chosen as it goes", missed["oos"], 0.05),
+        _level(walks + "Wilson interval of the TP rate excludes the break-even rate", missed["tp"], 0.05),
+        _level(walks + "excess over the break-even rate claimed (one side)", missed["long"], 0.025),
+        _level(walks + "an edge claimed where the spread is paid", missed["cost"], 0.025),
+    ]
+
+
+def planted_edges() -> list[Line]:
+    """Signals that know which way the price leans: the judge must see it, net of a spread and a fee, out of sample."""
+    rng = np.random.default_rng(104)
+    in_sample, out, sizes = [], [], []
+    for _ in range(N_EDGES):
+        score = random_score(rng, SESSION_BINS)
+        tape = drifting_market(rng, score, DRIFT, 1)
+        r = sound_rules(tp_ticks=8, sl_ticks=4, max_hold_bins=1200, embargo_bins=50, fee_per_contract=0.05)
+        rows = statistics_of(walk_all(score, tape, [0.2, 0.4, 0.6], [r]), tape, times(SESSION_BINS))
+        in_sample.append(rows[0]["expectancy_low"] > 0)
+        tested = out_of_sample(rows, r, SESSION_BINS)
+        out.append(tested["oos_expectancy_low"] > 0)
+        sizes.append(tested["oos_expectancy_ticks"])
+    size = f"P(up) {0.5 + DRIFT:.2f} a step while the score is up, spread 1 tick: {mean(sizes):.1f} ticks a trade net"
+    edge = f"{N_EDGES} planted edges ({size}): "
+    return [
+        Line(edge + "lower bound of net expectancy above 0", ">= 0.90", mean(in_sample), mean(in_sample) >= 0.9),
+        Line("the same, out of sample", ">= 0.90", mean(out), mean(out) >= 0.9),
+    ]
+
+
+def planted_leaks() -> list[Line]:
+    """One leak of each kind, and its honest twin."""
+    seeds = range(3)
+    caught = [bool(accusations(leak, session(seed), CUTS)) for leak, _ in LEAKS.values() for seed in seeds]
+    accused = [bool(accusations(honest, session(seed), CUTS)) for _, honest in LEAKS.values() for seed in seeds]
+    return [
+        Line(
+            f"{len(LEAKS)} planted leaks ({', '.join(LEAKS)}), {len(seeds)} sessions each: caught",
+            "1.00",
+            mean(caught),
+            all(caught),
+        ),
+        Line("their honest twins: accused", "0.00", mean(accused), not any(accused)),
+    ]
+
+
+def mean(values: list[bool] | list[float]) -> float:
+    """As a plain number."""
+    return float(np.mean(values))
+
+
+def _level(question: str, missed: list[bool], level: float) -> Line:
+    """At its level: not above it by more than 2.33 standard errors of so many trials."""
+    bound = level + 2.33 * np.sqrt(level * (1 - level) / len(missed))
+    return Line(question, f"{level:g}, at most {bound:.3f}", mean(missed), mean(missed) <= bound)
+
+
+def walk_panels() -> list[Line]:
+    """The whole judge on noise: twenty signals without knowledge on one walk, judged as a sweep's leaderboard is."""
+    rng = np.random.default_rng(105)
+    pbo, real = [], []
+    for _ in range(N_WALK_PANELS):
+        tape = drifting_market(rng, random_score(rng, SESSION_BINS), 0.0, 0)
+        r = sound_rules(max_hold_bins=1200)
+        rows = [
+            statistics_of(walk_all(random_score(rng, SESSION_BINS), tape, [0.3], [r]), tape, times(SESSION_BINS))[0]
+            for _ in range(N_TRIALS)
+        ]
+        returns = np.array([row["block_pnl"] for row in rows])
+        pbo.append(overfitting_probability(returns))
+        real.append(_deflated_best(returns) > DSR_LIMIT)
+    panels = f"{N_WALK_PANELS} random walks with {N_TRIALS} random signals each, through the whole judge: "
+    return [
+        Line(panels + "mean PBO", "0.50 +- 0.05", mean(pbo), abs(mean(pbo) - 0.5) <= 0.05),
+        Line("the same: share whose best passes DSR > 0.95", "<= 0.05", mean(real), mean(real) <= 0.05),
+    ]
+
+
+EXPERIMENTS: Final[tuple[Callable[[], list[Line]], ...]] = (
+    noise_panels,
+    skilled_panels,
+    walk_panels,
+    random_walks,
+    planted_edges,
+    planted_leaks,
+)
+
+
+def main() -> None:
+    """Print the sheet as Markdown."""
+    print("| question | must be | found |\n|---|---|---|")
+    for experiment in EXPERIMENTS:
+        for line in experiment():
+            print(f"| {line.question} | {line.required} | {line.found:.3f}{'' if line.holds else ' **fails**'} |")
+
+
+if __name__ == "__main__":
+    main()

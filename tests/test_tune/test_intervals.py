@@ -1,0 +1,71 @@
+"""Intervals: published figures, coverage, and the corners in which a bootstrap breaks down. Wilson's stand in test_scoring.py."""
+
+import numpy as np
+import pytest
+
+from tune.intervals import T_LIMIT, block_width, mean_interval, wilson
+from tune.rules import N_BLOCKS
+
+
+def one(n: np.ndarray, total: np.ndarray, width: int = 1) -> tuple[float, float]:
+    low, high = mean_interval(n[None], total[None], np.array([width]))
+    return float(low[0]), float(high[0])
+
+
+def test_many_even_blocks_give_the_interval_of_theory() -> None:
+    rng = np.random.default_rng(0)
+    total = 10 * 0.3 + np.sqrt(10) * rng.standard_normal(N_BLOCKS)
+    low, high = one(np.full(N_BLOCKS, 10.0), total)
+    error = total.std() / np.sqrt(N_BLOCKS) / 10
+    assert (low + high) / 2 == pytest.approx(total.sum() / 480)
+    assert 1.75 < (high - low) / 2 / error < 2.3
+
+
+def test_the_same_call_gives_the_same_bits_and_series_do_not_touch_each_other() -> None:
+    rng = np.random.default_rng(1)
+    n = rng.integers(0, 5, (4, N_BLOCKS)).astype(float)
+    total = rng.standard_normal((4, N_BLOCKS)) * n
+    width = np.array([1, 2, 1, 8])
+    low, high = mean_interval(n, total, width)
+    again = mean_interval(n, total, width)
+    assert (low.tobytes(), high.tobytes()) == (again[0].tobytes(), again[1].tobytes())
+    for i in range(4):
+        assert one(n[i], total[i], int(width[i])) == (low[i], high[i])
+
+
+@pytest.mark.parametrize(("per_block", "width"), [(1.0, 1), (8.0, 1), (8.0, 4)])
+def test_coverage_of_skewed_trades(per_block: float, width: int) -> None:
+    """Trades of +8 with chance 1/3, else -4, as a driftless market gives them: the mean is 0."""
+    rng = np.random.default_rng(2)
+    n = rng.poisson(per_block, (800, N_BLOCKS)).astype(float)
+    total = 12.0 * rng.binomial(n.astype(int), 1 / 3) - 4.0 * n
+    low, high = mean_interval(n, total, np.full(800, width))
+    missed = 1 - float(((low <= 0) & (high >= 0)).mean())
+    assert 0.02 < missed < 0.05 + 2.33 * np.sqrt(0.05 * 0.95 / 800)
+
+
+def test_trades_that_overlap_blocks_need_wider_ones() -> None:
+    width = block_width(np.array([np.nan, 1.0, 60.0, 120.0, 1e6]), 100.0)
+    assert width.tolist() == [1, 1, 2, 3, 8]
+
+
+def test_where_nearly_all_trades_end_alike_the_interval_stays_finite() -> None:
+    total = np.full(N_BLOCKS, -4.0)
+    total[7] = 8.0
+    low, high = one(np.ones(N_BLOCKS), total)
+    mean = total.mean()
+    assert mean - low == pytest.approx(high - mean)
+    assert 0 < high - mean <= T_LIMIT * total.std() / np.sqrt(N_BLOCKS) * 1.001
+
+
+def test_too_few_blocks_with_trades_say_nothing() -> None:
+    n = np.zeros(N_BLOCKS)
+    n[:2] = 30
+    assert np.isnan(one(n, n)).all()
+    assert np.isnan(one(np.zeros(N_BLOCKS), np.zeros(N_BLOCKS))).all()
+
+
+def test_wilson_takes_an_effective_size() -> None:
+    low, high = wilson(np.array([5.0, 2.5, 0.0]), np.array([10.0, 5.0, 0.0]))
+    assert high[1] - low[1] > high[0] - low[0]
+    assert np.isnan([low[2], high[2]]).all()

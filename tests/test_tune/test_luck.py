@@ -1,0 +1,199 @@
+"""Overfitting, deflation and the ledger: against plain definitions and published figures. Calibration has its own file."""
+
+import json
+import shutil
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from engine.lake import Lake
+from tests.test_tune.small_sweep import COMMON, evaluated, finished_sweep, points_of
+from tune.beside import with_luck
+from tune.cli import main
+from tune.leaderboard import rank
+from tune.ledger import TrialLedger
+from tune.luck import Luck, best_by_chance, deflated_sharpe, overfitting_probability
+from tune.results import ResultStore
+from tune.run import read_state, run_sweep
+from tune.screen import Screen
+
+Capture = pytest.CaptureFixture[str]
+
+
+def plain_overfitting(returns: np.ndarray, n_groups: int) -> float:
+    """The algorithm of the paper, halving by halving."""
+    groups = np.split(returns, n_groups, axis=1)
+    below = []
+    for half in combinations(range(n_groups), n_groups // 2):
+        seen = np.concatenate([groups[g] for g in half], axis=1)
+        unseen = np.concatenate([groups[g] for g in range(n_groups) if g not in half], axis=1)
+        best = int(np.argmax(seen.mean(1) / seen.std(1)))
+        performance = unseen.mean(1) / unseen.std(1)
+        rank_of_best = (performance < performance[best]).sum() + 1
+        share = rank_of_best / (len(returns) + 1)
+        below.append(0.5 if share == 0.5 else float(np.log(share / (1 - share)) < 0))
+    return float(np.mean(below))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_overfitting_equals_the_plain_algorithm(seed: int) -> None:
+    returns = np.random.default_rng(seed).standard_normal((7 + seed, 24)) + 0.1 * np.arange(7 + seed)[:, None]
+    assert overfitting_probability(returns, 8) == pytest.approx(plain_overfitting(returns, 8), abs=1e-12)
+
+
+def test_overfitting_of_skill_and_of_nothing_to_choose() -> None:
+    rng = np.random.default_rng(0)
+    returns = rng.standard_normal((20, 48))
+    returns[3] += 3.0
+    assert overfitting_probability(returns) == 0.0
+    assert overfitting_probability(np.tile(returns[:1], (5, 1))) == 0.5  # the same trial five times over
+    assert np.isnan(overfitting_probability(returns[:1]))
+    with pytest.raises(ValueError, match="cannot be grouped"):
+        overfitting_probability(returns[:, :47])
+
+
+def test_best_by_chance_is_what_the_best_of_many_draws_shows() -> None:
+    rng = np.random.default_rng(1)
+    for n in (10, 100, 1000):
+        drawn = 0.5 * rng.standard_normal((4000, n)).max(1).mean()
+        assert best_by_chance(n, 0.5) == pytest.approx(drawn, rel=0.03)
+    assert best_by_chance(1, 0.5) == best_by_chance(0, 0.5) == 0.0
+
+
+def test_deflated_sharpe_of_the_papers_example() -> None:
+    """Bailey and Lopez de Prado 2014: SR 2.5 a year over 5 years of days, skew -3, kurtosis 10, 100 trials of variance 1/2."""
+    chance = best_by_chance(100, np.sqrt(0.5)) / np.sqrt(250)
+    assert chance == pytest.approx(0.1132, abs=5e-4)
+    target, skew, kurtosis, n = 2.5 / np.sqrt(250), -3.0, 10.0, 1250
+    returns = with_moments(n, skew, kurtosis) + target
+    assert deflated_sharpe(returns, chance) == pytest.approx(0.9004, abs=2e-3)
+
+
+def with_moments(n: int, skew: float, kurtosis: float) -> np.ndarray:
+    """A sample of mean 0, variance 1 and close to the given third and fourth moments: three values in fixed shares."""
+    from scipy.optimize import fsolve
+
+    def off(x: np.ndarray) -> list[float]:
+        a, b, p = x
+        q = (1 - p * a * a) / (b * b)  # variance 1 with the rest at c
+        c = -(p * a + q * b) / (1 - p - q)
+        rest = 1 - p - q
+        values, shares = np.array([a, b, c]), np.array([p, q, rest])
+        z = values / np.sqrt((shares * values**2).sum())
+        return [(shares * z**3).sum() - skew, (shares * z**4).sum() - kurtosis, rest * c * c]
+
+    a, b, p = fsolve(off, [-3.3, 0.3, 0.09])
+    q = (1 - p * a * a) / (b * b)
+    counts = np.round(np.array([p, q]) * n).astype(int)
+    sample = np.concatenate([np.full(counts[0], a), np.full(counts[1], b), np.zeros(n - counts.sum())])
+    return (sample - sample.mean()) / sample.std()
+
+
+def test_a_flat_record_has_no_deflated_ratio() -> None:
+    assert np.isnan(deflated_sharpe(np.zeros(48), 0.1))
+    assert np.isnan(deflated_sharpe(np.array([1.0, 2.0]), 0.1))
+
+
+@pytest.mark.parametrize(
+    ("pbo", "deflated", "words"),
+    [
+        (0.05, 0.99, "worth a trial"),
+        (0.05, 0.40, "no better than the luck"),
+        (0.60, 0.99, "choosing by rank does not carry over"),
+        (0.60, 0.40, "do not use it"),
+        (float("nan"), 0.99, "Too few trials"),
+    ],
+)
+def test_the_two_are_read_together_in_one_line(pbo: float, deflated: float, words: str) -> None:
+    luck = Luck("d", 10, 10, pbo, 1.0, 0.5, deflated)
+    assert words in luck.words
+    assert "\n" not in luck.words + luck.chance_line
+
+
+def test_every_trial_counts_once_whoever_scored_it(lake: Lake) -> None:
+    results = evaluated(lake, points_of(lake))
+    ledger = TrialLedger(lake)
+    assert ledger.on(["0" * 64]).n == 0
+    ledger.add(results[:5], "first", "now")
+    ledger.add(results[3:], "second", "later")
+    tried = ledger.on(["0" * 64])
+    assert tried.n == 8 * 6
+    assert tried.sharpe_std > 0
+    assert ledger.on(["1" * 64]).n == 0  # other raw files
+    assert all(part.stat().st_mode & 0o222 == 0 for part in ledger.folder.iterdir())
+
+
+def test_deleting_results_and_running_again_leaves_the_count(lake: Lake) -> None:
+    sweep_id = finished_sweep(lake)
+    ledger = TrialLedger(lake)
+    ledger.add(evaluated(lake, points_of(lake)), sweep_id, "now")
+    before = ledger.on(["0" * 64]).n
+    shutil.rmtree(lake.results)
+    results = evaluated(lake, points_of(lake))
+    ledger.add(results, "again", "later")
+    ResultStore(lake).append(results, sweep_id="again", **COMMON)
+    assert ledger.on(["0" * 64]).n == before == 48
+
+
+@pytest.mark.timeout(200)
+def test_a_sweep_writes_its_trials_down_before_its_results(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep_id = finished_sweep(lake)
+    shutil.rmtree(lake.results)
+
+    def lost(*args: object, **more: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(ResultStore, "append", lost)
+    from ray.tune import TuneError
+
+    with pytest.raises(TuneError, match="disk full"), Screen() as screen:
+        run_sweep(read_state(lake, sweep_id), lake, "local", screen)
+    assert TrialLedger(lake).on(["0" * 64]).n > 0
+    assert len(ResultStore(lake).meta()) == 0
+
+
+def test_more_trials_on_the_same_files_deflate_the_same_row(lake: Lake) -> None:
+    results = evaluated(lake, points_of(lake))
+    store, ledger = ResultStore(lake), TrialLedger(lake)
+    store.append(results, sweep_id="s", **COMMON)
+    ranking = rank(store.rows(), "oos_expectancy_low", 5)
+    ledger.add(results[:1], "s", "now")
+    few = with_luck(ranking, store.rows(), ledger.trials(), 5)
+    ledger.add(results, "s", "now")
+    many = with_luck(ranking, store.rows(), ledger.trials(), 5)
+    assert many.ranking.item(0, "n_trials") == 48 > few.ranking.item(0, "n_trials")
+    assert many.ranking.item(0, "chance_sharpe") > 0
+    assert 0 <= many.ranking.item(0, "pbo") <= 1
+    assert len(many.lucks) == 1
+    assert many.ranking.drop("n_trials", "chance_sharpe", "deflated_sharpe", "pbo").equals(ranking)
+
+
+def test_compare_leaves_looser_rules_out_unless_asked(lake: Lake, capsys: Capture) -> None:
+    finished_sweep(lake)
+    reference = {"tp_ticks": [2, 4], "sl_ticks": 2, "max_hold_bins": 200, "warmup_bins": 100, "form": "reference"}
+    finished_sweep(lake, eval=reference)
+    assert main(["compare", "--lake", str(lake.root), "--json"]) == 0
+    strict = json.loads(capsys.readouterr().out)
+    assert len(strict) == 8
+    assert all(row["fill_model"].startswith("touch") for row in strict)
+    assert main(["compare", "--lake", str(lake.root), "--json", "--all"]) == 0
+    every = json.loads(capsys.readouterr().out)
+    assert len(every) == 16
+    assert every[0]["fill_model"].startswith("mid")  # free fills look better: why they are left out
+    assert main(["compare", "--lake", str(lake.root)]) == 0
+    assert "8 runs under looser rules" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_compare_shows_luck_beside_the_ranking(lake: Lake, capsys: Capture) -> None:
+    finished_sweep(lake)
+    TrialLedger(lake).add(evaluated(lake, points_of(lake)), "s", "now")
+    assert main(["compare", "--lake", str(lake.root)]) == 0
+    text = capsys.readouterr().out
+    for words in ("best of 48 trials by chance alone", "probability of backtest overfitting", "choosing as you go among 48 rows"):
+        assert words in text.replace("\n", " ")
+    assert main(["compare", "--lake", str(lake.root), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"n_trials", "chance_sharpe", "deflated_sharpe", "pbo", "fill_model", "expectancy_low"} <= set(found[0])
+    lows = [row["oos_expectancy_low"] for row in found if row["oos_expectancy_low"] is not None]
+    assert lows == sorted(lows, reverse=True)

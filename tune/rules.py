@@ -1,0 +1,114 @@
+"""How scores become trades, and what the trades cost: everything about the evaluation that changes a number.
+
+Source: signals.md sections 6 and 14 (6, 7, 8, 18, 19, 25).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Fill = Literal["touch", "mid"]
+Trigger = Literal["edge", "level"]
+Position = Literal["single", "overlapping"]
+
+N_BLOCKS: Final = 48  # equal spans of the scored time: the units of the bootstrap, of Sharpe ratios, folds and halves
+# Exchange, clearing and NFA fees of a non-member and a discount broker's commission, dollars per contract and side, 2025.
+KNOWN_FEES: Final = {"ES": 2.25, "NQ": 2.25, "MES": 0.62, "MNQ": 0.62}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """One way to trade a score. Barriers in ticks, times in bins, tick in dollars.
+
+    ``fill`` says at which price a trade enters: ``touch`` buys at the best ask and sells at the best bid, watches the other
+    side's extremes inside each bin, takes a barrier's price at the barrier and the loss where a bin holds both; ``mid`` is the
+    reference, mid to mid at bin ends. No fill is passive: a profit is taken when the market's own best price is there.
+    """
+
+    tp_ticks: float
+    sl_ticks: float
+    max_hold_bins: int
+    warmup_bins: int
+    cooldown_bins: int
+    tick_size: float
+    fill: Fill
+    trigger: Trigger
+    position: Position
+    rearm: bool  # a crossing that could not be taken may be taken later, while the score stays beyond the threshold
+    feed_delay_bins: int  # until a bin's end is known here
+    order_delay_bins: int  # from there until the order is filled
+    fee_per_contract: float  # dollars, each side
+    contract_multiplier: float  # dollars per point
+    sound_only: bool  # no entry, exit or label in a bin whose quality is not 0; not before the signal is ready
+    n_folds: int  # walk-forward test segments
+    embargo_bins: int  # between the last label a choice may use and the segment it is tested on
+    cell_width_ms: int
+
+    @classmethod
+    def reference(
+        cls,
+        tp_ticks: float,
+        sl_ticks: float,
+        max_hold_bins: int,
+        warmup_bins: int,
+        cooldown_bins: int,
+        tick_size: float,
+        trigger: Trigger = "edge",
+    ) -> Rules:
+        """The model system's rules: mid to mid, free, overlapping, every bin."""
+        return cls(
+            tp_ticks,
+            sl_ticks,
+            max_hold_bins,
+            warmup_bins,
+            cooldown_bins,
+            tick_size,
+            fill="mid",
+            trigger=trigger,
+            position="overlapping",
+            rearm=False,
+            feed_delay_bins=0,
+            order_delay_bins=0,
+            fee_per_contract=0.0,
+            contract_multiplier=1.0,
+            sound_only=False,
+            n_folds=5,
+            embargo_bins=0,
+            cell_width_ms=100,
+        )
+
+    @property
+    def delay_bins(self) -> int:
+        """From the bin that fires to the bin at whose end the trade is entered."""
+        return self.feed_delay_bins + self.order_delay_bins
+
+    @property
+    def tick_value(self) -> float:
+        """Dollars per tick and contract."""
+        return self.tick_size * self.contract_multiplier
+
+    @property
+    def fee_ticks(self) -> float:
+        """Ticks a round trip costs in fees."""
+        return 2.0 * self.fee_per_contract / self.tick_value
+
+    @property
+    def break_even_rate(self) -> float:
+        """The TP rate at which trades that all reach a barrier earn nothing; with no fees that of a driftless walk."""
+        return (self.sl_ticks + self.fee_ticks) / (self.tp_ticks + self.sl_ticks)
+
+    @property
+    def fill_model(self) -> str:
+        """The fill model in words, as every row names it."""
+        if self.fill == "mid":
+            how = "mid to mid at bin ends, overshoot booked"
+        else:
+            how = "touch to touch, exit at the barrier, both in one bin is a loss"
+        delay = f"feed {self.feed_delay_bins} + order {self.order_delay_bins} bins"
+        return f"{how}; {delay}; fee {self.fee_per_contract:g} a side; {self.position} positions; nothing passive"
+
+    @property
+    def shared(self) -> tuple[object, ...]:
+        """What rules must have in common to be walked in one pass: all but barriers and cooldown."""
+        return tuple(v for name, v in self.__dict__.items() if name not in ("tp_ticks", "sl_ticks", "cooldown_bins"))

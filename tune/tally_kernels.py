@@ -1,0 +1,206 @@
+"""From trades to sums: what the statistics of every combination are made of, in one pass over the trades."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.jit import kernel
+from engine.schema import Floats, Ints
+from tune.tape import SOUND, Tape
+from tune.walk_kernels import CUT, SL, TP
+
+MARK_OUT_S: Final = (0.1, 1.0, 5.0, 30.0)
+
+# Columns of the counts, i8.
+N_TP: Final = 0
+N_SL: Final = 1
+N_TIMEOUT: Final = 2
+N_CUT: Final = 3
+N_UP: Final = 4
+N_COUNTS: Final = 5
+# Columns of the sums, f8; ticks where not said otherwise.
+GROSS: Final = 0
+BOOKED: Final = 1  # gross with hits at their barriers
+WON: Final = 2  # net, of the trades that won
+LOST: Final = 3  # net, of the others, as a positive number
+DRAWDOWN: Final = 4  # deepest fall of the running net sum from its peak
+TURNOVER: Final = 5  # 1e-9 dollars per contract multiplier: prices paid and received
+UNIQUE: Final = 6  # sum of the trades' mean uniqueness
+SQUARE: Final = 7  # sum of squares of the net
+N_SUMS: Final = 8
+
+
+class Trades(NamedTuple):
+    """Trades sorted by combination, then time; each of shape (n_trades,), ``first`` (n_combos + 1,) where each one's begin."""
+
+    first: Ints
+    fired: Ints  # bin whose score fired
+    entry: Ints  # bin at whose end it was entered
+    exit_bin: Ints
+    sign: NDArray[np.int8]  # +1 up, -1 down
+    reason: NDArray[np.int8]
+    pnl: Floats  # ticks, before fees
+
+
+class Tally(NamedTuple):
+    """Per combination: ``counts`` i8, ``sums`` f8, ``marks`` (4,) ticks and ``n_marks``, per block ``block_n`` and
+    ``block_pnl`` (net), per fold ``fold_n, fold_sum, fold_square`` (net) of the trades a choice before that fold may use."""
+
+    counts: NDArray[np.int64]
+    sums: NDArray[np.float64]
+    marks: NDArray[np.float64]
+    n_marks: NDArray[np.int64]
+    block_n: NDArray[np.float64]
+    block_pnl: NDArray[np.float64]
+    fold_n: NDArray[np.float64]
+    fold_sum: NDArray[np.float64]
+    fold_square: NDArray[np.float64]
+
+
+class TallyPlan(NamedTuple):
+    """``train_end`` (n_folds,): labels a fold may learn from end before this bin; ``horizons`` (4,) bins."""
+
+    train_end: Ints
+    horizons: Ints
+    start: int  # first scored bin
+    n_blocks: int
+    tick: int
+    at_barrier: bool
+    overlapping: bool
+
+
+@kernel
+def gather(
+    combo: Ints, fired: Ints, sign: NDArray[np.int8], count: int, delay: int, pair: Ints, exit_bin: NDArray[np.int32],
+    reason: NDArray[np.int8], pnl: Floats, place: Ints, out: Trades,
+) -> None:  # fmt: skip
+    """Sort the trades of a walk by combination, keeping time order; ``place`` starts as a copy of ``out.first``."""
+    for i in range(count):
+        c = combo[i]
+        at = place[c]
+        place[c] += 1
+        row = 2 * pair[c % pair.shape[0]] + (1 if sign[i] < 0 else 0)
+        entry = fired[i] + delay
+        out.fired[at] = fired[i]
+        out.entry[at] = entry
+        out.exit_bin[at] = exit_bin[row, entry]
+        out.sign[at] = sign[i]
+        out.reason[at] = reason[row, entry]
+        out.pnl[at] = pnl[row, entry]
+
+
+@kernel
+def tally(
+    tape: Tape,
+    trades: Trades,
+    plan: TallyPlan,
+    tp_ticks: Floats,
+    sl_ticks: Floats,
+    fee_ticks: float,
+    concurrent: Floats,
+    out: Tally,
+) -> None:
+    """Add up each combination's trades; ``concurrent`` (n + 1,) f8 is scratch and comes and leaves as zeros."""
+    n = tape.bid.shape[0]
+    span = max(n - plan.start, 1)
+    for c in range(trades.first.shape[0] - 1):
+        low = trades.first[c]
+        high = trades.first[c + 1]
+        tp = tp_ticks[c]
+        sl = sl_ticks[c]
+        running = 0.0
+        peak = 0.0
+        for i in range(low, high):
+            entry = trades.entry[i]
+            leave = trades.exit_bin[i]
+            reason = trades.reason[i]
+            sign = trades.sign[i]
+            gross = trades.pnl[i]
+            booked = gross
+            if reason == TP:
+                out.counts[c, N_TP] += 1
+                booked = tp
+            elif reason == SL:
+                out.counts[c, N_SL] += 1
+                booked = gross if plan.at_barrier else -sl
+            else:
+                out.counts[c, N_TIMEOUT] += 1
+                if reason == CUT:
+                    out.counts[c, N_CUT] += 1
+            if sign > 0:
+                out.counts[c, N_UP] += 1
+            net = booked - fee_ticks
+            out.sums[c, GROSS] += gross
+            out.sums[c, BOOKED] += booked
+            if net > 0:
+                out.sums[c, WON] += net
+            else:
+                out.sums[c, LOST] -= net
+            out.sums[c, SQUARE] += net * net
+            running += net
+            peak = max(peak, running)
+            out.sums[c, DRAWDOWN] = max(out.sums[c, DRAWDOWN], peak - running)
+            price = tape.ask[entry] if sign > 0 else tape.bid[entry]
+            out.sums[c, TURNOVER] += 2.0 * price + sign * gross * plan.tick
+            for h in range(plan.horizons.shape[0]):
+                later = entry + plan.horizons[h]
+                if later < n and tape.state[later] == SOUND:
+                    moved = (tape.bid[later] + tape.ask[later]) - (tape.bid[entry] + tape.ask[entry])
+                    out.marks[c, h] += sign * moved / (2.0 * plan.tick)
+                    out.n_marks[c, h] += 1
+            block = min((trades.fired[i] - plan.start) * plan.n_blocks // span, plan.n_blocks - 1)
+            out.block_n[c, block] += 1.0
+            out.block_pnl[c, block] += net
+            for f in range(plan.train_end.shape[0]):
+                if leave < plan.train_end[f]:
+                    out.fold_n[c, f] += 1.0
+                    out.fold_sum[c, f] += net
+                    out.fold_square[c, f] += net * net
+        if not plan.overlapping:
+            out.sums[c, UNIQUE] = high - low
+            continue
+        for i in range(low, high):
+            for j in range(trades.entry[i], trades.exit_bin[i] + 1):
+                concurrent[j] += 1.0
+        for i in range(low, high):
+            share = 0.0
+            for j in range(trades.entry[i], trades.exit_bin[i] + 1):
+                share += 1.0 / concurrent[j]
+            out.sums[c, UNIQUE] += share / (trades.exit_bin[i] + 1 - trades.entry[i])
+        for i in range(low, high):
+            for j in range(trades.entry[i], trades.exit_bin[i] + 1):
+                concurrent[j] = 0.0
+
+
+@kernel
+def median_times(trades: Trades, ts_ns: Ints, tallest: Ints, out: Floats) -> None:
+    """Median time in ns from entry to barrier of each combination; NaN where none reached one.
+
+    ``tallest`` (longest hold in bins + 1,) i8 is scratch of zeros: holds are counted by their length, bins being equally long.
+    """
+    for c in range(trades.first.shape[0] - 1):
+        n = 0
+        longest = 0
+        for i in range(trades.first[c], trades.first[c + 1]):
+            if trades.reason[i] == TP or trades.reason[i] == SL:
+                hold = trades.exit_bin[i] - trades.entry[i]
+                tallest[hold] += 1
+                longest = max(longest, hold)
+                n += 1
+        out[c] = np.nan
+        if n > 0:
+            width = ts_ns[1] - ts_ns[0]
+            seen = 0
+            lower = -1
+            for hold in range(longest + 1):
+                seen += tallest[hold]
+                if lower < 0 and seen > (n - 1) // 2:
+                    lower = hold
+                if seen > n // 2:
+                    out[c] = 0.5 * (lower + hold) * width
+                    break
+            for hold in range(longest + 1):
+                tallest[hold] = 0
