@@ -5,6 +5,7 @@ Source: signals.md section 5.7; section 14 items 15 and 16. The decomposition is
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 import numpy as np
@@ -186,15 +187,13 @@ class PcaAd(ScheduledSignal):
         return (lambda: self._fit(profiles)) if len(profiles) >= 2 else None
 
     def _fit(self, profiles: Floats) -> Fitted:
-        from threadpoolctl import threadpool_limits
-
         scaler = standardiser(profiles)
         floor = self.params.scale_floor_share * float(profiles.std(axis=0).max())
         if floor > 0:
             scaler = scaler._replace(scale=np.maximum(scaler.scale, floor))
         centred = scaler(profiles)
         centred -= centred.mean(axis=0)
-        with threadpool_limits(1, user_api="blas"):  # one thread: the same sums on every machine, and none taken from the bins
+        with _blas().limit(limits=1, user_api="blas"):  # one thread: always the same sums, and none taken from the bins
             variances, axes = np.linalg.eigh(centred.T @ centred / (len(centred) - 1))
         n = min(self.params.n_components, *profiles.shape)
         axes = np.ascontiguousarray(axes[:, ::-1][:, :n].T)
@@ -214,4 +213,12 @@ class PcaAd(ScheduledSignal):
         return _PcaComponents(np.zeros((n, rows)), np.zeros(n), np.zeros(rows), np.ones(rows), np.ones(1))._asdict()
 
     def _load_library(self) -> None:
-        import threadpoolctl  # noqa: F401
+        _blas()
+
+
+@cache
+def _blas() -> Any:
+    """What limits the threads of linear algebra; looking for its libraries takes longer than a small fit."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
