@@ -1,11 +1,12 @@
 """Every signal with the model system's choices against the golden series of session_b; inputs are our engine's own bins.
 
-The two that were made without a seed are compared by sign and timing. `xgb_snap` agrees with the golden series less than the
-others, and does so however it is made: the library run plainly on the features as specified gives what our walk of its trees
-gives, so that is what it is held to, and the golden series only loosely.
+The two that were made without a seed are compared by sign and timing. The golden `xgb_snap` was made by XGBoost 3.4, which draws
+its rows otherwise than 3.2, the last one for Python 3.11: there it agrees less, and is held to the library run plainly on the
+features as specified.
 """
 
 import json
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ CONTEXT = ModelContext(cell_width_ms=100, radius=50)
 LEARNED = ("gbm_mf", "knn_cl", "lsvm_der", "pca_ad", "svm_sp", "xgb_snap")
 STATISTICAL = tuple(name for name in signal_names() if name not in LEARNED)
 EXACT = ("knn_cl", "lsvm_der")  # nothing drawn, and no trees that a rounding can turn
-SAME_SIGN = {name: 0.97 for name in LEARNED} | {"xgb_snap": 0.88}
+DRAWS_ALIKE = tuple(int(part) for part in version("xgboost-cpu").split(".")[:2]) >= (3, 4)
+SAME_SIGN = {name: 0.97 for name in LEARNED} | ({} if DRAWS_ALIKE else {"xgb_snap": 0.88})
 
 
 @pytest.fixture(scope="module")
