@@ -52,6 +52,7 @@ def with_luck(ranking: pl.DataFrame, rows: pl.DataFrame, trials: pl.DataFrame, m
         As ``TrialLedger.trials`` gives them.
     """
     enough = rows.filter(pl.col("n_signals") >= max(min_signals, 1), pl.col("fill_model").is_not_null())
+    enough = enough.sort("run_id", "threshold")  # the order in which workers were done must not show
     shown = ranking.select("run_id", "threshold").join(rows, on=["run_id", "threshold"], how="left", maintain_order="left")
     lucks: dict[tuple[object, ...], Luck] = {}
     known: dict[str, Trials] = {}

@@ -18,11 +18,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.models.base import RuntimeModel
+from engine.models.base import RuntimeModel, model_inputs
 from engine.models.registry import make_model
 from engine.schema import Ints
 from tune.errors import RunFailedError
-from tune.trial import Market, model_input
+from tune.trial import Market
 
 PERCENTILES: Final = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9}
 _RSS_PER_MB: Final = 1 << 20 if sys.platform == "darwin" else 1 << 10  # macOS counts bytes, Linux KiB
@@ -69,7 +69,7 @@ def simulate_online(signal: str, parameters: dict[str, Any], market: Market, bin
     began_rss = _peak_rss_mb()
     model = make_model(signal, parameters, market.context)
     model.warmup()
-    columns = model_input(model, market)
+    columns = model_inputs(model, market.columns, market.bins)
     n = len(market.ts_ns)
     width_s = market.context.cell_width_ms / 1000.0
     taken, busy = np.zeros(n, np.int64), np.zeros(n, np.int64)

@@ -117,7 +117,7 @@ def _resolve(signal: str, swept: Mapping[str, Any], dataset: Dataset) -> tuple[d
 
 def _fitted(rules: Rules, model: RuntimeModel, dataset: Dataset) -> Rules:
     """Rules as one signal needs them: nothing is scored that its thresholds saw, and the embargo spans its memory."""
-    start = max(rules.warmup_bins, int(getattr(model, "scored_from", 0)))
+    start = max(rules.warmup_bins, model.scored_from)
     if start >= dataset.n_bins:
         raise ConfigError(
             f"signal {model.name} finds its thresholds on the first {start} bins; dataset {dataset.dataset_id} has only "
@@ -160,7 +160,7 @@ def _rules(config: SweepConfig, dataset: Dataset, cooldowns: Sequence[int], sign
             cooldown,
             own_tick,
             fill=rules.value("fill"),
-            trigger=rules.value("trigger") or getattr(get_model(signal), "trigger", "edge"),
+            trigger=rules.value("trigger") or get_model(signal).trigger,
             position=rules.value("position"),
             rearm=rules.value("rearm"),
             feed_delay_bins=rules.value("feed_delay_bins"),

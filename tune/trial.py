@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.dataset import Dataset
-from engine.models.base import ModelContext, RuntimeModel
+from engine.models.base import ModelContext, model_inputs
 from engine.models.registry import get_model, make_model
 from engine.schema import Floats, Ints
 from tune.diagnostics import state5_diagnostics
@@ -150,19 +150,13 @@ def load_market(dataset: Dataset, signals: Iterable[str]) -> Market:
     """Read the columns some signals need, each once."""
     models = [get_model(signal) for signal in signals]
     names = sorted({name for model in models for name in model.required_columns})
-    own = {name for model in models for name in getattr(model, "required_fields", ())}
+    own = {name for model in models for name in model.required_fields}
     return Market(
         bins=dataset.bins([*BIN_COLUMNS, *sorted(own - set(BIN_COLUMNS))]),
         columns=dataset.columns(names),
         context=model_context(dataset),
         sources=tuple(str(source["sha256"]) for source in dataset.manifest["source_files"]),
     )
-
-
-def model_input(model: type[RuntimeModel] | RuntimeModel, market: Market) -> dict[str, NDArray[Any]]:
-    """What a model's ``run`` reads of a market: its grid columns, and its bin columns where it has any."""
-    own = {name: market.bins[name] for name in getattr(model, "required_fields", ())}
-    return {name: market.columns[name] for name in model.required_columns} | own
 
 
 def signal_series(signal: str, parameters: Mapping[str, Any], market: Market) -> NDArray[np.void]:
@@ -174,7 +168,7 @@ def signal_series(signal: str, parameters: Mapping[str, Any], market: Market) ->
         Unknown signal or a parameter that is not allowed.
     """
     model = make_model(signal, parameters, market.context)
-    return model.run(model_input(model, market))
+    return model.run(model_inputs(model, market.columns, market.bins))
 
 
 def score_of(point: Point, series: NDArray[np.void]) -> Floats:
@@ -188,8 +182,8 @@ def score_of(point: Point, series: NDArray[np.void]) -> Floats:
 
 def thresholds_of(point: Point, market: Market, series: NDArray[np.void]) -> tuple[float, ...]:
     """The thresholds a point is scored at: those the signal takes from the bins before the scored ones, else its own."""
-    find = getattr(make_model(point.signal, point.parameters, market.context), "thresholds", None)
-    found = point.thresholds if find is None else find(np.ascontiguousarray(series["score"]))
+    model = make_model(point.signal, point.parameters, market.context)
+    found = model.thresholds(np.ascontiguousarray(series["score"]))
     return usable_thresholds(point.signal, found, point.rules)
 
 
@@ -201,8 +195,7 @@ def usable_thresholds(signal: str, thresholds: Iterable[float], rules: Rules) ->
 
 def prediction_mode(signal: str) -> str:
     """``signed`` where a score of 0 is neutral, ``probability`` where 0.5 is."""
-    is_probability = getattr(get_model(signal), "prediction_mode", "score") == "probability"
-    return "probability" if is_probability else "signed"
+    return "probability" if get_model(signal).prediction_mode == "probability" else "signed"
 
 
 def point_trades(point: Point, market: Market, threshold: float) -> Trades:
@@ -253,7 +246,7 @@ def evaluate_together(points: Sequence[Point], market: Market, series: NDArray[n
             "warmup_bins": point.rules.warmup_bins,
             "cooldown_bins": point.rules.cooldown_bins,
             "tick_size": point.rules.tick_size,
-            "lookahead": " ".join(getattr(make_model(point.signal, point.parameters, market.context), "lookahead", ())),
+            "lookahead": " ".join(make_model(point.signal, point.parameters, market.context).lookahead),
             "rules_json": json.dumps(asdict(point.rules), sort_keys=True),
             "thresholds_json": json.dumps(list(thresholds)),
             "code_version": point.code_version,
