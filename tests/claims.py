@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from engine.models.reference import REFERENCE_PARAMETERS, REFERENCE_THRESHOLDS
 
 from engine.dataset import Dataset
 from engine.lake import Lake
+from engine.models.reference import REFERENCE_PARAMETERS, REFERENCE_THRESHOLDS
 from engine.models.registry import signal_names
 from tune.config import parse_sweep_config
 from tune.outofsample import fold_picks, out_of_sample
