@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from engine.constants import MBO_RECORD_BYTES, NS_PER_S, UNDEF_TIMESTAMP
 from engine.errors import SourceError
 from engine.schema import MBO_DTYPE, MboRecords
-from engine.source_kernels import is_plain, walk_records
+from engine.source_kernels import are_all_of, is_plain, walk_records
 
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _PROLOGUE = 8  # "DBN", version, length of the metadata
@@ -289,6 +289,9 @@ class DbnFile:
 
     def _mapped_records(self, block: MboRecords) -> MboRecords:
         """Those whose id stands for the locked contract on the UTC day of their capture; the block itself where all do."""
+        for mapping in self.mappings:
+            if are_all_of(block, mapping.instrument_id, np.uint64(mapping.start_ns), np.uint64(mapping.end_ns)):
+                return block
         ids, days = block["instrument_id"], block["ts_recv"]
         days = np.where(days == UNDEF_TIMESTAMP, block["ts_event"], days)
         wanted = np.zeros(len(block), np.bool_)

@@ -72,6 +72,53 @@ def sorted_replace(values: Floats, n: int, old: float, new: float) -> None:
 
 
 @inline_kernel
+def _count_below(values: Floats, first: int, last: int, x: float) -> int:
+    """How many of ``values[first:last]`` lie below ``x``; whole strides, so that it becomes a few vector comparisons."""
+    below = 0
+    for i in range(np.uint64(first), np.uint64(last)):
+        below += values[i] < x
+    return below
+
+
+@inline_kernel
+def _fenced_lower_bound(values: Floats, fence: Floats, x: float) -> int:
+    """`_lower_bound` by way of the fence, without a branch that depends on the values."""
+    first = STRIDE * max(_count_below(fence, 0, fence.shape[0], x) - 1, 0)
+    return first + _count_below(values, first, min(first + STRIDE, values.shape[0]), x)
+
+
+def whole_strides(n: int) -> int:
+    """``n`` rounded up: a fenced window and its fence are as long, filled up with infinity."""
+    return -(-n // STRIDE) * STRIDE
+
+
+@kernel
+def make_fence(values: Floats, fence: Floats, n: int) -> None:
+    """``fence[k]`` is ``values[STRIDE * k]`` of the ascending ``values[:n]``; the rest of both is infinite."""
+    for k in range((n + STRIDE - 1) // STRIDE):
+        fence[k] = values[STRIDE * k]
+
+
+@inline_kernel
+def fenced_replace(values: Floats, fence: Floats, old: float, new: float) -> None:
+    """`sorted_replace` of a full window with a fence, which follows."""
+    at = _fenced_lower_bound(values, fence, old)
+    to = _fenced_lower_bound(values, fence, new)
+    if to > at:
+        to -= 1
+        one = np.uint64(1)
+        for i in range(np.uint64(at), np.uint64(to)):
+            values[i] = values[i + one]
+    else:
+        _open_place(values, at, to)
+    values[to] = new
+    low = min(at, to)
+    high = max(at, to)
+    for k in range(np.uint64((low + STRIDE - 1) // STRIDE), np.uint64(high // STRIDE + 1)):
+        fence[k] = values[np.uint64(STRIDE) * k]
+
+
+@inline_kernel
 def _split_bounds(n: int) -> tuple[int, int, int]:
     """Of the ``rank`` smallest distances from the median of ``n`` values, how few and how many may lie left of it."""
     half = n // 2

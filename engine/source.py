@@ -13,11 +13,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from engine.config import InstrumentConfig
-from engine.constants import ACTION_CLEAR, NS_PER_DAY
+from engine.constants import ACTION_CLEAR, NS_PER_DAY, UNDEF_TIMESTAMP
 from engine.dbn_file import DbnFile, day_start_ns
 from engine.errors import SourceError
 from engine.id_changes import IdChanges, clear_before
 from engine.schema import MboRecords
+from engine.source_kernels import are_all_of
 
 CHUNK_RECORDS: Final = 1 << 16
 
@@ -88,7 +89,7 @@ class Source:
                 if first is not None:
                     self.place = Place(i, first, n, current)
                 ids = block["instrument_id"]
-                if int(ids[0]) == current and (ids == current).all():
+                if are_all_of(block, current, np.uint64(0), np.uint64(UNDEF_TIMESTAMP)):
                     n += len(block)
                     yield block
                     continue

@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.config import InstrumentConfig, Params
 from engine.jit import inline_kernel, kernel
-from engine.rolling import MAD_TO_SIGMA, median_mad_near, sorted_insert, sorted_replace
+from engine.rolling import MAD_TO_SIGMA, STRIDE, fenced_replace, make_fence, median_mad_near, sorted_insert, whole_strides
 from engine.schema import Floats, Ints
 
 N_DERIVATIVES: Final = 3
@@ -27,7 +27,8 @@ class SpectrumState(NamedTuple):
 
     ``windows`` (n_windows,) bins, ascending, and their ``weights``, normalised; pool arrays: ``tags`` (pool, 2) slot and last
     bin, ``previous`` (pool, 3) rolled, d1, d2 of that bin, ``rings`` and ``ordered`` (pool, 3, zscore_window), the derivatives
-    in bin order and ascending, ``splits`` (pool, 3) where their last MAD was found.
+    in bin order and ascending, ``fences`` (pool, 3, n) every STRIDE-th of the latter, ``splits`` (pool, 3) where their last MAD
+    was found.
     """
 
     windows: Ints
@@ -36,6 +37,7 @@ class SpectrumState(NamedTuple):
     previous: Floats
     rings: Floats
     ordered: Floats
+    fences: Floats
     splits: Ints
 
 
@@ -57,7 +59,8 @@ def make_spectrum(config: InstrumentConfig) -> SpectrumState:
         tags=np.full((pool, 2), -1, np.int64),
         previous=np.zeros((pool, N_DERIVATIVES)),
         rings=np.zeros((pool, N_DERIVATIVES, window)),
-        ordered=np.zeros((pool, N_DERIVATIVES, window)),
+        ordered=np.full((pool, N_DERIVATIVES, whole_strides(window)), np.inf),
+        fences=np.full((pool, N_DERIVATIVES, whole_strides(-(-window // STRIDE))), np.inf),
         splits=np.zeros((pool, N_DERIVATIVES), np.int64),
     )
 
@@ -115,6 +118,7 @@ def _rebuild(spectrum: SpectrumState, entry: int, ring: Floats, i_bin: int, dt: 
     for d in range(N_DERIVATIVES):
         for i in range(n):
             sorted_insert(spectrum.ordered[entry, d], i, spectrum.rings[entry, d, i])
+        make_fence(spectrum.ordered[entry, d], spectrum.fences[entry, d], n)
 
 
 @inline_kernel
@@ -127,12 +131,14 @@ def _step(spectrum: SpectrumState, entry: int, ring: Floats, i_bin: int, dt: flo
     old3 = spectrum.rings[entry, 2, place]
     _derive(spectrum, entry, ring, i_bin, dt, True)
     if i_bin >= window:
-        sorted_replace(spectrum.ordered[entry, 0], window, old1, spectrum.rings[entry, 0, place])
-        sorted_replace(spectrum.ordered[entry, 1], window, old2, spectrum.rings[entry, 1, place])
-        sorted_replace(spectrum.ordered[entry, 2], window, old3, spectrum.rings[entry, 2, place])
+        fenced_replace(spectrum.ordered[entry, 0], spectrum.fences[entry, 0], old1, spectrum.rings[entry, 0, place])
+        fenced_replace(spectrum.ordered[entry, 1], spectrum.fences[entry, 1], old2, spectrum.rings[entry, 1, place])
+        fenced_replace(spectrum.ordered[entry, 2], spectrum.fences[entry, 2], old3, spectrum.rings[entry, 2, place])
     else:
         for d in range(N_DERIVATIVES):
             sorted_insert(spectrum.ordered[entry, d], i_bin, spectrum.rings[entry, d, place])
+            if i_bin == window - 1:  # full: from here on values are replaced
+                make_fence(spectrum.ordered[entry, d], spectrum.fences[entry, d], window)
 
 
 @inline_kernel

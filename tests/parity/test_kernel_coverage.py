@@ -20,7 +20,8 @@ MOST_SECONDS = 240  # for a busy machine; 45 on an idle one
 SELECTION = [
     *(f"tests/test_engine/test_{name}.py" for name in ("field", "moves", "order_table", "recentre", "rolling", "run_kernels")),
     *(f"tests/test_engine/test_{name}.py" for name in ("source", "spectrum")),
-    "tests/test_engine/test_models",
+    *(f"tests/test_engine/test_models/test_{name}.py" for name in ("labels", "learned", "perm_derivative", "windows")),
+    "tests/test_engine/test_models/test_short_markets.py",
     "tests/test_engine/test_simulate.py::test_compression_changes_no_record",
     "tests/test_engine/test_simulate.py::test_a_longer_session_begins_like_a_shorter_one",
     "tests/conformance/test_conformance.py::test_engine_gives_every_answer",

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.rolling import median_mad, sorted_insert, sorted_replace
+from engine.rolling import fenced_replace, make_fence, median_mad, median_mad_near, sorted_insert, sorted_replace, whole_strides
 from tests.reference_scores import median
 
 few_values = st.sampled_from([-2.0, -1.0, 0.0, 0.0, 0.5, 3.0])  # ties are the hard case
@@ -46,3 +46,22 @@ def test_mad_of_a_constant_window_is_zero(n: int) -> None:
 
 def test_values_behind_the_count_are_not_read() -> None:
     assert median_mad(np.array([1.0, 2.0, 4.0, -100.0]), 3) == (2.0, 1.0)
+
+
+@given(st.lists(st.one_of(st.sampled_from([0.0, 1.0, -1.0]), st.floats(-1e6, 1e6)), min_size=1, max_size=120), st.integers(1, 40))
+@settings(max_examples=150)
+def test_fenced_window_equals_a_sorted_copy(values: list[float], width: int) -> None:
+    values = [value + 0.0 for value in values]
+    window, fence = np.full(whole_strides(width), np.inf), np.full(whole_strides(whole_strides(width) // 16), np.inf)
+    hint = 0
+    for i, value in enumerate(values):
+        if i < width:
+            sorted_insert(window, i, value)
+            make_fence(window, fence, i + 1)
+        else:
+            fenced_replace(window, fence, values[i - width], value)
+        n = min(i + 1, width)
+        assert window[:n].tolist() == sorted(values[max(0, i + 1 - width) : i + 1])
+        assert fence[: -(-n // 16)].tolist() == window[:n:16].tolist()
+        median, mad, hint = median_mad_near(window, n, hint)
+        assert (median, mad) == median_mad(window, n)

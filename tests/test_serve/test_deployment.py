@@ -214,7 +214,10 @@ def test_the_service_from_start_to_ctrl_c(
     assert scores.tobytes() == expected["score"].tobytes()
     assert [header["mid_price"] for header in heard.bins] == dataset.fields["mid_price"].tolist()
 
-    body = fetch_health(started.base, None)
+    # The server sees a client's farewell a moment after the client has sent it.
+    deadline = time.monotonic() + 10.0
+    while (body := fetch_health(started.base, None))["clients"] and time.monotonic() < deadline:
+        pass
     assert (body["champion"]["version"], body["swaps"], body["clients"]) == (1, 1, 0)
     assert body["lag_ms"] is not None
 

@@ -1,0 +1,17 @@
+"""Every signal over a market of half a minute, short enough to run uncompiled too, where each line of a kernel can be seen."""
+
+import numpy as np
+import pytest
+
+from engine.models.registry import MODELS, get_model
+from tests.test_engine.test_models_contract import inputs, maker
+
+N_BINS = 300  # several fits, with the contract's short windows
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_scores_are_finite_and_become_ready(name: str) -> None:
+    outputs = maker(name)().run(inputs(get_model(name), N_BINS))
+    assert np.all(np.isfinite(outputs["score"]))
+    assert outputs["sample_count"][-1] == N_BINS
+    assert outputs["ready"].any()
