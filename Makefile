@@ -77,6 +77,7 @@ check: setup  ## format, lint, types, import contract
 
 bench: setup  ## how fast this machine is at it; minutes, keeps the figures
 	@$(PY) -m engine bench --day --keep tests/bench/results
+	@$(PY) tests/bench/evaluation.py
 
 soak: setup  ## hours of random input against the plain reading: EXAMPLES=2000 new ones per test
 	@bash tests/setup.sh

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from functools import cache
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,8 @@ _SCORING: Final = (
     "tune.trial",
     "tune.diagnostics",
 )
+# A fit's numbers follow the library that makes it: its module, and the distribution whose version counts.
+_FITTED_BY: Final = {"sklearn": "scikit-learn", "lightgbm": "lightgbm", "xgboost": "xgboost-cpu"}
 # These change no number: names of models (and the registry imports every other one), wording of errors, and the checks of
 # an instrument's fields, which a point's identity already holds resolved.
 _LEFT_OUT: Final = ("engine.models.registry", "engine.errors", "engine.config")
@@ -32,6 +35,8 @@ _LEFT_OUT: Final = ("engine.models.registry", "engine.errors", "engine.config")
 def code_version(signal: str) -> str:
     """First 16 hex of a SHA-256 over the sources of a signal's model, of all of ours it imports, and of the scoring.
 
+    The versions of the libraries that fit its model go in too.
+
     Raises
     ------
     ConfigError
@@ -39,14 +44,17 @@ def code_version(signal: str) -> str:
     """
     sources = {module: _source(module) for module in _SCORING}
     pending = [get_model(signal).__module__]
+    libraries: set[str] = set()
     while pending:
         module = pending.pop()
         source = _source(module)
         if module in sources or module in _LEFT_OUT or source is None:
             continue
         sources[module] = source
-        pending += _imports(source)
-    digest = sha256()
+        imported = _imports(source)
+        pending += [name for name in imported if name.split(".")[0] == "engine"]
+        libraries |= {name.split(".")[0] for name in imported} & _FITTED_BY.keys()
+    digest = sha256("".join(f"{name} {version(_FITTED_BY[name])}\n" for name in sorted(libraries)).encode())
     for module, source in sorted(sources.items()):
         digest.update(f"{module}\n".encode() + (source or b""))
     return digest.hexdigest()[:16]
@@ -61,11 +69,11 @@ def _source(module: str) -> bytes | None:
 
 
 def _imports(source: bytes) -> list[str]:
-    """Our modules a source names; names imported *from* a module are tried as modules too."""
+    """The modules a source names; names imported *from* a module are tried as modules too."""
     found: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [name for name in found if name.split(".")[0] == "engine"]
+    return found

@@ -36,3 +36,13 @@ def test_it_follows_the_model_what_it_imports_and_the_scoring(touched) -> None:
 def test_unknown_signal() -> None:
     with pytest.raises(ConfigError, match="not known"):
         code_version("nope")
+
+
+def test_it_follows_the_library_that_fits_a_learned_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {name: code_version.__wrapped__(name) for name in ("gbm_mf", "svm_sp", "ads")}
+    monkeypatch.setattr(module, "version", lambda name: "9.9" if name == "lightgbm" else "1.0")
+    after = {name: code_version.__wrapped__(name) for name in before}
+    monkeypatch.setattr(module, "version", lambda name: "1.0")
+    assert after["gbm_mf"] != code_version.__wrapped__("gbm_mf")
+    assert after["ads"] == before["ads"]
+    assert after["svm_sp"] != before["svm_sp"]
