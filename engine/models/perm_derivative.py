@@ -142,16 +142,13 @@ def step(state: _PermState, codes: NDArray[np.int8], weights: Floats, p: _PermNu
     bear_vacuum = bear_pressure = mixed = bull_pressure = bull_vacuum = 0.0
     for r in range(codes.shape[0]):
         code = codes[r]
-        if code == 0:
-            mixed += weights[r]
-        elif code == 1:
-            bull_pressure += weights[r]
-        elif code == 2:
-            bull_vacuum += weights[r]
-        elif code == -1:
-            bear_pressure += weights[r]
-        else:
-            bear_vacuum += weights[r]
+        # Five sums and no branch: which way a row's code falls is for the market to say, not for the processor to guess.
+        weight = weights[r]
+        mixed += weight if code == 0 else 0.0
+        bull_pressure += weight if code == 1 else 0.0
+        bull_vacuum += weight if code == 2 else 0.0
+        bear_pressure += weight if code == -1 else 0.0
+        bear_vacuum += weight if code < -1 or code > 2 else 0.0
     bull = p.bull_pressure * bull_pressure + p.bull_vacuum * bull_vacuum
     bear = p.bear_pressure * bear_pressure + p.bear_vacuum * bear_vacuum
     base = bull - bear
