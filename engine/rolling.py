@@ -57,10 +57,8 @@ def sorted_insert(values: Floats, n: int, x: float) -> None:
 
 
 @inline_kernel
-def sorted_replace(values: Floats, n: int, old: float, new: float) -> None:
-    """Replace one ``old``, which must be there, by ``new`` in the ascending ``values[:n]``."""
-    at = _lower_bound(values, n, old)
-    to = _lower_bound(values, n, new)
+def _move_in(values: Floats, at: int, to: int, new: float) -> int:
+    """Give up the value at ``at`` for ``new``, whose lower bound is ``to``; returns the place it takes."""
     if to > at:
         to -= 1
         one = np.uint64(1)
@@ -69,6 +67,14 @@ def sorted_replace(values: Floats, n: int, old: float, new: float) -> None:
     else:
         _open_place(values, at, to)
     values[to] = new
+    return to
+
+
+@inline_kernel
+def sorted_replace(values: Floats, n: int, old: float, new: float) -> None:
+    """Replace one ``old``, which must be there, by ``new`` in the ascending ``values[:n]``."""
+    at = _lower_bound(values, n, old)
+    _move_in(values, at, _lower_bound(values, n, new), new)
 
 
 @inline_kernel
@@ -103,15 +109,7 @@ def make_fence(values: Floats, fence: Floats, n: int) -> None:
 def fenced_replace(values: Floats, fence: Floats, old: float, new: float) -> None:
     """`sorted_replace` of a full window with a fence, which follows."""
     at = _fenced_lower_bound(values, fence, old)
-    to = _fenced_lower_bound(values, fence, new)
-    if to > at:
-        to -= 1
-        one = np.uint64(1)
-        for i in range(np.uint64(at), np.uint64(to)):
-            values[i] = values[i + one]
-    else:
-        _open_place(values, at, to)
-    values[to] = new
+    to = _move_in(values, at, _fenced_lower_bound(values, fence, new), new)
     low = min(at, to)
     high = max(at, to)
     for k in range(np.uint64((low + STRIDE - 1) // STRIDE), np.uint64(high // STRIDE + 1)):
