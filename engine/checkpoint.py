@@ -15,10 +15,10 @@ import numpy as np
 from engine.errors import ConfigError
 from engine.jit import source_hash
 from engine.lake import write_atomic
+from engine.packing import pack, unpack
 from engine.runner import Runner
 from engine.snapshot import restore_book
 from engine.source import START, Place, Source
-from engine.state import pack, unpack
 
 KIND = "book checkpoint, with its place in the source"
 

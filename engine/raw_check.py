@@ -11,9 +11,9 @@ from engine import constants as c
 from engine.config import InstrumentConfig
 from engine.continuity import resting_orders
 from engine.errors import EngineError
+from engine.hours import open_intervals
 from engine.runner import Runner, Span
 from engine.schema import Ints, MboRecords
-from engine.sessions import open_intervals
 from engine.side_test import SideTest
 from engine.source import Source, open_source
 

@@ -15,9 +15,9 @@ from engine.book import table_for
 from engine.book_kernels import place_orders
 from engine.field_kernels import ASK_DEPTH, BID_DEPTH, LISTED
 from engine.order_table import rehash
+from engine.packing import pack, unpack
 from engine.recentre import Parked, Parking
 from engine.run_state import Engine
-from engine.state import pack, unpack
 
 KIND = "runner snapshot"
 

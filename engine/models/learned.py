@@ -20,8 +20,8 @@ from pydantic import Field, model_validator
 from engine.models.base import COMMON_FIELDS, ModelContext
 from engine.models.owner import Signal, SignalParams
 from engine.models.training import Fitted
+from engine.packing import pack, unpack
 from engine.schema import Ints, MboRecords
-from engine.state import pack, unpack
 
 LEARNED_FIELDS: Final[list[tuple[str, str]]] = [
     *COMMON_FIELDS,

@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from engine.sessions import open_intervals
+from engine.hours import open_intervals
 
 
 def is_open(moment: str, root: str = "MNQ") -> bool:

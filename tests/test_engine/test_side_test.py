@@ -8,9 +8,9 @@ import pytest
 
 from engine.config import load_instrument
 from engine.constants import NS_PER_DAY
+from engine.hours import open_intervals
 from engine.raw_check import check_raw
 from engine.runner import Runner, Span
-from engine.sessions import open_intervals
 from engine.side_test import SideTest
 from engine.source import open_source
 from tests.conftest import REPO_ROOT, shared_path
