@@ -46,7 +46,7 @@ def book(path: str, field: str) -> dict[str, Any]:
     from engine.config import load_instrument
     from engine.constants import NS_PER_DAY
     from engine.runner import Runner, Span
-    from engine.source import open_source
+    from engine.source.records import open_source
 
     config = load_instrument()
     day_start, day_end = open_source([Path(path)], config).window
@@ -70,7 +70,7 @@ def bins(path: str) -> dict[str, Any]:
     """The whole pipeline in blocks, as a sweep runs it, under both rate kernels in turns."""
     from engine.config import load_instrument
     from engine.replay import Replay
-    from engine.source import open_source
+    from engine.source.records import open_source
 
     configs = {kernel: load_instrument(overrides={"rate_kernel": kernel}) for kernel in ("finite", "exact")}
 
@@ -92,7 +92,7 @@ def single_bins(path: str) -> dict[str, Any]:
     from engine.config import load_instrument
     from engine.replay import Replay, runtime_model
     from engine.runner import Runner
-    from engine.source import open_source
+    from engine.source.records import open_source
 
     config = load_instrument()
     source = open_source([Path(path)], config)
@@ -125,7 +125,7 @@ def dataset(path: str, n_bins: str) -> dict[str, Any]:
     from engine.dataset import Dataset
     from engine.lake import Lake
     from engine.replay import Replay
-    from engine.source import open_source
+    from engine.source.records import open_source
 
     config = load_instrument()
     for _ in Replay(open_source([Path(path)], config), config, BENCH_START, 2):
@@ -157,7 +157,7 @@ def start(path: str) -> dict[str, Any]:
     began = time.perf_counter()
     from engine.config import load_instrument
     from engine.replay import Replay
-    from engine.source import open_source
+    from engine.source.records import open_source
 
     imported = time.perf_counter()
     config = load_instrument()
@@ -170,7 +170,7 @@ def checkpoint(path: str, start_time: str) -> dict[str, Any]:
     """From opening the file to the start of the warm-up, without and with the book kept there."""
     from engine.config import load_instrument
     from engine.replay import Replay
-    from engine.source import open_source
+    from engine.source.records import open_source
 
     config = load_instrument()
     with tempfile.TemporaryDirectory() as folder:
@@ -195,7 +195,7 @@ def day(path: str) -> dict[str, Any]:
     """The whole pipeline over a day's file: seconds, memory, and each hour's time per bin and per event."""
     from engine.config import load_instrument
     from engine.replay import Replay
-    from engine.source import open_source
+    from engine.source.records import open_source
 
     config = load_instrument()
     for _ in Replay(open_source([Path(path)], config), config, n_bins=2):

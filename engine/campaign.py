@@ -24,12 +24,12 @@ from engine.campaign_config import Campaign, Variant, expand_variants
 from engine.capture import publish_replay, require_whole_book
 from engine.constants import NS_PER_MS
 from engine.dataset import Dataset
-from engine.decoded import decode_once, forget_decoded
 from engine.errors import ConfigError, DatasetError, EngineError
 from engine.lake import Lake, raw_file, write_atomic
 from engine.ray_environment import init_arguments, no_cluster, prepare_ray_environment
 from engine.replay import SESSION_TZ, first_bin_ns
-from engine.source import Source, open_source
+from engine.source.decoded import decode_once, forget_decoded
+from engine.source.records import Source, open_source
 
 NOTE_S: Final = 0.5  # between two looks at the workers
 SHIPPED: Final = ("engine",)

@@ -16,7 +16,7 @@ from engine.errors import DatasetError, SourceError
 from engine.lake import Lake, sha256_file
 from engine.replay import Replay, first_bin_ns
 from engine.runner import BinBlock
-from engine.source import Source, open_source
+from engine.source.records import Source, open_source
 from engine.store import publish_dataset
 
 _DERIVED = ("projection_horizons_ms", "config_version")

@@ -18,7 +18,7 @@ from engine.lake import write_atomic
 from engine.packing import pack, unpack
 from engine.runner import Runner
 from engine.snapshot import restore_book
-from engine.source import START, Place, Source
+from engine.source.records import START, Place, Source
 
 KIND = "book checkpoint, with its place in the source"
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from engine import constants as c
 from engine.book_kernels import BID, BookState
 from engine.schema import MboRecords
-from engine.source import Source
+from engine.source.records import Source
 
 RESTING_DTYPE: Final = np.dtype(
     [

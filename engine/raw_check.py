@@ -15,7 +15,7 @@ from engine.hours import open_intervals
 from engine.runner import Runner, Span
 from engine.schema import Ints, MboRecords
 from engine.side_test import SideTest
-from engine.source import Source, open_source
+from engine.source.records import Source, open_source
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from engine.lake import Lake, raw_file
 from engine.ray_environment import prepare_ray_environment
 from engine.replay import Replay
 from engine.runner import Runner, Span
-from engine.source import open_source
+from engine.source.records import open_source
 from serve.client import ServiceError, fetch_health, health_lines, stream_url, tail
 from serve.request import PERM_FIELDS, QUERY_NAMES, last_day, read_day, read_start_time, scalar
 from serve.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_ENV, ServeSettings, StreamDefaults, require_token

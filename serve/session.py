@@ -15,7 +15,7 @@ from engine.models.base import RuntimeModel, model_inputs
 from engine.replay import SESSION_TZ, Replay
 from engine.runner import BinBlock
 from engine.schema import GRID_COLUMNS
-from engine.source import open_source
+from engine.source.records import open_source
 from serve.champion import CHAMPION, MICROSTATES, ModelChoice, Serving, choose_model, config_for, required_columns
 from serve.frames import STREAM_FORMAT, BinFrames, FrameEncoder, message
 from serve.recent import RecentBins

@@ -12,7 +12,7 @@ from engine.config import InstrumentConfig, load_instrument
 from engine.replay import Replay, runtime_model
 from engine.runner import BinBlock, Runner, Span
 from engine.schema import BIN_DTYPE, GRID_COLUMNS
-from engine.source import open_source
+from engine.source.records import open_source
 from tests import reference
 from tests.reference_session import Bin, Session
 from tests.streams import DAY, DAY_START, to_array

@@ -19,7 +19,7 @@ from engine.models.base import ModelContext
 from engine.models.registry import make_model, signal_names
 from engine.replay import Replay
 from engine.runner import BinBlock
-from engine.source import open_source
+from engine.source.records import open_source
 
 COLUMNS = (
     "pressure_variant",

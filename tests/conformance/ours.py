@@ -11,7 +11,7 @@ from engine.constants import NS_PER_S, QUALITY_NAMES
 from engine.errors import SourceError
 from engine.replay import Replay
 from engine.runner import Runner, Span
-from engine.source import Source, open_source
+from engine.source.records import Source, open_source
 from tests.conformance.answers import Observed, Values
 from tests.conformance.generator import DAY, OPEN_NS, at_ns
 from tests.sessions import Bins, join

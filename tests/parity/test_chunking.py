@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from engine.config import load_instrument
 from engine.replay import Replay
-from engine.source import open_source
+from engine.source.records import open_source
 from tests.sessions import Bins, join, replay_file
 from tests.streams import DAY, SYMBOL, write_dbn
 

@@ -18,7 +18,7 @@ from engine.config import InstrumentConfig, load_instrument
 from engine.errors import SourceError
 from engine.replay import Replay
 from engine.schema import MBO_DTYPE
-from engine.source import CHUNK_RECORDS, Source, open_source
+from engine.source.records import CHUNK_RECORDS, Source, open_source
 from tests.conformance.generator import CASES, names
 from tests.conftest import shared_path
 from tests.fuzzing import fuzz, lost_of, non_finite

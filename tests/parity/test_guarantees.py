@@ -21,7 +21,7 @@ from engine.models.base import ModelContext
 from engine.replay import Replay, runtime_model
 from engine.runner import Runner, Span
 from engine.schema import MODEL_DTYPE, MODEL_PREFIX
-from engine.source import open_source
+from engine.source.records import open_source
 from tests.fuzzing import MS, NEAR, PRICE_ENDS, fuzz, lost, moved, non_finite, raw_records, run_raw, sessions
 from tests.reference import F_LAST, Book, Record, prepare
 from tests.sessions import Bins, differences, join, make_runner, run_reference, small_config

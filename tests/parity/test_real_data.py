@@ -15,7 +15,7 @@ from engine.cli import main
 from engine.config import INSTRUMENT_ENV, load_instrument
 from engine.replay import Replay
 from engine.runner import Runner, Span
-from engine.source import open_source
+from engine.source.records import open_source
 from tests.conftest import REPO_ROOT, shared_path
 from tests.reference import UNDEF_PRICE, Record, read_records
 from tests.sessions import DAY_NS, differences, join, run_reference

@@ -10,13 +10,13 @@ import pytest
 from engine.campaign import CampaignReport, index_path, plan_campaign, run_campaign
 from engine.campaign_config import Campaign, load_campaign
 from engine.dataset import Dataset
-from engine.decoded import decode_once
 from engine.errors import ConfigError, EngineError
 from engine.lake import Lake, sha256_file
 from engine.ray_environment import init_arguments, prepare_ray_environment
 from engine.replay import Replay
 from engine.schema import BIN_DTYPE, GRID_COLUMNS
-from engine.source import open_source
+from engine.source.decoded import decode_once
+from engine.source.records import open_source
 from tests.streams import DAY, record, to_array, write_dbn
 from tests.test_engine.small_campaign import lake_with, write_campaign
 

@@ -19,7 +19,7 @@ from engine.cli import main
 from engine.dataset import Dataset
 from engine.lake import Lake
 from engine.replay import Replay
-from engine.source import open_source
+from engine.source.records import open_source
 from tests.conftest import REPO_ROOT
 from tests.processes import marked
 from tests.streams import DAY

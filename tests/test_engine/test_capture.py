@@ -11,7 +11,7 @@ from engine.lake import Lake, sha256_file
 from engine.replay import Replay
 from engine.schema import BIN_DTYPE, GRID_COLUMNS
 from engine.simulate import simulate
-from engine.source import open_source
+from engine.source.records import open_source
 
 START, N_BINS = "09:00", 300
 

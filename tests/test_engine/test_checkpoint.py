@@ -11,7 +11,7 @@ from engine.config import load_instrument
 from engine.replay import Replay
 from engine.schema import MboRecords
 from engine.simulate import simulate
-from engine.source import Place, open_source
+from engine.source.records import Place, open_source
 from tests.sessions import join
 
 START = "09:31:10"  # the warm-up begins 70 s into a session that opens at 09:00

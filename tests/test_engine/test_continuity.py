@@ -14,7 +14,7 @@ from engine.errors import ConfigError
 from engine.lake import Lake
 from engine.raw_check import check_raw
 from engine.simulate import simulate_days
-from engine.source import open_source
+from engine.source.records import open_source
 from tests.conftest import REPO_ROOT, shared_path
 from tests.reference import F_LAST, F_SNAPSHOT, Record
 from tests.streams import DAY, build_up, record, to_array, write_dbn

@@ -8,7 +8,7 @@ import pytest
 
 from engine.errors import ConfigError
 from engine.replay import Replay, first_bin_ns
-from engine.source import Source, open_source
+from engine.source.records import Source, open_source
 from tests.reference import F_LAST, F_MAYBE_BAD_BOOK
 from tests.sessions import replay_file, small_config
 from tests.streams import DAY, OPEN, build_up, record, to_array, write_dbn

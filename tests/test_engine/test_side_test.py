@@ -12,7 +12,7 @@ from engine.hours import open_intervals
 from engine.raw_check import check_raw
 from engine.runner import Runner, Span
 from engine.side_test import SideTest
-from engine.source import open_source
+from engine.source.records import open_source
 from tests.conftest import REPO_ROOT, shared_path
 from tests.reference import Record
 from tests.streams import DAY, DAY_START, build_up, record, to_array, write_dbn

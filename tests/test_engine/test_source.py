@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from engine.config import load_instrument
 from engine.errors import SourceError
 from engine.schema import MBO_DTYPE
-from engine.source import Source, open_source
+from engine.source.records import Source, open_source
 from tests.conftest import shared_path
 from tests.streams import DAY, INSTRUMENT_ID, OPEN, SYMBOL, build_up, metadata, record, to_array, write_dbn
 

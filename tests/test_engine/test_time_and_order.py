@@ -9,10 +9,10 @@ import pytest
 from engine.capture import publish_replay
 from engine.cli import main
 from engine.config import load_instrument
-from engine.decoded import decode_once
 from engine.lake import Lake
 from engine.replay import Replay
-from engine.source import open_source
+from engine.source.decoded import decode_once
+from engine.source.records import open_source
 from tests.streams import DAY, OPEN, build_up, record, to_array, write_dbn
 
 CONFIG = load_instrument()

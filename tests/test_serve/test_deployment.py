@@ -28,7 +28,7 @@ from engine.lake import Lake
 from engine.models.base import ModelContext
 from engine.models.registry import make_model
 from engine.replay import replay
-from engine.source import open_source
+from engine.source.records import open_source
 from serve.cli import main
 from serve.client import fetch_health
 from serve.request import read_request

@@ -5,7 +5,7 @@ import pytest
 from engine.config import InstrumentConfig
 from engine.lake import Lake
 from engine.replay import replay
-from engine.source import open_source
+from engine.source.records import open_source
 from serve.relabel import state5_codes
 from serve.request import read_request
 from serve.settings import StreamDefaults

@@ -14,7 +14,7 @@ from engine.models.base import ModelContext, model_inputs
 from engine.models.registry import make_model, signal_names
 from engine.replay import Replay, replay
 from engine.schema import BIN_DTYPE, GRID_COLUMNS, MODEL_DTYPE, MODEL_PREFIX
-from engine.source import open_source
+from engine.source.records import open_source
 from serve.champion import ChampionWatcher, required_columns
 from serve.frames import BinFrames, decode_grid, decode_header
 from serve.recent import RecentBins

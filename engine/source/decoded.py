@@ -22,11 +22,11 @@ from pathlib import Path
 import numpy as np
 
 from engine import constants as c
-from engine.dbn_file import WINDOW_RECORDS
-from engine.id_changes import IdChanges
 from engine.lake import write_atomic
 from engine.schema import MBO_DTYPE, MboRecords
-from engine.source import CHUNK_RECORDS, START, Place, Source
+from engine.source.dbn_file import WINDOW_RECORDS
+from engine.source.id_changes import IdChanges
+from engine.source.records import CHUNK_RECORDS, START, Place, Source
 
 
 class DecodedSource(Source):

@@ -14,11 +14,11 @@ import numpy as np
 
 from engine.config import InstrumentConfig
 from engine.constants import ACTION_CLEAR, NS_PER_DAY, UNDEF_TIMESTAMP
-from engine.dbn_file import DbnFile, day_start_ns
 from engine.errors import SourceError
-from engine.id_changes import IdChanges, clear_before
 from engine.schema import MboRecords
-from engine.source_kernels import are_all_of
+from engine.source.dbn_file import DbnFile, day_start_ns
+from engine.source.id_changes import IdChanges, clear_before
+from engine.source.kernels import are_all_of
 
 CHUNK_RECORDS: Final = 1 << 16
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from engine.constants import MBO_RECORD_BYTES, NS_PER_S, UNDEF_TIMESTAMP
 from engine.errors import SourceError
 from engine.schema import MBO_DTYPE, MboRecords
-from engine.source_kernels import are_all_of, is_plain, walk_records
+from engine.source.kernels import are_all_of, is_plain, walk_records
 
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _PROLOGUE = 8  # "DBN", version, length of the metadata
