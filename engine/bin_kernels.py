@@ -4,7 +4,7 @@ Source: engine.md sections 4, 6 and 8.
 """
 
 from engine import constants as c
-from engine.book_kernels import (
+from engine.book.kernels import (
     ASK,
     BID,
     NO_TICK,

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from engine.book import view_book
+from engine.book.owner import view_book
 from engine.capture import provenance, require_whole_book
 from engine.config import InstrumentConfig, load_instrument, parse_overrides
 from engine.constants import NS_PER_DAY, NS_PER_S

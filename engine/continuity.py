@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import constants as c
-from engine.book_kernels import BID, BookState
+from engine.book.kernels import BID, BookState
 from engine.schema import MboRecords
 from engine.source.records import Source
 

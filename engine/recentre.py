@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.book_kernels import ASK, BID, NO_TICK, BookState, place_orders
+from engine.book.kernels import ASK, BID, NO_TICK, BookState, place_orders
 from engine.config import Params
 from engine.field_kernels import (
     ASK_DEPTH,

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine import constants as c
 from engine.bin_kernels import close_bin, mark_gap, open_bin, see_quotes
-from engine.book_kernels import (
+from engine.book.kernels import (
     ASK,
     BID,
     FIRST_TABLE,
@@ -26,13 +26,13 @@ from engine.book_kernels import (
     slot_of,
     tick_of,
 )
+from engine.book.order_table import find_order
 from engine.config import Params
 from engine.field_kernels import (
     synchronise_depths,
     touch,
 )
 from engine.jit import inline_kernel, kernel
-from engine.order_table import find_order
 from engine.run_state import (
     BINS,
     BOOK_ONLY,

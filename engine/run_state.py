@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.book_kernels import NO_TICK, BookState
+from engine.book.kernels import NO_TICK, BookState
 from engine.field_kernels import FieldState
 from engine.jit import inline_kernel
 from engine.schema import Floats, Ints, MboRecords, Record

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from engine import run_kernels as rk
 from engine import run_state as rs
 from engine.bin_kernels import close_bin, mark_gap
-from engine.book import grow, make_book, table_for
-from engine.book_kernels import NO_TICK
+from engine.book.kernels import NO_TICK
+from engine.book.owner import grow, make_book, table_for
 from engine.config import InstrumentConfig
 from engine.constants import ANOMALIES, NS_PER_S
 from engine.field_kernels import make_field

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import constants as c
-from engine.book_kernels import NO_TICK
+from engine.book.kernels import NO_TICK
 from engine.runner import Runner
 from engine.schema import Ints, MboRecords
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.book import table_for
-from engine.book_kernels import place_orders
+from engine.book.kernels import place_orders
+from engine.book.order_table import rehash
+from engine.book.owner import table_for
 from engine.field_kernels import ASK_DEPTH, BID_DEPTH, LISTED
-from engine.order_table import rehash
 from engine.packing import pack, unpack
 from engine.recentre import Parked, Parking
 from engine.run_state import Engine

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.book import view_book
+from engine.book.owner import view_book
 from engine.config import InstrumentConfig, load_instrument
 from engine.constants import NS_PER_S, QUALITY_NAMES
 from engine.errors import SourceError

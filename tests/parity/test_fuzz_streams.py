@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.book import view_book
-from engine.book_kernels import tick_of
+from engine.book.kernels import tick_of
+from engine.book.owner import view_book
 from engine.schema import MBO_DTYPE
 from tests.fuzzing import NEAR, PRICE_ENDS, fuzz, lost, non_finite, raw_records, run_raw, sessions
 from tests.reference import F_LAST, UNDEF_PRICE, Record

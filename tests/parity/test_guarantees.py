@@ -14,7 +14,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.book_kernels import NO_TICK
+from engine.book.kernels import NO_TICK
 from engine.config import InstrumentConfig
 from engine.hours import open_intervals
 from engine.models.base import ModelContext

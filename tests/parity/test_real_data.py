@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.book import Level, view_book
+from engine.book.owner import Level, view_book
 from engine.cli import main
 from engine.config import INSTRUMENT_ENV, load_instrument
 from engine.replay import Replay

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.book import BookView, view_book
-from engine.book_kernels import ASK, BID, NO_TICK
+from engine.book.kernels import ASK, BID, NO_TICK
+from engine.book.owner import BookView, view_book
 from engine.runner import Runner
 from tests import reference
 from tests.reference import F_LAST, F_SNAPSHOT, UNDEF_PRICE, Record

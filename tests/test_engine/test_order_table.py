@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from engine.book import grow, make_book
-from engine.book_kernels import BID, add_order, remove_order
-from engine.order_table import find_order
+from engine.book.kernels import BID, add_order, remove_order
+from engine.book.order_table import find_order
+from engine.book.owner import grow, make_book
 
 PLACES = 64
 

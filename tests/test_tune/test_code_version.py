@@ -29,7 +29,7 @@ def test_it_follows_the_model_what_it_imports_and_the_scoring(touched) -> None:
     assert same == code_version("perm_derivative")
     for name in ("engine/models/perm_derivative.py", "engine/rolling.py", "tune/scoring.py", "tune/trial.py"):
         assert touched(name) != same, name
-    for name in ("tune/cli.py", "engine/book.py", "engine/models/registry.py", "engine/errors.py"):
+    for name in ("tune/cli.py", "engine/book/owner.py", "engine/models/registry.py", "engine/errors.py"):
         assert touched(name) == same, name
 
 

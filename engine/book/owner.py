@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.book_kernels import ASK, BID, BOOK_DTYPE, FIRST_TABLE, NO_TICK, BookState
+from engine.book.kernels import ASK, BID, BOOK_DTYPE, FIRST_TABLE, NO_TICK, BookState
+from engine.book.order_table import ORDER_DTYPE, rehash
 from engine.constants import NS_PER_S
-from engine.order_table import ORDER_DTYPE, rehash
 from engine.schema import MboRecords
 
 

@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from engine.book.order_table import delete_order, free_place
 from engine.jit import inline_kernel, kernel
-from engine.order_table import delete_order, free_place
 from engine.schema import Ints, MboRecords, Record
 
 BID: Final = 1

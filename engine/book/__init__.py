@@ -1,0 +1,1 @@
+"""Orders, levels and best prices. Imports the ground only."""
