@@ -13,7 +13,7 @@ from engine.book.kernels import (
     slot_of,
 )
 from engine.config import Params
-from engine.field_kernels import (
+from engine.field.kernels import (
     ADD,
     ASK_DEPTH,
     BID_DEPTH,
@@ -25,11 +25,11 @@ from engine.field_kernels import (
     bring_up,
     forces,
 )
+from engine.field.spectrum import score_slot
 from engine.jit import inline_kernel, kernel
 from engine.moves import move_ticks, sign, state5
 from engine.run_state import QUIET, UNSET, Engine, Out, has_both_sides, middle_tick
 from engine.schema import Ints, Record
-from engine.spectrum import score_slot
 
 
 @inline_kernel

@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.book.kernels import ASK, BID, NO_TICK, BookState, place_orders
 from engine.config import Params
-from engine.field_kernels import (
+from engine.field.kernels import (
     ASK_DEPTH,
     BID_DEPTH,
     LISTED,

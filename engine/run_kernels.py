@@ -28,7 +28,7 @@ from engine.book.kernels import (
 )
 from engine.book.order_table import find_order
 from engine.config import Params
-from engine.field_kernels import (
+from engine.field.kernels import (
     synchronise_depths,
     touch,
 )

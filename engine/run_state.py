@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.book.kernels import NO_TICK, BookState
-from engine.field_kernels import FieldState
+from engine.field.kernels import FieldState
+from engine.field.spectrum import SpectrumState
 from engine.jit import inline_kernel
 from engine.schema import Floats, Ints, MboRecords, Record
-from engine.spectrum import SpectrumState
 
 BOOK_ONLY: Final = 0  # phases: before the warm-up,
 WARM_UP: Final = 1  # the field runs,

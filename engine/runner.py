@@ -17,7 +17,8 @@ from engine.book.kernels import NO_TICK
 from engine.book.owner import grow, make_book, table_for
 from engine.config import InstrumentConfig
 from engine.constants import ANOMALIES, NS_PER_S
-from engine.field_kernels import make_field
+from engine.field.kernels import make_field
+from engine.field.spectrum import history_bins, make_spectrum
 from engine.jit import source_hash
 from engine.models.base import RuntimeModel, model_inputs, write_outputs
 from engine.recentre import Parking, recentre, synchronise_parked, touch_far
@@ -31,7 +32,6 @@ from engine.schema import (
     MboRecords,
 )
 from engine.snapshot import restore_engine, snapshot_engine
-from engine.spectrum import history_bins, make_spectrum
 
 WARM_UP_NS = 30 * 60 * NS_PER_S  # the field runs this long before the first bin
 

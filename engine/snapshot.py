@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from engine.book.kernels import place_orders
 from engine.book.order_table import rehash
 from engine.book.owner import table_for
-from engine.field_kernels import ASK_DEPTH, BID_DEPTH, LISTED
+from engine.field.kernels import ASK_DEPTH, BID_DEPTH, LISTED
 from engine.packing import pack, unpack
 from engine.recentre import Parked, Parking
 from engine.run_state import Engine

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.config import Params, load_instrument
-from engine.field_kernels import (
+from engine.field.kernels import (
     ADD,
     ASK_DEPTH,
     BID_DEPTH,

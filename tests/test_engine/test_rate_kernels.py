@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine.config import Params, load_instrument
-from engine.rate_kernels import exact_map, exp_second_difference
+from engine.field.rates import exact_map, exp_second_difference
 from tests.reference import Record
 from tests.sessions import differences, run_engine, run_reference, small_config
 from tests.streams import OPEN, build_up, record, records

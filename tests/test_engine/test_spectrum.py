@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.config import InstrumentConfig, load_instrument
-from engine.field_kernels import BALANCE_FLOOR
-from engine.spectrum import history_bins, make_spectrum, score_slot
+from engine.field.kernels import BALANCE_FLOOR
+from engine.field.spectrum import history_bins, make_spectrum, score_slot
 from tests.reference_scores import Spectrum
 
 SLOT = 7

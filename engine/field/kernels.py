@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from engine.config import Params
+from engine.field.rates import MAP_SIZE, StepMap, alpha_of, exact_map, step_map
 from engine.jit import inline_kernel, kernel
-from engine.rate_kernels import MAP_SIZE, StepMap, alpha_of, exact_map, step_map
 from engine.schema import Floats, Ints
 
 ADD: Final = 0  # masses at 0..2
