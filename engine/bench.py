@@ -18,7 +18,7 @@ from engine.bench_stages import HOUR_BINS
 from engine.config import load_instrument
 from engine.errors import EngineError
 from engine.jit import cache_dir, source_hash
-from engine.simulate import simulate
+from engine.simulate.session import simulate
 
 RATE: Final = 1250.0  # records a second in regular hours
 DAY_EVENTS: Final = 50_000_000

@@ -84,7 +84,7 @@ def _require_raw(lake: Lake, capture: BaseCapture, simulate_missing: bool) -> No
             f"there is no raw file of {capture.dt} in {folder}; put Databento's mbo file of {capture.symbol} there, named "
             f"*{capture.dt:%Y%m%d}*.dbn.zst, or add --simulate to have a session simulated"
         )
-    from engine.simulate import simulate  # only here
+    from engine.simulate.session import simulate  # only here
 
     zone = ZoneInfo(SESSION_TZ)
     begin, end = (

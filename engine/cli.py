@@ -157,7 +157,7 @@ def _print(values: Any) -> None:
 
 def _simulate(args: argparse.Namespace) -> int:
     from engine.progress import Progress
-    from engine.simulate import simulate_days
+    from engine.simulate.session import simulate_days
 
     given = {name: getattr(args, name) for name in ("rate", "start", "symbol") if getattr(args, name) is not None}
     with Progress("simulating") as progress:

@@ -52,7 +52,7 @@ def shared() -> Callable[[str], Path]:
 @pytest.fixture(scope="session")
 def simulated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulated session of 40 s (400 bins) of MNQH6 from 09:00 New York on 2026-02-06, about 16,000 records."""
-    from engine.simulate import simulate
+    from engine.simulate.session import simulate
 
     path = tmp_path_factory.mktemp("simulated") / "glbx-mdp3-20260206.mbo.dbn.zst"
     simulate(path, seed=7, seconds=40.0, rate=400.0)

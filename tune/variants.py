@@ -70,7 +70,7 @@ def ensure_smoke_dataset(lake: Lake, say: Say) -> None:
     config = load_instrument()
     folder = lake.raw_dir(config.symbol_root, config.product_type)
     if not any(folder.glob(f"*{_SMOKE_DT.replace('-', '')}*")):
-        from engine.simulate import simulate  # only a first run needs it
+        from engine.simulate.session import simulate  # only a first run needs it
 
         say(f"no data of {_SMOKE_DT} in {folder}: simulating {_SIMULATED_SECONDS / 60:g} minutes of {config.symbol}")
         folder.mkdir(parents=True, exist_ok=True)

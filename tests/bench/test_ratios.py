@@ -10,7 +10,7 @@ import pytest
 from engine.bench import bench, keep
 from engine.bench_stages import checkpoint
 from engine.runner import Runner, Span
-from engine.simulate import simulate
+from engine.simulate.session import simulate
 from tests.reference import Record
 from tests.sessions import small_config
 from tests.streams import DAY_START, OPEN, build_up, record, to_array

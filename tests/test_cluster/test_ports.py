@@ -13,7 +13,7 @@ import pytest
 from engine.config import load_instrument
 from engine.lake import Lake
 from engine.ray_environment import prepare_ray_environment
-from engine.simulate import simulate
+from engine.simulate.session import simulate
 from tests.conftest import REPO_ROOT
 from tests.processes import descendants, marked
 from tests.test_cluster.namespaces import why_not

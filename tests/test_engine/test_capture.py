@@ -10,7 +10,7 @@ from engine.config import load_instrument
 from engine.lake import Lake, sha256_file
 from engine.replay import Replay
 from engine.schema import BIN_DTYPE, GRID_COLUMNS
-from engine.simulate import simulate
+from engine.simulate.session import simulate
 from engine.source.records import open_source
 
 START, N_BINS = "09:00", 300

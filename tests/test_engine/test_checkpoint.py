@@ -10,7 +10,7 @@ import zstandard
 from engine.config import load_instrument
 from engine.replay import Replay
 from engine.schema import MboRecords
-from engine.simulate import simulate
+from engine.simulate.session import simulate
 from engine.source.records import Place, open_source
 from tests.sessions import join
 

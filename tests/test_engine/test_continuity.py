@@ -13,7 +13,7 @@ from engine.continuity import compare_books, opening_snapshot
 from engine.errors import ConfigError
 from engine.lake import Lake
 from engine.raw_check import check_raw
-from engine.simulate import simulate_days
+from engine.simulate.session import simulate_days
 from engine.source.records import open_source
 from tests.conftest import REPO_ROOT, shared_path
 from tests.reference import F_LAST, F_SNAPSHOT, Record

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from engine.errors import ConfigError
 from engine.schema import MBO_DTYPE
-from engine.simulate import PRODUCTS, SimulationSummary, simulate
+from engine.simulate.session import PRODUCTS, SimulationSummary, simulate
 
 TICK = 250_000_000
 START_NS = int(datetime(2026, 2, 6, 14, tzinfo=UTC).timestamp()) * 10**9  # 09:00 in New York
@@ -361,7 +361,7 @@ def simulate_bytes(folder: Path, seconds: float = 1.0, **how: Any) -> bytes:
 @pytest.mark.parametrize("jit", ["0", "1"])
 def test_another_process_gives_the_same_bytes_compiled_or_not(tmp_path: Path, jit: str) -> None:
     ours = simulate_bytes(tmp_path, seed=SEED, seconds=3.0)
-    code = "import sys; from pathlib import Path; from engine.simulate import simulate; "
+    code = "import sys; from pathlib import Path; from engine.simulate.session import simulate; "
     code += f"simulate(Path(sys.argv[1]), seed={SEED}, seconds=3.0)"
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "theirs.dbn")],

@@ -10,7 +10,7 @@ from engine.champion import Champion, move_pointer, versions, write_champion
 from engine.config import InstrumentConfig, load_instrument
 from engine.lake import Lake
 from engine.models.registry import get_model
-from engine.simulate import simulate
+from engine.simulate.session import simulate
 
 SEED: Final = 20260206
 SECONDS: Final = 40

@@ -9,7 +9,7 @@ from engine.config import load_instrument
 from engine.dataset import Dataset
 from engine.errors import ConfigError, DatasetError
 from engine.lake import Lake
-from engine.simulate import simulate
+from engine.simulate.session import simulate
 from tests.test_tune.small_sweep import sweep_values
 from tune.config import SweepConfig, parse_sweep_config
 from tune.space import build_points

@@ -16,7 +16,7 @@ import zstandard
 from databento_dbn.metadata import MappingInterval
 
 from engine.constants import NS_PER_S
-from engine.simulate_book import Feed
+from engine.simulate.queues import Feed
 
 
 @dataclass

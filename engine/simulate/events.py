@@ -24,7 +24,8 @@ from engine.constants import (
     UNDEF_PRICE,
 )
 from engine.jit import kernel
-from engine.simulate_book import (
+from engine.simulate.flow import advance_latent, draw_arrival, excite, set_leans, start_latent
+from engine.simulate.queues import (
     ASK,
     BID,
     MAX_FILLS,
@@ -44,7 +45,6 @@ from engine.simulate_book import (
     rest_order,
     uniform,
 )
-from engine.simulate_flow import advance_latent, draw_arrival, excite, set_leans, start_latent
 
 MAX_EVENT_RECORDS: Final = 1 + 2 * MAX_FILLS
 REACH: Final = 450  # ticks from the touch where new orders rest

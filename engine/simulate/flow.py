@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from engine.jit import kernel
-from engine.simulate_book import N_LEVELS, Feed, Market, below, exponential, normal, uniform
+from engine.simulate.queues import N_LEVELS, Feed, Market, below, exponential, normal, uniform
 
 LATENT_STEP_NS: Final = 10_000_000
 

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from engine.constants import NS_PER_DAY, NS_PER_S
 from engine.errors import ConfigError
 from engine.schema import MBO_DTYPE
-from engine.simulate_book import N_LEVELS, N_SLOTS, Feed, Market, empty_market
-from engine.simulate_file import session_metadata, whole_or_nothing
-from engine.simulate_kernels import MAX_EVENT_RECORDS, fill_chunk, open_book, write_snapshot
+from engine.simulate.events import MAX_EVENT_RECORDS, fill_chunk, open_book, write_snapshot
+from engine.simulate.file import session_metadata, whole_or_nothing
+from engine.simulate.queues import N_LEVELS, N_SLOTS, Feed, Market, empty_market
 
 NEW_YORK: Final = ZoneInfo("America/New_York")
 DEFAULT_SYMBOL: Final = "MNQH6"

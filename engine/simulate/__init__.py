@@ -1,0 +1,1 @@
+"""A believable market as a DBN file. Imports the ground only."""
