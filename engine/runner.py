@@ -20,7 +20,6 @@ from engine.constants import ANOMALIES, NS_PER_S
 from engine.field.kernels import make_field
 from engine.field.spectrum import history_bins, make_spectrum
 from engine.jit import source_hash
-from engine.models.base import RuntimeModel, model_inputs, write_outputs
 from engine.recentre import Parking, recentre, synchronise_parked, touch_far
 from engine.schema import (
     BIN_DTYPE,
@@ -31,6 +30,7 @@ from engine.schema import (
     Ints,
     MboRecords,
 )
+from engine.signals.base import RuntimeModel, model_inputs, write_outputs
 from engine.snapshot import restore_engine, snapshot_engine
 
 WARM_UP_NS = 30 * 60 * NS_PER_S  # the field runs this long before the first bin

@@ -16,10 +16,10 @@ from engine.config import InstrumentConfig
 from engine.constants import NS_PER_DAY
 from engine.errors import ChampionError, EngineError
 from engine.lake import Lake
-from engine.models.base import ModelContext, RuntimeModel
-from engine.models.perm_derivative import PermDerivative, perm_params_from_config
-from engine.models.registry import MODELS, make_model
 from engine.runner import Runner, Span
+from engine.signals.base import ModelContext, RuntimeModel
+from engine.signals.registry import MODELS, make_model
+from engine.signals.statistical.perm_derivative import PermDerivative, perm_params_from_config
 from engine.store import Dataset
 from serve.request import with_overrides
 

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from engine.config import InstrumentConfig
 from engine.errors import SourceError
-from engine.models.base import RuntimeModel, model_inputs
 from engine.replay import SESSION_TZ, Replay
 from engine.runner import BinBlock
 from engine.schema import GRID_COLUMNS
+from engine.signals.base import RuntimeModel, model_inputs
 from engine.source.records import open_source
 from serve.champion import CHAMPION, MICROSTATES, ModelChoice, Serving, choose_model, config_for, required_columns
 from serve.frames import STREAM_FORMAT, BinFrames, FrameEncoder, message

@@ -19,8 +19,8 @@ import numpy as np
 
 from engine.dataset import Dataset
 from engine.lake import Lake
-from engine.models.reference import REFERENCE_PARAMETERS, REFERENCE_THRESHOLDS
-from engine.models.registry import signal_names
+from engine.signals.reference import REFERENCE_PARAMETERS, REFERENCE_THRESHOLDS
+from engine.signals.registry import signal_names
 from tune.config import parse_sweep_config
 from tune.outofsample import fold_picks, out_of_sample
 from tune.scoring import Scored, statistics_of, walk_all

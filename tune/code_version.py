@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from engine.models.registry import get_model
+from engine.signals.registry import get_model
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _SCORING: Final = (
@@ -28,7 +28,7 @@ _SCORING: Final = (
 _FITTED_BY: Final = {"sklearn": "scikit-learn", "lightgbm": "lightgbm", "xgboost": "xgboost-cpu"}
 # These change no number: names of models (and the registry imports every other one), wording of errors, and the checks of
 # an instrument's fields, which a point's identity already holds resolved.
-_LEFT_OUT: Final = ("engine.models.registry", "engine.errors", "engine.config")
+_LEFT_OUT: Final = ("engine.signals.registry", "engine.errors", "engine.config")
 
 
 @cache

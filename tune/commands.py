@@ -20,7 +20,7 @@ from engine.config import parse_overrides
 from engine.dataset import Dataset, list_datasets
 from engine.errors import ConfigError
 from engine.lake import Lake, write_atomic
-from engine.models.registry import get_model, signal_names
+from engine.signals.registry import get_model, signal_names
 from tune import promote as promotion
 from tune.beside import Beside, with_luck
 from tune.code_version import code_version

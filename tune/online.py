@@ -18,9 +18,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.models.base import RuntimeModel, model_inputs
-from engine.models.registry import make_model
 from engine.schema import Ints
+from engine.signals.base import RuntimeModel, model_inputs
+from engine.signals.registry import make_model
 from tune.errors import RunFailedError
 from tune.trial import Market
 

@@ -26,8 +26,8 @@ from engine.champion import (
 from engine.dataset import Dataset
 from engine.errors import ChampionError, ConfigError
 from engine.lake import Lake
-from engine.models.base import ModelContext
-from engine.models.registry import MODELS, make_model
+from engine.signals.base import ModelContext
+from engine.signals.registry import MODELS, make_model
 from tune.code_version import code_version
 from tune.config import SweepConfig
 from tune.errors import RunFailedError

@@ -14,8 +14,8 @@ from typing import Any, Final
 from engine.dataset import Dataset
 from engine.errors import ConfigError
 from engine.lake import Lake
-from engine.models.base import RuntimeModel
-from engine.models.registry import get_model, make_model, signal_names
+from engine.signals.base import RuntimeModel
+from engine.signals.registry import get_model, make_model, signal_names
 from tune.code_version import code_version
 from tune.config import SweepConfig
 from tune.rules import KNOWN_FEES, Rules

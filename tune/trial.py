@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.dataset import Dataset
-from engine.models.base import ModelContext, model_inputs
-from engine.models.registry import get_model, make_model
 from engine.schema import Floats, Ints
+from engine.signals.base import ModelContext, model_inputs
+from engine.signals.registry import get_model, make_model
 from tune.diagnostics import state5_diagnostics
 from tune.outofsample import out_of_sample
 from tune.rules import Rules

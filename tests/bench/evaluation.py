@@ -22,8 +22,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from engine.models.base import ModelContext
-from engine.models.registry import get_model, make_model
+from engine.signals.base import ModelContext
+from engine.signals.registry import get_model, make_model
 from tests.test_tune.markets import sound_rules, times, walk_tape
 from tune.scoring import statistics_of, walk_all
 from tune.tape import Tape

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from engine.models.base import ModelContext, model_inputs
-from engine.models.reference import REFERENCE_PARAMETERS, REFERENCE_THRESHOLDS
-from engine.models.registry import make_model, signal_names
+from engine.signals.base import ModelContext, model_inputs
+from engine.signals.reference import REFERENCE_PARAMETERS, REFERENCE_THRESHOLDS
+from engine.signals.registry import make_model, signal_names
 from tests.parity.test_golden import engine_bins
 from tests.sessions import Bins
 

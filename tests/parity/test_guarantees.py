@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from engine.book.kernels import NO_TICK
 from engine.config import InstrumentConfig
 from engine.hours import open_intervals
-from engine.models.base import ModelContext
 from engine.replay import Replay, runtime_model
 from engine.runner import Runner, Span
 from engine.schema import MODEL_DTYPE, MODEL_PREFIX
+from engine.signals.base import ModelContext
 from engine.source.records import open_source
 from tests.fuzzing import MS, NEAR, PRICE_ENDS, fuzz, lost, moved, non_finite, raw_records, run_raw, sessions
 from tests.reference import F_LAST, Book, Record, prepare

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine import checks
-from engine.checks import Check, ContractError, example_bins, yield_checks
 from engine.errors import ConfigError
-from engine.models.base import ModelContext, RuntimeModel
-from engine.models.registry import MODELS, get_model, make_model
+from engine.signals import contract as checks
+from engine.signals.base import ModelContext, RuntimeModel
+from engine.signals.contract import Check, ContractError, example_bins, yield_checks
+from engine.signals.registry import MODELS, get_model, make_model
 
 CONTEXT = ModelContext(cell_width_ms=100, radius=50)
 N_BINS = 700

@@ -9,7 +9,7 @@ import pytest
 from engine.champion import Champion, move_pointer, versions, write_champion
 from engine.config import InstrumentConfig, load_instrument
 from engine.lake import Lake
-from engine.models.registry import get_model
+from engine.signals.registry import get_model
 from engine.simulate.session import simulate
 
 SEED: Final = 20260206

@@ -25,9 +25,9 @@ from websockets.sync.client import connect
 
 from engine.config import load_instrument
 from engine.lake import Lake
-from engine.models.base import ModelContext
-from engine.models.registry import make_model
 from engine.replay import replay
+from engine.signals.base import ModelContext
+from engine.signals.registry import make_model
 from engine.source.records import open_source
 from serve.cli import main
 from serve.client import fetch_health

@@ -10,10 +10,10 @@ import pytest
 from engine.config import InstrumentConfig
 from engine.errors import EngineError
 from engine.lake import Lake
-from engine.models.base import ModelContext, model_inputs
-from engine.models.registry import make_model, signal_names
 from engine.replay import Replay, replay
 from engine.schema import BIN_DTYPE, GRID_COLUMNS, MODEL_DTYPE, MODEL_PREFIX
+from engine.signals.base import ModelContext, model_inputs
+from engine.signals.registry import make_model, signal_names
 from engine.source.records import open_source
 from serve.champion import ChampionWatcher, required_columns
 from serve.frames import BinFrames, decode_grid, decode_header

@@ -10,8 +10,8 @@ import pytest
 
 from engine.dataset import Dataset
 from engine.lake import Lake
-from engine.models.perm_derivative import PermDerivative
-from engine.models.registry import MODELS, signal_names
+from engine.signals.registry import MODELS, signal_names
+from engine.signals.statistical.perm_derivative import PermDerivative
 from tests.blocks import publish_plain
 from tests.test_tune.leaks import LEAKS, session
 from tests.test_tune.small_sweep import DATASET, points_of

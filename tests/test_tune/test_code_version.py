@@ -27,9 +27,9 @@ def touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_it_follows_the_model_what_it_imports_and_the_scoring(touched) -> None:
     same = touched(None)
     assert same == code_version("perm_derivative")
-    for name in ("engine/models/perm_derivative.py", "engine/rolling.py", "tune/scoring.py", "tune/trial.py"):
+    for name in ("engine/signals/statistical/perm_derivative.py", "engine/rolling.py", "tune/scoring.py", "tune/trial.py"):
         assert touched(name) != same, name
-    for name in ("tune/cli.py", "engine/book/owner.py", "engine/models/registry.py", "engine/errors.py"):
+    for name in ("tune/cli.py", "engine/book/owner.py", "engine/signals/registry.py", "engine/errors.py"):
         assert touched(name) == same, name
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from engine.dataset import Dataset
 from engine.lake import Lake
-from engine.models.base import ModelContext
-from engine.models.perm_derivative import PermDerivative
-from engine.models.registry import MODELS
+from engine.signals.base import ModelContext
+from engine.signals.registry import MODELS
+from engine.signals.statistical.perm_derivative import PermDerivative
 from tests.test_tune.small_sweep import DATASET
 from tune.cli import main
 from tune.errors import RunFailedError

@@ -5,7 +5,7 @@ import pytest
 from engine.dataset import Dataset
 from engine.errors import ConfigError, DatasetError
 from engine.lake import Lake
-from engine.models.registry import signal_names
+from engine.signals.registry import signal_names
 from tests.blocks import publish_plain, publish_random
 from tests.test_tune.small_sweep import DATASET, points_of
 from tune import space

@@ -7,7 +7,7 @@ import pytest
 
 from engine.dataset import Dataset
 from engine.lake import Lake
-from engine.models.registry import make_model
+from engine.signals.registry import make_model
 from tests.test_tune.small_sweep import DATASET, evaluated, points_of
 from tune.trial import RunFailure, RunResult, evaluate, evaluate_batch, load_market, model_context, point_trades, signal_series
 

@@ -11,8 +11,8 @@ from engine.__main__ import main as engine_main
 from engine.champion import Champion, move_pointer, write_champion
 from engine.config import load_instrument
 from engine.lake import Lake
-from engine.models.base import ModelContext
-from engine.models.registry import make_model
+from engine.signals.base import ModelContext
+from engine.signals.registry import make_model
 
 SIGNAL = "perm_derivative"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.models.labels import UNKNOWN, LabelNumbers, LabelState, make_label_state, settle_all, uniqueness
+from engine.signals.learned.labels import UNKNOWN, LabelNumbers, LabelState, make_label_state, settle_all, uniqueness
 
 
 def labelled(mid: list[float], max_hold: int = 10, by_direction: bool = True, tp: float = 2.0, sl: float = 1.0) -> LabelState:

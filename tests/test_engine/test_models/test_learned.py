@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.checks import example_bins, part
 from engine.errors import ConfigError
-from engine.models import trees
-from engine.models.base import ModelContext
-from engine.models.labelled import LabelledSignal
-from engine.models.registry import make_model
-from engine.models.training import Fitted, TrainingSet, split_by_time, standardiser
+from engine.signals.base import ModelContext
+from engine.signals.contract import example_bins, part
+from engine.signals.learned import trees
+from engine.signals.learned.labelled import LabelledSignal
+from engine.signals.learned.training import Fitted, TrainingSet, split_by_time, standardiser
+from engine.signals.registry import make_model
 from tests.test_engine.test_models_contract import SMALL
 
 CONTEXT = ModelContext(cell_width_ms=100, radius=50)

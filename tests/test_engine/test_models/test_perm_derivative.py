@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from engine.config import load_instrument
 from engine.errors import ConfigError
-from engine.models.base import ModelContext, RuntimeModel
-from engine.models.perm_derivative import PermDerivative, PermDerivativeParams, perm_params_from_config
-from engine.models.registry import get_model, make_model, signal_names
 from engine.schema import MODEL_DTYPE
+from engine.signals.base import ModelContext, RuntimeModel
+from engine.signals.registry import get_model, make_model, signal_names
+from engine.signals.statistical.perm_derivative import PermDerivative, PermDerivativeParams, perm_params_from_config
 from tests.reference_scores import PermDerivative as SlowPermDerivative
 from tests.reference_scores import state5
 

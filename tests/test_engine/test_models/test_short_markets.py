@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.models.registry import MODELS, get_model
+from engine.signals.registry import MODELS, get_model
 from tests.test_engine.test_models_contract import inputs, maker
 
 N_BINS = 300  # several fits, with the contract's short windows

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.checks import example_bins, mirrored
 from engine.errors import ConfigError
-from engine.models.base import ModelContext, RuntimeModel
-from engine.models.labels import LabelNumbers, make_label_state, settle_all
-from engine.models.reference import REFERENCE_PARAMETERS
-from engine.models.registry import get_model, make_model
+from engine.signals.base import ModelContext, RuntimeModel
+from engine.signals.contract import example_bins, mirrored
+from engine.signals.learned.labels import LabelNumbers, make_label_state, settle_all
+from engine.signals.reference import REFERENCE_PARAMETERS
+from engine.signals.registry import get_model, make_model
 
 CONTEXT = ModelContext(cell_width_ms=100, radius=50)
 ROWS = 101

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.models.features import padded_mean, ring_moments, ring_slopes, tick_return
-from engine.models.robust_z import make_z_windows, median_of, take_in_and_score
-from engine.models.slopes import ring_slope
+from engine.signals.learned.features import padded_mean, ring_moments, ring_slopes, tick_return
+from engine.signals.parts.robust_z import make_z_windows, median_of, take_in_and_score
+from engine.signals.parts.slopes import ring_slope
 
 
 def in_ring(values: NDArray[np.float64], length: int) -> tuple[NDArray[np.float64], int]:

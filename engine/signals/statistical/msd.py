@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
 from engine.jit import kernel
-from engine.models.adaptive import REFERENCE_FALLBACK, CalibratedParams, CalibratedSignal, percentile_thresholds
-from engine.models.bands import inverse_distance, side_gap, weighted_gap
-from engine.models.base import COMMON_FIELDS, ModelContext
-from engine.models.robust_z import ZWindows, make_z_windows, median_of, take_in
 from engine.schema import Floats, Ints, MboRecords
+from engine.signals.base import COMMON_FIELDS, ModelContext
+from engine.signals.parts.bands import inverse_distance, side_gap, weighted_gap
+from engine.signals.parts.calibrated import REFERENCE_FALLBACK, CalibratedParams, CalibratedSignal, percentile_thresholds
+from engine.signals.parts.robust_z import ZWindows, make_z_windows, median_of, take_in
 
 SCALED_THRESHOLDS: Final = (0.5, 1.0, 1.5, 2.0, 3.0)  # in typical sizes of the score
 

@@ -12,11 +12,11 @@ from pydantic import BaseModel, Field
 
 from engine.errors import ConfigError
 from engine.jit import kernel
-from engine.models.adaptive import CalibratedParams, CalibratedSignal, signed_percentiles
-from engine.models.base import COMMON_FIELDS, ModelContext, require_rows
-from engine.models.robust_z import ZWindows, make_z_windows, median_of, take_in
-from engine.models.slopes import ring_slope
 from engine.schema import Floats, Ints, MboRecords
+from engine.signals.base import COMMON_FIELDS, ModelContext, require_rows
+from engine.signals.parts.calibrated import CalibratedParams, CalibratedSignal, signed_percentiles
+from engine.signals.parts.robust_z import ZWindows, make_z_windows, median_of, take_in
+from engine.signals.parts.slopes import ring_slope
 
 LARGEST: Final = float(np.finfo(np.float64).max)
 # Above these 95th percentiles of the score's size, these thresholds join.

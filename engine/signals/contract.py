@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import EngineError
-from engine.models.base import RuntimeModel
 from engine.schema import BIN_DTYPE, GRID_COLUMNS, GRID_F64, MboRecords
+from engine.signals.base import RuntimeModel
 
 Make = Callable[[], RuntimeModel]
 Bins = Mapping[str, NDArray[Any]]

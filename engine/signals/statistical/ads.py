@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
 from engine.jit import kernel
-from engine.models.bands import BAND_REACH, BANDS, side_gap
-from engine.models.base import COMMON_FIELDS, ModelContext, require_rows
-from engine.models.owner import Signal, SignalParams
-from engine.models.robust_z import ZWindows, make_z_windows, robust_z, take_in
-from engine.models.slopes import ring_slope
 from engine.schema import Floats, Ints, MboRecords
+from engine.signals.base import COMMON_FIELDS, ModelContext, require_rows
+from engine.signals.owner import Signal, SignalParams
+from engine.signals.parts.bands import BAND_REACH, BANDS, side_gap
+from engine.signals.parts.robust_z import ZWindows, make_z_windows, robust_z, take_in
+from engine.signals.parts.slopes import ring_slope
 
 MIN_PERIODS = 30  # values a z needs
 

@@ -13,10 +13,10 @@ from pydantic import BaseModel, Field, model_validator
 from engine.config import InstrumentConfig
 from engine.errors import ConfigError
 from engine.jit import kernel
-from engine.models.base import ModelContext
-from engine.models.owner import Signal, SignalParams
 from engine.rolling import MAD_TO_SIGMA, median_mad, sorted_insert, sorted_replace
 from engine.schema import MODEL_DTYPE, Floats, Ints, MboRecords, Record
+from engine.signals.base import ModelContext
+from engine.signals.owner import Signal, SignalParams
 
 SCALE_FLOOR: Final = 1e-12
 TIE: Final = 1e-12  # intensities this close are equal, and the first code wins

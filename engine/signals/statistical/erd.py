@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from engine.jit import kernel
-from engine.models.bands import side_gap
-from engine.models.base import COMMON_FIELDS, ModelContext
-from engine.models.owner import Signal, SignalParams
-from engine.models.robust_z import ZWindows, make_z_windows, take_in_and_score
 from engine.schema import Floats, Ints, MboRecords
+from engine.signals.base import COMMON_FIELDS, ModelContext
+from engine.signals.owner import Signal, SignalParams
+from engine.signals.parts.bands import side_gap
+from engine.signals.parts.robust_z import ZWindows, make_z_windows, take_in_and_score
 
 MIN_PERIODS: Final = 30
 LOG_FLOOR: Final = 1e-12  # inside the logarithm, of the reference

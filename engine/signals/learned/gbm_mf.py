@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from engine.jit import kernel
-from engine.models.bands import BAND_REACH
-from engine.models.base import ModelContext, require_rows
-from engine.models.boosted import BoostedParams, BoostedSignal, Setting
-from engine.models.features import C6, N_ASYM, are_numbers, asymmetries, ring_moments, ring_slopes, tick_return
-from engine.models.learned import Bins
-from engine.models.training import Fitted, TrainingSet
-from engine.models.trees import from_lightgbm
 from engine.schema import Floats, Ints
+from engine.signals.base import ModelContext, require_rows
+from engine.signals.learned.boosted import BoostedParams, BoostedSignal, Setting
+from engine.signals.learned.features import C6, N_ASYM, are_numbers, asymmetries, ring_moments, ring_slopes, tick_return
+from engine.signals.learned.schedule import Bins
+from engine.signals.learned.training import Fitted, TrainingSet
+from engine.signals.learned.trees import from_lightgbm
+from engine.signals.parts.bands import BAND_REACH
 
 SPOT_WINDOWS: Final = np.array([50, 300], np.int64)  # bins, of the force at spot
 SPREAD_WINDOWS: Final = np.array([200], np.int64)

@@ -12,16 +12,16 @@ from pydantic import BaseModel, Field
 
 from engine.errors import ConfigError
 from engine.jit import kernel
-from engine.models.adaptive import (
+from engine.schema import Floats, Ints, MboRecords
+from engine.signals.base import SCORE_DTYPE, ModelContext, require_rows
+from engine.signals.parts.bands import mean_over
+from engine.signals.parts.calibrated import (
     REFERENCE_FALLBACK,
     CalibratedParams,
     CalibratedSignal,
     percentile_thresholds,
     signed_percentiles,
 )
-from engine.models.bands import mean_over
-from engine.models.base import SCORE_DTYPE, ModelContext, require_rows
-from engine.schema import Floats, Ints, MboRecords
 
 N_ZONES: Final = 4  # inner bid, inner ask, outer bid, outer ask
 N_FLOWS: Final = 2  # adding and filling; pulling

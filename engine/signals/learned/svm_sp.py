@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from engine.jit import kernel
-from engine.models.bands import BAND_REACH, side_gap
-from engine.models.base import ModelContext, require_rows
-from engine.models.features import are_numbers, ring_moments, tick_return
-from engine.models.labelled import LabelledParams, LabelledSignal
-from engine.models.learned import Bins
-from engine.models.linear import as_fitted, blank, linear_of, score_rows
-from engine.models.training import Fitted, TrainingSet, standardiser
 from engine.schema import Floats, Ints, MboRecords
+from engine.signals.base import ModelContext, require_rows
+from engine.signals.learned.features import are_numbers, ring_moments, tick_return
+from engine.signals.learned.labelled import LabelledParams, LabelledSignal
+from engine.signals.learned.linear import as_fitted, blank, linear_of, score_rows
+from engine.signals.learned.schedule import Bins
+from engine.signals.learned.training import Fitted, TrainingSet, standardiser
+from engine.signals.parts.bands import BAND_REACH, side_gap
 
 N_BANDS = 3
 MAX_ITERATIONS = 2000

@@ -12,10 +12,10 @@ from pydantic import BaseModel, Field
 
 from engine.errors import ConfigError
 from engine.jit import kernel
-from engine.models.base import COMMON_FIELDS, ModelContext, require_rows
-from engine.models.owner import Signal, SignalParams
-from engine.models.robust_z import ZWindows, make_z_windows, take_in_and_score
 from engine.schema import Floats, Ints, MboRecords
+from engine.signals.base import COMMON_FIELDS, ModelContext, require_rows
+from engine.signals.owner import Signal, SignalParams
+from engine.signals.parts.robust_z import ZWindows, make_z_windows, take_in_and_score
 
 MIN_PERIODS: Final = 30
 

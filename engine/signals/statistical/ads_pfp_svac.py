@@ -11,12 +11,28 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
 from engine.jit import kernel
-from engine.models.adaptive import CalibratedParams, CalibratedSignal, percentile_thresholds
-from engine.models.ads import BAND_WEIGHTS, SlopeNumbers, SlopeState, blend_slopes, combined_asymmetry, make_slope_state
-from engine.models.bands import BAND_REACH, inverse_distance, weighted_gap
-from engine.models.base import COMMON_FIELDS, ModelContext, require_rows
-from engine.models.pfp import PfpNumbers, PfpParams, PfpState, Zones, ema_memory, front_score, make_pfp_state, make_zones
 from engine.schema import Floats, Ints, MboRecords
+from engine.signals.base import COMMON_FIELDS, ModelContext, require_rows
+from engine.signals.parts.bands import BAND_REACH, inverse_distance, weighted_gap
+from engine.signals.parts.calibrated import CalibratedParams, CalibratedSignal, percentile_thresholds
+from engine.signals.statistical.ads import (
+    BAND_WEIGHTS,
+    SlopeNumbers,
+    SlopeState,
+    blend_slopes,
+    combined_asymmetry,
+    make_slope_state,
+)
+from engine.signals.statistical.pfp import (
+    PfpNumbers,
+    PfpParams,
+    PfpState,
+    Zones,
+    ema_memory,
+    front_score,
+    make_pfp_state,
+    make_zones,
+)
 
 Milliseconds = Annotated[int, Field(gt=0, le=3_600_000)]
 Alpha = Annotated[float, Field(gt=0, le=1)]

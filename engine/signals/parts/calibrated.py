@@ -11,8 +11,8 @@ from typing import Annotated, Final, Literal
 import numpy as np
 from pydantic import Field
 
-from engine.models.owner import Signal, SignalParams
 from engine.schema import Floats
+from engine.signals.owner import Signal, SignalParams
 
 PERCENTILES: Final = (50, 70, 80, 90, 95, 99)
 REFERENCE_FALLBACK: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.2)

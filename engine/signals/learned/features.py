@@ -8,8 +8,8 @@ import math
 from typing import Final
 
 from engine.jit import kernel
-from engine.models.bands import side_gap
 from engine.schema import Floats, Ints
+from engine.signals.parts.bands import side_gap
 
 N_ASYM: Final = 18  # three bands of six columns
 C6: Final = ("v_add", "v_pull", "a_add", "a_pull", "j_add", "j_pull")
@@ -62,7 +62,7 @@ def tick_return(last_mid: Floats, mid: float, is_first: bool, is_sound: bool, ti
 
 @kernel
 def ring_slopes(rings: Floats, newest: int, window: int, out: Floats, at: int, stride: int) -> None:
-    """`engine.models.slopes.ring_slope` of several series at once: ``rings`` (length, m) to ``out[at + stride * series]``."""
+    """`engine.signals.parts.slopes.ring_slope` of several series at once: ``rings`` (length, m) to ``out[at + stride * series]``."""
     length, m = rings.shape
     late = newest
     early = newest - window + 1

@@ -5,22 +5,22 @@ from typing import Any, Final
 
 from engine.config import validate
 from engine.errors import ConfigError
-from engine.models.ads import Ads
-from engine.models.ads_pfp_svac import AdsPfpSvac
-from engine.models.base import ModelContext, RuntimeModel
-from engine.models.erd import Erd
-from engine.models.gbm_mf import GbmMf
-from engine.models.iirc import Iirc
-from engine.models.jad import Jad
-from engine.models.knn_cl import KnnCl
-from engine.models.lsvm_der import LsvmDer
-from engine.models.msd import Msd
-from engine.models.pca_ad import PcaAd
-from engine.models.perm_derivative import PermDerivative
-from engine.models.pfp import Pfp
-from engine.models.spg import Spg
-from engine.models.svm_sp import SvmSp
-from engine.models.xgb_snap import XgbSnap
+from engine.signals.base import ModelContext, RuntimeModel
+from engine.signals.learned.gbm_mf import GbmMf
+from engine.signals.learned.knn_cl import KnnCl
+from engine.signals.learned.lsvm_der import LsvmDer
+from engine.signals.learned.pca_ad import PcaAd
+from engine.signals.learned.svm_sp import SvmSp
+from engine.signals.learned.xgb_snap import XgbSnap
+from engine.signals.statistical.ads import Ads
+from engine.signals.statistical.ads_pfp_svac import AdsPfpSvac
+from engine.signals.statistical.erd import Erd
+from engine.signals.statistical.iirc import Iirc
+from engine.signals.statistical.jad import Jad
+from engine.signals.statistical.msd import Msd
+from engine.signals.statistical.perm_derivative import PermDerivative
+from engine.signals.statistical.pfp import Pfp
+from engine.signals.statistical.spg import Spg
 
 MODELS: Final[dict[str, type[RuntimeModel]]] = {
     model.name: model

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from engine.models.base import COMMON_FIELDS, ModelContext
-from engine.models.owner import Signal, SignalParams
-from engine.models.training import Fitted
 from engine.packing import pack, unpack
 from engine.schema import Ints, MboRecords
+from engine.signals.base import COMMON_FIELDS, ModelContext
+from engine.signals.learned.training import Fitted
+from engine.signals.owner import Signal, SignalParams
 
 LEARNED_FIELDS: Final[list[tuple[str, str]]] = [
     *COMMON_FIELDS,

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from engine.errors import ConfigError
-from engine.models.base import SCORE_DTYPE, Columns, LatePolicy, ModelContext
 from engine.packing import pack, unpack
 from engine.schema import BIN_DTYPE, GRID_COLUMNS, Floats, MboRecords
+from engine.signals.base import SCORE_DTYPE, Columns, LatePolicy, ModelContext
 
 
 class SignalParams(BaseModel):

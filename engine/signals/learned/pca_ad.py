@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
 from engine.jit import kernel
-from engine.models.bands import side_gap
-from engine.models.base import ModelContext
-from engine.models.features import are_numbers
-from engine.models.learned import LEARNED_FIELDS, Bins, ScheduledSignal, ScheduleParams
-from engine.models.robust_z import ZWindows, make_z_windows, take_in_and_score
-from engine.models.training import Fitted, standardiser
 from engine.schema import Floats, Ints, MboRecords
+from engine.signals.base import ModelContext
+from engine.signals.learned.features import are_numbers
+from engine.signals.learned.schedule import LEARNED_FIELDS, Bins, ScheduledSignal, ScheduleParams
+from engine.signals.learned.training import Fitted, standardiser
+from engine.signals.parts.bands import side_gap
+from engine.signals.parts.robust_z import ZWindows, make_z_windows, take_in_and_score
 
 Z_WINDOW: Final = 300  # bins
 MIN_PERIODS: Final = 30

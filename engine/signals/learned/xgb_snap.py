@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
 from engine.jit import kernel
-from engine.models.base import ModelContext, require_rows
-from engine.models.boosted import BoostedParams, BoostedSignal, Setting
-from engine.models.features import ring_moments, tick_return
-from engine.models.learned import Bins
-from engine.models.training import Fitted, TrainingSet
-from engine.models.trees import from_xgboost
 from engine.schema import Floats, Ints
+from engine.signals.base import ModelContext, require_rows
+from engine.signals.learned.boosted import BoostedParams, BoostedSignal, Setting
+from engine.signals.learned.features import ring_moments, tick_return
+from engine.signals.learned.schedule import Bins
+from engine.signals.learned.training import Fitted, TrainingSet
+from engine.signals.learned.trees import from_xgboost
 
 SIDE_REACH: Final = 24  # ticks, of the sums per side
 N_SIDE_SUMS: Final = 4

@@ -14,11 +14,11 @@ from pydantic import Field
 
 from engine.errors import ConfigError
 from engine.jit import kernel
-from engine.models.base import Columns, ModelContext
-from engine.models.labels import UNKNOWN, LabelNumbers, LabelState, make_label_state, settle, settle_all, uniqueness
-from engine.models.learned import Bins, ScheduledSignal, ScheduleParams
-from engine.models.training import Fitted, TrainingSet
 from engine.schema import Floats, MboRecords
+from engine.signals.base import Columns, ModelContext
+from engine.signals.learned.labels import UNKNOWN, LabelNumbers, LabelState, make_label_state, settle, settle_all, uniqueness
+from engine.signals.learned.schedule import Bins, ScheduledSignal, ScheduleParams
+from engine.signals.learned.training import Fitted, TrainingSet
 
 Ticks = Annotated[float, Field(gt=0)]
 

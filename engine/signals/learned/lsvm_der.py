@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from engine.jit import kernel
-from engine.models.bands import BAND_REACH, inverse_distance, weighted_gap
-from engine.models.base import ModelContext, require_rows
-from engine.models.features import C6, N_ASYM, are_numbers, asymmetries, ring_slopes
-from engine.models.labelled import LabelledParams, LabelledSignal
-from engine.models.learned import Bins
-from engine.models.linear import as_fitted, blank, linear_of, score_rows
-from engine.models.training import Fitted, Scaler, TrainingSet, standardiser
 from engine.schema import Floats, Ints, MboRecords
+from engine.signals.base import ModelContext, require_rows
+from engine.signals.learned.features import C6, N_ASYM, are_numbers, asymmetries, ring_slopes
+from engine.signals.learned.labelled import LabelledParams, LabelledSignal
+from engine.signals.learned.linear import as_fitted, blank, linear_of, score_rows
+from engine.signals.learned.schedule import Bins
+from engine.signals.learned.training import Fitted, Scaler, TrainingSet, standardiser
+from engine.signals.parts.bands import BAND_REACH, inverse_distance, weighted_gap
 
 NEAR_REACH: Final = 24  # ticks, of the inverse-distance means
 MIN_NEW_ROWS: Final = 6

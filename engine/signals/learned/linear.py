@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.jit import kernel
-from engine.models.training import Fitted, Scaler
 from engine.schema import Floats, MboRecords
+from engine.signals.learned.training import Fitted, Scaler
 
 
 class Linear(NamedTuple):

@@ -9,11 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from engine.models.labelled import LabelledParams, LabelledSignal
-from engine.models.learned import Bins
-from engine.models.training import Fitted, TrainingSet, split_by_time
-from engine.models.trees import blank, score_rows, trees_of
 from engine.schema import MboRecords
+from engine.signals.learned.labelled import LabelledParams, LabelledSignal
+from engine.signals.learned.schedule import Bins
+from engine.signals.learned.training import Fitted, TrainingSet, split_by_time
+from engine.signals.learned.trees import blank, score_rows, trees_of
 
 Setting = bool | int | float | str
 N_TOP = 10  # features named in the metadata

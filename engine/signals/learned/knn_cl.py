@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from engine.jit import kernel
-from engine.models.bands import BAND_REACH
-from engine.models.base import ModelContext, require_rows
-from engine.models.features import C6, N_ASYM, are_numbers, asymmetries, padded_mean, tick_return
-from engine.models.labelled import LabelledParams, LabelledSignal
-from engine.models.learned import Bins
-from engine.models.slopes import ring_slope
-from engine.models.training import Fitted, TrainingSet, standardiser
 from engine.schema import Floats, Ints, MboRecords
+from engine.signals.base import ModelContext, require_rows
+from engine.signals.learned.features import C6, N_ASYM, are_numbers, asymmetries, padded_mean, tick_return
+from engine.signals.learned.labelled import LabelledParams, LabelledSignal
+from engine.signals.learned.schedule import Bins
+from engine.signals.learned.training import Fitted, TrainingSet, standardiser
+from engine.signals.parts.bands import BAND_REACH
+from engine.signals.parts.slopes import ring_slope
 
 SLOPE_WINDOWS: Final = np.array([10, 50, 200], np.int64)  # bins
 RETURN_WINDOWS: Final = np.array([20, 100, 600], np.int64)  # bins

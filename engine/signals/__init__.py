@@ -1,0 +1,1 @@
+"""What scores a bin, and so what serving can load: one signal a file. Imports the ground only."""

@@ -1,0 +1,1 @@
+"""Signals that are a formula: no fits, no labels. Imports the parts."""
