@@ -45,7 +45,7 @@ def book(path: str, field: str) -> dict[str, Any]:
     """The book alone (``field`` "no") or with the force field ("yes"), and no bins."""
     from engine.config import load_instrument
     from engine.constants import NS_PER_DAY
-    from engine.runner import Runner, Span
+    from engine.run.runner import Runner, Span
     from engine.source.records import open_source
 
     config = load_instrument()
@@ -69,7 +69,7 @@ def book(path: str, field: str) -> dict[str, Any]:
 def bins(path: str) -> dict[str, Any]:
     """The whole pipeline in blocks, as a sweep runs it, under both rate kernels in turns."""
     from engine.config import load_instrument
-    from engine.replay import Replay
+    from engine.run.replay import Replay
     from engine.source.records import open_source
 
     configs = {kernel: load_instrument(overrides={"rate_kernel": kernel}) for kernel in ("finite", "exact")}
@@ -90,8 +90,8 @@ def single_bins(path: str) -> dict[str, Any]:
     import numpy as np
 
     from engine.config import load_instrument
-    from engine.replay import Replay, runtime_model
-    from engine.runner import Runner
+    from engine.run.replay import Replay, runtime_model
+    from engine.run.runner import Runner
     from engine.source.records import open_source
 
     config = load_instrument()
@@ -124,7 +124,7 @@ def dataset(path: str, n_bins: str) -> dict[str, Any]:
     from engine.config import load_instrument
     from engine.dataset import Dataset
     from engine.lake import Lake
-    from engine.replay import Replay
+    from engine.run.replay import Replay
     from engine.source.records import open_source
 
     config = load_instrument()
@@ -156,7 +156,7 @@ def start(path: str) -> dict[str, Any]:
     """First two bins of a new process, imports included, with compiled kernels in the cache."""
     began = time.perf_counter()
     from engine.config import load_instrument
-    from engine.replay import Replay
+    from engine.run.replay import Replay
     from engine.source.records import open_source
 
     imported = time.perf_counter()
@@ -169,7 +169,7 @@ def start(path: str) -> dict[str, Any]:
 def checkpoint(path: str, start_time: str) -> dict[str, Any]:
     """From opening the file to the start of the warm-up, without and with the book kept there."""
     from engine.config import load_instrument
-    from engine.replay import Replay
+    from engine.run.replay import Replay
     from engine.source.records import open_source
 
     config = load_instrument()
@@ -194,7 +194,7 @@ def checkpoint(path: str, start_time: str) -> dict[str, Any]:
 def day(path: str) -> dict[str, Any]:
     """The whole pipeline over a day's file: seconds, memory, and each hour's time per bin and per event."""
     from engine.config import load_instrument
-    from engine.replay import Replay
+    from engine.run.replay import Replay
     from engine.source.records import open_source
 
     config = load_instrument()

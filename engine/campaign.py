@@ -27,7 +27,7 @@ from engine.dataset import Dataset
 from engine.errors import ConfigError, DatasetError, EngineError
 from engine.lake import Lake, raw_file, write_atomic
 from engine.ray_environment import init_arguments, no_cluster, prepare_ray_environment
-from engine.replay import SESSION_TZ, first_bin_ns
+from engine.run.replay import SESSION_TZ, first_bin_ns
 from engine.source.decoded import decode_once, forget_decoded
 from engine.source.records import Source, open_source
 

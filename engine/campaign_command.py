@@ -15,7 +15,7 @@ from engine.config import load_instrument
 from engine.errors import DatasetError
 from engine.lake import Lake
 from engine.progress import Progress
-from engine.replay import SESSION_TZ
+from engine.run.replay import SESSION_TZ
 
 BEFORE: Final = timedelta(minutes=35)  # simulated before the capture: the warm-up, and a little
 BEHIND: Final = timedelta(minutes=1)

@@ -14,8 +14,8 @@ from engine.config import InstrumentConfig, validate
 from engine.dataset import Dataset
 from engine.errors import DatasetError, SourceError
 from engine.lake import Lake, sha256_file
-from engine.replay import Replay, first_bin_ns
-from engine.runner import BinBlock
+from engine.run.replay import Replay, first_bin_ns
+from engine.run.runner import BinBlock
 from engine.source.records import Source, open_source
 from engine.store import publish_dataset
 

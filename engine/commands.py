@@ -17,8 +17,8 @@ from engine.constants import NS_PER_DAY, NS_PER_S
 from engine.errors import ConfigError
 from engine.lake import Lake, raw_file
 from engine.progress import Progress
-from engine.replay import SESSION_TZ, Replay
-from engine.runner import BinBlock, Runner, Span
+from engine.run.replay import SESSION_TZ, Replay
+from engine.run.runner import BinBlock, Runner, Span
 from engine.source.dbn_file import day_start_ns
 from engine.source.records import Source, open_source
 from engine.store import publish_dataset, write_dataset_dir

@@ -24,7 +24,7 @@ ROW_GROUP_BINS: Final = 1024
 
 
 class BlockLike(Protocol):
-    """What a dataset is made of: consecutive bins and their grids (``engine.replay.BinBlock``)."""
+    """What a dataset is made of: consecutive bins and their grids (``engine.run.replay.BinBlock``)."""
 
     @property
     def n(self) -> int: ...

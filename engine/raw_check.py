@@ -12,7 +12,7 @@ from engine.config import InstrumentConfig
 from engine.continuity import resting_orders
 from engine.errors import EngineError
 from engine.hours import open_intervals
-from engine.runner import Runner, Span
+from engine.run.runner import Runner, Span
 from engine.schema import Ints, MboRecords
 from engine.side_test import SideTest
 from engine.source.records import Source, open_source

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine import constants as c
 from engine.book.kernels import NO_TICK
-from engine.runner import Runner
+from engine.run.runner import Runner
 from engine.schema import Ints, MboRecords
 
 OPENING_NS: Final = c.NS_PER_S  # the auction's uncrossing is not yet over in a session's first second

@@ -16,7 +16,7 @@ from engine.config import InstrumentConfig
 from engine.constants import NS_PER_DAY
 from engine.errors import ChampionError, EngineError
 from engine.lake import Lake
-from engine.runner import Runner, Span
+from engine.run.runner import Runner, Span
 from engine.signals.base import ModelContext, RuntimeModel
 from engine.signals.registry import MODELS, make_model
 from engine.signals.statistical.perm_derivative import PermDerivative, perm_params_from_config

@@ -19,8 +19,8 @@ from engine.errors import ConfigError, EngineError
 from engine.jit import cache_dir
 from engine.lake import Lake, raw_file
 from engine.ray_environment import prepare_ray_environment
-from engine.replay import Replay
-from engine.runner import Runner, Span
+from engine.run.replay import Replay
+from engine.run.runner import Runner, Span
 from engine.source.records import open_source
 from serve.client import ServiceError, fetch_health, health_lines, stream_url, tail
 from serve.request import PERM_FIELDS, QUERY_NAMES, last_day, read_day, read_start_time, scalar

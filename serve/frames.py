@@ -21,7 +21,7 @@ _TEXT_SUFFIXES: Final = ("_ns", "_int")
 
 
 class Block(Protocol):
-    """The part of `engine.runner.BinBlock` that the wire needs."""
+    """The part of `engine.run.runner.BinBlock` that the wire needs."""
 
     @property
     def n(self) -> int: ...

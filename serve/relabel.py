@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.moves import state5
+from engine.run.moves import state5
 
 N_MICROSTATES = 9  # 3 * (ask_sign + 1) + (bid_sign + 1)
 

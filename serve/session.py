@@ -1,6 +1,6 @@
 """One stream: source, replay, frames. No Ray, no socket, no waiting; whoever drives it keeps the pace.
 
-Its bins are those of a dataset made from the same file: the same `engine.replay` over the same kernels, one bin at a time.
+Its bins are those of a dataset made from the same file: the same `engine.run.replay` over the same kernels, one bin at a time.
 """
 
 import logging
@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from engine.config import InstrumentConfig
 from engine.errors import SourceError
-from engine.replay import SESSION_TZ, Replay
-from engine.runner import BinBlock
+from engine.run.replay import SESSION_TZ, Replay
+from engine.run.runner import BinBlock
 from engine.schema import GRID_COLUMNS
 from engine.signals.base import RuntimeModel, model_inputs
 from engine.source.records import open_source

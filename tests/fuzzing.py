@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from engine.replay import Replay
+from engine.run.replay import Replay
 from tests.reference import F_LAST, F_SNAPSHOT, UNDEF_PRICE, Record
 from tests.sessions import Bins, join, make_runner
 from tests.streams import DAY_START, MID_TICK, OPEN, TICK, build_up, record, records, to_array

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.config import InstrumentConfig, load_instrument
-from engine.replay import Replay, runtime_model
-from engine.runner import BinBlock, Runner, Span
+from engine.run.replay import Replay, runtime_model
+from engine.run.runner import BinBlock, Runner, Span
 from engine.schema import BIN_DTYPE, GRID_COLUMNS
 from engine.source.records import open_source
 from tests import reference

@@ -9,7 +9,7 @@ import pytest
 
 from engine.bench import bench, keep
 from engine.bench_stages import checkpoint
-from engine.runner import Runner, Span
+from engine.run.runner import Runner, Span
 from engine.simulate.session import simulate
 from tests.reference import Record
 from tests.sessions import small_config

@@ -9,8 +9,8 @@ from engine.book.owner import view_book
 from engine.config import InstrumentConfig, load_instrument
 from engine.constants import NS_PER_S, QUALITY_NAMES
 from engine.errors import SourceError
-from engine.replay import Replay
-from engine.runner import Runner, Span
+from engine.run.replay import Replay
+from engine.run.runner import Runner, Span
 from engine.source.records import Source, open_source
 from tests.conformance.answers import Observed, Values
 from tests.conformance.generator import DAY, OPEN_NS, at_ns

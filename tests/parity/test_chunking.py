@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.config import load_instrument
-from engine.replay import Replay
+from engine.run.replay import Replay
 from engine.source.records import open_source
 from tests.sessions import Bins, join, replay_file
 from tests.streams import DAY, SYMBOL, write_dbn

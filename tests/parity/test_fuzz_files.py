@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.config import InstrumentConfig, load_instrument
 from engine.errors import SourceError
-from engine.replay import Replay
+from engine.run.replay import Replay
 from engine.schema import MBO_DTYPE
 from engine.source.records import CHUNK_RECORDS, Source, open_source
 from tests.conformance.generator import CASES, names

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from engine.book.kernels import NO_TICK
 from engine.config import InstrumentConfig
 from engine.hours import open_intervals
-from engine.replay import Replay, runtime_model
-from engine.runner import Runner, Span
+from engine.run.replay import Replay, runtime_model
+from engine.run.runner import Runner, Span
 from engine.schema import MODEL_DTYPE, MODEL_PREFIX
 from engine.signals.base import ModelContext
 from engine.source.records import open_source

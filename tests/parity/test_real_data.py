@@ -13,8 +13,8 @@ import pytest
 from engine.book.owner import Level, view_book
 from engine.cli import main
 from engine.config import INSTRUMENT_ENV, load_instrument
-from engine.replay import Replay
-from engine.runner import Runner, Span
+from engine.run.replay import Replay
+from engine.run.runner import Runner, Span
 from engine.source.records import open_source
 from tests.conftest import REPO_ROOT, shared_path
 from tests.reference import UNDEF_PRICE, Record, read_records

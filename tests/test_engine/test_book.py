@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.book.kernels import ASK, BID, NO_TICK
 from engine.book.owner import BookView, view_book
-from engine.runner import Runner
+from engine.run.runner import Runner
 from tests import reference
 from tests.reference import F_LAST, F_SNAPSHOT, UNDEF_PRICE, Record
 from tests.sessions import make_runner, small_config

@@ -13,7 +13,7 @@ from engine.dataset import Dataset
 from engine.errors import ConfigError, EngineError
 from engine.lake import Lake, sha256_file
 from engine.ray_environment import init_arguments, prepare_ray_environment
-from engine.replay import Replay
+from engine.run.replay import Replay
 from engine.schema import BIN_DTYPE, GRID_COLUMNS
 from engine.source.decoded import decode_once
 from engine.source.records import open_source

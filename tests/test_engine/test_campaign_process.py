@@ -18,7 +18,7 @@ from engine.campaign_config import expand_variants, load_campaign
 from engine.cli import main
 from engine.dataset import Dataset
 from engine.lake import Lake
-from engine.replay import Replay
+from engine.run.replay import Replay
 from engine.source.records import open_source
 from tests.conftest import REPO_ROOT
 from tests.processes import marked

@@ -8,7 +8,7 @@ import pytest
 from engine.capture import publish_replay, publish_variant
 from engine.config import load_instrument
 from engine.lake import Lake, sha256_file
-from engine.replay import Replay
+from engine.run.replay import Replay
 from engine.schema import BIN_DTYPE, GRID_COLUMNS
 from engine.simulate.session import simulate
 from engine.source.records import open_source

@@ -8,7 +8,7 @@ import pytest
 import zstandard
 
 from engine.config import load_instrument
-from engine.replay import Replay
+from engine.run.replay import Replay
 from engine.schema import MboRecords
 from engine.simulate.session import simulate
 from engine.source.records import Place, open_source

@@ -12,7 +12,7 @@ from engine.commands import book_at
 from engine.config import load_instrument
 from engine.errors import SourceError
 from engine.raw_check import check_raw
-from engine.replay import Replay
+from engine.run.replay import Replay
 from engine.source.records import open_source
 from tests.reference import F_MAYBE_BAD_BOOK, Record
 from tests.streams import DAY, SYMBOL, build_up, harmless, record, to_array, write_dbn

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from engine import jit, rolling, run_kernels
+from engine import jit, rolling
 from engine.field import kernels as field_kernels
+from engine.run import loop as run_kernels
 from tests.conftest import REPO_ROOT
 
 SOURCES = [path for package in ("engine", "tune", "serve") for path in (REPO_ROOT / package).rglob("*.py")]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.moves import move_ticks, sign, state5
+from engine.run.moves import move_ticks, sign, state5
 
 # (ask, bid): (code above spot, code below spot)
 REFERENCE = {

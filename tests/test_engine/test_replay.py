@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from engine.errors import ConfigError
-from engine.replay import Replay, first_bin_ns
+from engine.run.replay import Replay, first_bin_ns
 from engine.source.records import Source, open_source
 from tests.reference import F_LAST, F_MAYBE_BAD_BOOK
 from tests.sessions import replay_file, small_config

@@ -10,7 +10,7 @@ from engine.capture import publish_replay
 from engine.cli import main
 from engine.config import load_instrument
 from engine.lake import Lake
-from engine.replay import Replay
+from engine.run.replay import Replay
 from engine.source.decoded import decode_once
 from engine.source.records import open_source
 from tests.streams import DAY, OPEN, build_up, record, to_array, write_dbn

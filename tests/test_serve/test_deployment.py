@@ -25,7 +25,7 @@ from websockets.sync.client import connect
 
 from engine.config import load_instrument
 from engine.lake import Lake
-from engine.replay import replay
+from engine.run.replay import replay
 from engine.signals.base import ModelContext
 from engine.signals.registry import make_model
 from engine.source.records import open_source

@@ -4,7 +4,7 @@ import pytest
 
 from engine.config import InstrumentConfig
 from engine.lake import Lake
-from engine.replay import replay
+from engine.run.replay import replay
 from engine.source.records import open_source
 from serve.relabel import state5_codes
 from serve.request import read_request

@@ -10,7 +10,7 @@ import pytest
 from engine.config import InstrumentConfig
 from engine.errors import EngineError
 from engine.lake import Lake
-from engine.replay import Replay, replay
+from engine.run.replay import Replay, replay
 from engine.schema import BIN_DTYPE, GRID_COLUMNS, MODEL_DTYPE, MODEL_PREFIX
 from engine.signals.base import ModelContext, model_inputs
 from engine.signals.registry import make_model, signal_names

@@ -53,7 +53,7 @@ def closing(connection: Any) -> tuple[int, str]:
 
 
 def test_an_unpaced_stream_sends_every_bin_and_the_end(serve: Serve, lake: Lake, config: InstrumentConfig) -> None:
-    from engine.replay import replay
+    from engine.run.replay import replay
     from engine.source.records import open_source
     from serve.request import read_request
     from serve.settings import StreamDefaults

@@ -16,8 +16,8 @@ from engine.errors import ConfigError
 from engine.jit import source_hash
 from engine.lake import write_atomic
 from engine.packing import pack, unpack
-from engine.runner import Runner
-from engine.snapshot import restore_book
+from engine.run.runner import Runner
+from engine.run.snapshot import restore_book
 from engine.source.records import START, Place, Source
 
 KIND = "book checkpoint, with its place in the source"

@@ -8,7 +8,6 @@ from typing import Any, Final
 import numpy as np
 
 from engine import constants as c
-from engine.bin_kernels import close_bin, mark_gap, open_bin, see_quotes
 from engine.book.kernels import (
     ASK,
     BID,
@@ -33,7 +32,8 @@ from engine.field.kernels import (
     touch,
 )
 from engine.jit import inline_kernel, kernel
-from engine.run_state import (
+from engine.run.bins import close_bin, mark_gap, open_bin, see_quotes
+from engine.run.state import (
     BINS,
     BOOK_ONLY,
     CARE_FAR,

@@ -20,7 +20,7 @@ from engine.field.kernels import (
     touch,
 )
 from engine.jit import kernel
-from engine.run_state import Engine, middle_tick
+from engine.run.state import Engine, middle_tick
 from engine.schema import Floats, Ints, Record
 
 

@@ -10,9 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import run_kernels as rk
-from engine import run_state as rs
-from engine.bin_kernels import close_bin, mark_gap
 from engine.book.kernels import NO_TICK
 from engine.book.owner import grow, make_book, table_for
 from engine.config import InstrumentConfig
@@ -20,7 +17,11 @@ from engine.constants import ANOMALIES, NS_PER_S
 from engine.field.kernels import make_field
 from engine.field.spectrum import history_bins, make_spectrum
 from engine.jit import source_hash
-from engine.recentre import Parking, recentre, synchronise_parked, touch_far
+from engine.run import loop as rk
+from engine.run import state as rs
+from engine.run.bins import close_bin, mark_gap
+from engine.run.recentre import Parking, recentre, synchronise_parked, touch_far
+from engine.run.snapshot import restore_engine, snapshot_engine
 from engine.schema import (
     BIN_DTYPE,
     GRID_F64,
@@ -31,7 +32,6 @@ from engine.schema import (
     MboRecords,
 )
 from engine.signals.base import RuntimeModel, model_inputs, write_outputs
-from engine.snapshot import restore_engine, snapshot_engine
 
 WARM_UP_NS = 30 * 60 * NS_PER_S  # the field runs this long before the first bin
 

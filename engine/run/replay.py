@@ -10,12 +10,12 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from engine.checkpoint import Checkpoint
 from engine.config import InstrumentConfig
 from engine.constants import NS_PER_S, QUALITY_NAMES
 from engine.errors import ConfigError
 from engine.hours import open_intervals
-from engine.runner import WARM_UP_NS, BinBlock, Runner, Span
+from engine.run.checkpoint import Checkpoint
+from engine.run.runner import WARM_UP_NS, BinBlock, Runner, Span
 from engine.signals.base import ModelContext, RuntimeModel
 from engine.signals.statistical.perm_derivative import PermDerivative, perm_params_from_config
 from engine.source.decoded import decode_once

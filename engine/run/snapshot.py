@@ -16,8 +16,8 @@ from engine.book.order_table import rehash
 from engine.book.owner import table_for
 from engine.field.kernels import ASK_DEPTH, BID_DEPTH, LISTED
 from engine.packing import pack, unpack
-from engine.recentre import Parked, Parking
-from engine.run_state import Engine
+from engine.run.recentre import Parked, Parking
+from engine.run.state import Engine
 
 KIND = "runner snapshot"
 

@@ -27,8 +27,8 @@ from engine.field.kernels import (
 )
 from engine.field.spectrum import score_slot
 from engine.jit import inline_kernel, kernel
-from engine.moves import move_ticks, sign, state5
-from engine.run_state import QUIET, UNSET, Engine, Out, has_both_sides, middle_tick
+from engine.run.moves import move_ticks, sign, state5
+from engine.run.state import QUIET, UNSET, Engine, Out, has_both_sides, middle_tick
 from engine.schema import Ints, Record
 
 

@@ -1,0 +1,1 @@
+"""The one loop: event, book, field, bin, signal. Imports source, book, field and signals, which do not know it."""
