@@ -120,9 +120,9 @@ def single_bins(path: str) -> dict[str, Any]:
 
 def dataset(path: str, n_bins: str) -> dict[str, Any]:
     """DBN file to finished, checksummed dataset on disk, and the first column read back."""
-    from engine.capture import publish_replay
     from engine.config import load_instrument
-    from engine.dataset import Dataset
+    from engine.dataset.capture import publish_replay
+    from engine.dataset.read import Dataset
     from engine.lake import Lake
     from engine.run.replay import Replay
     from engine.source.records import open_source

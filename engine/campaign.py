@@ -21,9 +21,9 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from engine.campaign_config import Campaign, Variant, expand_variants
-from engine.capture import publish_replay, require_whole_book
 from engine.constants import NS_PER_MS
-from engine.dataset import Dataset
+from engine.dataset.capture import publish_replay, require_whole_book
+from engine.dataset.read import Dataset
 from engine.errors import ConfigError, DatasetError, EngineError
 from engine.lake import Lake, raw_file, write_atomic
 from engine.ray_environment import init_arguments, no_cluster, prepare_ray_environment

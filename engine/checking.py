@@ -10,7 +10,7 @@ from engine.commands import read_day
 from engine.config import load_instrument
 from engine.constants import QUALITY_NAMES
 from engine.continuity import compare_books, opening_snapshot
-from engine.dataset import Dataset, list_datasets, verify
+from engine.dataset.read import Dataset, list_datasets, verify
 from engine.errors import ConfigError, EngineError
 from engine.lake import Lake, sha256_file
 from engine.progress import Progress

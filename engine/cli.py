@@ -248,7 +248,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _datasets(args: argparse.Namespace) -> int:
-    from engine.dataset import list_datasets
+    from engine.dataset.read import list_datasets
     from engine.lake import Lake
     from engine.tables import dataset_row, print_datasets
 

@@ -11,9 +11,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from engine.book.owner import view_book
-from engine.capture import provenance, require_whole_book
 from engine.config import InstrumentConfig, load_instrument, parse_overrides
 from engine.constants import NS_PER_DAY, NS_PER_S
+from engine.dataset.capture import provenance, require_whole_book
+from engine.dataset.publish import publish_dataset, write_dataset_dir
 from engine.errors import ConfigError
 from engine.lake import Lake, raw_file
 from engine.progress import Progress
@@ -21,7 +22,6 @@ from engine.run.replay import SESSION_TZ, Replay
 from engine.run.runner import BinBlock, Runner, Span
 from engine.source.dbn_file import day_start_ns
 from engine.source.records import Source, open_source
-from engine.store import publish_dataset, write_dataset_dir
 
 
 def read_day(text: str | None) -> date | None:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from engine.bench_stages import HOUR_BINS
 from engine.constants import NS_PER_S
-from engine.dataset import DatasetSummary
+from engine.dataset.read import DatasetSummary
 
 
 def _console() -> Console:

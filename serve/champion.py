@@ -14,13 +14,13 @@ from typing import Any, Final
 from engine.champion import Champion, read_champion, read_pointer
 from engine.config import InstrumentConfig
 from engine.constants import NS_PER_DAY
+from engine.dataset.publish import Dataset
 from engine.errors import ChampionError, EngineError
 from engine.lake import Lake
 from engine.run.runner import Runner, Span
 from engine.signals.base import ModelContext, RuntimeModel
 from engine.signals.registry import MODELS, make_model
 from engine.signals.statistical.perm_derivative import PermDerivative, perm_params_from_config
-from engine.store import Dataset
 from serve.request import with_overrides
 
 logger = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.dataset import Dataset
+from engine.dataset.publish import publish_dataset
+from engine.dataset.read import Dataset
 from engine.lake import Lake
 from engine.schema import BIN_DTYPE, GRID_COLUMNS
-from engine.store import publish_dataset
 
 BIN_NS = 100_000_000
 TICK_INT = 250_000_000

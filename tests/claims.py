@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from engine.dataset import Dataset
+from engine.dataset.read import Dataset
 from engine.lake import Lake
 from engine.signals.reference import REFERENCE_PARAMETERS, REFERENCE_THRESHOLDS
 from engine.signals.registry import signal_names

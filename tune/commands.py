@@ -17,7 +17,7 @@ from rich import box
 from rich.table import Table
 
 from engine.config import parse_overrides
-from engine.dataset import Dataset, list_datasets
+from engine.dataset.read import Dataset, list_datasets
 from engine.errors import ConfigError
 from engine.lake import Lake, write_atomic
 from engine.signals.registry import get_model, signal_names

@@ -23,7 +23,7 @@ from engine.champion import (
     versions,
     write_champion,
 )
-from engine.dataset import Dataset
+from engine.dataset.read import Dataset
 from engine.errors import ChampionError, ConfigError
 from engine.lake import Lake
 from engine.signals.base import ModelContext

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from engine.dataset import Dataset
+from engine.dataset.read import Dataset
 from engine.errors import ConfigError
 from engine.lake import Lake, write_atomic
 from engine.ray_environment import prepare_ray_environment

@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any, Final
 
-from engine.dataset import Dataset
+from engine.dataset.read import Dataset
 from engine.errors import ConfigError
 from engine.lake import Lake
 from engine.signals.base import RuntimeModel

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.dataset import Dataset
+from engine.dataset.read import Dataset
 from engine.schema import Floats, Ints
 from engine.signals.base import ModelContext, model_inputs
 from engine.signals.registry import get_model, make_model

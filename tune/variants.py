@@ -7,9 +7,9 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, Final
 
-from engine.capture import publish_replay, publish_variant, recipe_config
 from engine.config import load_instrument
-from engine.dataset import Dataset
+from engine.dataset.capture import publish_replay, publish_variant, recipe_config
+from engine.dataset.read import Dataset
 from engine.errors import DatasetError
 from engine.lake import Lake, raw_file
 from engine.progress import Progress

@@ -9,7 +9,7 @@ import pytest
 
 from engine.campaign import CampaignReport, index_path, plan_campaign, run_campaign
 from engine.campaign_config import Campaign, load_campaign
-from engine.dataset import Dataset
+from engine.dataset.read import Dataset
 from engine.errors import ConfigError, EngineError
 from engine.lake import Lake, sha256_file
 from engine.ray_environment import init_arguments, prepare_ray_environment

@@ -16,7 +16,7 @@ import pytest
 from engine.campaign import build_variant
 from engine.campaign_config import expand_variants, load_campaign
 from engine.cli import main
-from engine.dataset import Dataset
+from engine.dataset.read import Dataset
 from engine.lake import Lake
 from engine.run.replay import Replay
 from engine.source.records import open_source

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.capture import publish_replay, publish_variant
 from engine.config import load_instrument
+from engine.dataset.capture import publish_replay, publish_variant
 from engine.lake import Lake, sha256_file
 from engine.run.replay import Replay
 from engine.schema import BIN_DTYPE, GRID_COLUMNS

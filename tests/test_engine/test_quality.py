@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.capture import publish_replay
 from engine.checking import check_lake
 from engine.config import load_instrument
 from engine.constants import QUALITY_NAMES
+from engine.dataset.capture import publish_replay
 from engine.errors import SourceError
 from engine.lake import Lake
 from tests.reference import F_BAD_TS_RECV, F_LAST, F_MAYBE_BAD_BOOK, UNDEF_PRICE, Record
@@ -123,7 +123,7 @@ def test_manifest_that_tells_other_counts_than_the_bins_fails_the_check(tmp_path
     """The counts are taken from the bins, not believed."""
     import json
 
-    from engine.dataset import CHECKSUMS_FILE, MANIFEST_FILE
+    from engine.dataset.read import CHECKSUMS_FILE, MANIFEST_FILE
     from engine.lake import sha256_file
 
     path = write_dbn(tmp_path / "mnq-20260206.dbn", to_array(crossed()))

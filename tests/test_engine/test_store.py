@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from engine import dataset as dataset_module
-from engine.dataset import Dataset, list_datasets, verify
+from engine.dataset.publish import publish_dataset, write_dataset_dir
+from engine.dataset.read import Dataset, list_datasets, verify
+from engine.dataset.read import read as dataset_module
 from engine.errors import DatasetError
 from engine.lake import Lake
 from engine.schema import BIN_DTYPE, GRID_COLUMNS
-from engine.store import publish_dataset, write_dataset_dir
 from tests.blocks import PROVENANCE, Block, cut, publish_random, random_block
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.capture import publish_replay
 from engine.cli import main
 from engine.config import load_instrument
+from engine.dataset.capture import publish_replay
 from engine.lake import Lake
 from engine.run.replay import Replay
 from engine.source.decoded import decode_once

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from engine.dataset import Dataset
+from engine.dataset.read import Dataset
 from engine.lake import Lake, write_atomic
 from tune.config import SweepConfig, parse_sweep_config
 from tune.results import ResultStore

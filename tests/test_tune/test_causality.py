@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.dataset import Dataset
+from engine.dataset.read import Dataset
 from engine.lake import Lake
 from engine.signals.registry import MODELS, signal_names
 from engine.signals.statistical.perm_derivative import PermDerivative

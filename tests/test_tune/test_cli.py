@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from engine.dataset import Dataset
+from engine.dataset.read import Dataset
 from engine.lake import Lake
 from tests.conftest import REPO_ROOT
 from tests.test_tune.small_sweep import DATASET, finished_sweep

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.dataset import Dataset
+from engine.dataset.read import Dataset
 from engine.errors import ConfigError
 from engine.lake import Lake
 from engine.ray_environment import prepare_ray_environment, require_answer

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from engine.dataset import Dataset
+from engine.dataset.read import Dataset
 from engine.errors import ConfigError, DatasetError
 from engine.lake import Lake
 from engine.signals.registry import signal_names

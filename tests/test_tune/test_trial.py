@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.dataset import Dataset
+from engine.dataset.read import Dataset
 from engine.lake import Lake
 from engine.signals.registry import make_model
 from tests.test_tune.small_sweep import DATASET, evaluated, points_of

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.capture import publish_replay
 from engine.config import load_instrument
-from engine.dataset import Dataset
+from engine.dataset.capture import publish_replay
+from engine.dataset.read import Dataset
 from engine.errors import ConfigError, DatasetError
 from engine.lake import Lake
 from engine.simulate.session import simulate

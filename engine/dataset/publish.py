@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from engine.dataset import (
+from engine.dataset.read import (
     BINS_FILE,
     CHECKSUMS_FILE,
     GRID_FILE,
@@ -29,7 +29,7 @@ from engine.dataset import (
     remember_verified,
     verify,
 )
-from engine.dataset_writer import BlockLike, TableWriter, grid_table_schema
+from engine.dataset.write import BlockLike, TableWriter, grid_table_schema
 from engine.errors import DatasetError
 from engine.jit import source_hash
 from engine.lake import Lake, raw_file, seal_folder, sha256_file

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from engine.dataset_writer import grid_table_schema
+from engine.dataset.write import grid_table_schema
 from engine.errors import DatasetError
 from engine.lake import Lake, sha256_file, write_atomic
 from engine.schema import bins_schema

@@ -11,13 +11,13 @@ import numpy as np
 
 from engine import constants as c
 from engine.config import InstrumentConfig, validate
-from engine.dataset import Dataset
+from engine.dataset.publish import publish_dataset
+from engine.dataset.read import Dataset
 from engine.errors import DatasetError, SourceError
 from engine.lake import Lake, sha256_file
 from engine.run.replay import Replay, first_bin_ns
 from engine.run.runner import BinBlock
 from engine.source.records import Source, open_source
-from engine.store import publish_dataset
 
 _DERIVED = ("projection_horizons_ms", "config_version")
 

@@ -1,0 +1,1 @@
+"""Immutable captures: written, published, read. Imports the loop that fills them."""
