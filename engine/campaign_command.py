@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from engine.campaign import CampaignReport, describe, index_path, plan_campaign, run_campaign
-from engine.campaign_config import BaseCapture, load_campaign
+from engine.campaign.build import CampaignReport, describe, index_path, plan_campaign, run_campaign
+from engine.campaign.plan import BaseCapture, load_campaign
 from engine.config import load_instrument
 from engine.errors import DatasetError
 from engine.lake import Lake

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.campaign import CampaignReport, index_path, plan_campaign, run_campaign
-from engine.campaign_config import Campaign, load_campaign
+from engine.campaign.build import CampaignReport, index_path, plan_campaign, run_campaign
+from engine.campaign.plan import Campaign, load_campaign
 from engine.dataset.read import Dataset
 from engine.errors import ConfigError, EngineError
 from engine.lake import Lake, sha256_file

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from engine.campaign_config import expand_variants, load_campaign
+from engine.campaign.plan import expand_variants, load_campaign
 from engine.errors import ConfigError
 from tests.conftest import REPO_ROOT
 from tests.test_engine.small_campaign import campaign_values, write_campaign

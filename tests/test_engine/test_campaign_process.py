@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.campaign import build_variant
-from engine.campaign_config import expand_variants, load_campaign
+from engine.campaign.build import build_variant
+from engine.campaign.plan import expand_variants, load_campaign
 from engine.cli import main
 from engine.dataset.read import Dataset
 from engine.lake import Lake

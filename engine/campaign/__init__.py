@@ -1,0 +1,1 @@
+"""Many datasets of one file, built on Ray workers. Imports the datasets."""
