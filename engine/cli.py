@@ -234,7 +234,7 @@ def _book(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from engine.checking import check_lake
+    from engine.audit.lake import check_lake
     from engine.lake import Lake
 
     report = check_lake(Lake.open(args.lake), args.dt, args.files, args.continuity)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.checking import check_lake
+from engine.audit.continuity import compare_books, opening_snapshot
+from engine.audit.lake import check_lake
+from engine.audit.raw_file import check_raw
 from engine.config import INSTRUMENT_ENV, InstrumentConfig, load_instrument
-from engine.continuity import compare_books, opening_snapshot
 from engine.errors import ConfigError
 from engine.lake import Lake
-from engine.raw_check import check_raw
 from engine.simulate.session import simulate_days
 from engine.source.records import open_source
 from tests.conftest import REPO_ROOT, shared_path

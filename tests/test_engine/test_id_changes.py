@@ -8,10 +8,10 @@ import databento_dbn as dbn
 import numpy as np
 import pytest
 
+from engine.audit.raw_file import check_raw
 from engine.commands import book_at
 from engine.config import load_instrument
 from engine.errors import SourceError
-from engine.raw_check import check_raw
 from engine.run.replay import Replay
 from engine.source.records import open_source
 from tests.reference import F_MAYBE_BAD_BOOK, Record

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.checking import check_lake
+from engine.audit.lake import check_lake
 from engine.config import load_instrument
 from engine.constants import QUALITY_NAMES
 from engine.dataset.capture import publish_replay

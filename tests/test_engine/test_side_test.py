@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.audit.raw_file import check_raw
+from engine.audit.trade_sides import SideTest
 from engine.config import load_instrument
 from engine.constants import NS_PER_DAY
 from engine.hours import open_intervals
-from engine.raw_check import check_raw
 from engine.run.runner import Runner, Span
-from engine.side_test import SideTest
 from engine.source.records import open_source
 from tests.conftest import REPO_ROOT, shared_path
 from tests.reference import Record

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import constants as c
+from engine.audit.continuity import resting_orders
+from engine.audit.trade_sides import SideTest
 from engine.config import InstrumentConfig
-from engine.continuity import resting_orders
 from engine.errors import EngineError
 from engine.hours import open_intervals
 from engine.run.runner import Runner, Span
 from engine.schema import Ints, MboRecords
-from engine.side_test import SideTest
 from engine.source.records import Source, open_source
 
 

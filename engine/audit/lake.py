@@ -6,15 +6,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from engine.audit.continuity import compare_books, opening_snapshot
+from engine.audit.raw_file import RawCheck, check_raw
 from engine.commands import read_day
 from engine.config import load_instrument
 from engine.constants import QUALITY_NAMES
-from engine.continuity import compare_books, opening_snapshot
 from engine.dataset.read import Dataset, list_datasets, verify
 from engine.errors import ConfigError, EngineError
 from engine.lake import Lake, sha256_file
 from engine.progress import Progress
-from engine.raw_check import RawCheck, check_raw
 
 
 def check_lake(lake: Lake, dt: str | None, files: Sequence[Path] = (), continuity: bool = False) -> dict[str, Any]:
