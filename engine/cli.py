@@ -261,7 +261,7 @@ def _datasets(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from engine.bench import bench, keep
+    from engine.bench.suite import bench, keep
     from engine.tables import print_bench
 
     result = bench(args.seconds, args.day, lambda text: print(text, file=sys.stderr))

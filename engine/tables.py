@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from engine.bench_stages import HOUR_BINS
+from engine.bench.stages import HOUR_BINS
 from engine.constants import NS_PER_S
 from engine.dataset.read import DatasetSummary
 

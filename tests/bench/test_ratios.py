@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from engine.bench import bench, keep
-from engine.bench_stages import checkpoint
+from engine.bench.stages import checkpoint
+from engine.bench.suite import bench, keep
 from engine.run.runner import Runner, Span
 from engine.simulate.session import simulate
 from tests.reference import Record

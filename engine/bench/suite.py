@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from engine.bench_stages import HOUR_BINS
+from engine.bench.stages import HOUR_BINS
 from engine.config import load_instrument
 from engine.errors import EngineError
 from engine.jit import cache_dir, source_hash
@@ -152,7 +152,7 @@ def in_own_process(*stage: str) -> dict[str, Any]:
         The stage failed.
     """
     env = {**os.environ, "NUMBA_CACHE_DIR": str(Path(cache_dir()).parent)}
-    found: dict[str, Any] = json.loads(_output_of([sys.executable, "-m", "engine.bench_stages", *stage], env))
+    found: dict[str, Any] = json.loads(_output_of([sys.executable, "-m", "engine.bench.stages", *stage], env))
     return found
 
 

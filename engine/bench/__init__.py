@@ -1,0 +1,1 @@
+"""How fast this machine is at it. Imports the datasets, the loop and what stands below."""
