@@ -14,7 +14,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from engine.errors import ChampionError
-from engine.lake import Lake, write_atomic, write_new
+from engine.files import write_atomic, write_new
+from engine.lake import Lake
 
 FORMAT_VERSION: Final = 1
 POINTER_FILE: Final = "champion.yaml"

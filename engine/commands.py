@@ -18,8 +18,9 @@ from engine.dataset.publish import publish_dataset, write_dataset_dir
 from engine.errors import ConfigError
 from engine.lake import Lake, raw_file
 from engine.progress import Progress
+from engine.run.block import BinBlock
 from engine.run.replay import SESSION_TZ, Replay
-from engine.run.runner import BinBlock, Runner, Span
+from engine.run.runner import Runner, Span
 from engine.source.dbn_file import day_start_ns
 from engine.source.records import Source, open_source
 

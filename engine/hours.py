@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 
 from engine.constants import NS_PER_S
+from engine.files import write_atomic
 from engine.jit import cache_dir
-from engine.lake import write_atomic
 from engine.schema import Ints
 
 # Product root -> calendar of pandas-market-calendars; a product that is not here has unknown hours.

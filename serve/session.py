@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from engine.config import InstrumentConfig
 from engine.errors import SourceError
+from engine.run.block import BinBlock
 from engine.run.replay import SESSION_TZ, Replay
-from engine.run.runner import BinBlock
 from engine.schema import GRID_COLUMNS
 from engine.signals.base import RuntimeModel, model_inputs
 from engine.source.records import open_source

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.config import InstrumentConfig, load_instrument
+from engine.run.block import BinBlock
 from engine.run.replay import Replay, runtime_model
-from engine.run.runner import BinBlock, Runner, Span
+from engine.run.runner import Runner, Span
 from engine.schema import BIN_DTYPE, GRID_COLUMNS
 from engine.source.records import open_source
 from tests import reference

@@ -19,7 +19,8 @@ from rich.table import Table
 from engine.config import parse_overrides
 from engine.dataset.read import Dataset, list_datasets
 from engine.errors import ConfigError
-from engine.lake import Lake, write_atomic
+from engine.files import write_atomic
+from engine.lake import Lake
 from engine.signals.registry import get_model, signal_names
 from tune import promote as promotion
 from tune.beside import Beside, with_luck

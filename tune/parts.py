@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine.lake import write_new
+from engine.files import write_new
 
 
 def part_name() -> str:

@@ -17,7 +17,8 @@ import polars as pl
 
 from engine.dataset.read import Dataset
 from engine.errors import ConfigError
-from engine.lake import Lake, write_atomic
+from engine.files import write_atomic
+from engine.lake import Lake
 from engine.ray_environment import prepare_ray_environment
 from tune.beside import Beside, with_luck
 from tune.config import SweepConfig, parse_sweep_config

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from engine.lake import Lake, write_atomic
+from engine.files import write_atomic
+from engine.lake import Lake
 from tune.config import TrackingConfig
 from tune.leaderboard import records
 

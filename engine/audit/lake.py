@@ -13,7 +13,8 @@ from engine.config import load_instrument
 from engine.constants import QUALITY_NAMES
 from engine.dataset.read import Dataset, list_datasets, verify
 from engine.errors import ConfigError, EngineError
-from engine.lake import Lake, sha256_file
+from engine.files import sha256_file
+from engine.lake import Lake
 from engine.progress import Progress
 
 

@@ -25,7 +25,8 @@ from engine.constants import NS_PER_MS
 from engine.dataset.capture import publish_replay, require_whole_book
 from engine.dataset.read import Dataset
 from engine.errors import ConfigError, DatasetError, EngineError
-from engine.lake import Lake, raw_file, write_atomic
+from engine.files import write_atomic
+from engine.lake import Lake, raw_file
 from engine.ray_environment import init_arguments, no_cluster, prepare_ray_environment
 from engine.run.replay import SESSION_TZ, first_bin_ns
 from engine.source.decoded import decode_once, forget_decoded

@@ -14,9 +14,10 @@ from engine.config import InstrumentConfig, validate
 from engine.dataset.publish import publish_dataset
 from engine.dataset.read import Dataset
 from engine.errors import DatasetError, SourceError
-from engine.lake import Lake, sha256_file
+from engine.files import sha256_file
+from engine.lake import Lake
+from engine.run.block import BinBlock
 from engine.run.replay import Replay, first_bin_ns
-from engine.run.runner import BinBlock
 from engine.source.records import Source, open_source
 
 _DERIVED = ("projection_horizons_ms", "config_version")

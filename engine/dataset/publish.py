@@ -31,8 +31,9 @@ from engine.dataset.read import (
 )
 from engine.dataset.write import BlockLike, TableWriter, grid_table_schema
 from engine.errors import DatasetError
+from engine.files import seal_folder, sha256_file
 from engine.jit import source_hash
-from engine.lake import Lake, raw_file, seal_folder, sha256_file
+from engine.lake import Lake, raw_file
 from engine.schema import bins_schema
 
 __all__ = [

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from engine.dataset.write import grid_table_schema
 from engine.errors import DatasetError
-from engine.lake import Lake, sha256_file, write_atomic
+from engine.files import sha256_file, write_atomic
+from engine.lake import Lake
 from engine.schema import bins_schema
 
 SCHEMA_VERSION: Final = 1

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from engine.errors import ConfigError
+from engine.files import write_atomic
 from engine.jit import source_hash
-from engine.lake import write_atomic
 from engine.packing import pack, unpack
 from engine.run.runner import Runner
 from engine.run.snapshot import restore_book

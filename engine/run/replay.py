@@ -14,8 +14,9 @@ from engine.config import InstrumentConfig
 from engine.constants import NS_PER_S, QUALITY_NAMES
 from engine.errors import ConfigError
 from engine.hours import open_intervals
+from engine.run.block import BinBlock
 from engine.run.checkpoint import Checkpoint
-from engine.run.runner import WARM_UP_NS, BinBlock, Runner, Span
+from engine.run.runner import WARM_UP_NS, Runner, Span
 from engine.signals.base import ModelContext, RuntimeModel
 from engine.signals.statistical.perm_derivative import PermDerivative, perm_params_from_config
 from engine.source.decoded import decode_once

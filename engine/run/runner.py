@@ -3,7 +3,7 @@
 Source: engine.md sections 1 to 7.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from engine.jit import source_hash
 from engine.run import loop as rk
 from engine.run import state as rs
 from engine.run.bins import close_bin, mark_gap
+from engine.run.block import BinBlock, GridView
 from engine.run.recentre import Parking, recentre, synchronise_parked, touch_far
 from engine.run.snapshot import restore_engine, snapshot_engine
 from engine.schema import (
@@ -34,42 +35,6 @@ from engine.schema import (
 from engine.signals.base import RuntimeModel, model_inputs, write_outputs
 
 WARM_UP_NS = 30 * 60 * NS_PER_S  # the field runs this long before the first bin
-
-
-class GridView(Mapping[str, NDArray[Any]]):
-    """Columns of a block's grid by name, each of shape (n, 2 * radius + 1); views, not copies."""
-
-    def __init__(self, out: rs.Out, n: int, k_values: NDArray[np.int32]) -> None:
-        self._columns: dict[str, NDArray[Any]] = {
-            "k": np.broadcast_to(k_values, (n, len(k_values))),
-            "spectrum_state_code": out.codes[:n],
-            "last_event_id": out.event_ids[:n],
-        }
-        for names, block in ((GRID_F64, out.floats), (GRID_I32, out.moves), (GRID_LABELS_I8, out.labels)):
-            self._columns.update({name: block[:n, i] for i, name in enumerate(names)})
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        return self._columns[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
-
-    def __len__(self) -> int:
-        return len(self._columns)
-
-
-@dataclass(frozen=True)
-class BinBlock:
-    """Consecutive bins: ``bins`` (n,) of BIN_DTYPE, ``grid`` columns (n, 2 * radius + 1), and the model that scored them."""
-
-    bins: MboRecords
-    grid: GridView
-    model_name: str
-
-    @property
-    def n(self) -> int:
-        """How many bins."""
-        return len(self.bins)
 
 
 @dataclass(frozen=True)

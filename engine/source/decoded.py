@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from engine import constants as c
-from engine.lake import write_atomic
+from engine.files import write_atomic
 from engine.schema import MBO_DTYPE, MboRecords
 from engine.source.dbn_file import WINDOW_RECORDS
 from engine.source.id_changes import IdChanges

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from engine.config import InstrumentConfig, load_instrument, parse_overrides
 from engine.constants import ACTION_FILL, NS_PER_S
+from engine.run.block import BinBlock
 from engine.run.replay import Replay
-from engine.run.runner import BinBlock
 from engine.signals.base import ModelContext
 from engine.signals.registry import make_model, signal_names
 from engine.source.records import open_source

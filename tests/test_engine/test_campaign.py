@@ -11,7 +11,8 @@ from engine.campaign.build import CampaignReport, index_path, plan_campaign, run
 from engine.campaign.plan import Campaign, load_campaign
 from engine.dataset.read import Dataset
 from engine.errors import ConfigError, EngineError
-from engine.lake import Lake, sha256_file
+from engine.files import sha256_file
+from engine.lake import Lake
 from engine.ray_environment import init_arguments, prepare_ray_environment
 from engine.run.replay import Replay
 from engine.schema import BIN_DTYPE, GRID_COLUMNS

@@ -7,7 +7,8 @@ import pytest
 
 from engine.config import load_instrument
 from engine.dataset.capture import publish_replay, publish_variant
-from engine.lake import Lake, sha256_file
+from engine.files import sha256_file
+from engine.lake import Lake
 from engine.run.replay import Replay
 from engine.schema import BIN_DTYPE, GRID_COLUMNS
 from engine.simulate.session import simulate

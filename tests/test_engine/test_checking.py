@@ -10,7 +10,8 @@ import pytest
 from engine.cli import main
 from engine.config import load_instrument
 from engine.dataset.capture import publish_replay
-from engine.lake import Lake, sha256_file
+from engine.files import sha256_file
+from engine.lake import Lake
 from tests.reference import F_BAD_TS_RECV, F_LAST, F_MAYBE_BAD_BOOK, UNDEF_PRICE, Record
 from tests.streams import DAY, OPEN, build_up, harmless, record, to_array, write_dbn
 from tests.test_engine.small_campaign import lake_with

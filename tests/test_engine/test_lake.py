@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigError, DatasetError
-from engine.lake import Lake, raw_file, write_atomic, write_new
+from engine.files import write_atomic, write_new
+from engine.lake import Lake, raw_file
 
 
 def test_lake_is_the_argument_then_the_environment_then_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

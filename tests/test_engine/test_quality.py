@@ -124,7 +124,7 @@ def test_manifest_that_tells_other_counts_than_the_bins_fails_the_check(tmp_path
     import json
 
     from engine.dataset.read import CHECKSUMS_FILE, MANIFEST_FILE
-    from engine.lake import sha256_file
+    from engine.files import sha256_file
 
     path = write_dbn(tmp_path / "mnq-20260206.dbn", to_array(crossed()))
     lake = Lake(tmp_path / "lake")

@@ -5,7 +5,8 @@ from dataclasses import asdict
 from typing import Any
 
 from engine.dataset.read import Dataset
-from engine.lake import Lake, write_atomic
+from engine.files import write_atomic
+from engine.lake import Lake
 from tune.config import SweepConfig, parse_sweep_config
 from tune.results import ResultStore
 from tune.run import new_state, state_path

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, model_validator
 from engine.jit import kernel
 from engine.schema import Floats, Ints, MboRecords
 from engine.signals.base import COMMON_FIELDS, ModelContext, require_rows
+from engine.signals.parts.averages import ema_memory
 from engine.signals.parts.bands import BAND_REACH, inverse_distance, weighted_gap
 from engine.signals.parts.calibrated import CalibratedParams, CalibratedSignal, percentile_thresholds
 from engine.signals.statistical.ads import (

@@ -14,6 +14,7 @@ from engine.errors import ConfigError
 from engine.jit import kernel
 from engine.schema import Floats, Ints, MboRecords
 from engine.signals.base import SCORE_DTYPE, ModelContext, require_rows
+from engine.signals.parts.averages import ema_memory
 from engine.signals.parts.bands import mean_over
 from engine.signals.parts.calibrated import (
     REFERENCE_FALLBACK,
@@ -245,8 +246,3 @@ class Pfp(CalibratedSignal):
             "adaptive_thresholds": list(self.thresholds(score)),
             "signal_pcts": signed_percentiles(score[self.params.warmup_bins :]),
         }
-
-
-def ema_memory(alpha: float) -> int:
-    """Bins after which an average of weight ``alpha`` has forgotten its start to 1e-17."""
-    return 1 if alpha >= 1 else math.ceil(math.log(1e-17) / math.log1p(-alpha))

@@ -15,10 +15,10 @@ from engine.errors import ConfigError
 from engine.jit import kernel
 from engine.schema import Floats, Ints, MboRecords
 from engine.signals.base import COMMON_FIELDS, ModelContext, require_rows
+from engine.signals.parts.averages import ema_memory
 from engine.signals.parts.calibrated import REFERENCE_FALLBACK, signed_percentiles
 from engine.signals.parts.robust_z import ZWindows
-from engine.signals.statistical.msd import SCALED_THRESHOLDS, ScaledParams, ScaledSignal, in_typical_sizes
-from engine.signals.statistical.pfp import ema_memory
+from engine.signals.parts.scaled import SCALED_THRESHOLDS, ScaledParams, ScaledSignal, in_typical_sizes
 
 MIN_THRESHOLD: Final = 1e-8
 

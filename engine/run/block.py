@@ -1,0 +1,47 @@
+"""Consecutive bins as they are handed out: fields and grid columns, views on the run's arrays."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.run import state as rs
+from engine.schema import GRID_F64, GRID_I32, GRID_LABELS_I8, MboRecords
+
+
+class GridView(Mapping[str, NDArray[Any]]):
+    """Columns of a block's grid by name, each of shape (n, 2 * radius + 1); views, not copies."""
+
+    def __init__(self, out: rs.Out, n: int, k_values: NDArray[np.int32]) -> None:
+        self._columns: dict[str, NDArray[Any]] = {
+            "k": np.broadcast_to(k_values, (n, len(k_values))),
+            "spectrum_state_code": out.codes[:n],
+            "last_event_id": out.event_ids[:n],
+        }
+        for names, block in ((GRID_F64, out.floats), (GRID_I32, out.moves), (GRID_LABELS_I8, out.labels)):
+            self._columns.update({name: block[:n, i] for i, name in enumerate(names)})
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
+@dataclass(frozen=True)
+class BinBlock:
+    """Consecutive bins: ``bins`` (n,) of BIN_DTYPE, ``grid`` columns (n, 2 * radius + 1), and the model that scored them."""
+
+    bins: MboRecords
+    grid: GridView
+    model_name: str
+
+    @property
+    def n(self) -> int:
+        """How many bins."""
+        return len(self.bins)
