@@ -19,3 +19,7 @@ class DatasetError(EngineError):
 
 class ChampionError(EngineError):
     """A champion cannot be loaded, promoted or rolled back."""
+
+
+class WorkError(EngineError):
+    """The input was fine, the work was not: what failed, what state it left, how to go on; doors exit with code 1."""

@@ -15,20 +15,17 @@ from urllib.parse import urlencode
 
 from engine.config import InstrumentConfig, load_instrument, require_instrument
 from engine.constants import NS_PER_DAY
-from engine.errors import ConfigError, EngineError
+from engine.door import FAILED, LAKE_HELP, OneLineParser, default_address, read_day, run_door
+from engine.errors import ConfigError
 from engine.jit import cache_dir
 from engine.lake import Lake, raw_file
 from engine.ray_environment import prepare_ray_environment
 from engine.run.replay import Replay
 from engine.run.runner import Runner, Span
 from engine.source.records import open_source
-from serve.client import ServiceError, fetch_health, health_lines, stream_url, tail
-from serve.request import PERM_FIELDS, QUERY_NAMES, last_day, read_day, read_start_time, scalar
+from serve.client import fetch_health, health_lines, stream_url, tail
+from serve.request import PERM_FIELDS, QUERY_NAMES, last_day, read_start_time, scalar
 from serve.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_ENV, ServeSettings, StreamDefaults, require_token
-from serve.wire_check import FrameOrderError
-
-BAD_INPUT: Final = 2
-FAILED: Final = 1
 
 DESCRIPTION: Final = """\
 Serve one instrument's bins and model scores on Ray Serve.
@@ -39,32 +36,15 @@ Serve one instrument's bins and model scores on Ray Serve.
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code: 0 well, 1 failed, 2 bad input."""
+def main(argv: Sequence[str] | None = None, prog: str = "python -m serve") -> int:
+    """Run one command; the exit code: 0 well, 1 failed, 2 bad input, 130 stopped with Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = arguments.pop(0) if arguments and arguments[0] in _COMMANDS else "run"
-    try:
-        return _COMMANDS[command](arguments)
-    except (ServiceError, FrameOrderError) as error:
-        print(f"python -m serve: {error}", file=sys.stderr)
-        return FAILED
-    except EngineError as error:
-        print(f"python -m serve: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except BrokenPipeError:  # the reader of our output has gone, as in `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+    return run_door(prog, lambda: _COMMANDS[command](arguments))
 
 
-class _OneLineParser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        raise ConfigError(f"{message}; see {self.prog} --help")
-
-
-def _parser(command: str, description: str) -> _OneLineParser:
-    return _OneLineParser(
+def _parser(command: str, description: str) -> OneLineParser:
+    return OneLineParser(
         prog=f"python -m serve {command}".strip(),
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -86,11 +66,11 @@ def _run(arguments: list[str]) -> int:
     parser.add_argument("--host", default=DEFAULT_HOST, help=f"default {DEFAULT_HOST}; on another one {TOKEN_ENV} must be set")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}")
     parser.add_argument("--source", default="replay", choices=("replay",), help="where events come from")
-    parser.add_argument("--lake", metavar="DIR", help="data folder; default $SPYMASTER_LAKE, else lake/")
+    parser.add_argument("--lake", metavar="DIR", help=LAKE_HELP)
     parser.add_argument("--replicas", type=int, default=1, help="processes that serve streams; default 1")
     parser.add_argument(
         "--address",
-        default="auto" if os.environ.get("RAY_ADDRESS") else "local",
+        default=default_address(),
         help="Ray: local starts one, auto or HOST:PORT joins one; default auto where RAY_ADDRESS is set, else local",
     )
     parser.add_argument(

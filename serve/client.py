@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.sync.client import ClientConnection, connect
 
 from engine.constants import NS_PER_S
-from engine.errors import EngineError
+from engine.errors import WorkError
 from serve.settings import STREAM_PATH, is_loopback
 from serve.wire_check import FrameChecker, FrameOrderError
 
@@ -24,7 +24,7 @@ _CLOSE_S: Final = 0.5  # frames that are on their way when we leave hide the ser
 _MAX_FRAME_BYTES: Final = 16 << 20
 
 
-class ServiceError(EngineError):
+class ServiceError(WorkError):
     """The service cannot be reached, or refused."""
 
 

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, time
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from engine.config import InstrumentConfig, require_instrument, validate
+from engine.door import read_clock, read_day
 from engine.errors import ConfigError, DatasetError
 from engine.lake import Lake, raw_file
 from serve.settings import StreamDefaults
@@ -54,7 +55,7 @@ def read_request(
             raise ConfigError(f"{name} stands twice in the query; give it once")
         values[name] = value
     require_instrument(config, values.get("product_type", config.product_type), values.get("symbol", config.symbol))
-    day = read_day(values.get("dt") or defaults.dt or last_day(lake, config.symbol_root))
+    day = read_day(values.get("dt") or defaults.dt or last_day(lake, config.symbol_root), "dt")
     start_time = values.get("start_time") or defaults.start_time
     return StreamRequest(
         config=_overridden(config, values),
@@ -68,22 +69,6 @@ def read_request(
     )
 
 
-def read_day(text: str) -> date:
-    """A day as ``YYYY-MM-DD``.
-
-    Raises
-    ------
-    ConfigError
-        It is not one.
-    """
-    try:
-        if len(text) != len("YYYY-MM-DD"):
-            raise ValueError
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"dt was {text!r}; it must be a day as YYYY-MM-DD, for example 2026-02-06") from None
-
-
 def read_start_time(text: str) -> str:
     """A New York time of day as ``HH:MM`` or ``HH:MM:SS``, unchanged.
 
@@ -92,12 +77,7 @@ def read_start_time(text: str) -> str:
     ConfigError
         It is not one.
     """
-    try:
-        if len(text) not in (len("HH:MM"), len("HH:MM:SS")):
-            raise ValueError
-        time.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"start_time was {text!r}; it must be HH:MM or HH:MM:SS in New York time, for example 09:25") from None
+    read_clock(text, "start_time")
     return text
 
 

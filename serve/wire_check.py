@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from engine.errors import EngineError
+from engine.errors import WorkError
 from serve.frames import decode_grid, decode_header
 
 
-class FrameOrderError(EngineError):
+class FrameOrderError(WorkError):
     """A stream broke its contract."""
 
 

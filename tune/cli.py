@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-from engine.errors import ConfigError, EngineError
-from tune.errors import RunFailedError
+from engine.door import ADDRESS_HELP, LAKE_HELP, OneLineParser, run_door
 
-BAD_INPUT: Final = 2
-FAILED: Final = 1
-INTERRUPTED: Final = 128 + signal.SIGINT
 SORTS: Final = (
     "oos_expectancy_low",
     "expectancy_low",
@@ -59,49 +52,28 @@ watches is moved to it. The alias `champion` in the MLflow registry follows the 
 """
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """Refuses in one line, like everything else."""
-
-    def error(self, message: str) -> NoReturn:
-        """Turn argparse's complaint into ours."""
-        raise ConfigError(f"{message}; see {self.prog} --help")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m tune") -> int:
     """Run one command; the exit code: 0 well, 1 failed, 2 bad input, 130 stopped by Ctrl-C."""
-    try:
-        args = build_parser().parse_args(argv)
+
+    def call() -> int:
+        args = build_parser(prog).parse_args(argv)
         from tune.commands import COMMANDS  # not before: --help must not wait for numba, pyarrow and polars
 
         return COMMANDS[args.command](args)
-    except EngineError as error:
-        print(f"tune: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except RunFailedError as error:
-        print(f"tune: {error}", file=sys.stderr)
-        return FAILED
-    except BrokenPipeError:  # the reader of our output has gone, as in `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except OSError as error:
-        print(f"tune: {error}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        print("tune: stopped", file=sys.stderr)
-        return INTERRUPTED
+
+    return run_door(prog, call)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(prog: str = "python -m tune") -> argparse.ArgumentParser:
     """The whole command line."""
-    parser = OneLineParser(prog="python -m tune", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OneLineParser(prog=prog, description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     sweep = _command(commands, "sweep", "run a sweep on Ray", SWEEP_HELP)
     sweep.add_argument("config", type=Path, nargs="?", metavar="CONFIG.yaml", help="default: the smoke sweep")
     sweep.add_argument(
         "--address",
-        help="'local' starts a Ray on this machine, 'auto' joins the running one, else a cluster's address; "
-        "default: auto where RAY_ADDRESS is set, else local",
+        help=ADDRESS_HELP,
     )
     sweep.add_argument("--resume", metavar="SWEEP", help="go on with the sweep of this id")
     sweep.add_argument("--limit", type=int, metavar="N", help="only the first N points")
@@ -146,7 +118,7 @@ def _command(commands: Any, name: str, short: str, long: str) -> argparse.Argume
         description=long or f"{short[0].upper()}{short[1:]}.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--lake", metavar="DIR", help="data folder (default $SPYMASTER_LAKE, else lake/)")
+    parser.add_argument("--lake", metavar="DIR", help=LAKE_HELP)
     parser.add_argument("--json", action="store_true", help="machine-readable output")
     parser.set_defaults(command=name)
     return parser

@@ -132,7 +132,7 @@ def list_signals(args: argparse.Namespace) -> int:
 
 def list_lake_datasets(args: argparse.Namespace) -> int:
     """The same listing as the engine's."""
-    from engine.tables import dataset_row, print_datasets
+    from engine.commands.datasets import dataset_row, print_datasets
 
     rows = [dataset_row(summary) for summary in list_datasets(Lake.open(args.lake))]
     if args.json:

@@ -8,10 +8,10 @@ from typing import Any
 
 from engine.audit.continuity import compare_books, opening_snapshot
 from engine.audit.raw_file import RawCheck, check_raw
-from engine.commands import read_day
 from engine.config import load_instrument
 from engine.constants import QUALITY_NAMES
 from engine.dataset.read import Dataset, list_datasets, verify
+from engine.door import read_day
 from engine.errors import ConfigError, EngineError
 from engine.files import sha256_file
 from engine.lake import Lake
@@ -33,7 +33,7 @@ def check_lake(lake: Lake, dt: str | None, files: Sequence[Path] = (), continuit
     dict
         ``sound`` (bool), ``raw``, ``continuity`` and ``datasets``: a mapping each, with ``problem`` empty where all is well.
     """
-    day = read_day(dt)
+    day = None if dt is None else read_day(dt)
     config = load_instrument()
     folder = lake.raw_dir(config.symbol_root)
     paths = list(files) or sorted(path for path in folder.glob("*") if path.name.endswith((".dbn", ".dbn.zst")))

@@ -4,7 +4,7 @@ The same function stands behind a dataset and behind a stream; only the block si
 """
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from engine.config import InstrumentConfig
 from engine.constants import NS_PER_S, QUALITY_NAMES
+from engine.door import read_clock
 from engine.errors import ConfigError
 from engine.hours import open_intervals
 from engine.run.block import BinBlock
@@ -41,12 +42,7 @@ def first_bin_ns(source: Source, start_time: str) -> int:
     ConfigError
         When the text is not HH:MM or HH:MM:SS.
     """
-    try:
-        clock = time.fromisoformat(start_time)
-    except ValueError:
-        clock = None
-    if clock is None or clock.tzinfo is not None or len(start_time) not in (5, 8):
-        raise ConfigError(f"start time was {start_time!r}; give New York wall-clock time as HH:MM or HH:MM:SS, like 09:25")
+    clock = read_clock(start_time)
     _, day_end = source.window
     for day in (source.dt, source.dt - timedelta(days=1)):
         ns = int(datetime.combine(day, clock, ZoneInfo(SESSION_TZ)).timestamp()) * NS_PER_S

@@ -157,7 +157,7 @@ def test_missing_raw_file_is_one_line_that_says_how_to_get_it(tmp_path: Path, ca
 
 def test_missing_raw_file_is_simulated_where_that_is_wished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Simulated before anything else; the address that nobody answers at keeps this test short."""
-    monkeypatch.setattr("engine.campaign_command.SIMULATED_RATE", 20.0)
+    monkeypatch.setattr("engine.commands.campaign.SIMULATED_RATE", 20.0)
     lake = Lake(tmp_path / "lake")
     path = write_campaign(tmp_path, sweep_axes={})
     assert main(["campaign", str(path), "--lake", str(lake.root), "--simulate", "--address", "127.0.0.1:1"]) == 2

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.audit.raw_file import check_raw
-from engine.commands import book_at
+from engine.commands.book import book_at
 from engine.config import load_instrument
 from engine.errors import SourceError
 from engine.run.replay import Replay

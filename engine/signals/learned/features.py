@@ -62,7 +62,7 @@ def tick_return(last_mid: Floats, mid: float, is_first: bool, is_sound: bool, ti
 
 @kernel
 def ring_slopes(rings: Floats, newest: int, window: int, out: Floats, at: int, stride: int) -> None:
-    """`engine.signals.parts.slopes.ring_slope` of several series at once: ``rings`` (length, m) to ``out[at + stride * series]``."""
+    """`slopes.ring_slope` of several series at once: ``rings`` (length, m) to ``out[at + stride * series]``."""
     length, m = rings.shape
     late = newest
     early = newest - window + 1

@@ -29,7 +29,6 @@ from engine.signals.statistical.pfp import (
     PfpParams,
     PfpState,
     Zones,
-    ema_memory,
     front_score,
     make_pfp_state,
     make_zones,

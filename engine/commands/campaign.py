@@ -1,25 +1,60 @@
-"""What `campaign` does on the command line: the raw file first, then the run with its progress on stderr."""
+"""`campaign`: the raw file first, then the run with its progress on stderr."""
 
-from __future__ import annotations
-
-import os
+import argparse
 import sys
 from datetime import datetime, time, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
+
+from rich.table import Table
 
 from engine.campaign.build import CampaignReport, describe, index_path, plan_campaign, run_campaign
 from engine.campaign.plan import BaseCapture, load_campaign
 from engine.config import load_instrument
+from engine.door import ADDRESS_HELP, FAILED, add_lake, default_address, print_json
 from engine.errors import DatasetError
 from engine.lake import Lake
 from engine.progress import Progress
 from engine.run.replay import SESSION_TZ
+from engine.tables import console, counts
 
 BEFORE: Final = timedelta(minutes=35)  # simulated before the capture: the warm-up, and a little
 BEHIND: Final = timedelta(minutes=1)
 SIMULATED_RATE: Final = 1000.0  # records/s
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("file", type=Path, metavar="CAMPAIGN.yaml", help="see lake/research/vp_harness/configs/gold_campaigns/")
+    parser.add_argument("--dry-run", action="store_true", help="show the variants and which are missing; build nothing")
+    parser.add_argument("--max-variants", type=int, metavar="N", help="only the first N variants")
+    parser.add_argument(
+        "--address",
+        help=ADDRESS_HELP,
+    )
+    parser.add_argument("--simulate", action="store_true", help="where the day's raw file is missing, simulate it first")
+    parser.add_argument("--allow-cold", action="store_true", help="build also from a file that opens without a snapshot")
+    parser.add_argument("--json", action="store_true")
+    add_lake(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; the exit code."""
+    report = campaign_command(
+        args.file,
+        args.lake,
+        dry_run=args.dry_run,
+        limit=args.max_variants,
+        address=args.address,
+        allow_cold=args.allow_cold,
+        simulate_missing=args.simulate,
+    )
+    if args.json:
+        print_json(report.to_json())
+    else:
+        print_campaign(report.to_json())
+    return FAILED if report.failures else 0
 
 
 def campaign_command(
@@ -57,7 +92,7 @@ def campaign_command(
                 lake,
                 campaign,
                 limit=limit,
-                address=address or ("auto" if os.environ.get("RAY_ADDRESS") else "local"),
+                address=address or default_address(),
                 allow_cold=allow_cold,
                 say=progress.say,
                 watch=progress.update,
@@ -104,3 +139,26 @@ def _require_raw(lake: Lake, capture: BaseCapture, simulate_missing: bool) -> No
             symbol=capture.symbol,
             progress=lambda done: bar.update(done, ""),
         )
+
+
+def print_campaign(report: dict[str, Any]) -> None:
+    """The variants of a campaign, a line each, with the fields in which they differ."""
+    changed = [one["overrides"] for one in report["variants"]]
+    names = list(dict.fromkeys(name for overrides in changed for name in overrides))
+    shown = [name for name in names if len({str(overrides.get(name)) for overrides in changed}) > 1] or names
+    table = Table(title=f"campaign {report['name']}: {report['n_built']} built, {report['n_present']} there already")
+    table.add_column("dataset", no_wrap=True)
+    for name in ("overrides", "bins", "marked bins", "state"):
+        table.add_column(name, overflow="fold")
+    for one in report["variants"]:
+        summary = one["summary"] or {"n_bins": 0, "quality": {}}
+        table.add_row(
+            one["dataset_id"],
+            " ".join(f"{name}={one['overrides'][name]}" for name in shown if name in one["overrides"]) or "defaults",
+            f"{summary['n_bins']:,}" if one["summary"] else "–",
+            counts(summary["quality"]),
+            one["problem"] or one["state"],
+        )
+    out = console()
+    out.print(table)
+    out.print(f"index: {report['index']}", soft_wrap=True)

@@ -1,44 +1,60 @@
-"""What `replay` and `book` do, as plain functions."""
+"""`replay`: a DBN file becomes bins, in a folder or as a dataset of the lake."""
 
-import re
+import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
-from engine.book.owner import view_book
 from engine.config import InstrumentConfig, load_instrument, parse_overrides
-from engine.constants import NS_PER_DAY, NS_PER_S
+from engine.constants import NS_PER_S
 from engine.dataset.capture import provenance, require_whole_book
 from engine.dataset.publish import publish_dataset, write_dataset_dir
+from engine.door import add_lake, print_json, read_day
 from engine.errors import ConfigError
 from engine.lake import Lake, raw_file
 from engine.progress import Progress
 from engine.run.block import BinBlock
 from engine.run.replay import SESSION_TZ, Replay
-from engine.run.runner import Runner, Span
-from engine.source.dbn_file import day_start_ns
 from engine.source.records import Source, open_source
 
 
-def read_day(text: str | None) -> date | None:
-    """A UTC day.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("--dbn", type=Path, help="the file; default the lake's raw file of --dt")
+    parser.add_argument("--dt", help="UTC day of the session, YYYY-MM-DD; default the day in the file's name")
+    parser.add_argument("--start-time", help="New York time of the first bin, HH:MM[:SS]; default the first event")
+    parser.add_argument("--bins", type=int, help="stop after so many bins")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override an instrument field")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.add_argument("--allow-cold", action="store_true", help="publish also what opens without a snapshot")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--out", type=Path, metavar="DIR", help="write to a new folder")
+    target.add_argument("--publish", nargs="?", const="", metavar="DATASET_ID", help="publish into the lake")
+    add_lake(parser)
 
-    Raises
-    ------
-    ConfigError
-        When it is not YYYY-MM-DD.
-    """
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"--dt was {text!r}; give a UTC day as YYYY-MM-DD, like 2026-02-06") from None
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; the exit code."""
+    summary = replay_to_dataset(
+        Lake.open(args.lake),
+        dbn=args.dbn,
+        dt=args.dt,
+        start_time=args.start_time,
+        n_bins=args.bins,
+        overrides=args.set,
+        out=args.out,
+        dataset_id=args.publish,
+        allow_cold=args.allow_cold,
+    )
+    if args.json:
+        print_json(summary.to_json())
+    else:
+        for line in summary.lines():
+            print(line)
+    return 0
 
 
 @dataclass(frozen=True)
@@ -108,7 +124,7 @@ def replay_to_dataset(
             raise ConfigError("neither --dbn nor --dt was given; name a file, or a day whose raw file lies in the lake")
         day = read_day(dt)
         dbn = raw_file(lake, config.symbol_root, f"{day:%Y-%m-%d}")
-    source = open_source([dbn], config, read_day(dt))
+    source = open_source([dbn], config, None if dt is None else read_day(dt))
     if out is None and not allow_cold:
         require_whole_book(source, start_time)
     replay = Replay(source, config, start_time, n_bins, checkpoints=lake.book_checkpoints)
@@ -144,53 +160,3 @@ def _watched(replay: Replay, progress: Progress, n_bins: int | None) -> Iterator
         done += block.n
         progress.update(done / n_bins if n_bins else None, f"{done} bins, {_clock(int(block.bins['bin_end_ns'][-1]))}")
         yield block
-
-
-def book_at(files: Sequence[Path], at: str | None, depth: int) -> dict[str, Any]:
-    """The book after the last record at or before ``at``: levels, sizes, orders, anomalies; prices in dollars.
-
-    Raises
-    ------
-    EngineError
-        One line, for a bad file, moment or depth.
-    """
-    if depth < 1:
-        raise ConfigError(f"--depth was {depth}; it must be at least 1")
-    config = load_instrument()
-    source = open_source(files, config)
-    day_start, day_end = source.window
-    # Several files reach over several days, and nothing but the book is wanted: no bins, hence no day to keep to.
-    first = min(day_start_ns(file.first_day) for file in source.files)
-    moment = _moment(at)
-    runner = Runner(config, Span(min(first, day_start), day_end, first_bin=day_end + NS_PER_DAY))
-    with Progress("reading") as progress:
-        for records in source.records():
-            late = [] if moment is None else np.flatnonzero(records["ts_recv"] > moment).tolist()
-            for _ in runner.feed(records[: late[0]] if late else records, 1):
-                pass
-            progress.update(None, f"{runner.n_events} events")
-            if late:
-                break
-    values = view_book(runner.engine.book, config.tick_int, depth).to_json()
-    return {
-        "symbol": config.symbol,
-        "files": [str(path) for path in files],
-        **values,
-        "n_events": runner.n_events,
-        "anomalies": runner.anomalies,
-        "notices": source.notices,
-    }
-
-
-def _moment(at: str | None) -> int | None:
-    if at is None:
-        return None
-    # datetime knows microseconds only; the nanoseconds behind them are kept by hand.
-    fraction = re.search(r"\.(\d{1,9})", at)
-    try:
-        when = datetime.fromisoformat(at if fraction is None else at.replace(fraction.group(0), ""))
-    except ValueError:
-        raise ConfigError(f"--at was {at!r}; give an ISO time such as 2026-02-06T14:30:00, UTC without an offset") from None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return int(when.timestamp()) * NS_PER_S + (int(fraction.group(1).ljust(9, "0")) if fraction else 0)

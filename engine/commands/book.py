@@ -1,0 +1,110 @@
+"""`book`: the order book at a moment of one or more files."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from engine.book.owner import view_book
+from engine.config import load_instrument
+from engine.constants import NS_PER_DAY, NS_PER_S
+from engine.door import print_json
+from engine.errors import ConfigError
+from engine.progress import Progress
+from engine.run.runner import Runner, Span
+from engine.source.dbn_file import day_start_ns
+from engine.source.records import open_source
+from engine.tables import console, counts
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="read one after the other")
+    parser.add_argument("--at", metavar="ISO", help="moment, UTC without an offset; default the end of the last file")
+    parser.add_argument("--depth", type=int, default=10, help="levels shown (default 10)")
+    parser.add_argument("--json", action="store_true")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; the exit code."""
+    values = book_at(args.files, at=args.at, depth=args.depth)
+    if args.json:
+        print_json(values)
+        return 0
+    print_book(values)
+    return 0
+
+
+def book_at(files: Sequence[Path], at: str | None, depth: int) -> dict[str, Any]:
+    """The book after the last record at or before ``at``: levels, sizes, orders, anomalies; prices in dollars.
+
+    Raises
+    ------
+    EngineError
+        One line, for a bad file, moment or depth.
+    """
+    if depth < 1:
+        raise ConfigError(f"--depth was {depth}; it must be at least 1")
+    config = load_instrument()
+    source = open_source(files, config)
+    day_start, day_end = source.window
+    # Several files reach over several days, and nothing but the book is wanted: no bins, hence no day to keep to.
+    first = min(day_start_ns(file.first_day) for file in source.files)
+    moment = _moment(at)
+    runner = Runner(config, Span(min(first, day_start), day_end, first_bin=day_end + NS_PER_DAY))
+    with Progress("reading") as progress:
+        for records in source.records():
+            late = [] if moment is None else np.flatnonzero(records["ts_recv"] > moment).tolist()
+            for _ in runner.feed(records[: late[0]] if late else records, 1):
+                pass
+            progress.update(None, f"{runner.n_events} events")
+            if late:
+                break
+    values = view_book(runner.engine.book, config.tick_int, depth).to_json()
+    return {
+        "symbol": config.symbol,
+        "files": [str(path) for path in files],
+        **values,
+        "n_events": runner.n_events,
+        "anomalies": runner.anomalies,
+        "notices": source.notices,
+    }
+
+
+def _moment(at: str | None) -> int | None:
+    if at is None:
+        return None
+    # datetime knows microseconds only; the nanoseconds behind them are kept by hand.
+    fraction = re.search(r"\.(\d{1,9})", at)
+    try:
+        when = datetime.fromisoformat(at if fraction is None else at.replace(fraction.group(0), ""))
+    except ValueError:
+        raise ConfigError(f"--at was {at!r}; give an ISO time such as 2026-02-06T14:30:00, UTC without an offset") from None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return int(when.timestamp()) * NS_PER_S + (int(fraction.group(1).ljust(9, "0")) if fraction else 0)
+
+
+def print_book(values: dict[str, Any]) -> None:
+    """The book as a ladder, asks above bids."""
+    table = Table(title=f"{values['symbol']} after {values['n_events']:,} events")
+    for name in ("orders", "bid size", "price", "ask size", "orders"):
+        table.add_column(name, justify="right")
+    for level in reversed(values["levels"]["ask"]):
+        table.add_row("", "", f"{level['price']:.2f}", f"{level['size']:,}", str(level["orders"]))
+    for level in values["levels"]["bid"]:
+        table.add_row(str(level["orders"]), f"{level['size']:,}", f"{level['price']:.2f}", "", "")
+    out = console()
+    out.print(table)
+    for side in ("bid", "ask"):
+        best, size = values[f"best_{side}"], values[f"best_{side}_size"]
+        shown = "none" if best is None else f"{best:.2f} ({size:,})"
+        out.print(f"best {side} {shown}, {values[f'{side}_levels']:,} levels, {values[f'{side}_orders']:,} orders")
+    out.print(f"anomalies: {counts(values['anomalies'])}")
+    for notice in values["notices"]:
+        out.print(notice)
