@@ -29,7 +29,7 @@ class Champion(BaseModel):
 
     format_version: int = Field(FORMAT_VERSION, ge=FORMAT_VERSION, le=FORMAT_VERSION, description="of this file")
     version: int = Field(ge=1, description="position in the history, 1 is the first")
-    signal: str = Field(min_length=1, description="registered name in engine.models.registry")
+    signal: str = Field(min_length=1, description="registered name in engine.signals.registry")
     parameters: dict[str, JsonValue] = Field(description="fully resolved, defaults included")
     thresholds: tuple[float, ...] = Field(min_length=1, description="score levels a trade is taken at")
     cooldown_bins: int = Field(ge=0, description="least distance of two trades, bins")

@@ -18,12 +18,15 @@ DECORATORS = ("kernel", "inline_kernel")
 LEAST_SHARE = 0.95
 MOST_SECONDS = 240  # for a busy machine; 45 on an idle one
 SELECTION = [
-    *(f"tests/test_engine/test_{name}.py" for name in ("field", "moves", "order_table", "recentre", "rolling", "run_kernels")),
-    *(f"tests/test_engine/test_{name}.py" for name in ("source", "spectrum")),
-    *(f"tests/test_engine/test_models/test_{name}.py" for name in ("labels", "learned", "perm_derivative", "windows")),
-    "tests/test_engine/test_models/test_short_markets.py",
-    "tests/test_engine/test_simulate.py::test_compression_changes_no_record",
-    "tests/test_engine/test_simulate.py::test_a_longer_session_begins_like_a_shorter_one",
+    *(f"tests/test_engine/test_field/test_{name}.py" for name in ("kernels", "spectrum")),
+    *(f"tests/test_engine/test_run/test_{name}.py" for name in ("moves", "recentre", "loop")),
+    "tests/test_engine/test_book/test_order_table.py",
+    "tests/test_engine/test_rolling.py",
+    "tests/test_engine/test_source/test_records.py",
+    *(f"tests/test_engine/test_signals/test_{name}.py" for name in ("labels", "learned", "perm_derivative", "windows")),
+    "tests/test_engine/test_signals/test_short_markets.py",
+    "tests/test_engine/test_simulate/test_session.py::test_compression_changes_no_record",
+    "tests/test_engine/test_simulate/test_session.py::test_a_longer_session_begins_like_a_shorter_one",
     "tests/conformance/test_conformance.py::test_engine_gives_every_answer",
 ]
 

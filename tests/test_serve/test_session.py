@@ -22,7 +22,7 @@ from serve.request import StreamRequest, read_request
 from serve.session import ConfigFrame, Session
 from serve.settings import Limits, StreamDefaults
 from tests.sessions import Bins, join
-from tests.test_engine.test_models_contract import SMALL
+from tests.test_engine.test_signals.test_contract import SMALL
 from tests.test_serve.conftest import Promote
 
 N_BINS = 400

@@ -8,7 +8,7 @@ import pytest
 from engine.campaign.plan import expand_variants, load_campaign
 from engine.errors import ConfigError
 from tests.conftest import REPO_ROOT
-from tests.test_engine.small_campaign import campaign_values, write_campaign
+from tests.test_engine.test_campaign.small_campaign import campaign_values, write_campaign
 
 GOLD = REPO_ROOT / "lake" / "research" / "vp_harness" / "configs" / "gold_campaigns"
 DEFAULTS = {

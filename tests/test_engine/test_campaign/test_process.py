@@ -23,7 +23,7 @@ from engine.source.records import open_source
 from tests.conftest import REPO_ROOT
 from tests.processes import marked
 from tests.streams import DAY
-from tests.test_engine.small_campaign import lake_with, write_campaign
+from tests.test_engine.test_campaign.small_campaign import lake_with, write_campaign
 
 pytestmark = pytest.mark.timeout(280)
 

@@ -14,7 +14,7 @@ from engine.field.rates import exact_map, exp_second_difference
 from tests.reference import Record
 from tests.sessions import differences, run_engine, run_reference, small_config
 from tests.streams import OPEN, build_up, record, records
-from tests.test_engine.test_field import SLOT, START, Bench, J, S, V
+from tests.test_engine.test_field.test_kernels import SLOT, START, Bench, J, S, V
 
 TAUS = [(2.0, 5.0, 10.0), (2.0, 2.0, 2.0), (2.0, 2.0 + 1e-9, 2.0), (10.0, 5.0, 2.0), (5.0, 2.0, 5.0), (1e-3, 1.0, 1e3)]
 SPANS_S = [1e-9, 1e-6, 1e-3, 0.1, 0.2, 1.0, 7.0, 300.0, 1e5]

@@ -14,7 +14,7 @@ from engine.files import sha256_file
 from engine.lake import Lake
 from tests.reference import F_BAD_TS_RECV, F_LAST, F_MAYBE_BAD_BOOK, UNDEF_PRICE, Record
 from tests.streams import DAY, OPEN, build_up, harmless, record, to_array, write_dbn
-from tests.test_engine.small_campaign import lake_with
+from tests.test_engine.test_campaign.small_campaign import lake_with
 
 CONFIG = load_instrument()
 MS = 1_000_000

@@ -8,7 +8,7 @@ from engine.errors import ConfigError
 from tests.reference import Record
 from tests.sessions import join, make_runner, run_engine, small_config
 from tests.streams import OPEN, build_up, records, to_array
-from tests.test_engine.test_recentre import FAR_AND_BACK, walk
+from tests.test_engine.test_run.test_recentre import FAR_AND_BACK, walk
 
 CONFIG = small_config()
 

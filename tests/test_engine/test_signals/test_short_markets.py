@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine.signals.registry import MODELS, get_model
-from tests.test_engine.test_models_contract import inputs, maker
+from tests.test_engine.test_signals.test_contract import inputs, maker
 
 N_BINS = 300  # several fits, with the contract's short windows
 

@@ -15,7 +15,7 @@ from engine.signals.learned import trees
 from engine.signals.learned.labelled import LabelledSignal
 from engine.signals.learned.training import Fitted, TrainingSet, split_by_time, standardiser
 from engine.signals.registry import make_model
-from tests.test_engine.test_models_contract import SMALL
+from tests.test_engine.test_signals.test_contract import SMALL
 
 CONTEXT = ModelContext(cell_width_ms=100, radius=50)
 FIRST, EVERY, DELAY = 150, 100, 15  # of SMALL

@@ -19,7 +19,7 @@ from engine.schema import BIN_DTYPE, GRID_COLUMNS
 from engine.source.decoded import decode_once
 from engine.source.records import open_source
 from tests.streams import DAY, record, to_array, write_dbn
-from tests.test_engine.small_campaign import lake_with, write_campaign
+from tests.test_engine.test_campaign.small_campaign import lake_with, write_campaign
 
 pytestmark = pytest.mark.timeout(240)
 
