@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from engine.dataset import read as dataset_module
 from engine.dataset.publish import publish_dataset, write_dataset_dir
 from engine.dataset.read import Dataset, list_datasets, verify
-from engine.dataset import read as dataset_module
 from engine.errors import DatasetError
 from engine.lake import Lake
 from engine.schema import BIN_DTYPE, GRID_COLUMNS
