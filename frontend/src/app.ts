@@ -1,6 +1,7 @@
 /** The page as a whole: stream into session, session into picture. */
 
 import { Controls } from "./controls.ts";
+import { layerOf } from "./layers/table.ts";
 import { Picture } from "./paint/picture.ts";
 import type { Scene } from "./paint/scene.ts";
 import { cellAt } from "./store/cell.ts";
@@ -18,7 +19,6 @@ import { ModelPanel } from "./ui/model-panel.ts";
 import { hideOverlay, setBanner, showError, showNotices } from "./ui/overlays.ts";
 import { listenToTabs } from "./ui/tabs.ts";
 import { TopBar } from "./ui/top-bar.ts";
-import { layerOf } from "./view/layers.ts";
 import { palette } from "./view/palette.ts";
 import { LabelBoard } from "./view/price-axis.ts";
 import { ZoneClock } from "./view/time-axis.ts";
