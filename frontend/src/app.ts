@@ -1,6 +1,7 @@
 /** The page as a whole: stream into session, session into picture. */
 
 import { Controls } from "./controls.ts";
+import { byId, setText } from "./dom/elements.ts";
 import { layerOf } from "./layers/table.ts";
 import { Picture } from "./paint/picture.ts";
 import type { Scene } from "./paint/scene.ts";
@@ -12,7 +13,6 @@ import { type PageQuery, streamUrl, withoutToken } from "./stream/query.ts";
 import { type Chip, chipFor, staleAfterMs } from "./stream/state.ts";
 import { CellPanel, cellLines, Tooltip } from "./ui/cell-panel.ts";
 import { showTable } from "./ui/dialogs.ts";
-import { byId, setText } from "./ui/dom.ts";
 import { EventsPanel } from "./ui/events-panel.ts";
 import { Footer } from "./ui/footer.ts";
 import { ModelPanel } from "./ui/model-panel.ts";

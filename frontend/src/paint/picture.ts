@@ -1,7 +1,7 @@
 /** All canvases of the stage, painted on demand: one frame after new data, input or resize, none in silence. */
 
+import { byId } from "../dom/elements.ts";
 import type { CellAddress } from "../store/cell.ts";
-import { byId } from "../ui/dom.ts";
 import type { View } from "../view/view.ts";
 import { PriceAxis, TimeAxis } from "./axes.ts";
 import { CursorPainter } from "./cursor.ts";
