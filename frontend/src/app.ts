@@ -1,6 +1,8 @@
 /** The page as a whole: stream into session, session into picture. */
 
 import { Controls } from "./controls.ts";
+import { byId, setText } from "./dom/elements.ts";
+import { layerOf } from "./layers/table.ts";
 import { Picture } from "./paint/picture.ts";
 import type { Scene } from "./paint/scene.ts";
 import { cellAt } from "./store/cell.ts";
@@ -11,14 +13,12 @@ import { type PageQuery, streamUrl, withoutToken } from "./stream/query.ts";
 import { type Chip, chipFor, staleAfterMs } from "./stream/state.ts";
 import { CellPanel, cellLines, Tooltip } from "./ui/cell-panel.ts";
 import { showTable } from "./ui/dialogs.ts";
-import { byId, setText } from "./ui/dom.ts";
 import { EventsPanel } from "./ui/events-panel.ts";
 import { Footer } from "./ui/footer.ts";
 import { ModelPanel } from "./ui/model-panel.ts";
 import { hideOverlay, setBanner, showError, showNotices } from "./ui/overlays.ts";
 import { listenToTabs } from "./ui/tabs.ts";
 import { TopBar } from "./ui/top-bar.ts";
-import { layerOf } from "./view/layers.ts";
 import { palette } from "./view/palette.ts";
 import { LabelBoard } from "./view/price-axis.ts";
 import { ZoneClock } from "./view/time-axis.ts";

@@ -1,16 +1,15 @@
 /** What the user does with mouse and keyboard: view, layer, pin, freeze. Data stays in the session, drawing in the picture. */
 
+import { byId } from "./dom/elements.ts";
+import { LAYERS, type LayerId, layerOf } from "./layers/table.ts";
 import { BAND_MODES, type BandMode } from "./paint/scene.ts";
-import { type Cell, cellAt } from "./store/cell.ts";
+import { type Cell, type CellAddress, cellAt } from "./store/cell.ts";
 import type { Session } from "./store/session.ts";
-import { LAYERS, type LayerId } from "./stream/query.ts";
 import { dialogOpen, showHelp } from "./ui/dialogs.ts";
-import { byId } from "./ui/dom.ts";
 import { inField, type KeyActions, pressKey } from "./ui/keys.ts";
 import { listenToAxis, listenToMap } from "./ui/pointer.ts";
 import { remembered } from "./ui/remembered.ts";
-import { layerOf } from "./view/layers.ts";
-import { type CellAddress, View, type ViewState } from "./view/view.ts";
+import { View, type ViewState } from "./view/view.ts";
 
 const PAN_PX = 40;
 /** Rows that the price zoom shows after a reset, at most. */

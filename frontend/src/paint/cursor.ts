@@ -1,6 +1,6 @@
 /** Crosshair and pinned cell, on a canvas of their own so that the map is not repainted for a moving mouse. */
 
-import type { CellAddress } from "../view/view.ts";
+import type { CellAddress } from "../store/cell.ts";
 import type { Scene } from "./scene.ts";
 import { context, THEME } from "./theme.ts";
 

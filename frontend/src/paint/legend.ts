@@ -1,8 +1,8 @@
 /** Colour ramp of the layer with the share of cells at each colour. */
 
-import { type Layer, ramp } from "../view/layers.ts";
+import type { AutoScale } from "../layers/scale.ts";
+import { type Layer, ramp } from "../layers/table.ts";
 import { css, LUT_SIZE, type Palette } from "../view/palette.ts";
-import type { AutoScale } from "../view/scale.ts";
 import { context, fitCanvas, THEME } from "./theme.ts";
 
 const BARS = 40;

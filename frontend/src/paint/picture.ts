@@ -1,7 +1,8 @@
 /** All canvases of the stage, painted on demand: one frame after new data, input or resize, none in silence. */
 
-import { byId } from "../ui/dom.ts";
-import type { CellAddress, View } from "../view/view.ts";
+import { byId } from "../dom/elements.ts";
+import type { CellAddress } from "../store/cell.ts";
+import type { View } from "../view/view.ts";
 import { PriceAxis, TimeAxis } from "./axes.ts";
 import { CursorPainter } from "./cursor.ts";
 import { LegendPainter } from "./legend.ts";

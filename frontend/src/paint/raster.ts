@@ -1,7 +1,7 @@
 /** The heatmap as pixels: ring and view in, 32-bit colours out. No canvas here, so it runs in a plain test. */
 
+import { type Layer, ramp } from "../layers/table.ts";
 import { Kind, type Ring } from "../store/ring.ts";
-import { type Layer, ramp } from "../view/layers.ts";
 import { LUT_SIZE, type Palette } from "../view/palette.ts";
 import type { View } from "../view/view.ts";
 

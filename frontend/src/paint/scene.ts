@@ -1,10 +1,10 @@
 /** What one picture is made of. */
 
+import type { AutoScale } from "../layers/scale.ts";
+import type { Layer } from "../layers/table.ts";
 import type { Session } from "../store/session.ts";
-import type { Layer } from "../view/layers.ts";
 import type { Palette } from "../view/palette.ts";
 import type { LabelBoard } from "../view/price-axis.ts";
-import type { AutoScale } from "../view/scale.ts";
 import type { ZoneClock } from "../view/time-axis.ts";
 import type { View } from "../view/view.ts";
 

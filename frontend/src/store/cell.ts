@@ -1,8 +1,14 @@
 /** Everything known about one cell: exact while its frame is kept, the stored layers after that. */
 
-import type { CellAddress } from "../view/view.ts";
-import { Kind, LAYER_NAMES, type LayerName } from "./ring.ts";
+import { LAYER_NAMES, type LayerName } from "../layers/table.ts";
+import { Kind } from "./ring.ts";
 import type { Session } from "./session.ts";
+
+/** A cell of the map by absolute bin and price. */
+export interface CellAddress {
+  readonly seq: number;
+  readonly tick: number;
+}
 
 export interface Cell {
   readonly seq: number;

@@ -3,21 +3,8 @@
  * and its place is `bin_seq mod W`, so a gap in the stream is a gap in the picture.
  */
 
+import { LAYER_NAMES, type LayerName } from "../layers/table.ts";
 import type { BinHeader, Grid } from "../wire/types.ts";
-
-export const LAYER_NAMES = [
-  "score",
-  "depth", // bid depth positive, ask depth negative
-  "flow", // add - pull - fill, contracts/s
-  "pressure",
-  "vacuum",
-  "bid",
-  "ask",
-  "add",
-  "pull",
-  "fill",
-] as const;
-export type LayerName = (typeof LAYER_NAMES)[number];
 
 export const Kind = {
   Empty: 0,

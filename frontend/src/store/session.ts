@@ -1,8 +1,7 @@
 /** Everything the page knows about one stream: config, ring, bands, seams, counters. Frames in, facts out; no DOM. */
 
-import type { LayerId } from "../stream/query.ts";
-import { LAYER_TABLE } from "../view/layers.ts";
-import { AutoScale } from "../view/scale.ts";
+import { AutoScale } from "../layers/scale.ts";
+import { LAYER_TABLE, type LayerId } from "../layers/table.ts";
 import { checkConfig } from "../wire/config.ts";
 import { FrameSequence, type Reject, RejectBudget } from "../wire/sequence.ts";
 import type { Bin, BinHeader, RuntimeConfig, Violation } from "../wire/types.ts";

@@ -1,9 +1,8 @@
 /** The page's own query: what it takes, what it refuses, and the stream's address made of it. */
 
+import { LAYERS, type LayerId } from "../layers/table.ts";
 import { isTimeZone } from "../wire/config.ts";
 
-export const LAYERS = ["score", "depth", "flow"] as const;
-export type LayerId = (typeof LAYERS)[number];
 export const PALETTES = ["default", "thermal", "grey"] as const;
 export type PaletteId = (typeof PALETTES)[number];
 

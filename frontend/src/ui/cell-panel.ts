@@ -1,10 +1,10 @@
 /** The numbers of one cell: a tooltip at the cursor, the whole row in the side panel. */
 
+import { byId, el, setText } from "../dom/elements.ts";
 import type { Cell } from "../store/cell.ts";
 import type { Session } from "../store/session.ts";
 import { priceText } from "../view/price-axis.ts";
 import type { ZoneClock } from "../view/time-axis.ts";
-import { byId, el, setText } from "./dom.ts";
 import { exact, STATE5_WORDS, short, signed } from "./format.ts";
 
 const NO_CELL: Readonly<Record<Cell["what"], string>> = {

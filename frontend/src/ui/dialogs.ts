@@ -1,9 +1,9 @@
 /** Help, and the table of one bin. */
 
+import { button, byId, el } from "../dom/elements.ts";
 import type { Session } from "../store/session.ts";
 import { priceText } from "../view/price-axis.ts";
 import type { ZoneClock } from "../view/time-axis.ts";
-import { button, byId, el } from "./dom.ts";
 import { exact } from "./format.ts";
 
 const dialog = byId<HTMLDialogElement>("dialog");

@@ -1,7 +1,7 @@
 /** What happened: connections, gaps, rejects, model changes; each with a jump to its bin. */
 
+import { button, byId, el } from "../dom/elements.ts";
 import type { EventLog } from "../store/events.ts";
-import { button, byId, el } from "./dom.ts";
 
 const WORDS = {
   connection: "link",

@@ -1,11 +1,10 @@
 /** Layer choice, legend ends, and the readings of the page about itself. */
 
+import { byId, el, setText } from "../dom/elements.ts";
+import { LAYER_TABLE, type LayerId } from "../layers/table.ts";
 import type { Scene } from "../paint/scene.ts";
 import type { Session } from "../store/session.ts";
 import type { Timing } from "../store/timing.ts";
-import type { LayerId } from "../stream/query.ts";
-import { LAYER_TABLE } from "../view/layers.ts";
-import { byId, el, setText } from "./dom.ts";
 import { fixed, grouped, short } from "./format.ts";
 
 export interface Measures {

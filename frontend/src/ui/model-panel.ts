@@ -1,9 +1,9 @@
 /** The model: what it says now, and how its projections did. */
 
+import { byId, el, setText } from "../dom/elements.ts";
 import type { TrackRow } from "../store/projection.ts";
 import { MIN_MATURED } from "../store/projection.ts";
 import type { Session } from "../store/session.ts";
-import { byId, el, setText } from "./dom.ts";
 import { fixed, grouped, percent, STATE5_WORDS, short, signed } from "./format.ts";
 
 export class ModelPanel {

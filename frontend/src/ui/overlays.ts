@@ -1,9 +1,9 @@
 /** What lies over the page: setup form, error card, reconnect banner, notices. */
 
+import { button, byId, el, setText } from "../dom/elements.ts";
 import type { Notice } from "../store/session.ts";
 import type { Failure } from "../stream/connection.ts";
 import type { Problem } from "../stream/query.ts";
-import { button, byId, el, setText } from "./dom.ts";
 
 const overlay = byId("overlay");
 

@@ -1,6 +1,6 @@
 /** Tabs of the side panel. */
 
-import { byId } from "./dom.ts";
+import { byId } from "../dom/elements.ts";
 import { remembered } from "./remembered.ts";
 
 const TABS = ["tab-model", "tab-cell", "tab-events"];

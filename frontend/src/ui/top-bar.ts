@@ -1,10 +1,10 @@
 /** Quotes, exchange time, data age and the state chip. */
 
+import { byId, setText } from "../dom/elements.ts";
 import type { Session } from "../store/session.ts";
 import type { Chip } from "../stream/state.ts";
 import { priceText } from "../view/price-axis.ts";
 import type { ZoneClock } from "../view/time-axis.ts";
-import { byId, setText } from "./dom.ts";
 import { fixed } from "./format.ts";
 
 export class TopBar {

@@ -1,5 +1,6 @@
 /** Colours of the map as tables of 32-bit pixels. Ramps are mixed in OKLab, so that equal steps look equal. */
 
+import type { Ramp } from "../layers/table.ts";
 import type { PaletteId } from "../stream/query.ts";
 
 type Rgb = readonly [number, number, number];
@@ -16,8 +17,6 @@ export interface Palette {
   readonly overNegative: Pixel; // beyond the cut-off
   readonly overPositive: Pixel;
 }
-
-export type Ramp = "diverging" | "sides";
 
 const NEUTRAL = "#171d27";
 

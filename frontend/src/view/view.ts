@@ -20,12 +20,6 @@ const PRICE_STEPS: readonly Step[] = [
   ...[1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 32, 40].map((px) => ({ px, per: 1 })),
 ];
 
-/** A cell of the map by absolute bin and price. */
-export interface CellAddress {
-  readonly seq: number;
-  readonly tick: number;
-}
-
 export interface Size {
   readonly width: number; // device px of the whole map: history and zone
   readonly height: number;

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
+import { AutoScale } from "../../src/layers/scale.ts";
+import { layerOf, ramp } from "../../src/layers/table.ts";
 import { rasterise } from "../../src/paint/raster.ts";
 import { Ring } from "../../src/store/ring.ts";
 import { PALETTES } from "../../src/stream/query.ts";
-import { layerOf, ramp } from "../../src/view/layers.ts";
 import { css, LUT_SIZE, lightness, palette } from "../../src/view/palette.ts";
-import { AutoScale } from "../../src/view/scale.ts";
 import { View } from "../../src/view/view.ts";
 
 describe("palettes", () => {

@@ -1,8 +1,23 @@
-/** The layers a viewer can choose, in one table. */
+/** The layers kept of every cell, and those a viewer can choose, in one table. */
 
-import type { LayerName } from "../store/ring.ts";
-import type { LayerId } from "../stream/query.ts";
-import type { Ramp } from "./palette.ts";
+export const LAYER_NAMES = [
+  "score",
+  "depth", // bid depth positive, ask depth negative
+  "flow", // add - pull - fill, contracts/s
+  "pressure",
+  "vacuum",
+  "bid",
+  "ask",
+  "add",
+  "pull",
+  "fill",
+] as const;
+export type LayerName = (typeof LAYER_NAMES)[number];
+
+export const LAYERS = ["score", "depth", "flow"] as const;
+export type LayerId = (typeof LAYERS)[number];
+
+export type Ramp = "diverging" | "sides";
 
 /**
  * How magnitude becomes a place on the ramp, x being its share of the cut-off: `log` is ln(1 + span·x) / ln(1 + span), near
