@@ -23,11 +23,11 @@ INSTRUMENT_ENV = "VP_INSTRUMENT_CONFIG_PATH"
 DEFAULT_INSTRUMENT = Path(__file__).resolve().parent / "instrument.yaml"
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Width = Annotated[int, Field(gt=0)]
-# From the clock's resolution to what never decays; coefficients such that no product with a rate leaves the floats.
+# From the clock's resolution to what never decays; weights and coefficients such that no sum of them and no product with a
+# rate leaves the floats.
 Tau = Annotated[float, Field(ge=1e-9, le=1e15)]
-Coefficient = Annotated[float, Field(ge=0, le=1e100)]
+Weight = Annotated[float, Field(ge=0, le=1e100)]
 Text = Annotated[str, Field(min_length=1)]
 
 

@@ -1,13 +1,15 @@
 """The one way to compile a kernel, and where compiled kernels are kept.
 
 Numba's own cache keys a function by its own file only: after an edit in a *called* kernel of another file it would go on
-serving the old machine code. So the cache folder's name carries a hash of every source that compiled code depends on.
+serving the old machine code. So the cache folder's name carries a hash of every source that compiled code depends on: one of
+the engine's core, and beside it one for each module of the signals and of the judge.
 """
 
 import hashlib
 import os
+import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -17,29 +19,62 @@ import numba
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ROOT = Path(__file__).resolve().parent.parent
-_PACKAGES = ("engine", "tune")
-_FROZEN_IN = ("constants.py", "schema.py", "config.py", "jit.py")
+# Modules without kernels whose values kernels freeze in.
+_FROZEN_IN = ("engine/constants.py", "engine/schema.py", "engine/config.py", "engine/jit.py")
+_SIGNALS = "engine/signals/"
+_IMPORT = re.compile(r"^\s*from ((?:engine|tune)[.\w]*) import ([^\n(]+|\([^)]*\))", re.MULTILINE)
 
 
-@cache
-def source_hash() -> str:
-    """First 16 hex digits of a SHA-256 over the sources that compiled code depends on, and Numba's version.
+def _is_compiled(path: Path) -> bool:
+    """Whether compiled code depends on a source of ours: it holds kernels, or values that kernels freeze in."""
+    return b"kernel\ndef " in path.read_bytes() or str(path.relative_to(_ROOT)) in _FROZEN_IN
 
-    These are the modules that hold kernels, and those whose values kernels freeze in: constants, dtypes and parameters.
-    """
+
+def _hash_of(paths: Iterable[Path]) -> str:
+    """First 16 hex digits of a SHA-256 over some sources, their places in the tree, and Numba's version."""
     digest = hashlib.sha256(numba.__version__.encode())
-    for package in _PACKAGES:
-        for path in sorted((_ROOT / package).rglob("*.py")):
-            source = path.read_bytes()
-            if b"kernel\ndef " in source or path.name in _FROZEN_IN:
-                digest.update(str(path.relative_to(_ROOT)).encode())
-                digest.update(source)
+    for path in sorted(paths):
+        digest.update(str(path.relative_to(_ROOT)).encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
 @cache
+def source_hash() -> str:
+    """Hash of the sources that the engine's numbers depend on, its signals' included; snapshots and datasets bear it.
+
+    These are the modules of the engine that hold kernels, and those whose values kernels freeze in. The judge's are not among
+    them: an edit there changes no bin.
+    """
+    return _hash_of(path for path in (_ROOT / "engine").rglob("*.py") if _is_compiled(path))
+
+
+@cache
+def _core_hash() -> str:
+    """Hash of the engine's compiled sources without the signals, on which nothing else in it depends."""
+    paths = (_ROOT / "engine").rglob("*.py")
+    return _hash_of(p for p in paths if _is_compiled(p) and not str(p.relative_to(_ROOT)).startswith(_SIGNALS))
+
+
+@cache
+def _module_hash(module: str) -> str:
+    """Hash of the compiled sources of a signal's or the judge's module and of all beside the core that it imports."""
+    found: set[Path] = set()
+    pending = [module]
+    while pending:
+        path = _ROOT / f"{pending.pop().replace('.', '/')}.py"
+        place = str(path.relative_to(_ROOT))
+        if path in found or not path.is_file() or not place.startswith((_SIGNALS, "tune/")):
+            continue
+        found.add(path)
+        for package, names in _IMPORT.findall(path.read_text()):
+            pending += [package, *(f"{package}.{name.split()[0]}" for name in names.strip("()").split(",") if name.strip())]
+    return _hash_of(path for path in found if _is_compiled(path))
+
+
+@cache
 def cache_dir() -> str:
-    """Folder of compiled kernels for exactly these sources; made when missing.
+    """Folder of the engine's compiled kernels for exactly these sources; made when missing.
 
     ``$NUMBA_CACHE_DIR``, else ``$SPYMASTER_LAKE/cache/kernels``, else ``lake/cache/kernels`` beside the packages; where that
     cannot be written (an installed, read-only tree) the machine's temporary folder.
@@ -49,7 +84,7 @@ def cache_dir() -> str:
         lake = os.environ.get("SPYMASTER_LAKE")
         base = str((Path(lake) if lake else _ROOT / "lake") / "cache" / "kernels")
     for candidate in (Path(base), Path(tempfile.gettempdir()) / f"spymaster-kernels-{os.getuid()}"):
-        folder = candidate / source_hash()
+        folder = candidate / _core_hash()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:
@@ -59,10 +94,18 @@ def cache_dir() -> str:
     return tempfile.mkdtemp(prefix="spymaster-kernels-")
 
 
+def _cache_dir_of(module: str) -> str:
+    """Where a module's kernels are kept: a signal's and the judge's in folders of their own, so that an edit there compiles
+    nothing else anew."""
+    if not module.startswith(("engine.signals.", "tune.")):
+        return cache_dir()
+    return str(Path(cache_dir()) / _module_hash(module))
+
+
 def _compile(function: F, **options: Any) -> F:
     config: Any = numba.config
     previous = config.CACHE_DIR
-    config.CACHE_DIR = cache_dir()
+    config.CACHE_DIR = _cache_dir_of(function.__module__)
     try:
         compile_lazily: Any = numba.njit  # its annotations leave out _nrt
         compiled = compile_lazily(cache=True, nogil=True, fastmath=False, error_model="numpy", _nrt=False, **options)(function)

@@ -1,6 +1,7 @@
 """The instrument file: defaults, one clear refusal per fault, the version hash, the lock."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ BAD_VALUES: list[tuple[str, Any]] = [
     ("tau_rest_decay", float("inf")),
     ("c1_v_add", -0.1),
     ("c5_v_fill", float("nan")),
+    ("spectrum_rollup_weights", [1e308, 1e308, 1, 1]),
+    ("spectrum_derivative_weights", [1e308, 1e308, 0]),
     ("perm_zscore_min_periods", 241),
     ("perm_zscore_min_periods", 1),
     ("perm_tanh_scale", 0),
@@ -204,3 +207,18 @@ def test_resolved_values_are_plain_json() -> None:
 def test_horizons_in_milliseconds_follow_the_bin_width() -> None:
     config = load_instrument(overrides={"cell_width_ms": 250, "projection_horizons_bins": [1, 4]})
     assert config.resolved()["projection_horizons_ms"] == [250, 1000]
+
+
+WEIGHTS = [name for name in InstrumentConfig.model_fields if name[0] == "c" and name[1].isdigit()]
+WEIGHTS += [name for name in InstrumentConfig.model_fields if name.startswith("perm_") and name.endswith("_weight")]
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_a_weight_is_bounded_so_that_no_product_leaves_the_floats(name: str) -> None:
+    assert getattr(load_instrument(overrides={name: 1e100}), name) == 1e100
+    with pytest.raises(ConfigError, match=f"{name} was 1.0000000000000002e"):
+        load_instrument(overrides={name: math.nextafter(1e100, math.inf)})
+
+
+def test_every_coefficient_and_weight_is_among_them() -> None:
+    assert len(WEIGHTS) == 7 + 3 + 4 + 1

@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,72 @@ def test_cache_key_follows_what_kernels_freeze_in(name: str, tree: Path, monkeyp
     before = hash_of(tree, monkeypatch)
     (tree / "engine" / name).write_text("X = 2\n")
     assert hash_of(tree, monkeypatch) != before
+
+
+KERNEL = "from engine.jit import kernel\n\n@kernel\ndef f(x):\n    return x\n"
+
+
+def folders_of(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Where the kernels of some modules would be kept, by module."""
+    monkeypatch.setattr(jit, "_ROOT", root)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(root / "kernels"))
+    for cached in (jit.source_hash, jit._core_hash, jit._module_hash, jit.cache_dir):
+        cached.cache_clear()
+    modules = ("engine.one", "engine.signals.statistical.ads", "engine.signals.statistical.erd", "tune.walk")
+    return {module: jit._cache_dir_of(module) for module in modules}
+
+
+@pytest.fixture
+def rooms(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A core kernel, two signals of which one stands on a part, and a judge's kernel that takes a name from a plain module."""
+    sources = {
+        "engine/signals/parts/bands.py": KERNEL,
+        "engine/signals/statistical/ads.py": "from engine.signals.parts.bands import (\n    f as g,\n)\n" + KERNEL,
+        "engine/signals/statistical/erd.py": KERNEL,
+        "tune/walk.py": "from tune import tape\n" + KERNEL,
+        "tune/tape.py": KERNEL,
+        "tune/config.py": "X = 1\n",
+    }
+    for name, source in sources.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(source)
+    yield tree
+    monkeypatch.undo()
+    for cached in (jit.source_hash, jit._core_hash, jit._module_hash, jit.cache_dir):
+        cached.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("edited", "moved"),
+    [
+        ("engine/one.py", {"engine.one", "engine.signals.statistical.ads", "engine.signals.statistical.erd", "tune.walk"}),
+        ("engine/signals/parts/bands.py", {"engine.signals.statistical.ads"}),
+        ("engine/signals/statistical/erd.py", {"engine.signals.statistical.erd"}),
+        ("tune/tape.py", {"tune.walk"}),
+        ("tune/config.py", set()),
+        ("engine/two.py", set()),
+    ],
+)
+def test_an_edit_compiles_only_what_depends_on_it(
+    edited: str, moved: set[str], rooms: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = folders_of(rooms, monkeypatch)
+    with (rooms / edited).open("a") as file:
+        file.write("# edited\n")
+    after = folders_of(rooms, monkeypatch)
+    assert {module for module in before if before[module] != after[module]} == moved
+
+
+@pytest.mark.parametrize(
+    ("edited", "voids"), [("tune/config.py", False), ("tune/tape.py", False), ("engine/signals/statistical/erd.py", True)]
+)
+def test_snapshots_outlive_edits_of_the_judge_only(
+    edited: str, voids: bool, rooms: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = hash_of(rooms, monkeypatch)
+    with (rooms / edited).open("a") as file:
+        file.write("# edited\n")
+    assert (hash_of(rooms, monkeypatch) != before) == voids
 
 
 def test_named_tuples_of_kernels_differ_by_name() -> None:

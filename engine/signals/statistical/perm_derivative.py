@@ -21,7 +21,7 @@ from engine.signals.owner import Signal, SignalParams
 SCALE_FLOOR: Final = 1e-12
 TIE: Final = 1e-12  # intensities this close are equal, and the first code wins
 
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, le=1e100)]  # the instrument's own bound
 
 
 class PermDerivativeParams(SignalParams):
