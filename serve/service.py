@@ -5,7 +5,7 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from engine.champion import Champion, history
 from engine.config import InstrumentConfig
@@ -17,10 +17,22 @@ from serve.pacing import Clock, WallClock
 from serve.request import last_day
 from serve.settings import SERVICE_NAME, ServeSettings
 
-if TYPE_CHECKING:
-    from serve.stream import Stream
-
 logger = logging.getLogger(__name__)
+
+
+class OpenStream(Protocol):
+    """What the replica asks of a client's stream; the stream itself knows the replica, never the other way round."""
+
+    finished: asyncio.Future[None]  # done when the client's socket is
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether bins flow: not before its source is open, not once it closes."""
+        ...
+
+    def go_away(self) -> None:
+        """Close with 1001 before anything that still waits."""
+        ...
 
 
 class Service:
@@ -43,7 +55,7 @@ class Service:
         self.clock: Clock = clock or WallClock()
         self.watcher = ChampionWatcher(settings.lake, config, limits.champion_poll_s)
         self.figures = Figures()
-        self.streams: set[Stream] = set()
+        self.streams: set[OpenStream] = set()
         self.closing = False
         # Apart, so that a long fast-forward of one stream never delays the bins of another, nor a model's warm-up either.
         self.start_pool = ThreadPoolExecutor(limits.start_workers, thread_name_prefix="stream-start")
