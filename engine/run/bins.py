@@ -3,6 +3,8 @@
 Source: engine.md sections 4, 6 and 8.
 """
 
+from typing import Final
+
 from engine import constants as c
 from engine.book.kernels import (
     ASK,
@@ -29,7 +31,32 @@ from engine.field.spectrum import score_slot
 from engine.jit import inline_kernel, kernel
 from engine.run.moves import move_ticks, sign, state5
 from engine.run.state import QUIET, UNSET, Engine, Out, has_both_sides, middle_tick
-from engine.schema import Ints, Record
+from engine.schema import CHAINS, GRID_F64, GRID_I32, GRID_LABELS_I8, Ints, Record
+
+# Rows of a bin's arrays, by the schema's names: a column that joins it can shift nothing in silence.
+PRESSURE: Final = GRID_F64.index("pressure_variant")
+VACUUM: Final = GRID_F64.index("vacuum_variant")
+ADD_MASS: Final = GRID_F64.index("add_mass")
+PULL_MASS: Final = GRID_F64.index("pull_mass")
+FILL_MASS: Final = GRID_F64.index("fill_mass")
+REST_DEPTH: Final = GRID_F64.index("rest_depth")
+BID_DEPTH_ROW: Final = GRID_F64.index("bid_depth")
+ASK_DEPTH_ROW: Final = GRID_F64.index("ask_depth")
+SCORE: Final = GRID_F64.index("spectrum_score")
+V_ROW: Final = GRID_F64.index("v_add")  # the chains follow in the order of CHAINS, which is asserted below
+A_ROW: Final = GRID_F64.index("a_add")
+J_ROW: Final = GRID_F64.index("j_add")
+for _order, _first in (("v", V_ROW), ("a", A_ROW), ("j", J_ROW)):
+    assert GRID_F64[_first : _first + len(CHAINS)] == tuple(f"{_order}_{chain}" for chain in CHAINS)
+assert CHAINS == ("add", "pull", "fill", "rest_depth", "bid_depth", "ask_depth")
+ASK_MOVE: Final = GRID_I32.index("best_ask_move_ticks")
+BID_MOVE: Final = GRID_I32.index("best_bid_move_ticks")
+ASK_SIGN: Final = GRID_LABELS_I8.index("ask_reprice_sign")
+BID_SIGN: Final = GRID_LABELS_I8.index("bid_reprice_sign")
+MICROSTATE: Final = GRID_LABELS_I8.index("perm_microstate_id")
+STATE5: Final = GRID_LABELS_I8.index("perm_state5_code")
+CHASE_UP: Final = GRID_LABELS_I8.index("chase_up_flag")
+CHASE_DOWN: Final = GRID_LABELS_I8.index("chase_down_flag")
 
 
 @inline_kernel
@@ -135,24 +162,22 @@ def _write_rows(engine: Engine, spot_tick: int, out: Out, i_out: int, p: Params)
                 code = 1
             elif score <= -p.threshold_neutral:
                 code = -1
-        floats[0, r] = pressure
-        floats[1, r] = vacuum
-        floats[2, r] = row[ADD]
-        floats[3, r] = row[ADD + 1]
-        floats[4, r] = row[ADD + 2]
-        floats[5, r] = row[BID_DEPTH] + row[ASK_DEPTH]
-        floats[6, r] = row[BID_DEPTH]
-        floats[7, r] = row[ASK_DEPTH]
-        column = 8
-        for first in (V, A, J):
+        floats[PRESSURE, r] = pressure
+        floats[VACUUM, r] = vacuum
+        floats[ADD_MASS, r] = row[ADD]
+        floats[PULL_MASS, r] = row[ADD + 1]
+        floats[FILL_MASS, r] = row[ADD + 2]
+        floats[REST_DEPTH, r] = row[BID_DEPTH] + row[ASK_DEPTH]
+        floats[BID_DEPTH_ROW, r] = row[BID_DEPTH]
+        floats[ASK_DEPTH_ROW, r] = row[ASK_DEPTH]
+        for first, column in ((V, V_ROW), (A, A_ROW), (J, J_ROW)):
             floats[column, r] = row[first]
             floats[column + 1, r] = row[first + 1]
             floats[column + 2, r] = row[first + 2]
             floats[column + 3, r] = row[first + 3] + row[first + 4]
             floats[column + 4, r] = row[first + 3]
             floats[column + 5, r] = row[first + 4]
-            column += 6
-        floats[column, r] = score
+        floats[SCORE, r] = score
         out.codes[i_out, r] = code
         out.event_ids[i_out, r] = field.stamps[slot, LAST_EVENT]
 
@@ -184,16 +209,16 @@ def _write_labels(engine: Engine, spot_tick: int, bid: int, ask: int, out: Out, 
         if spot_tick == NO_TICK or slot_of(s, spot_tick + k, p.n_slots) == OFF_GRID:
             moves[:, r] = 0
             labels[:, r] = 0
-            labels[2, r] = QUIET
+            labels[MICROSTATE, r] = QUIET
             continue
-        moves[0, r] = ask_move
-        moves[1, r] = bid_move
-        labels[0, r] = ask_sign
-        labels[1, r] = bid_sign
-        labels[2, r] = micro
-        labels[3, r] = state5(k, ask_sign, bid_sign, p.by_side)
-        labels[4, r] = up
-        labels[5, r] = down
+        moves[ASK_MOVE, r] = ask_move
+        moves[BID_MOVE, r] = bid_move
+        labels[ASK_SIGN, r] = ask_sign
+        labels[BID_SIGN, r] = bid_sign
+        labels[MICROSTATE, r] = micro
+        labels[STATE5, r] = state5(k, ask_sign, bid_sign, p.by_side)
+        labels[CHASE_UP, r] = up
+        labels[CHASE_DOWN, r] = down
     run["previous_ask"] = ask
     run["previous_bid"] = bid
 

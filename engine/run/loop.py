@@ -57,18 +57,18 @@ TABLE_FULL: Final = 3  # the order table must grow
 CARE: Final = 4  # the owner must see to what `care` says
 AT_WARM_UP: Final = 5  # the next record opens the warm-up; said once, and only where `pause_at_warm_up` asks for it
 
-# Places in `counts`, in the order of constants.ANOMALIES.
-UNKNOWN_CANCEL: Final = 0
-UNKNOWN_MODIFY: Final = 1
-UNKNOWN_FILL: Final = 2
-DUPLICATE_ADD: Final = 3
-UNDEFINED_PRICE: Final = 4
-BAD_SIDE: Final = 5
-BAD_ACTION: Final = 6
-OFF_TICK_PRICE: Final = 7
-CROSSED_EVENT_END: Final = 8
-LATE_RECORD: Final = 9
-OUTSIDE_WINDOW: Final = 10
+# Places in `counts`.
+UNKNOWN_CANCEL: Final = c.ANOMALIES.index("unknown_cancel")
+UNKNOWN_MODIFY: Final = c.ANOMALIES.index("unknown_modify")
+UNKNOWN_FILL: Final = c.ANOMALIES.index("unknown_fill")
+DUPLICATE_ADD: Final = c.ANOMALIES.index("duplicate_add")
+UNDEFINED_PRICE: Final = c.ANOMALIES.index("undefined_price")
+BAD_SIDE: Final = c.ANOMALIES.index("bad_side")
+BAD_ACTION: Final = c.ANOMALIES.index("bad_action")
+OFF_TICK_PRICE: Final = c.ANOMALIES.index("off_tick_price")
+CROSSED_EVENT_END: Final = c.ANOMALIES.index("crossed_event_end")
+LATE_RECORD: Final = c.ANOMALIES.index("late_record")
+OUTSIDE_WINDOW: Final = c.ANOMALIES.index("outside_window")
 
 
 @kernel
