@@ -13,8 +13,6 @@ from typing import Any, Final
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich import box
-from rich.table import Table
 
 from engine.config import parse_overrides
 from engine.dataset.read import Dataset, list_datasets
@@ -26,12 +24,13 @@ from tune import promote as promotion
 from tune.beside import Beside, with_luck
 from tune.code_version import code_version
 from tune.config import read_sweep_config
-from tune.leaderboard import caption, rank, records, render, without_loose
+from tune.leaderboard import caption, parameter_parts, rank, records, render, without_loose
 from tune.ledger import TrialLedger
 from tune.online import simulate_online
 from tune.results import ResultStore
 from tune.run import SweepOutcome, new_state, read_state, run_sweep
 from tune.screen import Screen, result_console
+from tune.tables import Column, Fitted
 from tune.trial import load_market, signal_series
 
 SMOKE_CONFIG: Final = "smoke_perm_derivative.yaml"
@@ -85,7 +84,7 @@ def _show_outcome(outcome: SweepOutcome, as_json: bool) -> None:
         return
     console = result_console()
     if len(outcome.ranking):
-        console.print(render(outcome.ranking, f"{outcome.sweep_id}: best runs", TOP))
+        console.print(render(outcome.ranking, f"{outcome.sweep_id}: best runs", TOP), "")
         _print_foot(outcome.ranking.head(TOP), outcome.beside)
     else:
         console.print("no run took enough trades to be ranked; lower eval.min_signals or widen the grid")
@@ -95,7 +94,8 @@ def _show_outcome(outcome: SweepOutcome, as_json: bool) -> None:
         highlight=False,
     )
     if ranked:
-        console.print(f"promote the best with: python -m tune promote --best --sweep {outcome.sweep_id}", highlight=False)
+        command = f"python -m tune promote --best --sweep {outcome.sweep_id}"
+        console.print(f"promote the best with: {command}", highlight=False, soft_wrap=True)  # to be copied whole
 
 
 def list_signals(args: argparse.Namespace) -> int:
@@ -121,13 +121,18 @@ def list_signals(args: argparse.Namespace) -> int:
     console = result_console()
     for signal in found:
         thresholds = " ".join(f"{t:g}" for t in signal["thresholds"])
-        table = _table(f"{signal['name']}: reads {', '.join(signal['required_columns'])}; thresholds {thresholds}")
-        for column in ("parameter", "default", "meaning"):
-            table.add_column(column)
-        for parameter in signal["parameters"]:
-            table.add_row(parameter["name"], str(parameter["default"]), parameter["description"])
-        console.print(table)
+        title = f"{signal['name']}: reads {', '.join(signal['required_columns'])}; thresholds {thresholds}"
+        console.print(_signal_table(title, signal["parameters"]), "")
     return 0
+
+
+def _signal_table(title: str, parameters: list[dict[str, Any]]) -> Fitted:
+    columns = [
+        Column("parameter", [one["name"] for one in parameters], kept=True),
+        Column("default", [str(one["default"]) for one in parameters], kept=True, stacks=True),
+        Column("meaning", [one["description"].split(" ") for one in parameters], kept=True, stacks=True),
+    ]
+    return Fitted(title, columns)
 
 
 def list_lake_datasets(args: argparse.Namespace) -> int:
@@ -170,10 +175,11 @@ def compare(args: argparse.Namespace) -> int:
         else ""
     )
     if not len(ranking):
-        console.print(f"no run with {args.min_signals} trades or more in {lake.results}; run a sweep: python tune/sweep.py")
+        none = f"no run with {args.min_signals} trades or more in {lake.results}; run a sweep: python tune/sweep.py"
+        console.print(none, highlight=False, soft_wrap=True)
         console.print(loose, highlight=False)
         return 0
-    console.print(render(ranking, f"best runs by {args.sort}", args.top))
+    console.print(render(ranking, f"best runs by {args.sort}", args.top), "")
     _print_foot(ranking, beside)
     if loose:
         console.print(loose, highlight=False)
@@ -230,9 +236,6 @@ def online_sim(args: argparse.Namespace) -> int:
     if args.json:
         _print_json({"dataset_id": dataset.dataset_id, **report.as_dict()})
         return 0
-    table = _table(f"{args.signal} on {dataset.dataset_id}: {report.n_bins} bins, one call each")
-    for column in ("", "value"):
-        table.add_column(column)
     lines = {
         **{
             f"call {name.replace('_', '.')}": f"{value:.1f} us, {report.cpu_us[name]:.1f} us of it at work"
@@ -245,10 +248,12 @@ def online_sim(args: argparse.Namespace) -> int:
         "state": f"{report.state_bytes} bytes",
         "as a batch": f"{report.batch_us_per_bin:.2f} us a bin",
     }
-    for name, text in lines.items():
-        table.add_row(name, text)
+    columns = [
+        Column("", list(lines), kept=True),
+        Column("value", [text.split(" ") for text in lines.values()], kept=True, stacks=True),
+    ]
     console = result_console()
-    console.print(table)
+    console.print(Fitted(f"{args.signal} on {dataset.dataset_id}: {report.n_bins} bins, one call each", columns))
     console.print("the outputs are those of the batch, bit for bit")
     return 0
 
@@ -268,7 +273,7 @@ def promote(args: argparse.Namespace) -> int:
         if args.json:
             _print_json(shown)
         else:
-            _print_history(shown)
+            result_console().print(history_table(shown))
         return 0
     if args.rollback:
         report = promotion.roll_back_champion(lake)
@@ -282,31 +287,29 @@ def promote(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_history(shown: dict[str, Any]) -> None:
-    console = result_console()
-    table = _table(f"in service: {shown['version'] or 'no champion'}; MLflow alias: {shown['mlflow'] or 'none'}")
-    for column in ("", "version", "signal", "parameters", "threshold", "dataset", "run", "n", "TP rate", "PnL", "promoted"):
-        table.add_column(column, overflow="fold")
-    for one in shown["history"]:
-        metrics = one["metrics"]
-        table.add_row(
-            "*" if one["version"] == shown["version"] else "",
-            str(one["version"]),
-            one["signal"],
-            " ".join(f"{name}={value}" for name, value in one["swept"].items()) or "defaults",
-            " ".join(f"{t:g}" for t in one["thresholds"]),
-            one["dataset_id"],
-            one["run_id"],
-            str(metrics.get("n_signals")),
-            f"{metrics['tp_rate']:.3f}" if metrics.get("tp_rate") is not None else "-",
-            f"{metrics['mean_pnl_ticks']:+.3f}" if metrics.get("mean_pnl_ticks") is not None else "-",
-            one["created_at"],
-        )
-    console.print(table)
+def history_table(shown: dict[str, Any]) -> Fitted:
+    """Every champion, a row each, the one in service marked; ``shown`` as `promotion.show` gives it."""
+    history = shown["history"]
+    figures = [one["metrics"] for one in history]
+    columns = [
+        Column("", ["*" if one["version"] == shown["version"] else "" for one in history], kept=True),
+        Column("version", [str(one["version"]) for one in history], right=True, kept=True),
+        Column("run", [one["run_id"] for one in history], kept=True),
+        Column("signal", [one["signal"] for one in history], kept=True),
+        Column("threshold", [[f"{t:g}" for t in one["thresholds"]] for one in history], kept=True),
+        Column("dataset", [one["dataset_id"] for one in history], kept=True, stacks=True),
+        Column("parameters", [parameter_parts(one["swept"]) for one in history], kept=True, stacks=True),
+        Column("n", [str(row.get("n_signals")) for row in figures], right=True),
+        Column("TP rate", [_figure(row.get("tp_rate"), ".3f") for row in figures], right=True),
+        Column("PnL", [_figure(row.get("mean_pnl_ticks"), "+.3f") for row in figures], right=True),
+        Column("promoted", [one["created_at"] for one in history]),
+    ]
+    title = f"in service: {shown['version'] or 'no champion'}; MLflow alias: {shown['mlflow'] or 'none'}"
+    return Fitted(title, columns, telling=("promoted", "PnL", "TP rate", "n"))
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _print_json(values: Any) -> None:

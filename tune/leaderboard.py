@@ -7,13 +7,12 @@ other figures of a row are in sample: of its best threshold, on the bins it was 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import polars as pl
-from rich import box
-from rich.table import Table
 
+from tune.tables import Column, Fitted
 from tune.trial import RunResult
 
 METRICS: Final = (
@@ -119,38 +118,46 @@ def records(frame: pl.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def render(frame: pl.DataFrame, title: str, top: int) -> Table:
-    """The leaderboard as a table; what is the same in all rows stands in its title."""
+# What may be left out of a narrow leaderboard, most telling first.
+TELLING: Final = ("out of sample [95 %]", "oos n", "net [95 %]", "n", "DSR", "TP rate", "even", "per h")
+
+
+def render(frame: pl.DataFrame, title: str, top: int, *, fits_height: bool = False) -> Fitted:
+    """The leaderboard as a table; what is the same in all rows stands in its title.
+
+    Run, dataset, signal, parameters, barriers, cooldown and threshold stand whole at any width; the rest goes by ``TELLING``.
+    """
     same = [name for name in ("dataset_id", "signal_name") if frame.n_unique(name) == 1]
     title = ", ".join([title, *(str(frame.item(0, name)) for name in same)])
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    table.add_column("#", justify="right")
-    table.add_column("run", no_wrap=True)
-    texts = [name for name in ("dataset_id", "signal_name") if name not in same]
-    for name in texts:
-        table.add_column(name.split("_")[0], overflow="fold")
-    table.add_column("parameters", overflow="fold", min_width=20)
-    for name in ("tp/sl", "cool", "thr", "n", "TP rate", "even", "net [95 %]", "out of sample [95 %]", "n", "DSR", "per h"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for place, row in enumerate(frame.head(top).iter_rows(named=True), start=1):
-        table.add_row(
-            str(place),
-            row["run_id"],
-            *(row[name] for name in texts),
-            _parameters(row["signal_params_json"]),
-            f"{row['eval_tp_ticks']:g}/{row['eval_sl_ticks']:g}",
-            str(row["cooldown_bins"]),
-            f"{row['threshold']:g}",
-            str(row["n_signals"]),
-            f"{row['tp_rate']:.3f}",
-            f"{row['break_even_rate']:.3f}",
-            _interval(row, "expectancy"),
-            _interval(row, "oos_expectancy"),
-            str(row["oos_n_signals"]),
-            f"{row['deflated_sharpe']:.2f}" if row.get("deflated_sharpe") is not None else "-",
-            f"{row['events_per_scored_hour']:.0f}",
-        )
-    return table
+    rows = list(frame.head(top).iter_rows(named=True))
+    columns = [
+        Column("#", [str(place) for place in range(1, len(rows) + 1)], right=True, kept=True),
+        Column("run", [row["run_id"] for row in rows], kept=True),
+    ]
+    if "signal_name" not in same:
+        columns.append(Column("signal", [row["signal_name"] for row in rows], kept=True))
+    if "dataset_id" not in same:
+        columns.append(Column("dataset", [row["dataset_id"] for row in rows], kept=True, stacks=True))
+    parameters = [parameter_parts(json.loads(row["signal_params_json"])) for row in rows]
+    columns.append(Column("parameters", parameters, kept=True, stacks=True))
+    barriers = [f"{row['eval_tp_ticks']:g}/{row['eval_sl_ticks']:g}" for row in rows]
+    columns += [
+        Column("tp/sl", barriers, right=True, kept=True),
+        Column("cool", [str(row["cooldown_bins"]) for row in rows], right=True, kept=True),
+        Column("thr", [f"{row['threshold']:g}" for row in rows], right=True, kept=True),
+    ]
+    figures = {
+        "n": [str(row["n_signals"]) for row in rows],
+        "TP rate": [f"{row['tp_rate']:.3f}" for row in rows],
+        "even": [f"{row['break_even_rate']:.3f}" for row in rows],
+        "net [95 %]": [_interval(row, "expectancy") for row in rows],
+        "out of sample [95 %]": [_interval(row, "oos_expectancy") for row in rows],
+        "oos n": [str(row["oos_n_signals"]) for row in rows],
+        "DSR": [f"{row['deflated_sharpe']:.2f}" if row.get("deflated_sharpe") is not None else "-" for row in rows],
+        "per h": [f"{row['events_per_scored_hour']:.0f}" for row in rows],
+    }
+    columns += [Column(name, cells, right=True) for name, cells in figures.items()]
+    return Fitted(title, columns, TELLING, fits_height=fits_height)
 
 
 CAPTION: Final = (
@@ -174,9 +181,13 @@ def _interval(row: dict[str, Any], name: str) -> str:
     return f"{mean:+.2f} [{low:+.2f} {high:+.2f}]" if low == low else f"{mean:+.2f} [?]"
 
 
+def parameter_parts(values: Mapping[str, Any]) -> list[str]:
+    """Parameters as ``key=value``, each to stand on one line."""
+    return [f"{name}={value}" for name, value in values.items()] or ["defaults"]
+
+
 def _parameters(text: str) -> str:
-    values: dict[str, Any] = json.loads(text)
-    return " ".join(f"{name}={value}" for name, value in values.items()) or "defaults"
+    return " ".join(parameter_parts(json.loads(text)))
 
 
 def describe(row: dict[str, Any]) -> str:
