@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from engine.errors import ConfigError
 from engine.signals.base import ModelContext, RuntimeModel
-from engine.signals.contract import example_bins, mirrored
+from engine.signals.contract import example_bins
 from engine.signals.learned.labels import LabelNumbers, make_label_state, settle_all
+from engine.signals.mirror import mirrored
 from engine.signals.reference import REFERENCE_PARAMETERS
 from engine.signals.registry import get_model, make_model
 

@@ -1,0 +1,485 @@
+"""The mirror image of bins: by the schema, exact both ways, and what a run of the mirrored records gives."""
+
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from engine.config import InstrumentConfig
+from engine.run.moves import state5
+from engine.schema import BIN_DTYPE, GRID_COLUMNS, MODEL_PREFIX, MboRecords
+from engine.signals.base import ModelContext
+from engine.signals.contract import ContractError, check_causality, check_mirror, example_bins, example_inputs
+from engine.signals.mirror import FIELDS, GRID, MirrorError, counterpart, is_direction, is_price, mirrored
+from engine.signals.owner import Signal
+from engine.simulate.session import simulate
+from engine.source.records import open_source
+from tests.sessions import Bins, join, make_runner, small_config
+from tests.streams import TICK
+
+RADIUS = 10
+CONTEXT = ModelContext(cell_width_ms=100, radius=RADIUS)
+I64 = np.dtype("i8")
+
+# What keeps its value in the mirror. A new column or field is listed here, or named by its side or as a direction or price.
+SAME_COLUMNS = {
+    *("pressure_variant", "vacuum_variant", "add_mass", "pull_mass", "fill_mass", "rest_depth"),
+    *(f"{order}_{chain}" for order in "vaj" for chain in ("add", "pull", "fill", "rest_depth")),
+    *("spectrum_score", "spectrum_state_code", "last_event_id"),
+}
+SAME_FIELDS = {
+    *("bin_seq", "bin_start_ns", "bin_end_ns", "ts_ns", "bin_event_count", "event_id", "book_valid", "trade_count", "quality"),
+    *(MODEL_PREFIX + name for name in ("ready", "sample_count", "mixed_intensity")),
+}
+
+
+def fields_of(n: int = 60, seed: int = 2) -> dict[str, NDArray[Any]]:
+    """Every bin field of example bins, shape (n,), those too whose name a grid column bears."""
+
+    class Reader:
+        required_columns = ()
+        required_fields = tuple(FIELDS)
+
+    fields: dict[str, NDArray[Any]] = example_inputs(Reader, n, RADIUS, seed)  # type: ignore[arg-type]
+    return fields
+
+
+def to_bytes(bins: dict[str, NDArray[Any]]) -> dict[str, bytes]:
+    return {name: str(column.dtype).encode() + np.ascontiguousarray(column).tobytes() for name, column in bins.items()}
+
+
+# By the schema.
+
+
+def test_every_column_and_field_that_keeps_its_value_is_known() -> None:
+    for schema, same in ((GRID, SAME_COLUMNS), (FIELDS, SAME_FIELDS)):
+        found = {
+            name
+            for name in schema
+            if counterpart(name, schema) == name
+            and not is_price(name)
+            and not is_direction(name)
+            and name != "perm_microstate_id"
+        }
+        assert found == same
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("j_bid_depth", "j_ask_depth"),
+        ("best_ask_move_ticks", "best_bid_move_ticks"),
+        ("chase_up_flag", "chase_down_flag"),
+        ("buy_volume", "sell_volume"),
+        ("bid_low_int", "ask_high_int"),
+        ("ask_low_int", "bid_high_int"),
+        ("runtime_model_bull_intensity", "runtime_model_bear_intensity"),
+        ("rest_depth", "rest_depth"),
+    ],
+)
+def test_counterpart_is_the_other_side_both_ways(name: str, other: str) -> None:
+    schema = GRID | FIELDS
+    assert counterpart(name, schema) == other
+    assert counterpart(other, schema) == name
+
+
+def test_added_column_by_side_finds_its_pair() -> None:
+    schema = {"bid_queue_int": I64, "ask_queue_int": I64, "low_sell_volume": I64, "low_buy_volume": I64}
+    assert counterpart("bid_queue_int", schema) == "ask_queue_int"
+    assert counterpart("low_sell_volume", schema) == "low_buy_volume"  # low and high change places of prices only
+
+
+@pytest.mark.parametrize("name", ["bid_queue", "sell_count", "up_ticks", "bid_ask_ratio", "session_high_int", "bull_share"])
+def test_added_column_of_one_side_is_refused(name: str) -> None:
+    with pytest.raises(MirrorError, match=f"'{name}' is of one side"):
+        counterpart(name, {name: I64})
+
+
+def test_sides_of_two_dtypes_are_refused() -> None:
+    with pytest.raises(MirrorError, match="must be of one dtype"):
+        counterpart("bid_queue", {"bid_queue": I64, "ask_queue": np.dtype("f8")})
+
+
+def test_grid_column_does_not_pair_with_a_bin_field() -> None:
+    with pytest.raises(MirrorError, match="best_ask_size"):
+        counterpart("best_bid_size", {"best_bid_size": I64, "v_ask_depth": np.dtype("f8")})
+
+
+def test_name_outside_the_schema_is_refused() -> None:
+    with pytest.raises(MirrorError, match="'moon_phase' is not in the schema"):
+        mirrored({"moon_phase": np.zeros(3)})
+
+
+def test_side_without_the_other_beside_it_is_refused() -> None:
+    with pytest.raises(MirrorError, match="without the column ask_depth"):
+        mirrored({"bid_depth": np.ones((3, 5))})
+
+
+# By hand.
+
+
+def test_bin_by_hand() -> None:
+    """Bid 100.00 for 3, ask 100.50 for 7, about 100.00: offered at 100.00 for 3, bid 99.50 for 7."""
+    tick = TICK
+    at = 400 * tick
+    bins = {
+        "best_bid_price_int": np.array([at, 0]),
+        "best_ask_price_int": np.array([at + 2 * tick, at]),
+        "best_bid_size": np.array([3, 0]),
+        "best_ask_size": np.array([7, 1]),
+        "bid_low_int": np.array([at - tick, 0]),
+        "bid_high_int": np.array([at, 0]),
+        "ask_low_int": np.array([at + 2 * tick, 0]),
+        "ask_high_int": np.array([at + 5 * tick, 0]),
+        "mid_price": np.array([100.25, 0.0]),
+        "last_trade_price_int": np.array([at + 2 * tick, 0]),
+        "buy_volume": np.array([4, 0]),
+        "sell_volume": np.array([1, 0]),
+        "best_bid_move_ticks": np.array([-2, 0], np.int32),
+        "best_ask_move_ticks": np.array([1, 0], np.int32),
+        "perm_microstate_id": np.array([6, 4], np.int8),  # ask up, bid down
+        "chase_up_flag": np.array([1, 0], np.int8),
+        "chase_down_flag": np.array([0, 0], np.int8),
+    }
+    expected = {
+        "best_bid_price_int": [at - 2 * tick, at],
+        "best_ask_price_int": [at, 0],
+        "best_bid_size": [7, 1],
+        "best_ask_size": [3, 0],
+        "bid_low_int": [at - 5 * tick, 0],
+        "bid_high_int": [at - 2 * tick, 0],
+        "ask_low_int": [at, 0],
+        "ask_high_int": [at + tick, 0],
+        "mid_price": [99.75, 0.0],
+        "last_trade_price_int": [at - 2 * tick, 0],
+        "buy_volume": [1, 0],
+        "sell_volume": [4, 0],
+        "best_bid_move_ticks": [-1, 0],
+        "best_ask_move_ticks": [2, 0],
+        "perm_microstate_id": [6, 4],  # what widened widens still
+        "chase_up_flag": [0, 0],
+        "chase_down_flag": [1, 0],
+    }
+    image = mirrored(bins, price_sum_int=2 * at)
+    assert {name: column.tolist() for name, column in image.items()} == expected
+
+
+@pytest.mark.parametrize("ask", [-1, 0, 1])
+@pytest.mark.parametrize("bid", [-1, 0, 1])
+def test_microstate_is_that_of_the_turned_signs(ask: int, bid: int) -> None:
+    bins = {
+        "ask_reprice_sign": np.array([ask], np.int8),
+        "bid_reprice_sign": np.array([bid], np.int8),
+        "perm_microstate_id": np.array([3 * (ask + 1) + bid + 1], np.int8),
+    }
+    image = mirrored(bins)
+    assert image["ask_reprice_sign"] == -bid
+    assert image["bid_reprice_sign"] == -ask
+    assert image["perm_microstate_id"] == 3 * (image["ask_reprice_sign"] + 1) + image["bid_reprice_sign"] + 1
+
+
+def test_rows_are_reversed_and_k_stays_ascending() -> None:
+    rows = np.arange(5.0)[np.newaxis]
+    k = np.arange(-2, 3, dtype=np.int32)[np.newaxis]
+    image = mirrored({"k": k, "bid_depth": rows, "ask_depth": 10.0 * rows, "vacuum_variant": rows})
+    assert image["k"].tolist() == k.tolist()
+    assert image["bid_depth"].tolist() == [[40.0, 30.0, 20.0, 10.0, 0.0]]
+    assert image["ask_depth"].tolist() == [[4.0, 3.0, 2.0, 1.0, 0.0]]
+    assert image["vacuum_variant"].tolist() == [[4.0, 3.0, 2.0, 1.0, 0.0]]
+
+
+# Exact both ways.
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("price_sum_int", [None, 2 * 80_000 * TICK, (2 * 80_000 + 1) * TICK])
+def test_mirroring_twice_is_the_identity(seed: int, price_sum_int: int | None) -> None:
+    bins = example_bins(300, RADIUS, seed)
+    assert set(bins) == set(GRID_COLUMNS) | set(BIN_DTYPE.names or ())
+    for whole in (bins, fields_of(300, seed)):
+        image = mirrored(whole, price_sum_int)
+        assert to_bytes(image) != to_bytes(whole)
+        assert to_bytes(mirrored(image, price_sum_int)) == to_bytes(whole)
+
+
+@pytest.mark.parametrize("tick_int", [1, 100_000_000, 250_000_000, 3])
+def test_mids_turn_exactly_whatever_the_tick(tick_int: int) -> None:
+    """Tenths of a dollar are no binary fractions, and the mid of an odd tick is half a 1e-9 dollar."""
+    rng = np.random.default_rng(1)
+    bid = (2_900_000_000_000 // tick_int + rng.integers(-1000, 1000, 500)) * tick_int
+    ask = bid + rng.integers(1, 4, 500) * tick_int
+    bins = {"mid_price": (bid / 2.0 + ask / 2.0) / 1e9}
+    image = mirrored(bins, 5_800_000_000_000)
+    assert to_bytes(mirrored(image, 5_800_000_000_000)) == to_bytes(bins)
+    turned_bid, turned_ask = 5_800_000_000_000 - ask, 5_800_000_000_000 - bid
+    assert image["mid_price"].tobytes() == ((turned_bid / 2.0 + turned_ask / 2.0) / 1e9).tobytes()
+    assert to_bytes(mirrored(mirrored(bins))) == to_bytes(bins)
+
+
+def test_default_pivot_follows_from_either_image_and_keeps_the_range() -> None:
+    bins = fields_of(300)
+    image = mirrored(bins)
+    for name in (name for name in bins if name.endswith("_int")):
+        known = image[name][image[name] != 0]
+        assert known.min() > 0
+        assert not np.any(known % TICK)
+        assert np.array_equal(image[name] == 0, bins[counterpart(name, FIELDS)] == 0)
+
+
+def test_bins_before_the_first_trade_turn_about_their_mids() -> None:
+    bins = {"mid_price": np.array([100.0, 100.5]), "last_trade_price_int": np.zeros(2, np.int64)}
+    image = mirrored(bins)
+    assert image["mid_price"].tolist() == [100.5, 100.0]
+    assert image["last_trade_price_int"].tolist() == [0, 0]
+
+
+def test_bins_without_a_price_have_an_image() -> None:
+    assert mirrored({"mid_price": np.zeros(3)})["mid_price"].tolist() == [0.0] * 3
+
+
+def test_price_that_would_turn_into_none_is_refused() -> None:
+    with pytest.raises(MirrorError, match="turns a mid_price into 0"):
+        mirrored({"mid_price": np.array([100.0, 99.75])}, price_sum_int=100_000_000_000)
+
+
+@pytest.mark.parametrize("mid", [100.0000000001, np.nan, np.inf])
+def test_mid_that_no_market_has_is_refused(mid: float) -> None:
+    with pytest.raises(MirrorError, match="mid_price of bin 1 was"):
+        mirrored({"mid_price": np.array([100.0, mid])})
+
+
+# The example bins.
+
+
+def test_example_fields_agree_with_each_other() -> None:
+    x = fields_of(2000)
+    bid, ask = x["best_bid_price_int"], x["best_ask_price_int"]
+    has_both = (bid != 0) & (ask != 0)
+    assert np.array_equal(has_both, x["mid_price"] != 0)
+    assert np.array_equal(x["mid_price"][has_both], (bid / 2.0 + ask / 2.0)[has_both] / 1e9)
+    assert np.all(ask[has_both] > bid[has_both])
+    spot_ticks = np.floor((bid + ask)[has_both] / (2 * TICK) + 0.5)
+    assert np.array_equal(x["spot_ref_price_int"][has_both], spot_ticks * TICK)
+    for side, price in (("bid", bid), ("ask", ask)):
+        moves = np.where((price[1:] == 0) | (price[:-1] == 0), 0, np.diff(price) // TICK)
+        assert np.array_equal(x[f"best_{side}_move_ticks"][1:], moves)
+        assert np.array_equal(x[f"{side}_reprice_sign"], np.sign(x[f"best_{side}_move_ticks"]))
+        assert np.array_equal(x[f"best_{side}_size"] > 0, price != 0)
+        sound = x[f"{side}_low_int"] > 0
+        assert np.all((x[f"{side}_low_int"] <= price)[sound] & (price <= x[f"{side}_high_int"])[sound])
+    assert np.array_equal(x["perm_microstate_id"], 3 * (x["ask_reprice_sign"] + 1) + x["bid_reprice_sign"] + 1)
+    assert set(x["perm_microstate_id"].tolist()) == set(range(9))
+
+
+def test_example_grid_agrees_with_its_fields() -> None:
+    x, fields = example_bins(500, RADIUS, 2), fields_of(500)
+    for name in set(GRID_COLUMNS) & set(FIELDS):
+        assert np.array_equal(x[name], np.repeat(fields[name][:, np.newaxis], 2 * RADIUS + 1, axis=1))
+    assert not np.any((x["bid_depth"] > 0) & (x["ask_depth"] > 0))
+    for order in ("", "v_", "a_", "j_"):
+        assert np.array_equal(x[f"{order}rest_depth"], x[f"{order}bid_depth"] + x[f"{order}ask_depth"])
+    price = fields["spot_ref_price_int"][:, np.newaxis] + x["k"] * TICK
+    for side in ("bid", "ask"):
+        at = (price == fields[f"best_{side}_price_int"][:, np.newaxis]) & (fields["spot_ref_price_int"] > 0)[:, np.newaxis]
+        has = at.any(axis=1)
+        assert has.sum() > 450
+        assert np.array_equal(x[f"{side}_depth"][at], fields[f"best_{side}_size"][has])
+
+
+# Signals that read by side.
+
+
+class _NoParams(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _NoState(NamedTuple):
+    n: NDArray[np.int64]
+
+
+class _BySide(Signal):
+    """Keeps no more than a count; what it reads and says is the subclass's."""
+
+    default_thresholds: ClassVar[tuple[float, ...]] = (0.5,)
+    Params: ClassVar[type[BaseModel]] = _NoParams
+    memory_bins: ClassVar[int] = 1  # type: ignore[assignment]
+
+    def _fresh_state(self) -> _NoState:
+        return _NoState(np.zeros(1, np.int64))
+
+    def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
+        out["score"] = self.say(x)
+        out["ready"] = True
+
+    def say(self, x: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        raise NotImplementedError
+
+
+def below(x: NDArray[Any]) -> NDArray[Any]:
+    return x[:, :RADIUS][:, ::-1].sum(axis=1)
+
+
+def above(x: NDArray[Any]) -> NDArray[Any]:
+    return x[:, RADIUS + 1 :].sum(axis=1)
+
+
+class DepthImbalance(_BySide):
+    name: ClassVar[str] = "depth_imbalance"
+    required_columns: ClassVar[tuple[str, ...]] = ("bid_depth", "ask_depth")
+
+    def say(self, x: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        return np.tanh(0.001 * (below(x["bid_depth"]) - above(x["ask_depth"])))
+
+
+class BidDepth(_BySide):
+    """Bullish by nature: there is always something bid."""
+
+    name: ClassVar[str] = "bid_depth"
+    required_columns: ClassVar[tuple[str, ...]] = ("bid_depth",)
+
+    def say(self, x: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        return np.tanh(0.001 * x["bid_depth"].sum(axis=1))
+
+
+class BothBelow(_BySide):
+    """Takes the bids above spot for asks: odd where rows are turned and sides are not, wrong in a market."""
+
+    name: ClassVar[str] = "both_below"
+    required_columns: ClassVar[tuple[str, ...]] = ("bid_depth",)
+
+    def say(self, x: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        return np.tanh(0.001 * (below(x["bid_depth"]) - above(x["bid_depth"])))
+
+
+class QuoteMoves(_BySide):
+    """Reads grid columns and the bin fields of the same names, chases, microstates and prices."""
+
+    name: ClassVar[str] = "quote_moves"
+    required_columns: ClassVar[tuple[str, ...]] = ("chase_up_flag", "ask_reprice_sign", "spectrum_score")
+    required_fields: ClassVar[tuple[str, ...]] = (
+        *("best_bid_move_ticks", "best_ask_move_ticks", "perm_microstate_id", "chase_down_flag", "buy_volume", "sell_volume"),
+        *("best_bid_price_int", "best_ask_price_int", "best_bid_size", "best_ask_size", "spot_ref_price_int"),
+    )
+
+    def say(self, x: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        micro = x["perm_microstate_id"]
+        size = x["best_bid_size"] - x["best_ask_size"]
+        return 0.1 * (
+            x["best_bid_move_ticks"]
+            + x["best_ask_move_ticks"]
+            + (micro // 3 + micro % 3 - 2)
+            + x["buy_volume"]
+            - x["sell_volume"]
+        ) + np.tanh(0.1 * size)
+
+
+class QuoteMovesOfTheAsk(QuoteMoves):
+    name: ClassVar[str] = "quote_moves_of_the_ask"
+
+    def say(self, x: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        return 0.1 * x["best_ask_move_ticks"]
+
+
+@pytest.mark.parametrize("cls", [DepthImbalance, QuoteMoves])
+def test_odd_signal_by_side_passes(cls: type[_BySide]) -> None:
+    check_mirror(lambda: cls(_NoParams(), CONTEXT), example_inputs(cls, 400, RADIUS, 3))
+
+
+@pytest.mark.parametrize("cls", [BidDepth, BothBelow, QuoteMovesOfTheAsk])
+def test_signal_that_takes_one_side_is_caught(cls: type[_BySide]) -> None:
+    with pytest.raises(ContractError, match="does not negate the score"):
+        check_mirror(lambda: cls(_NoParams(), CONTEXT), example_inputs(cls, 400, RADIUS, 3))
+
+
+def test_signal_checked_without_the_other_side_is_told_what_lacks() -> None:
+    bins = {"bid_depth": example_bins(50, RADIUS)["bid_depth"]}
+    with pytest.raises(ContractError, match="bid_depth: bid_depth has no mirror image without the column ask_depth"):
+        check_mirror(lambda: BidDepth(_NoParams(), CONTEXT), bins)
+
+
+def test_fields_that_bear_a_columns_name_stand_in_another_future_too() -> None:
+    check_causality(lambda: QuoteMoves(_NoParams(), CONTEXT), example_inputs(QuoteMoves, 60, RADIUS, 3))
+
+
+# The mirrored market itself.
+
+CONFIG = small_config(grid_radius_ticks=RADIUS, n_absolute_ticks=2048, state5_table="by_side")
+# Of what a price's row holds; the others are of the whole bin, or go by k.
+BY_PRICE = [name for name in GRID_COLUMNS if name not in FIELDS and name not in ("k", "perm_state5_code")]
+
+
+def mirrored_records(records: MboRecords, price_sum: int) -> MboRecords:
+    """The market by order from the other side."""
+    image = records.copy()
+    is_bid, is_ask = records["side"] == ord("B"), records["side"] == ord("A")
+    image["side"][is_bid], image["side"][is_ask] = ord("A"), ord("B")
+    has_price = records["action"] != ord("R")
+    image["price"][has_price] = price_sum - records["price"][has_price]
+    return image
+
+
+def run(records: MboRecords, config: InstrumentConfig) -> Bins:
+    runner = make_runner(config)
+    bins = join([*runner.feed(records, 64), *runner.finish(None, 64)])
+    assert not runner.anomalies
+    return bins
+
+
+@pytest.mark.parametrize("rate_kernel", ["finite", "exact"])
+@pytest.mark.parametrize("odd", [0, 1], ids=["pivot on a tick", "pivot on a half tick"])
+def test_mirrored_run_is_the_run_of_the_mirrored_market(tmp_path: Path, rate_kernel: str, odd: int) -> None:
+    file = simulate(tmp_path / "made-up-20260206.dbn", seed=11, seconds=40.0, rate=800.0)
+    config = CONFIG.model_copy(update={"rate_kernel": rate_kernel})
+    records = np.concatenate(list(open_source([file.path], config).records()))
+    price_sum = 2 * 86_400 * TICK + odd * TICK
+    straight, turned = run(records, config), run(mirrored_records(records, price_sum), config)
+    n = len(straight.fields)
+    assert n == len(turned.fields) >= 390
+
+    fields = mirrored({name: straight.fields[name] for name in FIELDS}, price_sum)
+    grid = mirrored(straight.grid)
+    is_half = (straight.fields["best_bid_price_int"] + straight.fields["best_ask_price_int"]) // TICK % 2 == 1
+    assert is_half.sum() >= 50
+    assert (~is_half).sum() >= 50
+
+    fields["spot_ref_price_int"] += TICK * is_half  # half ticks go up on both sides of the mirror
+    for name, expected in fields.items():
+        found = turned.fields[name]
+        if name.endswith("dominant_state5_code"):  # codes that weigh the same are settled for the bears
+            ties = np.array([half_of_both(row) for row in straight.grid["perm_state5_code"]])
+            assert (~ties).sum() >= 50
+            found, expected = found[~ties], expected[~ties]
+        same(name, found, expected)
+    for name, expected in grid.items():
+        found = turned.grid[name]
+        if name in BY_PRICE:
+            same(name, found[~is_half], expected[~is_half])
+            same(name, found[is_half, :-1], expected[is_half, 1:])
+        else:
+            same(name, found, expected)
+
+
+def half_of_both(codes: NDArray[np.int8]) -> bool:
+    """Whether the commonest five-state code of a row is not alone."""
+    counts = np.sort(np.bincount(codes.astype(np.int64) + 2, minlength=5))
+    return bool(counts[-1] == counts[-2])
+
+
+def same(name: str, found: NDArray[Any], expected: NDArray[Any]) -> None:
+    if expected.dtype.kind == "f" and name != "mid_price":
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-12), name
+    else:
+        assert np.array_equal(found, expected), name
+
+
+def test_reference_table_of_five_states_is_not_its_own_mirror() -> None:
+    """Why the run above is one by side: the image has the ask still and the bid up, below spot."""
+    assert state5(1, 0, 1, False) == 2
+    assert state5(-1, -1, 0, False) == -2
+    assert state5(1, -1, -1, False) == -1
+    assert state5(-1, 1, 1, False) == 1
+    assert state5(1, 1, 0, False) == -1
+    assert state5(-1, 0, -1, False) == -2
