@@ -3,7 +3,7 @@
 How a column turns is read off its name in `engine.schema`, so that a new column by side is mirrored or refused, never passed on:
 
 - the word for a side gives its counterpart, with which it changes places (``v_bid_depth``, ``buy_volume``, ``chase_up_flag``);
-- a price (``_int``, ``mid_price``) is turned about the pivot, 0 (there is none) stays 0. Of prices, low and high change places too;
+- a price (``_int``, ``mid_price``) is turned about the pivot, 0 (there is none) stays 0; low and high change places too;
 - a direction (``_move_ticks``, ``_sign``, ``_state5_code``, ``k``, a runtime model's score and its derivatives) is negated;
 - ``perm_microstate_id`` is made of the two turned signs;
 - all else keeps its value: masses, forces, the spectrum, times, counts and truth bits.
@@ -96,7 +96,7 @@ def mirrored(bins: Bins, price_sum_int: int | None = None) -> dict[str, NDArray[
         dollars below 2,000,000 dollars, which the engine's are.
     price_sum_int
         What a price and its image add up to: twice the pivot, 1e-9 dollars; a multiple of the tick keeps prices on ticks. By
-        default the lowest and the highest price of these bins, of those in 1e-9 dollars if there are any, else of the mids. The two
+        default the lowest and the highest price of these bins, of those in 1e-9 dollars if there are any, else of the mids. These
         are each other's images, so the image has the same pivot, and prices stay within their range.
 
     Raises

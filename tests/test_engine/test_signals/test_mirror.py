@@ -358,9 +358,9 @@ class QuoteMoves(_BySide):
     """Reads grid columns and the bin fields of the same names, chases, microstates and prices."""
 
     name: ClassVar[str] = "quote_moves"
-    required_columns: ClassVar[tuple[str, ...]] = ("chase_up_flag", "ask_reprice_sign", "spectrum_score")
+    required_columns: ClassVar[tuple[str, ...]] = ("chase_up_flag", "chase_down_flag", "ask_reprice_sign", "spectrum_score")
     required_fields: ClassVar[tuple[str, ...]] = (
-        *("best_bid_move_ticks", "best_ask_move_ticks", "perm_microstate_id", "chase_down_flag", "buy_volume", "sell_volume"),
+        *("best_bid_move_ticks", "best_ask_move_ticks", "perm_microstate_id", "buy_volume", "sell_volume"),
         *("best_bid_price_int", "best_ask_price_int", "best_bid_size", "best_ask_size", "spot_ref_price_int"),
     )
 
