@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from engine.signals.base import RuntimeModel
 from engine.signals.registry import get_model
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -33,17 +34,23 @@ _LEFT_OUT: Final = ("engine.signals.registry", "engine.errors", "engine.config")
 
 @cache
 def code_version(signal: str) -> str:
-    """First 16 hex of a SHA-256 over the sources of a signal's model, of all of ours it imports, and of the scoring.
-
-    The versions of the libraries that fit its model go in too.
+    """`class_version` of a signal by its name.
 
     Raises
     ------
     ConfigError
         Unknown signal.
     """
+    return class_version(get_model(signal))
+
+
+def class_version(model: type[RuntimeModel]) -> str:
+    """First 16 hex of a SHA-256 over the sources of a signal's model, of all of ours it imports, and of the scoring.
+
+    The versions of the libraries that fit its model go in too.
+    """
     sources = {module: _source(module) for module in _SCORING}
-    pending = [get_model(signal).__module__]
+    pending = [model.__module__]
     libraries: set[str] = set()
     while pending:
         module = pending.pop()

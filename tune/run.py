@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ from tune.leaderboard import LiveRanking, rank
 from tune.ledger import TrialLedger
 from tune.results import ResultStore
 from tune.screen import LIVE_ROWS, Screen
-from tune.space import NO_VARIANT, build_points, chosen_signals, open_datasets
+from tune.space import NO_VARIANT, build_points, open_datasets, plan_signals
 from tune.tracking import SweepTracker, experiment_name
 from tune.trial import Point, RunFailure, RunResult, load_market
 from tune.variants import SMOKE_DATASET, ensure_smoke_dataset, with_variants
@@ -104,6 +104,26 @@ def new_state(config: SweepConfig, limit: int | None) -> SweepState:
     )
 
 
+def plan_sweep(config: SweepConfig, lake: Lake, say: Callable[[str], None]) -> tuple[list[Point], dict[str, Dataset]]:
+    """All points of a sweep, and their datasets by id; datasets that are missing are made on the way, and ``say`` says so.
+
+    Each signal is asked for once, before anything is made.
+
+    Raises
+    ------
+    EngineError
+        Something in the configuration cannot be.
+    """
+    signals = plan_signals(config)
+    if SMOKE_DATASET in config.datasets:
+        ensure_smoke_dataset(lake, say)
+    bases = open_datasets(config, lake)
+    on_bases = [(base, NO_VARIANT) for base in bases]
+    build_points(config, on_bases, signals)  # refuses what is wrong before variants take their time
+    datasets = with_variants(config, bases, lake, say)
+    return build_points(config, datasets, signals), {dataset.dataset_id: dataset for dataset, _ in datasets}
+
+
 def run_sweep(state: SweepState, lake: Lake, address: str, screen: Screen) -> SweepOutcome:
     """Run what is missing of a sweep.
 
@@ -113,13 +133,8 @@ def run_sweep(state: SweepState, lake: Lake, address: str, screen: Screen) -> Sw
         Something in the configuration cannot be; raised before any worker starts.
     """
     config = parse_sweep_config(state.config, f"sweep {state.sweep_id}")
-    chosen_signals(config)
-    if SMOKE_DATASET in config.datasets:
-        ensure_smoke_dataset(lake, screen.say)
-    bases = open_datasets(config, lake)
-    build_points(config, [(base, NO_VARIANT) for base in bases])  # refuses what is wrong before variants take their time
-    datasets = with_variants(config, bases, lake, screen.say)
-    points = build_points(config, datasets)[: state.limit]
+    points, datasets = plan_sweep(config, lake, screen.say)
+    points = points[: state.limit]
     run_ids = [point.run_id for point in points]
     if state.run_ids and set(state.run_ids) != set(run_ids):
         screen.say("the code or the datasets have changed since this sweep began; changed points are computed anew")
@@ -140,8 +155,7 @@ def run_sweep(state: SweepState, lake: Lake, address: str, screen: Screen) -> Sw
         # MLflow takes seconds to import and to make its tables: meanwhile the workers start.
         tracker = beside.submit(_start_tracking, config, state.sweep_id, lake)
         if missing:
-            by_id = {dataset.dataset_id: dataset for dataset, _ in datasets}
-            _search(missing, by_id, address, folder, run)
+            _search(missing, datasets, address, folder, run)
         write_atomic(folder / "failures.json", json.dumps([asdict(f) for f in run.failures], indent=1).encode())
         rows = store.rows(run_ids)
         best_first = rank(rows, config.search.objective, config.eval.min_signals)

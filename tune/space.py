@@ -7,43 +7,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Final
 
+from engine.config import validate
 from engine.dataset.read import Dataset
 from engine.errors import ConfigError
 from engine.lake import Lake
 from engine.signals.base import RuntimeModel
-from engine.signals.registry import get_model, make_model, signal_names
-from tune.code_version import code_version
+from engine.signals.registry import get_model, signal_names
+from tune.code_version import class_version
 from tune.config import SweepConfig
 from tune.rules import KNOWN_FEES, Rules
-from tune.trial import Point, model_context, usable_thresholds
+from tune.scoring import is_degenerate
+from tune.trial import Point, model_context
 
 DEFAULT_COOLDOWN_BINS: Final = 30
 NO_VARIANT: Final = "immutable"
 _COOLDOWN: Final = "cooldown_bins"
-
-
-def chosen_signals(config: SweepConfig) -> tuple[str, ...]:
-    """The signals to run, ``[all]`` written out.
-
-    Raises
-    ------
-    ConfigError
-        A name is unknown (the known ones are listed), stands twice, or has axes without being chosen.
-    """
-    names = tuple(signal_names()) if config.signals == ("all",) else config.signals
-    for name in names:
-        get_model(name)
-    if len(set(names)) != len(names):
-        raise ConfigError(f"signals was {list(names)}; each may stand once.")
-    for name in config.sweep.per_signal:
-        get_model(name)
-        if name not in names:
-            raise ConfigError(f"sweep.per_signal has {name}, which is not in signals ({', '.join(names)}). Add or remove it.")
-    return names
 
 
 def expand(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
@@ -52,12 +34,73 @@ def expand(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(names, values, strict=True)) for values in product(*(axes[name] for name in names))]
 
 
-def build_points(config: SweepConfig, datasets: Sequence[tuple[Dataset, str]]) -> list[Point]:
+@dataclass(frozen=True)
+class SignalPlan:
+    """One signal of a sweep, asked for once: its class, its axes multiplied out, the version of its code.
+
+    ``combinations`` are of the swept parameters; ``cooldowns`` in bins.
+    """
+
+    name: str
+    model: type[RuntimeModel]
+    combinations: tuple[Mapping[str, Any], ...]
+    cooldowns: tuple[int, ...]
+    code_version: str
+
+    def resolve(self, swept: Mapping[str, Any], dataset: Dataset) -> tuple[dict[str, Any], RuntimeModel]:
+        """All parameters, and a model made of them.
+
+        Raises
+        ------
+        ConfigError
+            The signal's parameters, or the dataset's grid, do not allow the values.
+        """
+        params = validate(self.model.Params, swept, f"the parameters of signal {self.name}")
+        return params.model_dump(mode="json"), self.model(params, model_context(dataset))
+
+    def thresholds(self, model: RuntimeModel, rules: Rules) -> tuple[float, ...]:
+        """The signal's own thresholds that the rules allow: `tune.trial.usable_thresholds`, which asks for the class by name.
+
+        Not shared with it, because every run id holds the source of that file.
+        """
+        mode = "probability" if self.model.prediction_mode == "probability" else "signed"
+        return tuple(float(t) for t in model.default_thresholds if not (rules.sound_only and is_degenerate(t, mode)))
+
+
+def plan_signals(config: SweepConfig) -> tuple[SignalPlan, ...]:
+    """The signals to run, ``[all]`` written out, in the order in which they run.
+
+    Raises
+    ------
+    ConfigError
+        A name is unknown (the known ones are listed), stands twice, or has axes without being chosen; or a cooldown is not
+        allowed.
+    """
+    names = tuple(signal_names()) if config.signals == ("all",) else config.signals
+    models = {name: get_model(name) for name in dict.fromkeys(names)}
+    if len(models) != len(names):
+        raise ConfigError(f"signals was {list(names)}; each may stand once.")
+    for name in (name for name in config.sweep.per_signal if name not in models):
+        get_model(name)
+        raise ConfigError(f"sweep.per_signal has {name}, which is not in signals ({', '.join(names)}). Add or remove it.")
+    plans = []
+    for name, model in models.items():
+        axes = {**config.sweep.universal, **config.sweep.per_signal.get(name, {})}
+        cooldowns = _cooldowns(axes.pop(_COOLDOWN, (DEFAULT_COOLDOWN_BINS,)))
+        plans.append(SignalPlan(name, model, tuple(expand(axes)), cooldowns, class_version(model)))
+    return tuple(plans)
+
+
+def build_points(
+    config: SweepConfig, datasets: Sequence[tuple[Dataset, str]], signals: Sequence[SignalPlan] | None = None
+) -> list[Point]:
     """Every point of the sweep, in a fixed order, each once.
 
     Parameters
     ----------
     datasets : sequence of (Dataset, grid variant id)
+    signals : sequence of SignalPlan, optional
+        As `plan_signals` gives them for this configuration, where the caller has them already.
 
     Raises
     ------
@@ -65,25 +108,22 @@ def build_points(config: SweepConfig, datasets: Sequence[tuple[Dataset, str]]) -
         A signal, a parameter or a value is not allowed, or a rule does not fit a dataset.
     """
     points: dict[str, Point] = {}
-    for signal in chosen_signals(config):
-        axes = {**config.sweep.universal, **config.sweep.per_signal.get(signal, {})}
-        cooldowns = _cooldowns(axes.pop(_COOLDOWN, (DEFAULT_COOLDOWN_BINS,)))
-        combinations = expand(axes)
+    for signal in plan_signals(config) if signals is None else signals:
         for dataset, variant in datasets:
-            resolved = [_resolve(signal, swept, dataset) for swept in combinations]
-            rules = _rules(config, dataset, cooldowns, signal)
-            for (swept, (parameters, model)), common in product(zip(combinations, resolved, strict=True), rules):
+            resolved = [signal.resolve(swept, dataset) for swept in signal.combinations]
+            rules = _rules(config, dataset, signal)
+            for (swept, (parameters, model)), common in product(zip(signal.combinations, resolved, strict=True), rules):
                 rule = _fitted(common, model, dataset)
                 point = Point(
                     dataset_id=dataset.dataset_id,
                     dataset_checksum=dataset.checksum,
                     grid_variant_id=variant,
-                    signal=signal,
+                    signal=signal.name,
                     parameters=parameters,
-                    swept=swept,
+                    swept=dict(swept),
                     rules=rule,
-                    thresholds=usable_thresholds(signal, model.default_thresholds, rule),
-                    code_version=code_version(signal),
+                    thresholds=signal.thresholds(model, rule),
+                    code_version=signal.code_version,
                 )
                 points.setdefault(point.run_id, point)
     return _drawn(list(points.values()), config)
@@ -102,17 +142,11 @@ def open_datasets(config: SweepConfig, lake: Lake) -> list[Dataset]:
     return [Dataset.open(lake, dataset_id) for dataset_id in config.datasets]
 
 
-def _cooldowns(values: Sequence[Any]) -> list[int]:
+def _cooldowns(values: Sequence[Any]) -> tuple[int, ...]:
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise ConfigError(f"sweep: {_COOLDOWN} was {value!r}; it must be a whole number of bins, 0 or more.")
-    return list(values)
-
-
-def _resolve(signal: str, swept: Mapping[str, Any], dataset: Dataset) -> tuple[dict[str, Any], RuntimeModel]:
-    """All parameters, and a model made of them."""
-    model = make_model(signal, swept, model_context(dataset))  # refuses what its parameters, or this grid, do not allow
-    return get_model(signal).Params(**swept).model_dump(mode="json"), model
+    return tuple(values)
 
 
 def _fitted(rules: Rules, model: RuntimeModel, dataset: Dataset) -> Rules:
@@ -138,7 +172,7 @@ def _fee(config: SweepConfig, dataset: Dataset) -> float:
     return float(KNOWN_FEES[root] if fee is None else fee)
 
 
-def _rules(config: SweepConfig, dataset: Dataset, cooldowns: Sequence[int], signal: str) -> list[Rules]:
+def _rules(config: SweepConfig, dataset: Dataset, signal: SignalPlan) -> list[Rules]:
     instrument, rules = dataset.manifest["config"], config.eval
     own_tick = float(instrument["tick_size"])
     given = config.eval.tick_size
@@ -160,7 +194,7 @@ def _rules(config: SweepConfig, dataset: Dataset, cooldowns: Sequence[int], sign
             cooldown,
             own_tick,
             fill=rules.value("fill"),
-            trigger=rules.value("trigger") or get_model(signal).trigger,
+            trigger=rules.value("trigger") or signal.model.trigger,
             position=rules.value("position"),
             rearm=rules.value("rearm"),
             feed_delay_bins=rules.value("feed_delay_bins"),
@@ -172,7 +206,7 @@ def _rules(config: SweepConfig, dataset: Dataset, cooldowns: Sequence[int], sign
             embargo_bins=-1 if embargo is None else embargo,  # -1: as far as the signal remembers
             cell_width_ms=int(instrument["cell_width_ms"]),
         )
-        for tp, sl, cooldown in product(rules.tp_ticks, rules.sl_ticks, cooldowns)
+        for tp, sl, cooldown in product(rules.tp_ticks, rules.sl_ticks, signal.cooldowns)
     ]
 
 

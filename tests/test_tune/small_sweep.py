@@ -1,12 +1,17 @@
 """A small sweep over random bins, and what it comes to without Ray."""
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from types import FrameType
 from typing import Any
 
 from engine.dataset.read import Dataset
 from engine.files import write_atomic
 from engine.lake import Lake
+from engine.signals.registry import get_model
 from tune.config import SweepConfig, parse_sweep_config
 from tune.results import ResultStore
 from tune.run import new_state, state_path
@@ -31,6 +36,23 @@ def sweep_values(**changes: Any) -> dict[str, Any]:
         "tracking": {"backend": "none"},
     }
     return {**values, **changes}
+
+
+@contextmanager
+def resolutions() -> Iterator[list[str]]:
+    """The names for which this thread asks the registry while the context is open, whoever asks and by whichever import."""
+    asked: list[str] = []
+
+    def note(frame: FrameType, event: str, arg: object) -> None:
+        if event == "call" and frame.f_code is get_model.__code__:
+            asked.append(frame.f_locals["name"])
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield asked
+    finally:
+        sys.setprofile(before)
 
 
 def points_of(lake: Lake, **changes: Any) -> list[Point]:

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from engine.lake import Lake
-from tests.test_tune.small_sweep import finished_sweep
+from engine.signals.registry import signal_names
+from tests.blocks import publish_plain
+from tests.test_tune.small_sweep import finished_sweep, resolutions, sweep_values
 from tune.cli import main
-from tune.run import read_state, run_sweep
+from tune.config import parse_sweep_config
+from tune.run import plan_sweep, read_state, run_sweep
 from tune.screen import Screen
 
 Capture = pytest.CaptureFixture[str]
@@ -75,3 +78,24 @@ def test_changed_data_under_a_sweep_is_said(lake: Lake, write_config: Callable[.
         outcome = run_sweep(changed, lake, "local", screen)
     assert "have changed since this sweep began" in capsys.readouterr().err
     assert outcome.n_points == 8
+
+
+def test_planning_asks_once_what_each_signal_is(lake: Lake) -> None:
+    publish_plain(lake, "wide", n_bins=4000, radius=50, seed=7)
+    publish_plain(lake, "wide2", n_bins=4000, radius=50, seed=8)
+    rules = {"tp_ticks": [2, 4], "sl_ticks": 2, "warmup_bins": 100}
+    values = sweep_values(signals=["all"], datasets=["wide", "wide2"], eval=rules)
+    config = parse_sweep_config(values, "test")
+    with resolutions() as asked:
+        points, datasets = plan_sweep(config, lake, print)
+    assert sorted(asked) == signal_names()
+    assert list(datasets) == ["wide", "wide2"]
+    combinations = {name: 2 if name == "perm_derivative" else 1 for name in signal_names()}  # of swept parameters
+    assert len(points) == sum(combinations.values()) * len(datasets) * 2 * 2  # barriers, cooldowns
+
+
+def test_a_sweep_with_nothing_missing_asks_no_more_than_its_plan(lake: Lake) -> None:
+    sweep_id = finished_sweep(lake)
+    with Screen() as screen, resolutions() as asked:
+        run_sweep(read_state(lake, sweep_id), lake, "local", screen)
+    assert asked == ["perm_derivative"]

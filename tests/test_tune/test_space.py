@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -5,10 +6,12 @@ import pytest
 from engine.dataset.read import Dataset
 from engine.errors import ConfigError, DatasetError
 from engine.lake import Lake
-from engine.signals.registry import signal_names
+from engine.signals.registry import MODELS, signal_names
 from tests.blocks import publish_plain, publish_random
 from tests.test_tune.small_sweep import DATASET, points_of
 from tune import space
+from tune.code_version import code_version
+from tune.trial import usable_thresholds
 
 
 def test_points_are_the_product_each_once_in_a_fixed_order(lake: Lake) -> None:
@@ -67,12 +70,67 @@ def test_run_id_follows_everything_that_decides_the_numbers(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "run_ids"),
+    [  # written down before signals were resolved once a sweep: what the ids hold may not change by the way
+        (
+            {},
+            "7f24b0d09107b76f e5cd215fc68e6b71 1af4ade7e3e0db28 04cff2345cf48dfd 32de6a83f26be1fb 55b3562705ee6d63 "
+            "28f3a11d1bb7b3ae 105d459f96d1ea0c",
+        ),
+        ({"sweep": {}, "eval": {"warmup_bins": 100}}, "1b13ac38f96d9154"),
+        (
+            {"sweep": {"per_signal": {"perm_derivative": {"tanh_scale": [3, 3.0, 6.0]}}}, "eval": {"warmup_bins": 100}},
+            "1b13ac38f96d9154 fddcc91234fe83e7",
+        ),
+        (
+            {
+                "sweep": {"universal": {"tanh_scale": [1.0]}, "per_signal": {"perm_derivative": {"tanh_scale": [2.0, 3.0]}}},
+                "eval": {"warmup_bins": 100},
+            },
+            "659bafc82b705eda 1b13ac38f96d9154",
+        ),
+        ({"search": {"kind": "random", "n_trials": 3, "seed": 1}}, "7f24b0d09107b76f 1af4ade7e3e0db28 32de6a83f26be1fb"),
+        (
+            {"signals": ["all"], "datasets": ["wide"], "sweep": {}, "eval": {"warmup_bins": 100}},
+            "3db2aa54f6058e4d dedb6d4df990661b df828bf65ff13e80 1a30eda8db1fd97c 6964ed2714ab64c5 2a0e289cd8b7b716 "
+            "6c92bdfe0c9e5290 71de1d7bc908fdbb 3b5f29be12c3bbcc 8705650fb9b49f3a 1b13ac38f96d9154 26ba39437a796675 "
+            "cd99b816e66b4efd 187a83dc2d7cd517 01617e210f13d058",
+        ),
+        (
+            {"signals": ["all"], "datasets": ["wide"], "sweep": {}, "eval": {"warmup_bins": 100, "form": "reference"}},
+            "8a12a012a1ddcd95 7b151736f354e955 cabd0a9610fac7ba bbac2e0f0bc7af9f 6e5544b609cb8c8b b388f7f487e44b3b "
+            "6727c9e52b46d24f f977a997b72c249a 314daa994c7e5baf e049c7c7127dc495 b75133c519011691 46e079f6df3cf0dc "
+            "ddbeef6ca934a8bc 413f0619b50523f5 40a9a61a0a12effa",
+        ),
+        (
+            {"sweep": {}, "eval": {"warmup_bins": 100, "form": "reference", "fill": "touch", "feed_delay_bins": 2}},
+            "be49cbf989cd79a7",
+        ),
+        ({"sweep": {}, "eval": {"warmup_bins": 100, "fill": "mid"}}, "a10266639969ffa6"),
+        ({"sweep": {}, "eval": {"warmup_bins": 100, "trigger": "level"}}, "fa635c87897e3b3e"),
+        ({"sweep": {}, "eval": {"warmup_bins": 100, "position": "overlapping"}}, "58e7fe937de56289"),
+        ({"sweep": {}, "eval": {"warmup_bins": 100, "rearm": False}}, "eb9620da7e6f2d47"),
+        ({"sweep": {}, "eval": {"warmup_bins": 100, "quality": "any"}}, "1d69fe3c0e8b147f"),
+        ({"sweep": {}, "eval": {"warmup_bins": 100, "embargo_bins": 7}}, "a0c917c2068bba41"),
+    ],
+)
+def test_run_ids_are_those_of_old_but_for_data_and_code(lake: Lake, changes: dict[str, Any], run_ids: str) -> None:
+    if "datasets" in changes:
+        publish_plain(lake, "wide", n_bins=4000, radius=50, seed=7)
+    points = points_of(lake, **changes)
+    bare = [replace(point, dataset_checksum="0" * 64, code_version="0" * 16) for point in points]
+    assert [point.run_id for point in bare] == run_ids.split()
+    assert [point.code_version for point in points] == [code_version(point.signal) for point in points]
+
+
+@pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"signals": ["nope"]}, "'nope' is not known; choose one of: .*perm_derivative"),
         ({"signals": ["perm_derivative", "perm_derivative"]}, "each may stand once"),
         ({"datasets": [DATASET, DATASET]}, "each may stand once"),
         ({"sweep": {"per_signal": {"nope": {}}}}, "'nope' is not known"),
+        ({"sweep": {"per_signal": {"ads": {}}}}, r"per_signal has ads, which is not in signals \(perm_derivative\)"),
         ({"sweep": {"per_signal": {"perm_derivative": {"windw": [1]}}}}, "unknown key 'windw'.*allowed are: .*zscore_window"),
         ({"sweep": {"universal": {"windw": [1]}}}, "unknown key 'windw'"),
         ({"sweep": {"per_signal": {"perm_derivative": {"tanh_scale": [3, -1]}}}}, "tanh_scale was -1.*greater than 0"),
@@ -142,6 +200,15 @@ def test_what_is_not_given_follows_the_form_the_dataset_and_the_signal(lake: Lak
 def test_run_id_follows_every_rule_of_the_judge(lake: Lake, change: dict[str, Any]) -> None:
     ids = {points_of(lake, sweep={}, eval={"warmup_bins": 100, **rules})[0].run_id for rules in ({}, change)}
     assert len(ids) == 2
+
+
+def test_the_thresholds_of_every_signal_are_those_the_workers_would_use(lake: Lake) -> None:
+    publish_plain(lake, "wide", n_bins=4000, radius=50, seed=7)
+    for form in ("sound", "reference"):
+        points = points_of(lake, signals=["all"], datasets=["wide"], sweep={}, eval={"warmup_bins": 100, "form": form})
+        assert len(points) == len(MODELS)
+        for p in points:
+            assert p.thresholds == usable_thresholds(p.signal, MODELS[p.signal].default_thresholds, p.rules), p.signal
 
 
 def test_the_fee_of_an_unknown_contract_must_be_given(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,9 @@ from engine.dataset.read import Dataset
 from engine.errors import ConfigError, DatasetError
 from engine.lake import Lake
 from engine.simulate.session import simulate
-from tests.test_tune.small_sweep import sweep_values
+from tests.test_tune.small_sweep import resolutions, sweep_values
 from tune.config import SweepConfig, parse_sweep_config
+from tune.run import plan_sweep
 from tune.space import build_points
 from tune.variants import variant_combinations, with_variants
 
@@ -45,6 +46,16 @@ def test_each_combination_becomes_a_dataset_once(replayed: tuple[Lake, Dataset])
     assert [dataset.dataset_id for dataset, _ in again] == [dataset.dataset_id for dataset, _ in found]
     points = build_points(wanted, found)
     assert {point.grid_variant_id for point in points} == {variant for _, variant in found}
+
+
+def test_variants_do_not_ask_again_what_a_signal_is(replayed: tuple[Lake, Dataset]) -> None:
+    lake, base = replayed
+    wanted = config(tau_velocity=[1.0, 4.0], cell_width_ms=200)
+    with resolutions() as asked:
+        points, datasets = plan_sweep(wanted, lake, print)
+    assert asked == ["perm_derivative"]
+    assert len(datasets) == len({point.dataset_id for point in points}) == 3
+    assert points == build_points(wanted, with_variants(wanted, [base], lake, print))
 
 
 def test_bad_fields_are_refused_before_anything_is_made(replayed: tuple[Lake, Dataset]) -> None:
