@@ -13,10 +13,13 @@ UNKNOWN_WIDTH: Final = 120  # columns where nobody says how wide the reader is
 def console() -> Console:
     """Where tables go: stdout, as wide as its terminal.
 
-    A pipe and a terminal that does not say have no width of their own; a cut table is no use to either.
+    A pipe, a dumb terminal and one without a size do not say; a cut table is no use to any of them.
     """
     out = Console()
-    return out if out.is_terminal and not out.is_dumb_terminal else Console(width=UNKNOWN_WIDTH)
+    if out.is_terminal and not out.is_dumb_terminal:
+        return out
+    # A dumb terminal heeds a width only together with a height.
+    return Console(width=UNKNOWN_WIDTH, height=out.size.height)
 
 
 def utc(ns: int) -> str:
