@@ -17,6 +17,12 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "book": Command("the order book at a moment of one or more files", "engine.commands.book"),
     "check": Command("raw files and datasets of the lake: readable, whole, unchanged, true", "engine.commands.check"),
+    "check-signal": Command(
+        "the contract of a signal, run on your own: FILE or module:Class",
+        "engine.commands.check_signal",
+        "Run every check of the signal contract on a class and say in words what fails.\n"
+        "Exit code: 0 the contract is kept, 1 it is broken, 2 the signal does not load.",
+    ),
     "datasets": Command("what the lake holds", "engine.commands.datasets"),
     "bench": Command("how fast this machine is at it", "engine.commands.bench"),
 }

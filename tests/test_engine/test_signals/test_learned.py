@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from engine.errors import ConfigError
 from engine.signals.base import SignalContext
-from engine.signals.contract import example_bins, part
+from engine.signals.contract import part
+from engine.signals.example import example_bins
 from engine.signals.learned import trees
 from engine.signals.learned.labelled import LabelledSignal
 from engine.signals.learned.training import Fitted, TrainingSet, split_by_time, standardiser
