@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from engine.champion import read_champion, read_pointer
 from engine.config import InstrumentConfig, load_instrument, require_instrument
 from engine.constants import NS_PER_DAY
 from engine.door import FAILED, LAKE_HELP, OneLineParser, default_address, read_day, run_door
-from engine.errors import ConfigError
+from engine.errors import ChampionError, ConfigError
 from engine.jit import cache_dir
 from engine.lake import Lake, raw_file
 from engine.ray_environment import prepare_ray_environment
@@ -26,6 +27,7 @@ from engine.source.records import open_source
 from serve.client import fetch_health, health_lines, stream_url, tail
 from serve.request import PERM_FIELDS, QUERY_NAMES, last_day, read_start_time, scalar
 from serve.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_ENV, ServeSettings, StreamDefaults, require_token
+from serve.trust import ALLOW_ENV, read_trust
 
 DESCRIPTION: Final = """\
 Serve one instrument's bins and model scores on Ray Serve.
@@ -76,6 +78,15 @@ def _run(arguments: list[str]) -> int:
     parser.add_argument(
         "--allow-origin", action="append", default=[], metavar="URL", help="origin of another web page that may connect"
     )
+    foreign = parser.add_argument_group("champions whose signal is not built in; without these none is loaded")
+    foreign.add_argument("--allow-signals", action="store_true", help="load whatever is promoted: its source runs here")
+    foreign.add_argument(
+        "--allow-signal",
+        action="append",
+        default=[],
+        metavar="HASH",
+        help=f"load the signal whose source has this SHA-256; may be given again; also {ALLOW_ENV}=HASH,HASH or all",
+    )
     perm = parser.add_argument_group("the instrument's own model, which scores while no champion is promoted")
     for name in PERM_FIELDS:
         perm.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="X", help=f"instead of {name} of the instrument file")
@@ -84,6 +95,7 @@ def _run(arguments: list[str]) -> int:
     config = load_instrument(overrides=overrides)
     settings = _settings(options, config)
     dbn = _check_day(settings, config)
+    _check_trust(settings)
     _check_port(settings.host, settings.port)
     return _serve(settings, config, dbn, options.address)
 
@@ -101,6 +113,7 @@ def _settings(options: argparse.Namespace, config: InstrumentConfig) -> ServeSet
         replicas=options.replicas,
         token=require_token(options.host),
         allowed_origins=tuple(options.allow_origin),
+        trust=read_trust(options.allow_signals, options.allow_signal),
         defaults=StreamDefaults(
             dt=None if options.dt is None else read_day(options.dt).isoformat(),
             start_time=None if options.start_time is None else read_start_time(options.start_time),
@@ -115,6 +128,17 @@ def _check_day(settings: ServeSettings, config: InstrumentConfig) -> Path:
     dbn = raw_file(lake, config.symbol_root, day.isoformat())
     Replay(open_source([dbn], config, day), config, start_time=defaults.start_time, block_bins=1)
     return dbn
+
+
+def _check_trust(settings: ServeSettings) -> None:
+    """Refuse to start beside a champion that may not be loaded; one that is damaged is the watcher's to report."""
+    try:
+        if read_pointer(settings.lake).version is None:
+            return
+        champion = read_champion(settings.lake)
+    except (ChampionError, OSError):
+        return
+    settings.trust.require(champion)
 
 
 def _check_port(host: str, port: int) -> None:

@@ -75,7 +75,7 @@ class Session:
         self.config = config_for(self._taken.champion, request.config)
         self.choice = choose_signal(self._taken.champion, self.config)
         self._encoder = FrameEncoder(self.config.n_rows)
-        self._recent = RecentBins(required_columns(), self.config.n_rows, (limits or Limits()).recent_bytes)
+        self._recent = RecentBins(required_columns(self.choice), self.config.n_rows, (limits or Limits()).recent_bytes)
         self._warming: Future[_Warmed] | None = None
         self._replay: Replay | None = None
         self._blocks: Iterator[BinBlock] = iter(())
@@ -165,7 +165,9 @@ class Session:
         if wanted.generation == self._taken.generation or self._ahead is not None or self._replay is None:
             return []
         if self._warming is None:
-            self._warming = self._aside.submit(self._warm, wanted, self._recent.n_seen, self._recent.since(0))
+            reads = choose_signal(wanted.champion, self.config).reads
+            self._recent.add(reads)
+            self._warming = self._aside.submit(self._warm, wanted, self._recent.n_seen, self._recent.since(0, reads))
         if not self._warming.done():
             return []
         warming, self._warming = self._warming, None
@@ -177,7 +179,7 @@ class Session:
             return []
         if warmed.serving.generation != wanted.generation or self._recent.n_seen - warmed.n_seen > self._recent.capacity:
             return self.change_model()  # overtaken meanwhile: warm again
-        _let_see(warmed.signal, warmed.config, self._recent.since(warmed.n_seen))
+        _let_see(warmed.signal, warmed.config, self._recent.since(warmed.n_seen, warmed.choice.reads))
         self._replay.runner.signal = warmed.signal
         self._replay.runner.config = warmed.config
         self._replay.runner.params = warmed.config.to_params()

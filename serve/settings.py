@@ -8,6 +8,7 @@ from typing import Final
 
 from engine.errors import ConfigError
 from engine.lake import Lake
+from serve.trust import Trust
 
 TOKEN_ENV: Final = "SPYMASTER_TOKEN"
 DEFAULT_HOST: Final = "127.0.0.1"
@@ -31,7 +32,9 @@ class Limits:
     bin_workers: int = 4  # threads that compute bins of running streams
     champion_poll_s: float = 0.25
     close_s: float = 2.0  # how long a stream may take to say goodbye
-    recent_bytes: int = 32 << 20  # of one stream's recent bins, kept to warm another model: 4,000 bins at radius 50
+    recent_bytes: int = (
+        32 << 20
+    )  # of one stream's recent bins, kept to warm another model: 4,000 bins at radius 50; columns that only a foreign one reads come on top
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class ServeSettings:
     page_dir: Path = PAGE_DIR
     defaults: StreamDefaults = StreamDefaults()
     limits: Limits = Limits()
+    trust: Trust = Trust()
 
 
 def is_loopback(host: str) -> bool:

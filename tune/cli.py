@@ -35,8 +35,8 @@ Runs are ranked out of sample and net of costs: each part of a session trades th
 SWEEP_HELP: Final = """\
 Run every point of a sweep file, in parallel, on Ray Tune.
 
-The file's keys: name, description, datasets, signals, grid_variant, eval, sweep, search, parallel, tracking, online_sim.
-Anything unknown in it, and any dataset that is missing, is refused before a worker starts. Results go into the lake as they
+The file's keys: name, description, datasets, signals, signal_files, grid_variant, eval, sweep, search, parallel, tracking,
+online_sim. Anything unknown in it, and any dataset that is missing, is refused before a worker starts. Results go into the lake as they
 arrive, under an id that is a hash of all that decides them: a point that is there already is never computed again, so a
 sweep that was stopped or killed goes on with --resume, and a sweep begun twice costs nothing the second time.
 
@@ -75,10 +75,11 @@ def build_parser(prog: str = "python -m tune") -> argparse.ArgumentParser:
         "--address",
         help=ADDRESS_HELP,
     )
+    _add_signals(sweep)
     sweep.add_argument("--resume", metavar="SWEEP", help="go on with the sweep of this id")
     sweep.add_argument("--limit", type=int, metavar="N", help="only the first N points")
 
-    _command(commands, "list-signals", "the signals and their parameters", "")
+    _add_signals(_command(commands, "list-signals", "the signals and their parameters", ""))
     _command(commands, "list-datasets", "the datasets of the lake", "")
 
     compare = _command(commands, "compare", "the leaderboard over all sweeps", "")
@@ -91,12 +92,14 @@ def build_parser(prog: str = "python -m tune") -> argparse.ArgumentParser:
 
     score = _command(commands, "score", "one signal's series over a dataset", "")
     score.add_argument("--signal", required=True)
+    _add_signals(score)
     score.add_argument("--dataset-id", required=True)
     score.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the signal")
     score.add_argument("--out", type=Path, required=True, metavar="FILE.parquet", help="bin_seq, score, ready; metadata inside")
 
     online = _command(commands, "online-sim", "one signal driven bin by bin", ONLINE_HELP)
     online.add_argument("--signal", required=True)
+    _add_signals(online)
     online.add_argument("--dataset-id", required=True)
     online.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the signal")
     online.add_argument("--bin-budget-ms", type=float, default=100.0, metavar="MS", help="time a bin may take (default 100)")
@@ -106,9 +109,21 @@ def build_parser(prog: str = "python -m tune") -> argparse.ArgumentParser:
     promote.add_argument("--threshold", type=float, help="score level to trade at; default the run's best")
     promote.add_argument("--best", action="store_true", help="the best run of --sweep")
     promote.add_argument("--sweep", metavar="SWEEP", help="id of a sweep")
+    _add_signals(promote)
     promote.add_argument("--rollback", action="store_true", help="back to the champion before")
     promote.add_argument("--show", action="store_true", help="what is in service, and the history")
     return parser
+
+
+def _add_signals(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--signals",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help="a file with signals of your own, known beside the built-in ones; may be given again",
+    )
 
 
 def _command(commands: Any, name: str, short: str, long: str) -> argparse.ArgumentParser:

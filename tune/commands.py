@@ -19,7 +19,8 @@ from engine.dataset.read import Dataset, list_datasets
 from engine.errors import ConfigError
 from engine.files import write_atomic
 from engine.lake import Lake
-from engine.signals.registry import get_signal, signal_names
+from engine.signals.bundle import read_bundle
+from engine.signals.registry import BUILT_IN_WHERE, get_signal, origin, signal_names, signals_of
 from tune import promote as promotion
 from tune.beside import Beside, with_luck
 from tune.code_version import code_version
@@ -43,12 +44,12 @@ def sweep(args: argparse.Namespace) -> int:
     if args.limit is not None and args.limit < 1:
         raise ConfigError(f"--limit was {args.limit}; it must be at least 1.")
     if args.resume is not None:
-        if args.config is not None or args.limit is not None:
-            raise ConfigError("--resume goes on with the sweep as it was begun; leave CONFIG and --limit out.")
+        if args.config is not None or args.limit is not None or args.signals:
+            raise ConfigError("--resume goes on with the sweep as it was begun; leave CONFIG, --limit and --signals out.")
         state = read_state(lake, args.resume)
     else:
         path = args.config or smoke_config_path(lake)
-        state = new_state(read_sweep_config(path), args.limit)
+        state = new_state(read_sweep_config(path), args.limit, args.signals)
     address = args.address or ("auto" if os.environ.get("RAY_ADDRESS") else "local")
     try:
         with Screen() as screen:
@@ -99,31 +100,42 @@ def _show_outcome(outcome: SweepOutcome, as_json: bool) -> None:
 
 
 def list_signals(args: argparse.Namespace) -> int:
-    """Every signal with its parameters."""
-    found: list[dict[str, Any]] = []
-    for name in signal_names():
-        one = get_signal(name)
-        found.append(
-            {
-                "name": name,
-                "required_columns": list(one.required_columns),
-                "thresholds": list(one.default_thresholds),
-                "code_version": code_version(name),
-                "parameters": [
-                    {"name": key, "default": field.default, "description": field.description or ""}
-                    for key, field in one.Params.model_fields.items()
-                ],
-            }
-        )
+    """Every signal with its parameters; one that does not load with the reason."""
+    found = [_told_of(name) for name in signal_names()]
     if args.json:
         _print_json(found)
         return 0
     console = result_console()
     for signal in found:
+        if signal["broken"]:
+            console.print(f"{signal['name']}: broken; {signal['broken']}", "", highlight=False, soft_wrap=True)
+            continue
         thresholds = " ".join(f"{t:g}" for t in signal["thresholds"])
-        title = f"{signal['name']}: reads {', '.join(signal['required_columns'])}; thresholds {thresholds}"
+        reads = ", ".join((*signal["required_columns"], *signal["required_fields"]))
+        place = "" if signal["origin"] == BUILT_IN_WHERE else f"; {signal['origin']}"
+        title = f"{signal['name']}: reads {reads}; thresholds {thresholds}{place}"
         console.print(_signal_table(title, signal["parameters"]), "")
     return 0
+
+
+def _told_of(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": name, "origin": "", "broken": "", "required_columns": [], "required_fields": []}
+    found |= {"thresholds": [], "code_version": "", "parameters": []}
+    try:
+        found["origin"] = origin(name).where
+        one = get_signal(name)
+        return found | {
+            "required_columns": list(one.required_columns),
+            "required_fields": list(one.required_fields),
+            "thresholds": list(one.default_thresholds),
+            "code_version": code_version(name),
+            "parameters": [
+                {"name": key, "default": field.default, "description": field.description or ""}
+                for key, field in one.Params.model_fields.items()
+            ],
+        }
+    except ConfigError as error:
+        return found | {"broken": str(error)}
 
 
 def _signal_table(title: str, parameters: list[dict[str, Any]]) -> Fitted:
@@ -150,8 +162,6 @@ def list_lake_datasets(args: argparse.Namespace) -> int:
 def compare(args: argparse.Namespace) -> int:
     """The leaderboard over every sweep of the lake."""
     lake = Lake.open(args.lake)
-    if args.signal is not None:
-        get_signal(args.signal)
     if args.min_signals < 1 or args.top < 1:
         raise ConfigError(f"--min-signals was {args.min_signals} and --top {args.top}; both must be at least 1.")
     rows = ResultStore(lake).rows()
@@ -316,12 +326,22 @@ def _print_json(values: Any) -> None:
     print(json.dumps(values, indent=1, allow_nan=False))
 
 
+def _knowing(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """A command with the signals of its ``--signals`` files known while it runs."""
+
+    def run(args: argparse.Namespace) -> int:
+        with signals_of([read_bundle(path) for path in args.signals]):
+            return command(args)
+
+    return run
+
+
 COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "sweep": sweep,
-    "list-signals": list_signals,
+    "list-signals": _knowing(list_signals),
     "list-datasets": list_lake_datasets,
     "compare": compare,
-    "score": score,
-    "online-sim": online_sim,
-    "promote": promote,
+    "score": _knowing(score),
+    "online-sim": _knowing(online_sim),
+    "promote": _knowing(promote),
 }

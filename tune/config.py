@@ -165,6 +165,7 @@ class SweepConfig(_Part):
     description: str = ""
     datasets: Annotated[tuple[Text, ...], Field(min_length=1)]
     signals: Annotated[tuple[Text, ...], Field(min_length=1)]
+    signal_files: Annotated[tuple[Text, ...], Field(description="files with signals of one's own, beside this one")] = ()
     grid_variant: dict[str, Any] = Field(default_factory=dict)
     eval: EvalConfig = EvalConfig()
     sweep: AxesConfig = AxesConfig()
@@ -175,14 +176,15 @@ class SweepConfig(_Part):
 
 
 def read_sweep_config(path: Path) -> SweepConfig:
-    """Read and check a sweep file.
+    """Read and check a sweep file; its ``signal_files`` are taken from its own folder.
 
     Raises
     ------
     ConfigError
         Missing file, bad YAML (with its line), unknown key (with the allowed ones), or a value that is not allowed.
     """
-    return parse_sweep_config(read_yaml(path), path.name)
+    config = parse_sweep_config(read_yaml(path), path.name)
+    return config.model_copy(update={"signal_files": tuple(str((path.parent / name).resolve()) for name in config.signal_files)})
 
 
 def parse_sweep_config(values: Any, where: str) -> SweepConfig:

@@ -36,5 +36,5 @@ def _read_params(text: str | None) -> dict[str, object]:
     except json.JSONDecodeError as error:
         raise ConfigError(f"--params was {text!r}, which is no JSON: {error}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"--params was {text!r}; it must be an object like {{\"window_bins\": 20}}")
+        raise ConfigError(f'--params was {text!r}; it must be an object like {{"window_bins": 20}}')
     return values

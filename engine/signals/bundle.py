@@ -16,11 +16,11 @@ import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from engine.champion import source_digest
 from engine.errors import ConfigError
 from engine.files import write_atomic
 from engine.jit import cache_dir
@@ -42,11 +42,7 @@ class Bundle:
     @cached_property
     def hash(self) -> str:
         """SHA-256 over names and contents, as hex."""
-        digest = sha256(f"{self.main}\n".encode())
-        for name, source in sorted(self.sources.items()):
-            data = source.encode()
-            digest.update(f"{name} {len(data)}\n".encode() + data)
-        return digest.hexdigest()
+        return source_digest(self.main, self.sources)
 
     @property
     def title(self) -> str:
@@ -191,7 +187,7 @@ class _Loader:
             name = getattr(cls, "name", None)
             if not isinstance(name, str):
                 self._forget()
-                raise ConfigError(f"{self._bundle.title}: class {cls.__name__} has no name; give it name = \"{_snake(cls)}\"")
+                raise ConfigError(f'{self._bundle.title}: class {cls.__name__} has no name; give it name = "{_snake(cls)}"')
             if name in found:
                 self._forget()
                 raise ConfigError(f"{self._bundle.title} holds two signals named {name!r}; each needs a name of its own")

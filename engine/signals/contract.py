@@ -4,7 +4,7 @@ Each check takes a way to make the signal afresh and some bins, and raises `Cont
 Source: style.md section 7.
 """
 
-import datetime
+import datetime as dt
 import pickle
 import sys
 import time
@@ -84,21 +84,21 @@ def check_clock(make: Make, bins: Bins) -> None:
     _same(now, then, "what it says depends on the clock on the wall; read bin_start_ns or bin_seq instead")
 
 
-class _Later(datetime.datetime):
+class _Later(dt.datetime):
     @classmethod
-    def now(cls, tz: datetime.tzinfo | None = None) -> "_Later":
+    def now(cls, tz: dt.tzinfo | None = None) -> "_Later":
         return cls.fromtimestamp(time.time(), tz)
 
     @classmethod
     def utcnow(cls) -> "_Later":
-        return cls.fromtimestamp(time.time(), datetime.UTC).replace(tzinfo=None)
+        return cls.fromtimestamp(time.time(), dt.UTC).replace(tzinfo=None)
 
     @classmethod
     def today(cls) -> "_Later":
         return cls.fromtimestamp(time.time())
 
 
-class _LaterDay(datetime.date):
+class _LaterDay(dt.date):
     @classmethod
     def today(cls) -> "_LaterDay":
         return cls.fromtimestamp(time.time())
@@ -115,8 +115,8 @@ def _another_time(cls: type[Any]) -> Iterator[None]:
         return lambda: real[name]() + shift
 
     fakes: dict[Any, Any] = {real[name]: shifted(name) for name in CLOCKS}
-    fakes |= {datetime.datetime: _Later, datetime.date: _LaterDay}
-    spaces = [vars(time), vars(datetime)]
+    fakes |= {dt.datetime: _Later, dt.date: _LaterDay}
+    spaces = [vars(time), vars(dt)]
     spaces += [vars(sys.modules[base.__module__]) for base in cls.__mro__ if base.__module__ in sys.modules]
     changed = []
     for space in spaces:

@@ -57,7 +57,7 @@ def parameters_to_test(cls: Any) -> list[dict[str, Any]]:
     ConfigError
         What it says is no list of mappings.
     """
-    given = getattr(cls, "test_params", ({},))
+    given: Any = getattr(cls, "test_params", ({},))
     given = given() if callable(given) else given
     if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
         raise ConfigError(f"test_params was {given!r}; it must be a list of mappings, like [{{}}]")
@@ -81,7 +81,9 @@ def _abstract(cls: Any) -> list[str]:
     if missing:
         return [f"{', '.join(missing)} must be defined; engine/examples/my_signal.py shows each"]
     lacking = [name for name in (*METHODS, *READINGS) if not hasattr(cls, name)]
-    return [f"{', '.join(lacking)} must be defined; derive from engine.signals.owner.Signal to have most of them"] if lacking else []
+    return (
+        [f"{', '.join(lacking)} must be defined; derive from engine.signals.owner.Signal to have most of them"] if lacking else []
+    )
 
 
 def _reads(cls: Any) -> list[str]:

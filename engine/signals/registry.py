@@ -43,6 +43,8 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "pca_ad": "engine.signals.learned.pca_ad:PcaAd",
 }
 
+BUILT_IN_WHERE: Final = "built in"
+
 Kind = Literal["built-in", "entry point", "file", "class"]
 
 
@@ -235,7 +237,7 @@ def _all_of(name: str) -> list[Known]:
     """Everything that goes by a name."""
     found = []
     if name in BUILT_IN:
-        found.append(Known(name, "built-in", "built in", BUILT_IN[name]))
+        found.append(Known(name, "built-in", BUILT_IN_WHERE, BUILT_IN[name]))
     for point in _installed().get(name, ()):
         held = ("", "") if point.dist is None else (point.dist.name, point.dist.version)
         found.append(Known(name, "entry point", f"entry point {point.value} of {held[0]} {held[1]}", point.value, None, held))
@@ -243,7 +245,9 @@ def _all_of(name: str) -> list[Known]:
         found.append(_file(name, _of_files[name]))
     if name in _at_hand:
         cls = _at_hand[name]
-        found.append(Known(name, "class", f"class {cls.__qualname__} of {cls.__module__}", f"{cls.__module__}:{cls.__qualname__}"))
+        found.append(
+            Known(name, "class", f"class {cls.__qualname__} of {cls.__module__}", f"{cls.__module__}:{cls.__qualname__}")
+        )
     return found
 
 
@@ -292,7 +296,8 @@ def load_class(target: str, what: str) -> type[SignalLike]:
         found = getattr(found, part)
     if not inspect.isclass(found):
         raise ConfigError(f"{what} does not load: {target} is {type(found).__name__}, it must be a class")
-    return found
+    cls: type[Any] = found
+    return cls
 
 
 def _place(error: Exception) -> str:
