@@ -59,11 +59,12 @@ class RecentBins:
                 kept[place] = fields[name][i_bin]
         self._n_seen += 1
 
-    def since(self, n_seen: int, columns: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    def since(self, n_seen: int, columns: tuple[str, ...] | None = None) -> dict[str, NDArray[Any]]:
         """Copies of the bins added after the first ``n_seen``, oldest first, shape (n, n_rows) or (n,).
 
-        Those are given that are still kept and of which every one of ``columns`` was.
+        Those are given that are still kept, and of which every one of ``columns`` was: all that are kept, where not named.
         """
-        first = max(n_seen, self._n_seen - self.capacity, *(self._known_from[name] for name in columns))
+        columns = tuple(self._ring) if columns is None else columns
+        first = max([n_seen, self._n_seen - self.capacity, *(self._known_from[name] for name in columns)])
         places = np.arange(first, self._n_seen) % self.capacity
         return {name: self._ring[name][places] for name in columns}

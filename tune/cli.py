@@ -36,8 +36,8 @@ SWEEP_HELP: Final = """\
 Run every point of a sweep file, in parallel, on Ray Tune.
 
 The file's keys: name, description, datasets, signals, signal_files, grid_variant, eval, sweep, search, parallel, tracking,
-online_sim. Anything unknown in it, and any dataset that is missing, is refused before a worker starts. Results go into the lake as they
-arrive, under an id that is a hash of all that decides them: a point that is there already is never computed again, so a
+online_sim. Anything unknown in it, and any dataset that is missing, is refused before a worker starts. Results go into the lake
+as they arrive, under an id that is a hash of all that decides them: a point that is there already is never computed again, so a
 sweep that was stopped or killed goes on with --resume, and a sweep begun twice costs nothing the second time.
 
 Exit code: 0 all points evaluated, 1 some failed (they are named), 2 bad input, 130 stopped with Ctrl-C.

@@ -10,6 +10,8 @@ from engine.signals.bundle import Bundle, load_bundle
 from engine.signals.declaration import require_declared
 from engine.signals.registry import BUILT_IN, get_signal, load_class, origin, signal_of
 
+_taken: dict[str, str] = {}  # entry points this process has loaded for a champion, and the hash of their sources then
+
 
 def source_of(name: str) -> SignalSource | None:
     """What a champion must hold so that a signal can be loaded again; None for a built-in one.
@@ -110,6 +112,13 @@ def _installed_class(champion: Champion, source: SignalSource) -> type[SignalLik
         raise ChampionError(f"champion version {champion.version} needs {promoted} installed here: {error}") from error
     if known.kind != "entry point" or known.target != source.main:
         raise ChampionError(f"champion version {champion.version} needs {source.main} of {promoted}; here is {known.where}")
+    if (before := _taken.get(known.target)) is not None:  # Python keeps what it has imported, whatever lies on the disk now
+        if before != source.hash:
+            raise ChampionError(
+                f"champion version {champion.version} needs {promoted}, and this process runs {known.target} of another source; "
+                "start it again to take the new one"
+            )
+        return get_signal(name)
     found = _installed_files(known.target)
     if source_digest(known.target, found) != source.hash:
         differs = sorted(file for file in found.keys() | source.files.keys() if found.get(file) != source.files.get(file))
@@ -117,7 +126,9 @@ def _installed_class(champion: Champion, source: SignalSource) -> type[SignalLik
             f"champion version {champion.version} was promoted with {promoted}; here is {' '.join(known.distribution)}, where "
             f"{', '.join(differs)} differs. Install what was promoted, or promote a run of what is installed"
         )
-    return get_signal(name)
+    cls = get_signal(name)
+    _taken[known.target] = source.hash
+    return cls
 
 
 def _installed_files(target: str) -> dict[str, str]:
