@@ -70,9 +70,9 @@ def is_standard(module: str) -> bool:
     return top_of(module) in sys.stdlib_module_names or top_of(module) in sys.builtin_module_names
 
 
-def our_source(module: str, root: Path = _ROOT) -> bytes | None:
+def our_source(module: str) -> bytes | None:
     """Source of a module of ours; None where there is no such file."""
-    stem = root.joinpath(*module.split("."))
+    stem = _ROOT.joinpath(*module.split("."))
     for path in (stem.with_suffix(".py"), stem / "__init__.py"):
         if path.is_file():
             return path.read_bytes()
@@ -110,7 +110,6 @@ def standing(
     what: str,
     of_ours: Callable[[str], bool],
     our_libraries: Mapping[str, str] | None = None,
-    root: Path = _ROOT,
 ) -> Standing:
     """Everything that some modules stand on.
 
@@ -139,7 +138,7 @@ def standing(
             sources[module.name] = module.source
             pending += [(module.beside.get(n, n), False) for n in imports(module.source, _package(module))]
         elif top_of(name) in OURS:
-            source = our_source(name, root) if of_ours(name) else None
+            source = our_source(name) if of_ours(name) else None
             if source is None and (holder := _holder(name)):
                 pending.append((holder, False))
             if source is not None:

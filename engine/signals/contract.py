@@ -50,12 +50,14 @@ def length(bins: Bins) -> int:
 def check_outputs(make: Make, bins: Bins) -> None:
     """A run gives an array of the signal's ``output_dtype``, a row a bin; an update gives one row."""
     signal = make()
-    out = signal.run(bins)
-    one = make().update({name: column[0] for name, column in bins.items()})
-    for what, found, shape in (("run", out, (length(bins),)), ("update", one, ())):
-        if not isinstance(found, np.ndarray) or found.dtype != signal.output_dtype or found.shape != shape:
-            kind = f"{found.dtype} of shape {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
-            raise ContractError(f"{signal.name}: {what} gave {kind}; it must give {signal.output_dtype} of shape {shape}")
+    _require_shape(signal, "run", signal.run(bins), (length(bins),))
+    _require_shape(signal, "update", make().update({name: column[0] for name, column in bins.items()}), ())
+
+
+def _require_shape(signal: SignalLike, what: str, found: Any, shape: tuple[int, ...]) -> None:
+    if not isinstance(found, np.ndarray) or found.dtype != signal.output_dtype or found.shape != shape:
+        kind = f"{found.dtype} of shape {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
+        raise ContractError(f"{signal.name}: {what} gave {kind}; it must give {signal.output_dtype} of shape {shape}")
 
 
 def check_repeats(make: Make, bins: Bins) -> None:
