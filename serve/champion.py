@@ -97,12 +97,12 @@ def choose_signal(champion: Champion | None, config: InstrumentConfig) -> Signal
     return SignalChoice(PermDerivative.name, INSTRUMENT, None, parameters, context, config.perm_runtime_enabled)
 
 
-def required_columns(choice: SignalChoice) -> tuple[str, ...]:
+def required_columns(choice: SignalChoice | None = None) -> tuple[str, ...]:
     """What a stream remembers from its start, to warm whatever takes over: what built-in signals read, and its own signal.
 
     A foreign champion that comes later and reads other columns than these starts cold in the streams that are open then.
     """
-    return tuple(sorted({*_built_in_columns(), *choice.reads}))
+    return tuple(sorted({*_built_in_columns(), *(() if choice is None else choice.reads)}))
 
 
 @cache

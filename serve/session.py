@@ -165,9 +165,7 @@ class Session:
         if wanted.generation == self._taken.generation or self._ahead is not None or self._replay is None:
             return []
         if self._warming is None:
-            reads = choose_signal(wanted.champion, self.config).reads
-            self._recent.add(reads)
-            self._warming = self._aside.submit(self._warm, wanted, self._recent.n_seen, self._recent.since(0, reads))
+            self._warming = self._begin_to_warm(wanted)
         if not self._warming.done():
             return []
         warming, self._warming = self._warming, None
@@ -198,6 +196,17 @@ class Session:
         if block is not None:
             self._recent.append(block.grid, fields=block.bins)
         return block
+
+    def _begin_to_warm(self, wanted: Serving) -> Future[_Warmed]:
+        """Hand the recent bins to another thread; columns that were not kept so far are from here on."""
+        try:
+            reads = choose_signal(wanted.champion, self.config).reads
+        except Exception as error:  # as where the signal is built
+            failed: Future[_Warmed] = Future()
+            failed.set_exception(error)
+            return failed
+        self._recent.add(reads)
+        return self._aside.submit(self._warm, wanted, self._recent.n_seen, self._recent.since(0, reads))
 
     def _warm(self, serving: Serving, n_seen: int, past: dict[str, Any]) -> _Warmed:
         """Build a signal aside and let it see as many of the recent bins as it can remember."""
