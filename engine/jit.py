@@ -25,12 +25,14 @@ _ROOT = Path(__file__).resolve().parent.parent
 # Modules without kernels whose values kernels freeze in.
 _FROZEN_IN = ("engine/constants.py", "engine/schema.py", "engine/config.py", "engine/jit.py")
 _SIGNALS = "engine/signals/"
+_EXAMPLES = "engine/examples/"  # others' code to start from; nothing of ours stands on it
 _IMPORT = re.compile(r"^\s*from ((?:engine|tune)[.\w]*) import ([^\n(]+|\([^)]*\))", re.MULTILINE)
 
 
 def _is_compiled(path: Path) -> bool:
     """Whether compiled code depends on a source of ours: it holds kernels, or values that kernels freeze in."""
-    return b"kernel\ndef " in path.read_bytes() or str(path.relative_to(_ROOT)) in _FROZEN_IN
+    place = str(path.relative_to(_ROOT))
+    return (b"kernel\ndef " in path.read_bytes() or place in _FROZEN_IN) and not place.startswith(_EXAMPLES)
 
 
 def _hash_of(paths: Iterable[Path]) -> str:

@@ -24,7 +24,7 @@ from engine.signals.mirror import Bins, MirrorError, mirrored
 Make = Callable[[], SignalLike]
 Check = Callable[[Make, Bins], None]
 
-MIRROR_TOLERANCE: Final = 1e-9  # of a score, or of 1
+MIRROR_TOLERANCE: Final = 1e-9  # of a score, or of 1; also of a memory
 N_CUTS: Final = 18
 GOLDEN_RATIO: Final = 0.6180339887498949
 GROWTH: Final = 1.05  # of a state that does not grow
@@ -212,6 +212,31 @@ def check_bounded_memory(make: Make, bins: Bins) -> None:
             raise ContractError(f"{signal.name}: the state grows: a {what} has {grown} bytes after {n}, {2 * n} and {3 * n} bins")
 
 
+def check_memory(make: Make, bins: Bins) -> None:
+    """After ``memory_bins`` bins the score no longer depends on where the signal began: a stream warms it on no more than these.
+
+    Said of memories that fit twice into the bins; scores may differ in their last digits.
+    """
+    n = length(bins)
+    signal = make()
+    memory = signal.memory_bins
+    if not isinstance(memory, int | np.integer) or isinstance(memory, bool) or memory < 0:
+        raise ContractError(f"{signal.name}: memory_bins was {memory!r}; it must be a whole number of bins, 0 or more")
+    if memory > n // 2:
+        return
+    whole = signal.run(bins)
+    for cut in (1, n // 4, n // 2 - 1):
+        late = make().run(part(bins, cut, n))[memory:]
+        early = whole[cut + memory :]
+        gap = np.abs(early["score"] - late["score"]) > MIRROR_TOLERANCE * np.maximum(1.0, np.abs(early["score"]))
+        differs = gap | (early["ready"] != late["ready"])
+        if differs.any():
+            at = cut + memory + int(np.argmax(differs))
+            raise ContractError(
+                f"{signal.name}: begun at bin {cut} it still says something else at bin {at}, though memory_bins is {memory}"
+            )
+
+
 def check_numbers_are_finite(make: Make, bins: Bins) -> None:
     """Scores are numbers from the first bin on, bins are counted, and a signal is not ready at once and never again."""
     signal = make()
@@ -318,6 +343,7 @@ def yield_checks(signal: type[SignalLike]) -> Iterator[Check]:
     yield check_snapshot
     yield check_pickling
     yield check_bounded_memory
+    yield check_memory
     yield check_numbers_are_finite
     yield check_holes
     yield check_no_bins

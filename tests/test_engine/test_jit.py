@@ -60,6 +60,13 @@ def test_cache_key_does_not_follow_files_without_kernels(tree: Path, monkeypatch
     assert hash_of(tree, monkeypatch) == before
 
 
+def test_cache_key_does_not_follow_the_examples(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = hash_of(tree, monkeypatch)
+    (tree / "engine" / "examples").mkdir()
+    (tree / "engine" / "examples" / "my_signal.py").write_text(KERNEL)
+    assert hash_of(tree, monkeypatch) == before
+
+
 @pytest.mark.parametrize("name", ["constants.py", "schema.py", "config.py"])
 def test_cache_key_follows_what_kernels_freeze_in(name: str, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = hash_of(tree, monkeypatch)

@@ -217,6 +217,14 @@ class WarmsUpInPlace(Sound):
         self.run(self._zero_bins(2))
 
 
+class ShortMemory(Sound):
+    memory_bins = 8  # type: ignore[assignment]  # of the ten it reads
+
+
+class NoMemory(Sound):
+    memory_bins = 2.5  # type: ignore[assignment]
+
+
 class Raises(Sound):
     def _values(self, x: dict[str, Any]) -> Any:
         return x["v_add"][:, 1000]
@@ -258,6 +266,8 @@ FAULTS: list[tuple[type[Sound], str, str]] = [
     (NeverReady, "numbers_are_finite", "is never ready in 240 bins"),
     (NoState, "snapshot", "_fresh_state gave list; it must give a NamedTuple of arrays"),
     (WarmsUpInPlace, "warm_up_leaves_the_state", "warming up changed the state"),
+    (ShortMemory, "memory", "though memory_bins is 8"),
+    (NoMemory, "memory", "memory_bins was 2.5; it must be a whole number"),
     (Raises, "outputs", "test_check.py line"),
 ]
 
