@@ -256,6 +256,30 @@ def test_score_and_online_sim_take_a_file(lake: Lake, tmp_path: Path, capsys: Ca
     assert json.loads(capsys.readouterr().out)["n_bins"] == 2500
 
 
+def test_a_node_whose_installed_signal_is_another_one_refuses_its_points(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.signals.registry import forget_entry_points
+    from tune.search import _require_same_code
+
+    site = write_distribution(tmp_path / "site", {"mine": "outside_node:Mine"}, files={"outside_node.py": signal_text()})
+    monkeypatch.syspath_prepend(site)
+    forget_entry_points()
+    try:
+        config = parse_sweep_config(sweep_values(signals=["mine"], sweep=AXES), "test")
+        points, _ = plan_sweep(config, lake, print)
+        _require_same_code(points)
+        (site / "outside_node.py").write_text(signal_text() + "# edited\n")
+        with pytest.raises(
+            ConfigError, match=r"mine on this node \(entry point outside_node:Mine of outside 1.0\) is not the one"
+        ):
+            _require_same_code(points)
+    finally:
+        monkeypatch.undo()
+        sys.modules.pop("outside_node", None)
+        forget_entry_points()
+
+
 # --- promotion ---
 
 
