@@ -19,14 +19,18 @@ class Lake:
     root: Path
 
     @classmethod
-    def open(cls, arg: str | Path | None = None) -> Lake:
-        """Lake named by the argument, else by the environment (``SPYMASTER_LAKE``), else ``lake/``.
+    def open(cls, arg: str | Path | Lake | None = None) -> Lake:
+        """Lake named by the argument, else by the environment (``SPYMASTER_LAKE``), else ``lake/``; a lake is itself.
 
         Raises
         ------
         ConfigError
-            The name is a URI, or something that is not a folder is in the way.
+            The name is neither text nor a path, or a URI, or something that is not a folder is in the way.
         """
+        if isinstance(arg, Lake):
+            return arg
+        if not isinstance(arg, str | Path | None):
+            raise ConfigError(f"lake was {arg!r}; it must be the path of a folder, or None for $SPYMASTER_LAKE, else lake/.")
         given = str(arg or os.environ.get("SPYMASTER_LAKE") or "lake")
         if "://" in given:
             raise ConfigError(f"lake was {given!r}; only a folder is allowed so far. Mount the store and pass its path.")
@@ -81,6 +85,29 @@ class Lake:
     def book_checkpoints(self) -> Path:
         """Books kept at the start of a warm-up."""
         return self.cache / "books"
+
+
+def open_lake(path: str | Path | Lake | None = None) -> Lake:
+    """The data folder, by its path.
+
+    Parameters
+    ----------
+    path
+        Of the folder; None for ``$SPYMASTER_LAKE``, else ``lake/`` where Python stands. It need not exist yet.
+
+    Raises
+    ------
+    ConfigError
+        It is a file, a URI, or no path at all.
+
+    Examples
+    --------
+    >>> import engine
+    >>> lake = engine.open_lake("lake")
+    >>> lake.datasets.relative_to(lake.root).as_posix()
+    'research/vp_immutable'
+    """
+    return Lake.open(path)
 
 
 def raw_file(lake: Lake, symbol_root: str, dt: str) -> Path:

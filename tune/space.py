@@ -18,8 +18,8 @@ from engine.lake import Lake
 from engine.signals.base import SignalLike
 from engine.signals.registry import get_signal, signal_names
 from tune.code_version import class_version
-from tune.config import SweepConfig
-from tune.rules import KNOWN_FEES, Rules
+from tune.config import EvalConfig, SweepConfig
+from tune.rules import KNOWN_FEES, Rules, Trigger
 from tune.scoring import is_degenerate
 from tune.trial import Point, signal_context
 
@@ -111,7 +111,7 @@ def build_points(
     for signal in plan_signals(config) if signals is None else signals:
         for dataset, variant in datasets:
             resolved = [signal.resolve(swept, dataset) for swept in signal.combinations]
-            rules = _rules(config, dataset, signal)
+            rules = make_rules(config.eval, dataset, signal.signal_class.trigger, signal.cooldowns)
             for (swept, (parameters, scorer)), common in product(zip(signal.combinations, resolved, strict=True), rules):
                 rule = _fitted(common, scorer, dataset)
                 point = Point(
@@ -161,8 +161,8 @@ def _fitted(rules: Rules, scorer: SignalLike, dataset: Dataset) -> Rules:
     return replace(rules, warmup_bins=start, embargo_bins=embargo)
 
 
-def _fee(config: SweepConfig, dataset: Dataset) -> float:
-    fee = config.eval.value("fee_per_contract")
+def _fee(rules: EvalConfig, dataset: Dataset) -> float:
+    fee = rules.value("fee_per_contract")
     root = str(dataset.manifest["config"].get("symbol_root", ""))
     if fee is None and root not in KNOWN_FEES:
         raise ConfigError(
@@ -172,17 +172,29 @@ def _fee(config: SweepConfig, dataset: Dataset) -> float:
     return float(KNOWN_FEES[root] if fee is None else fee)
 
 
-def _rules(config: SweepConfig, dataset: Dataset, signal: SignalPlan) -> list[Rules]:
-    instrument, rules = dataset.manifest["config"], config.eval
+def make_rules(rules: EvalConfig, dataset: Dataset, trigger: Trigger, cooldowns: Sequence[int]) -> list[Rules]:
+    """The rules of every barrier and cooldown on a dataset; an embargo of -1 stands for as far as the signal remembers.
+
+    Parameters
+    ----------
+    trigger
+        Where the configuration gives none.
+
+    Raises
+    ------
+    ConfigError
+        A rule does not fit the dataset.
+    """
+    instrument = dataset.manifest["config"]
     own_tick = float(instrument["tick_size"])
-    given = config.eval.tick_size
+    given = rules.tick_size
     if given is not None and given != own_tick:
         raise ConfigError(
             f"eval.tick_size was {given}; dataset {dataset.dataset_id} was made with {own_tick}. Leave it out or set it so."
         )
-    if config.eval.warmup_bins >= dataset.n_bins:
+    if rules.warmup_bins >= dataset.n_bins:
         raise ConfigError(
-            f"eval.warmup_bins was {config.eval.warmup_bins}; dataset {dataset.dataset_id} has only {dataset.n_bins} bins."
+            f"eval.warmup_bins was {rules.warmup_bins}; dataset {dataset.dataset_id} has only {dataset.n_bins} bins."
         )
     embargo = rules.value("embargo_bins")
     return [
@@ -194,19 +206,19 @@ def _rules(config: SweepConfig, dataset: Dataset, signal: SignalPlan) -> list[Ru
             cooldown,
             own_tick,
             fill=rules.value("fill"),
-            trigger=rules.value("trigger") or signal.signal_class.trigger,
+            trigger=rules.value("trigger") or trigger,
             position=rules.value("position"),
             rearm=rules.value("rearm"),
             feed_delay_bins=rules.value("feed_delay_bins"),
             order_delay_bins=rules.value("order_delay_bins"),
-            fee_per_contract=_fee(config, dataset),
+            fee_per_contract=_fee(rules, dataset),
             contract_multiplier=float(instrument["contract_multiplier"]),
             sound_only=rules.value("quality") == "sound",
             n_folds=rules.n_folds,
             embargo_bins=-1 if embargo is None else embargo,  # -1: as far as the signal remembers
             cell_width_ms=int(instrument["cell_width_ms"]),
         )
-        for tp, sl, cooldown in product(rules.tp_ticks, rules.sl_ticks, signal.cooldowns)
+        for tp, sl, cooldown in product(rules.tp_ticks, rules.sl_ticks, cooldowns)
     ]
 
 

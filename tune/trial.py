@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +122,20 @@ class Market:
         return mid_tape(self.mid)._replace(state=touch.state) if rules.fill == "mid" else touch
 
 
+class JudgedSeries(NamedTuple):
+    """What is judged, wherever it came from.
+
+    ``score`` (n,) f8, NaN says nothing; ``mode`` ``signed`` or ``probability``; ``lookahead`` what is known to read later bins;
+    ``diagnostics`` more columns of the run's row.
+    """
+
+    score: Floats
+    thresholds: tuple[float, ...]
+    mode: str
+    lookahead: str
+    diagnostics: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class RunResult:
     """One run's row for ``runs_meta`` and its rows, one a threshold, for ``runs``."""
@@ -220,14 +234,26 @@ def evaluate(point: Point, market: Market, series: NDArray[np.void] | None = Non
 
 def evaluate_together(points: Sequence[Point], market: Market, series: NDArray[np.void]) -> list[RunResult]:
     """Score points of one series whose rules differ in barriers and cooldown only, in one pass over the bins."""
+    first = points[0]
+    judged = JudgedSeries(
+        score=score_of(first, series),
+        thresholds=thresholds_of(first, market, series),
+        mode=prediction_mode(first.signal),
+        lookahead=" ".join(make_signal(first.signal, first.parameters, market.context).lookahead),
+        diagnostics=state5_diagnostics(first.signal, series, market.bins["perm_microstate_id"]),
+    )
+    return judge_together(points, market, judged)
+
+
+def judge_together(points: Sequence[Point], market: Market, judged: JudgedSeries) -> list[RunResult]:
+    """Judge one series under points whose rules differ in barriers and cooldown only, in one pass over the bins."""
     started = time.perf_counter()
     first = points[0]
+    thresholds = judged.thresholds
     rules = [point.rules for point in points]
     tape = market.tape(first.rules)
-    thresholds = thresholds_of(first, market, series)
-    scored = walk_all(score_of(first, series), tape, thresholds, rules, prediction_mode(first.signal))
+    scored = walk_all(judged.score, tape, thresholds, rules, judged.mode)
     rows = statistics_of(scored, tape, market.ts_ns)
-    diagnostics = state5_diagnostics(first.signal, series, market.bins["perm_microstate_id"])
     warm = tape.state[first.rules.warmup_bins :]
     results = []
     for place, point in enumerate(points):
@@ -246,7 +272,7 @@ def evaluate_together(points: Sequence[Point], market: Market, series: NDArray[n
             "warmup_bins": point.rules.warmup_bins,
             "cooldown_bins": point.rules.cooldown_bins,
             "tick_size": point.rules.tick_size,
-            "lookahead": " ".join(make_signal(point.signal, point.parameters, market.context).lookahead),
+            "lookahead": judged.lookahead,
             "rules_json": json.dumps(asdict(point.rules), sort_keys=True),
             "thresholds_json": json.dumps(list(thresholds)),
             "code_version": point.code_version,
@@ -256,7 +282,7 @@ def evaluate_together(points: Sequence[Point], market: Market, series: NDArray[n
             "end_ns": int(market.ts_ns[-1]),
             "sources_json": json.dumps(market.sources),
             **out_of_sample(own, point.rules, len(tape.state)),
-            **diagnostics,
+            **judged.diagnostics,
         }
         results.append(RunResult(meta, [{"run_id": point.run_id, **row} for row in own]))
     elapsed = (time.perf_counter() - started) / len(points)
