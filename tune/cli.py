@@ -27,6 +27,7 @@ Search the parameters of a signal over stored sessions, and promote the best.
   list-datasets  the datasets of the lake
   compare        the leaderboard over all sweeps
   score          one signal's series over a dataset, as a parquet file
+  judge          any score series of your own before the same judge, counted as a trial and shown by compare
   online-sim     one signal driven bin by bin: latency of each call, memory, and the proof that it equals the batch
   promote        make a run the champion that serving loads; roll back; show
 
@@ -45,6 +46,13 @@ Exit code: 0 all points evaluated, 1 some failed (they are named), 2 bad input, 
 ONLINE_HELP: Final = """\
 Drive a signal over a stored session as a stream would: one call of `update` a bin, fits included, each call timed. Its outputs
 must be those of the batch, bit for bit, or the command fails with exit code 1.
+"""
+JUDGE_HELP: Final = """\
+Judge a score series of your own as a sweep judges a signal: the same rules, costs, out-of-sample folds and luck. It is counted
+in the same trial ledger and kept as a run, which `compare` shows as series:NAME. The same scores under the same rules are the
+same run, counted once. Without --threshold the levels are percentiles of the first 3000 bins' scores, which are then not judged.
+
+Nothing here can see whether scores from outside look ahead, so such a run cannot be promoted.
 """
 PROMOTE_HELP: Final = """\
 Make a run the champion: an immutable version in lake/models, registered in MLflow, and the pointer that every serving replica
@@ -94,6 +102,16 @@ def build_parser(prog: str = "python -m tune") -> argparse.ArgumentParser:
     score.add_argument("--dataset-id", required=True)
     score.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the signal")
     score.add_argument("--out", type=Path, required=True, metavar="FILE.parquet", help="bin_seq, score, ready; metadata inside")
+
+    judge = _command(commands, "judge", "a score series of your own before the judge", JUDGE_HELP)
+    judge.add_argument("--scores", type=Path, required=True, metavar="FILE.parquet", help="bin_seq, score, and perhaps ready")
+    judge.add_argument("--dataset-id", required=True)
+    judge.add_argument("--name", help="what it is called on the leaderboard (default the file's name)")
+    judge.add_argument("--column", default="score", help="name of the scores in the file (default score)")
+    judge.add_argument("--threshold", type=float, action="append", metavar="T", help="level to trade at; may stand again")
+    judge.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a rule: tp_ticks, sl_ticks, cooldown_bins …"
+    )
 
     online = _command(commands, "online-sim", "one signal driven bin by bin", ONLINE_HELP)
     online.add_argument("--signal", required=True)

@@ -14,20 +14,22 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine.config import parse_overrides
+from engine.config import parse_overrides, validate
 from engine.dataset.read import Dataset, list_datasets
 from engine.errors import ConfigError
 from engine.files import write_atomic
 from engine.lake import Lake
 from engine.signals.registry import get_signal, signal_names
 from tune import promote as promotion
-from tune.beside import Beside, with_luck
+from tune.beside import Beside
 from tune.code_version import code_version
 from tune.config import read_sweep_config
-from tune.leaderboard import caption, parameter_parts, rank, records, render, without_loose
-from tune.ledger import TrialLedger
+from tune.judgement import OUTSIDE, UNPROVEN_ROWS
+from tune.judging import JudgeConfig
+from tune.judging import judge as judge_series
+from tune.leaderboard import caption, parameter_parts, records, render
+from tune.notebook import standings
 from tune.online import simulate_online
-from tune.results import ResultStore
 from tune.run import SweepOutcome, new_state, read_state, run_sweep
 from tune.screen import Screen, result_console
 from tune.tables import Column, Fitted
@@ -150,20 +152,10 @@ def list_lake_datasets(args: argparse.Namespace) -> int:
 def compare(args: argparse.Namespace) -> int:
     """The leaderboard over every sweep of the lake."""
     lake = Lake.open(args.lake)
-    if args.signal is not None:
-        get_signal(args.signal)
     if args.min_signals < 1 or args.top < 1:
         raise ConfigError(f"--min-signals was {args.min_signals} and --top {args.top}; both must be at least 1.")
-    rows = ResultStore(lake).rows()
-    for column, wanted in (("signal_name", args.signal), ("dataset_id", args.dataset)):
-        if wanted is not None:
-            known = sorted(set(rows.get_column(column)))
-            if wanted not in known:
-                raise ConfigError(f"no run of {wanted!r} in {lake.results}; there are runs of: {', '.join(known) or 'none'}.")
-            rows = rows.filter(rows.get_column(column) == wanted)
-    rows, n_loose = (rows, 0) if args.all else without_loose(rows)
-    best_first = rank(rows, args.sort, args.min_signals).head(args.top)
-    beside = with_luck(best_first, rows, TrialLedger(lake).trials(), args.min_signals)
+    found = standings(lake, args.signal, args.dataset, args.sort, args.min_signals, args.top, args.all)
+    beside, n_loose = found.beside, found.n_loose
     ranking = beside.ranking
     if args.json:
         _print_json(records(ranking))
@@ -189,7 +181,8 @@ def compare(args: argparse.Namespace) -> int:
 def _print_foot(ranking: pl.DataFrame, beside: Beside) -> None:
     """What the columns mean, and what to make of them."""
     console = result_console()
-    for line in (caption(ranking), *beside.lines):
+    outside = [UNPROVEN_ROWS] if ranking.get_column("signal_name").str.starts_with(f"{OUTSIDE}:").any() else []
+    for line in (caption(ranking), *outside, *beside.lines):
         console.print(line, highlight=False)
 
 
@@ -222,6 +215,21 @@ def score(args: argparse.Namespace) -> int:
         _print_json(summary)
     else:
         print(f"{args.out}: {summary['n_bins']} bins, {summary['n_ready']} of them ready, {args.signal} on {dataset.dataset_id}")
+    return 0
+
+
+def judge(args: argparse.Namespace) -> int:
+    """A score series from outside before the judge."""
+    rules = parse_overrides(args.set)
+    if args.threshold:
+        rules["thresholds"] = args.threshold
+    values = validate(JudgeConfig, rules, "the rules of judge").model_dump(exclude_unset=True)
+    result = judge_series(args.scores, args.dataset_id, name=args.name, column=args.column, lake=Lake.open(args.lake), **values)
+    if args.json:
+        _print_json(result.as_dict())
+        return 0
+    for line in result.lines:
+        print(line)
     return 0
 
 
@@ -322,6 +330,7 @@ COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "list-datasets": list_lake_datasets,
     "compare": compare,
     "score": score,
+    "judge": judge,
     "online-sim": online_sim,
     "promote": promote,
 }

@@ -22,7 +22,7 @@ Objective = Literal["oos_expectancy_low", "expectancy_low", "expectancy_ticks", 
 Count = Annotated[int, Field(ge=0)]
 
 
-def _as_list(value: Any) -> Any:
+def as_list(value: Any) -> Any:
     """One value may stand for a list of one."""
     return value if isinstance(value, list | tuple) else [value]
 
@@ -81,7 +81,7 @@ class EvalConfig(_Part):
     n_folds: Annotated[int, Field(ge=1, le=23, description="walk-forward test segments")] = 5
     embargo_bins: Annotated[Count | None, Field(description="between learning and testing; default the signal's memory")] = None
 
-    _lists = field_validator("tp_ticks", "sl_ticks", mode="before")(_as_list)
+    _lists = field_validator("tp_ticks", "sl_ticks", mode="before")(as_list)
 
     def value(self, key: str) -> Any:
         """A key as given, else as the form has it; None where dataset or signal decides."""
@@ -109,7 +109,7 @@ class AxesConfig(_Part):
 def _axes(value: Any) -> Any:
     if not isinstance(value, dict):
         return {} if value is None else value
-    axes = {name: _as_list(values) for name, values in value.items()}
+    axes = {name: as_list(values) for name, values in value.items()}
     for name, values in axes.items():
         if not values:
             raise ValueError(f"axis {name} has no values; give at least one or leave it out")

@@ -31,6 +31,7 @@ from engine.signals.registry import SIGNALS, make_signal
 from tune.code_version import code_version
 from tune.config import SweepConfig
 from tune.errors import RunFailedError
+from tune.judgement import is_outside
 from tune.leaderboard import METRICS, rank
 from tune.registry import ChampionRegistry
 from tune.results import ResultStore
@@ -72,6 +73,11 @@ def promote_run(lake: Lake, run_id: str, threshold: float | None) -> dict[str, A
         MLflow failed; the message says what stands.
     """
     row = _run_row(lake, run_id, threshold)
+    if is_outside(row["signal_name"]):
+        raise ChampionError(
+            f"run {run_id} judged {row['signal_name']}, scores from outside: there is no signal that could be served, and "
+            "nothing shows that they do not look ahead. Write it as a signal, sweep it, and promote that run."
+        )
     champion = _build(lake, row)
     _require_loads(champion)
     champion = _stored(lake, champion)

@@ -52,20 +52,20 @@ def list_datasets(lake: AnyLake = None) -> pl.DataFrame:
     >>> engine.list_datasets().select("dataset_id", "symbol", "n_bins").rows()
     [('morning', 'MNQH6', 1200)]
     """
-    import polars
+    import polars as pl
 
     found = summaries(Lake.open(lake))
-    utc = polars.Datetime("ns", "UTC")
+    utc = pl.Datetime("ns", "UTC")
     schema: dict[str, Any] = {
-        "dataset_id": polars.String,
-        "symbol": polars.String,
+        "dataset_id": pl.String,
+        "symbol": pl.String,
         "start": utc,
         "end": utc,
-        "n_bins": polars.Int64,
-        "size_mb": polars.Float64,
-        "config_version": polars.String,
-        "verified": polars.Boolean,
-        "problem": polars.String,
+        "n_bins": pl.Int64,
+        "size_mb": pl.Float64,
+        "config_version": pl.String,
+        "verified": pl.Boolean,
+        "problem": pl.String,
     }
     rows = [
         (
@@ -81,7 +81,7 @@ def list_datasets(lake: AnyLake = None) -> pl.DataFrame:
         )
         for one in found
     ]
-    return polars.DataFrame(rows, schema=schema, orient="row")
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def open_dataset(dataset_id: str, lake: AnyLake = None) -> Dataset:
@@ -308,7 +308,7 @@ def run_signal(
     >>> len(outputs)
     1200
     """
-    import polars
+    import polars as pl
 
     bins = open_dataset(data, lake) if isinstance(data, str) else data
     if not isinstance(bins, BinFrames):
@@ -318,8 +318,8 @@ def run_signal(
     outputs = scorer.run(signal_inputs(scorer, grid, bins.bins(["bin_seq", *scorer.required_fields])))
     names = [name for name in outputs.dtype.names or () if name != "bin_seq"]
     table = pa.table({"bin_seq": np.arange(bins.n_bins), **{name: np.ascontiguousarray(outputs[name]) for name in names}})
-    frame = polars.from_arrow(table)
-    assert isinstance(frame, polars.DataFrame)
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
     return frame
 
 

@@ -170,15 +170,15 @@ class Dataset(BinFrames):
 
     def scan(self) -> pl.LazyFrame:
         """The bins as a lazy polars frame: what a query needs is read when it is collected."""
-        import polars
+        import polars as pl
 
-        return polars.scan_parquet(self.folder / BINS_FILE)
+        return pl.scan_parquet(self.folder / BINS_FILE)
 
     def scan_grid(self) -> pl.LazyFrame:
         """The grid as a lazy polars frame, a row for each (bin_seq, k)."""
-        import polars
+        import polars as pl
 
-        return polars.scan_parquet(self.folder / GRID_FILE)
+        return pl.scan_parquet(self.folder / GRID_FILE)
 
     def to_arrow(self, columns: str | Iterable[str] | None = None) -> pa.Table:
         """The bins as an Arrow table, a row each; ``columns`` names the fields to take, in this order."""

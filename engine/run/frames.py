@@ -14,7 +14,7 @@ from engine.errors import DatasetError, among
 from engine.schema import GRID_COLUMNS, bins_schema
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]
     import polars as pl
 
 
@@ -72,10 +72,10 @@ class BinFrames(ABC):
 
     def to_polars(self, columns: str | Iterable[str] | None = None) -> pl.DataFrame:
         """The bins as a polars frame, a row each; ``columns`` as in `to_arrow`."""
-        import polars  # not before: replays and streams do without
+        import polars as pl  # not before: replays and streams do without
 
-        frame = polars.from_arrow(self.to_arrow(columns))
-        assert isinstance(frame, polars.DataFrame)
+        frame = pl.from_arrow(self.to_arrow(columns))
+        assert isinstance(frame, pl.DataFrame)
         return frame
 
     def to_pandas(self, columns: str | Iterable[str] | None = None) -> pd.DataFrame:
