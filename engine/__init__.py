@@ -1,7 +1,7 @@
 """The engine: market-by-order records in, a force field in fixed-width bins out. No work happens at import.
 
 At a prompt or in a notebook everything starts here: `open_lake`, `list_datasets`, `open_dataset`, `replay`, `run_signal`,
-`publish`, `simulate_session`; to write a signal of one's own, `Signal`, `SignalParams`, `kernel`, `check_signal`.
+`publish`, `simulate_session`; to write a signal of one's own, `Signal`, `SignalParams`, `kernel`.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from engine.jit import kernel
     from engine.lake import Lake, open_lake
     from engine.signals.base import SignalContext
-    from engine.signals.contract import check_signal
     from engine.signals.owner import Signal, SignalParams
 
 # Public name -> module and name there; imported when first used. None may bear the name of a module of the package: that
@@ -30,7 +29,6 @@ _NAMES: Final[Mapping[str, str]] = {
     "SignalContext": "engine.signals.base:SignalContext",
     "SignalParams": "engine.signals.owner:SignalParams",
     "SourceError": "engine.errors:SourceError",
-    "check_signal": "engine.signals.contract:check_signal",
     "kernel": "engine.jit:kernel",
     "list_datasets": "engine.dataset.notebook:list_datasets",
     "open_dataset": "engine.dataset.notebook:open_dataset",
@@ -51,7 +49,6 @@ __all__ = [
     "SignalContext",
     "SignalParams",
     "SourceError",
-    "check_signal",
     "kernel",
     "list_datasets",
     "open_dataset",

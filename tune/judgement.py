@@ -43,6 +43,19 @@ class Judgement:
     """One series judged; made by `tune.judge`.
 
     Its text is what the judge says; `table` has the figures of every threshold, `trades` and `equity` what is behind them.
+
+    Examples
+    --------
+    >>> import numpy as np, tune
+    >>> noise = np.random.default_rng(1).standard_normal(1200)
+    >>> result = tune.judge(noise, "morning", name="noise", thresholds=[1.5, 2.0], tp_ticks=4, sl_ticks=4)
+    >>> print(result.lines[0].split(": ")[1])
+    it loses
+    >>> result.trades(1.5).height == result.best["n_signals"]
+    True
+    >>> result.equity().columns
+    ['exit_time', 'net_ticks', 'equity_ticks', 'drawdown_ticks']
+    >>> figure = result.plot("noise.svg")
     """
 
     def __init__(
@@ -138,7 +151,7 @@ class Judgement:
         )
 
     def out_of_sample(self) -> pl.DataFrame:
-        """Net ticks added up over time, thresholds chosen before it: ``time`` (block ends, UTC), ``n_signals``, ``equity_ticks``."""
+        """Net ticks added up by block, each at the threshold chosen before it: ``time`` (UTC), ``n_signals, equity_ticks``."""
         rows, n_folds = list(self._rows.sort("threshold").iter_rows(named=True)), self._point.rules.n_folds
         block_n, block_pnl = (np.array([row[name] for row in rows]) for name in ("block_n", "block_pnl"))
         n, pnl = stitch(fold_picks(rows, n_folds), block_n, block_pnl, n_folds)
@@ -183,9 +196,8 @@ class Judgement:
         else:
             clear = low is not None and (low > 0 or high < 0)
             verdict = ("it earns" if low > 0 else "it loses") if clear else "it cannot be told from nothing"
-            finding = (
-                f"{verdict}: net {interval(_numbers(best), 'oos_expectancy')} ticks a trade out of sample, {best['oos_n_signals']} trades"
-            )
+            net, n = interval(_numbers(best), "oos_expectancy"), best["oos_n_signals"]
+            finding = f"{verdict}: net {net} ticks a trade out of sample, {n} trades"
         in_sample = (
             f"best of {len(self.thresholds)} thresholds, in sample: {best['threshold']:g}, {best['n_signals']} trades, TP rate "
             f"{best['tp_rate']:.3f} [{best['tp_rate_low']:.3f} {best['tp_rate_high']:.3f}] where {best['break_even_rate']:.3f} "

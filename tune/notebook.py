@@ -87,9 +87,10 @@ def compare(
 
     Examples
     --------
-    >>> import tune
-    >>> tune.compare(signal="series:noise").select("signal_name", "dataset_id").rows()
-    [('series:noise', 'morning')]
+    >>> import numpy as np, tune
+    >>> wave = tune.judge(np.sin(np.arange(1200)), "morning", name="wave", thresholds=0.9, tp_ticks=4, sl_ticks=4)
+    >>> tune.compare(signal="series:wave").select("signal_name", "dataset_id").rows()
+    [('series:wave', 'morning')]
     """
     allowed = get_args(Objective)
     if sort not in allowed:
@@ -125,6 +126,14 @@ def run_sweep(
     ------
     EngineError
         Something in the configuration cannot be; raised before any worker starts.
+
+    Examples
+    --------
+    >>> import tune
+    >>> rules = {"tp_ticks": 4, "sl_ticks": 4, "min_signals": 1}
+    >>> sweep = {"name": "mine", "datasets": ["morning"], "signals": ["ads"], "eval": rules, "tracking": {"backend": "none"}}
+    >>> tune.run_sweep(sweep).n_points
+    1
     """
     home = Lake.open(lake)
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):

@@ -53,6 +53,18 @@ class Dataset(BinFrames):
     ------
     DatasetError
         A file is missing or of another schema version.
+
+    Examples
+    --------
+    >>> import engine
+    >>> dataset = engine.open_dataset("morning")
+    >>> dataset.to_arrow("mid_price").num_rows, dataset.to_pandas(["bin_seq", "mid_price"]).shape
+    (1200, (1200, 2))
+    >>> dataset.scan().select("mid_price").tail(1).collect().shape
+    (1, 1)
+    >>> column = dataset.grid("rest_depth")
+    >>> column.shape, column.flags.writeable
+    ((1200, 101), False)
     """
 
     def __init__(self, folder: Path) -> None:
