@@ -48,7 +48,7 @@ class Judgement:
     --------
     >>> import numpy as np, tune
     >>> noise = np.random.default_rng(1).standard_normal(1200)
-    >>> result = tune.judge(noise, "morning", name="noise", thresholds=[1.5, 2.0], tp_ticks=4, sl_ticks=4)
+    >>> result = tune.judge(noise, "morning", name="noise", thresholds=[1.5, 2.0], max_hold_bins=100)
     >>> print(result.lines[0].split(": ")[1])
     it loses
     >>> result.trades(1.5).height == result.best["n_signals"]
@@ -134,7 +134,7 @@ class Judgement:
                 "entry_time": pl.Series(ts_ns[t.entry[part]]).cast(utc),
                 "exit_time": pl.Series(ts_ns[t.exit_bin[part]]).cast(utc),
                 "side": t.sign[part],
-                "outcome": [_REASONS[int(code)] for code in reason],
+                "outcome": pl.Series([_REASONS[int(code)] for code in reason], dtype=pl.String),
                 "pnl_ticks": pnl,
                 "net_ticks": booked - rules.fee_ticks,
             }
