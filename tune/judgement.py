@@ -50,7 +50,7 @@ class Judgement:
     >>> noise = np.random.default_rng(1).standard_normal(1200)
     >>> result = tune.judge(noise, "morning", name="noise", thresholds=[1.5, 2.0], max_hold_bins=100)
     >>> print(result.lines[0].split(": ")[1])
-    it loses
+    it cannot be told from nothing
     >>> result.trades(1.5).height == result.best["n_signals"]
     True
     >>> result.equity().columns

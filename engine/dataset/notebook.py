@@ -315,7 +315,7 @@ def run_signal(
         raise DatasetError(f"data was {_kind(data)}; give a dataset, the id of one, or engine.replay(...).whole().")
     scorer = _signal(signal, SignalContext(bins.cell_width_ms, bins.radius), parameters)
     grid = {name: bins.grid(name) for name in scorer.required_columns}
-    outputs = scorer.run(signal_inputs(scorer, grid, bins.bins(["bin_seq", *scorer.required_fields])))
+    outputs = scorer.run(signal_inputs(scorer, grid, bins.bins(scorer.required_fields)))
     names = [name for name in outputs.dtype.names or () if name != "bin_seq"]
     table = pa.table({"bin_seq": np.arange(bins.n_bins), **{name: np.ascontiguousarray(outputs[name]) for name in names}})
     frame = pl.from_arrow(table)

@@ -30,7 +30,7 @@ from tune.ledger import TrialLedger
 from tune.promote import promote_run
 from tune.results import ResultStore
 from tune.series import aligned_scores, default_thresholds
-from tune.trial import Point, evaluate, load_market
+from tune.trial import Point, evaluate, load_market, prediction_mode
 
 RULES = {"tp_ticks": 4, "sl_ticks": 4, "max_hold_bins": 200, "warmup_bins": 100, "thresholds": [0.5, 1.0]}
 N = 2500
@@ -84,7 +84,7 @@ def test_a_signals_own_series_comes_to_the_figures_of_its_sweep(lake: Lake, data
     assert max(mine.table()["n_signals"]) > 20
 
 
-@pytest.mark.parametrize("signal", ["pfp", "svm_sp"])
+@pytest.mark.parametrize("signal", ["pfp", "svm_sp", "gbm_mf"])
 def test_calibrated_and_learned_signals_too(tmp_path: Path, signal: str) -> None:
     lake = Lake(tmp_path / "lake")
     dataset = publish_plain(lake, "plain", n_bins=4000, radius=50, seed=3)
@@ -93,7 +93,7 @@ def test_calibrated_and_learned_signals_too(tmp_path: Path, signal: str) -> None
     ResultStore(lake).append([result], sweep_id="s", **COMMON)
     outputs = engine.run_signal(signal, dataset)
     column = "prediction" if "prediction" in outputs.columns else "score"
-    mode = "probability" if signal == "svm_sp" else "signed"
+    mode = prediction_mode(signal)
     thresholds = json.loads(result.meta["thresholds_json"])
     mine = tune.judge(outputs, dataset, column=column, **as_judged(point, thresholds=thresholds, mode=mode))
     assert figures(mine.table()) == figures(ResultStore(lake).rows([point.run_id]))
@@ -510,4 +510,10 @@ def test_examples_of_docstrings(morning: Path, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("SPYMASTER_LAKE", str(morning / "lake"))
     found = examples(name, public("tune")[name])
     assert found
+    if name == "run_sweep":  # where its one point is known already no Ray is started
+        lake = Lake(morning / "lake")
+        rules = {"tp_ticks": 4, "sl_ticks": 4, "min_signals": 1}
+        (point,) = points_of(lake, datasets=["morning"], signals=["ads"], eval=rules, sweep={})
+        market = load_market(Dataset.open(lake, "morning"), ["ads"])
+        ResultStore(lake).append([evaluate(point, market)], sweep_id="s", **COMMON)
     run_examples(found)
