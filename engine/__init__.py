@@ -9,26 +9,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from engine.dataset.notebook import list_datasets, open_dataset, publish, replay, run_signal, simulate_session
+    from engine.dataset.notebook import FileReplay, list_datasets, open_dataset, publish, replay, run_signal, simulate_session
     from engine.dataset.read import Dataset
     from engine.errors import ConfigError, DatasetError, EngineError, SourceError
     from engine.jit import kernel
     from engine.lake import Lake, open_lake
+    from engine.run.frames import BinFrames
+    from engine.run.whole import WholeReplay
     from engine.signals.base import SignalContext
     from engine.signals.owner import Signal, SignalParams
 
 # Public name -> module and name there; imported when first used. None may bear the name of a module of the package: that
 # module's import would take its place.
 _NAMES: Final[Mapping[str, str]] = {
+    "BinFrames": "engine.run.frames:BinFrames",
     "ConfigError": "engine.errors:ConfigError",
     "Dataset": "engine.dataset.read:Dataset",
     "DatasetError": "engine.errors:DatasetError",
     "EngineError": "engine.errors:EngineError",
+    "FileReplay": "engine.dataset.notebook:FileReplay",
     "Lake": "engine.lake:Lake",
     "Signal": "engine.signals.owner:Signal",
     "SignalContext": "engine.signals.base:SignalContext",
     "SignalParams": "engine.signals.owner:SignalParams",
     "SourceError": "engine.errors:SourceError",
+    "WholeReplay": "engine.run.whole:WholeReplay",
     "kernel": "engine.jit:kernel",
     "list_datasets": "engine.dataset.notebook:list_datasets",
     "open_dataset": "engine.dataset.notebook:open_dataset",
@@ -40,15 +45,18 @@ _NAMES: Final[Mapping[str, str]] = {
 }
 
 __all__ = [
+    "BinFrames",
     "ConfigError",
     "Dataset",
     "DatasetError",
     "EngineError",
+    "FileReplay",
     "Lake",
     "Signal",
     "SignalContext",
     "SignalParams",
     "SourceError",
+    "WholeReplay",
     "kernel",
     "list_datasets",
     "open_dataset",

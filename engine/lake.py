@@ -27,10 +27,10 @@ class Lake:
         ConfigError
             The name is neither text nor a path, or a URI, or something that is not a folder is in the way.
         """
-        if isinstance(arg, Lake):
+        if isinstance(arg, cls):
             return arg
         if not isinstance(arg, str | Path | None):
-            raise ConfigError(f"lake was {arg!r}; it must be the path of a folder, or None for $SPYMASTER_LAKE, else lake/.")
+            raise ConfigError(f"lake was {arg!r}; it must be the path of a folder, or None for $SPYMASTER_LAKE, else lake/")
         given = str(arg or os.environ.get("SPYMASTER_LAKE") or "lake")
         if "://" in given:
             raise ConfigError(f"lake was {given!r}; only a folder is allowed so far. Mount the store and pass its path.")

@@ -70,10 +70,8 @@ def class_version(signal: type[SignalLike]) -> str:
 @cache
 def scoring_version() -> str:
     """First 16 hex of a SHA-256 over the sources of the scoring alone: which judge it was that judged a series from outside."""
-    digest = sha256()
-    for module in sorted(_SCORING):
-        digest.update(f"{module}\n".encode() + (_source(module) or b""))
-    return digest.hexdigest()[:16]
+    sources = [f"{module}\n".encode() + (_source(module) or b"") for module in sorted(_SCORING)]
+    return sha256(b"".join(sources)).hexdigest()[:16]
 
 
 def _source(module: str) -> bytes | None:

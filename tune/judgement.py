@@ -1,7 +1,5 @@
 """What the judge says of a series from outside: in words, as tables, trade by trade, and as a picture."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -160,7 +158,7 @@ class Judgement:
         time = pl.Series(ts_ns[ends]).cast(pl.Datetime("ns", "UTC"))
         return pl.DataFrame({"time": time, "n_signals": n.astype(np.int64), "equity_ticks": np.cumsum(pnl)})
 
-    def plot(self, path: str | Path | None = None, threshold: float | None = None) -> Figure:
+    def plot(self, path: str | Path | None = None, threshold: float | None = None) -> "Figure":
         """Equity, drawdown and trades as a figure, which a notebook shows.
 
         Parameters
@@ -221,7 +219,7 @@ class Judgement:
         return "\n".join(self.lines)
 
     @cached_property
-    def _walked(self) -> tuple[Scored, Any]:
+    def _walked(self) -> "tuple[Scored, Any]":
         """The trades of every threshold, and the ends of all bins."""
         from tune.scoring import walk_all
 
@@ -235,7 +233,7 @@ class Judgement:
             return float(best["threshold"]) if best is not None else self.thresholds[0]
         if threshold not in self.thresholds:
             known = ", ".join(f"{level:g}" for level in self.thresholds)
-            raise ConfigError(f"threshold was {threshold!r}; {self.name} was judged at {known}.")
+            raise ConfigError(f"threshold was {threshold!r}; {self.name} was judged at {known}")
         return float(threshold)
 
 

@@ -3,12 +3,10 @@
 Source: signals.md sections 6 and 14; interfaces.md, "Commands".
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
@@ -32,7 +30,7 @@ from tune.rules import Rules
 from tune.scoring import is_degenerate
 from tune.series import aligned_scores, default_thresholds, scores_hash
 from tune.space import DEFAULT_COOLDOWN_BINS, NO_VARIANT, make_rules
-from tune.trial import JudgedSeries, Point, judge_together, load_market
+from tune.trial import JudgedSeries, Point, RunResult, judge_together, load_market
 
 JUDGED: Final = "judge"  # stands where a sweep's id would
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -68,7 +66,7 @@ class SeriesPoint(Point):
     @cached_property
     def run_id(self) -> str:
         """First 16 hex of a SHA-256 over dataset, scores, rules, thresholds and the judge's code."""
-        rules = {name: value for name, value in self.rules.__dict__.items()}
+        rules = asdict(self.rules)
         identity = [OUTSIDE, self.dataset_checksum, self.parameters, rules, list(self.thresholds), self.code_version]
         return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -103,10 +101,8 @@ def judge(
     thresholds
         Levels to trade at, in either direction. Default: percentiles of the size of the scores in the first
         ``calibration_bins`` (3000) bins, and then only the bins after them are judged.
-    tp_ticks, sl_ticks
-        Barriers; default 8 and 4.
-    column
-        Name of the scores in a frame.
+    tp_ticks, sl_ticks, column
+        Barriers, default 8 and 4; name of the scores in a frame.
     lake
         Where the dataset is looked for and the run is kept; default the dataset's own.
     rules
@@ -141,14 +137,17 @@ def judge(
     point = _point(config, data, called, series)
     store, ledger = ResultStore(home), TrialLedger(home)
     if point.run_id not in store.run_ids():
-        market = load_market(data, [])
         judged = JudgedSeries(series, point.thresholds, config.mode, "", dict.fromkeys(DIAGNOSTIC_COLUMNS))
-        results = judge_together([point], market, judged)
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        ledger.add(results, JUDGED, now)  # first: what was seen counts, whatever becomes of it
-        hashed = sha256(config.model_dump_json().encode()).hexdigest()
-        store.append(results, sweep_id=JUDGED, experiment_name=JUDGED, config_hash=hashed, timestamp_utc=now)
+        results = judge_together([point], load_market(data, []), judged)
+        _keep(results, config, store, ledger)
     return Judgement(data, series, point, config.mode, store.rows([point.run_id]), ledger.trials(), config.min_signals)
+
+
+def _keep(results: list[RunResult], config: JudgeConfig, store: ResultStore, ledger: TrialLedger) -> None:
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    ledger.add(results, JUDGED, now)  # first: what was seen counts, whatever becomes of it
+    hashed = sha256(config.model_dump_json().encode()).hexdigest()
+    store.append(results, sweep_id=JUDGED, experiment_name=JUDGED, config_hash=hashed, timestamp_utc=now)
 
 
 def _dataset(dataset: Any, lake: Any) -> tuple[Dataset, Lake]:
@@ -157,9 +156,9 @@ def _dataset(dataset: Any, lake: Any) -> tuple[Dataset, Lake]:
         home = Lake.open(lake)
         return Dataset.open(home, dataset), home
     if not isinstance(dataset, Dataset):
-        raise DatasetError(f"dataset was a {type(dataset).__name__}; give a dataset, or the id of one as text.")
+        raise DatasetError(f"dataset was of type {type(dataset).__name__}; give a dataset, or the id of one as text")
     if lake is None and dataset.lake is None:
-        raise ConfigError(f"{dataset.folder} is in no lake, so there is no place for the run; pass lake=PATH.")
+        raise ConfigError(f"{dataset.folder} is in no lake, so there is no place for the run; pass lake=PATH")
     return dataset, Lake.open(lake) if lake is not None or dataset.lake is None else dataset.lake
 
 
@@ -168,7 +167,7 @@ def _checked_name(name: Any, scores: Any) -> str:
         name = re.sub(r"[^A-Za-z0-9._-]", "_", Path(scores).stem).lstrip("._-") if isinstance(scores, str | Path) else "scores"
         name = name[:100] or "scores"
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ConfigError(f"name was {name!r}; it must be 1 to 100 letters, digits, '.', '-' or '_', a letter or digit first.")
+        raise ConfigError(f"name was {name!r}; it must be 1 to 100 letters, digits, '.', '-' or '_', a letter or digit first")
     return name
 
 
@@ -178,7 +177,7 @@ def _point(config: JudgeConfig, dataset: Dataset, name: str, series: Floats) -> 
     if start >= dataset.n_bins:
         raise ConfigError(
             f"thresholds are not given and are taken from the first {start} bins; dataset {dataset.dataset_id} has only "
-            f"{dataset.n_bins} bins. Pass thresholds=[...], or a smaller calibration_bins."
+            f"{dataset.n_bins} bins. Pass thresholds=[...], or a smaller calibration_bins"
         )
     embargo = rules.max_hold_bins if rules.embargo_bins < 0 else rules.embargo_bins
     rules = replace(rules, warmup_bins=start, embargo_bins=embargo)
@@ -202,11 +201,11 @@ def _levels(config: JudgeConfig, rules: Rules, series: Floats) -> tuple[float, .
         return default_thresholds(series, rules.warmup_bins, config.mode)
     for level in config.thresholds:
         if not abs(level) < float("inf"):
-            raise ConfigError(f"thresholds had {level}; each must be a finite number.")
+            raise ConfigError(f"thresholds had {level}; each must be a finite number")
         if rules.sound_only and is_degenerate(level, config.mode):
             least = 0.5 if config.mode == "probability" else 0
             raise ConfigError(
                 f"thresholds had {level:g}, at which a score is never silent; each must be more than {least:g} "
-                f"in mode {config.mode}."
+                f"in mode {config.mode}"
             )
     return tuple(sorted({float(level) for level in config.thresholds}))

@@ -1,7 +1,5 @@
 """The public face of the search: a sweep and the leaderboard, each in one line; `import tune` names them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +46,7 @@ def standings(
         if wanted is not None:
             known = sorted(set(rows.get_column(column)))
             if wanted not in known:
-                raise ConfigError(f"no run of {wanted!r} in {lake.results}; there are runs of: {', '.join(known) or 'none'}.")
+                raise ConfigError(f"no run of {wanted!r} in {lake.results}; there are runs of: {', '.join(known) or 'none'}")
             rows = rows.filter(rows.get_column(column) == wanted)
     rows, n_loose = (rows, 0) if with_all else without_loose(rows)
     best_first = rank(rows, sort, min_signals).head(top)
@@ -94,13 +92,13 @@ def compare(
     """
     allowed = get_args(Objective)
     if sort not in allowed:
-        raise ConfigError(f"sort was {sort!r}; choose one of: {', '.join(allowed)}.")
+        raise ConfigError(f"sort was {sort!r}; choose one of: {', '.join(allowed)}")
     for name, count in (("min_signals", min_signals), ("top", top)):
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ConfigError(f"{name} was {count!r}; it must be a whole number, at least 1.")
+            raise ConfigError(f"{name} was {count!r}; it must be a whole number, at least 1")
     for name, wanted in (("signal", signal), ("dataset", dataset)):
         if not isinstance(wanted, str | None):
-            raise ConfigError(f"{name} was {wanted!r}; give its name as text.")
+            raise ConfigError(f"{name} was {wanted!r}; give its name as text")
     return standings(Lake.open(lake), signal, dataset, sort, min_signals, top, with_all).beside.ranking
 
 
@@ -137,12 +135,12 @@ def run_sweep(
     """
     home = Lake.open(lake)
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise ConfigError(f"limit was {limit!r}; it must be a whole number, at least 1.")
+        raise ConfigError(f"limit was {limit!r}; it must be a whole number, at least 1")
     if isinstance(config, str | Path):
         checked = read_sweep_config(Path(config))
     elif isinstance(config, Mapping | SweepConfig):
         checked = config if isinstance(config, SweepConfig) else parse_sweep_config(dict(config), "the sweep")
     else:
-        raise ConfigError(f"sweep was a {type(config).__name__}; give the path of a sweep file, or its content as a mapping.")
+        raise ConfigError(f"sweep was of type {type(config).__name__}; give the path of a sweep file, or its content")
     with Screen() as screen:
         return run_to_end(new_state(checked, limit), home, address, screen)

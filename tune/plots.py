@@ -1,7 +1,5 @@
 """Pictures of a judged series: equity, drawdown, trades."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +15,7 @@ ENDINGS: Final = (".png", ".svg", ".pdf")
 _COLOURS: Final = {"tp": "#1a9850", "sl": "#d73027", "timeout": "#888888", "cut": "#bbbbbb"}
 
 
-def equity_figure(trades: pl.DataFrame, equity: pl.DataFrame, unseen: pl.DataFrame, title: str, path: Any = None) -> Figure:
+def equity_figure(trades: pl.DataFrame, equity: pl.DataFrame, unseen: pl.DataFrame, title: str, path: Any = None) -> "Figure":
     """Net ticks added up, in sample by trade and out of sample by block, with the trades by outcome; drawdown below.
 
     Parameters
@@ -33,7 +31,7 @@ def equity_figure(trades: pl.DataFrame, equity: pl.DataFrame, unseen: pl.DataFra
         matplotlib is not installed, or the path cannot be written in any of ``ENDINGS``.
     """
     if path is not None and (not isinstance(path, str | Path) or Path(path).suffix not in ENDINGS):
-        raise ConfigError(f"path was {path!r}; give a file name ending in {', '.join(ENDINGS)}.")
+        raise ConfigError(f"path was {path!r}; give a file name ending in {', '.join(ENDINGS)}")
     figure = _figure()
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     above.set_title(title)
@@ -55,16 +53,16 @@ def equity_figure(trades: pl.DataFrame, equity: pl.DataFrame, unseen: pl.DataFra
         try:
             figure.savefig(path)
         except OSError as error:
-            raise ConfigError(f"{path} cannot be written: {error}.") from error
+            raise ConfigError(f"{path} cannot be written: {error}") from error
     return figure
 
 
-def _figure() -> Figure:
+def _figure() -> "Figure":
     """A figure that shows itself in a notebook whatever is set there, and leaves nothing behind in matplotlib's own state."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ConfigError("plots need matplotlib, which is not installed: pip install matplotlib.") from error
+        raise ConfigError("plots need matplotlib, which is not installed: pip install matplotlib") from error
 
     class Shown(Figure):
         def _repr_png_(self) -> bytes:

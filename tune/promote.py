@@ -76,7 +76,7 @@ def promote_run(lake: Lake, run_id: str, threshold: float | None) -> dict[str, A
     if is_outside(row["signal_name"]):
         raise ChampionError(
             f"run {run_id} judged {row['signal_name']}, scores from outside: there is no signal that could be served, and "
-            "nothing shows that they do not look ahead. Write it as a signal, sweep it, and promote that run."
+            "nothing shows that they do not look ahead. Write it as a signal, sweep it, and promote that run"
         )
     champion = _build(lake, row)
     _require_loads(champion)

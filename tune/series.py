@@ -4,8 +4,6 @@ What is refused is what has more than one meaning: a bin scored twice, a bin tha
 a score, or with NaN, or marked not ready, says nothing. The order of rows does not matter.
 """
 
-from __future__ import annotations
-
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -52,9 +50,9 @@ def aligned_scores(scores: Any, n_bins: int, column: str = "score") -> Floats:
         found = _from_array(scores, n_bins, column)
     if (infinite := np.isinf(found)).any():
         at = int(np.argmax(infinite))
-        raise ConfigError(f"the score of bin {at} is {found[at]}; each must be a finite number, or NaN where nothing is said.")
+        raise ConfigError(f"the score of bin {at} is {found[at]}; each must be a finite number, or NaN where nothing is said")
     if np.isnan(found).all():
-        raise ConfigError("no bin has a score: all are NaN, missing or not ready.")
+        raise ConfigError("no bin has a score: all are NaN, missing or not ready")
     return np.where(np.isnan(found), np.nan, found + 0.0)
 
 
@@ -75,7 +73,7 @@ def default_thresholds(scores: Floats, start: int, mode: str) -> tuple[float, ..
     if len(before) < MIN_CALIBRATION:
         raise ConfigError(
             f"only {len(before)} of the first {start} bins have a score, too few to take thresholds from ({MIN_CALIBRATION} are "
-            "needed). Pass thresholds=[...], or set a larger calibration_bins."
+            "needed). Pass thresholds=[...], or set a larger calibration_bins"
         )
     neutral = 0.5 if mode == "probability" else 0.0
     sizes = np.percentile(np.abs(before - neutral), PERCENTILES)
@@ -83,19 +81,17 @@ def default_thresholds(scores: Floats, start: int, mode: str) -> tuple[float, ..
     levels = sorted({float(f"{neutral + float(size):.6g}") for size in sizes if size > 0})
     levels = [level for level in levels if level > neutral]
     if not levels:
-        raise ConfigError(f"the scores of the first {start} bins never leave {neutral:g}; pass thresholds=[...].")
+        raise ConfigError(f"the scores of the first {start} bins never leave {neutral:g}; pass thresholds=[...]")
     return tuple(levels)
 
 
 def _read(path: Path) -> pa.Table:
     if not path.is_file():
-        raise ConfigError(f"scores was {str(path)!r}, where there is no file; give {_FORMS}.")
+        raise ConfigError(f"scores was {str(path)!r}, where there is no file; give {_FORMS}")
     try:
         return pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
-        raise ConfigError(
-            f"scores was {str(path)!r}, which is no parquet file ({' '.join(str(error).split())[:120]})."
-        ) from error
+        raise ConfigError(f"scores was {str(path)!r}, which is no parquet file ({' '.join(str(error).split())[:120]})") from error
 
 
 def _as_table(scores: Any) -> pa.Table | None:
@@ -112,18 +108,18 @@ def _as_table(scores: Any) -> pa.Table | None:
         if type(scores).__module__.split(".")[0] == "pandas" and type(scores).__name__ == "DataFrame":
             return pa.Table.from_pandas(scores)
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise ConfigError(f"the frame of scores cannot be read as a table: {' '.join(str(error).split())[:160]}.") from error
+        raise ConfigError(f"the frame of scores cannot be read as a table: {' '.join(str(error).split())[:160]}") from error
     return None
 
 
 def _from_table(table: pa.Table, n_bins: int, column: str) -> Floats:
     for name in ("bin_seq", column):
         if table.column_names.count(name) != 1:
-            raise ConfigError(f"the frame of scores has no column {name!r} ({among(name, table.column_names)}); it needs one.")
+            raise ConfigError(f"the frame of scores has no column {name!r} ({among(name, table.column_names)}); it needs one")
     seq = table.column("bin_seq").combine_chunks()
     if not pa.types.is_integer(seq.type) or seq.null_count:
         raise ConfigError(
-            f"bin_seq of the scores is {seq.type} with {seq.null_count} nulls; it must be a whole number in every row."
+            f"bin_seq of the scores is {seq.type} with {seq.null_count} nulls; it must be a whole number in every row"
         )
     places = seq.to_numpy(zero_copy_only=False)
     out_of_range = (places < 0) | (places >= n_bins)
@@ -134,12 +130,12 @@ def _from_table(table: pa.Table, n_bins: int, column: str) -> Floats:
         )
     times = np.bincount(places.astype(np.int64), minlength=n_bins)
     if (times > 1).any():
-        raise ConfigError(f"bin {int(np.argmax(times > 1))} has {int(times.max())} rows of scores; a bin may stand once.")
+        raise ConfigError(f"bin {int(np.argmax(times > 1))} has {int(times.max())} rows of scores; a bin may stand once")
     values = _numbers(table.column(column), column)
     if "ready" in table.column_names and column != "ready":
         ready = table.column("ready").combine_chunks()
         if not pa.types.is_boolean(ready.type):
-            raise ConfigError(f"ready of the scores is {ready.type}; it must be true or false.")
+            raise ConfigError(f"ready of the scores is {ready.type}; it must be true or false")
         values = np.where(ready.fill_null(False).to_numpy(zero_copy_only=False).astype(bool), values, np.nan)
     found = np.full(n_bins, np.nan)
     found[places] = values
@@ -150,7 +146,7 @@ def _numbers(values: pa.ChunkedArray, column: str) -> Floats:
     """A table's column as floats, null as NaN."""
     kind = values.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        raise ConfigError(f"column {column!r} of the scores is {kind}; it must be a number, like float64.")
+        raise ConfigError(f"column {column!r} of the scores is {kind}; it must be a number, like float64")
     return np.asarray(values.to_numpy(), np.float64) if not values.null_count else _with_nulls(values)
 
 
@@ -161,25 +157,25 @@ def _with_nulls(values: pa.ChunkedArray) -> Floats:
 
 def _from_array(scores: Any, n_bins: int, column: str) -> Floats:
     if scores is None or isinstance(scores, dict | set | bytes):
-        raise ConfigError(f"scores was a {type(scores).__name__}; give {_FORMS}.")
+        raise ConfigError(f"scores was of type {type(scores).__name__}; give {_FORMS}")
     try:
         array = np.asarray(scores)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"scores was a {type(scores).__name__} that is no array of numbers; give {_FORMS}.") from error
+        raise ConfigError(f"scores was of type {type(scores).__name__} that is no array of numbers; give {_FORMS}") from error
     ready = None
     if array.dtype.names is not None:  # a signal's outputs as it gives them
         if column not in array.dtype.names:
-            raise ConfigError(f"the scores have no field {column!r} ({among(column, array.dtype.names)}).")
+            raise ConfigError(f"the scores have no field {column!r} ({among(column, array.dtype.names)})")
         ready = array["ready"] if "ready" in array.dtype.names else None
         array = array[column]
     if array.ndim == 0:
-        raise ConfigError(f"scores was {scores!r}; give {_FORMS}.")
+        raise ConfigError(f"scores was {scores!r}; give {_FORMS}")
     if array.dtype.kind not in "iuf":
-        raise ConfigError(f"scores are of type {array.dtype}; they must be numbers, like float64.")
+        raise ConfigError(f"scores are of type {array.dtype}; they must be numbers, like float64")
     if array.shape != (n_bins,):
         raise ConfigError(
             f"scores have shape {array.shape}; it must be ({n_bins},), one a bin of the dataset. For some of its bins only, give "
-            "a frame of bin_seq and score."
+            "a frame of bin_seq and score"
         )
     values = array.astype(np.float64)
     return values if ready is None else np.where(ready, values, np.nan)

@@ -1,7 +1,5 @@
 """The public face: what a person at a prompt or in a notebook does, each in one line; `import engine` names them all."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
 AnyLake = str | Path | Lake | None
 
 
-def list_datasets(lake: AnyLake = None) -> pl.DataFrame:
+def list_datasets(lake: AnyLake = None) -> "pl.DataFrame":
     """What a lake holds, a row a dataset by id.
 
     Parameters
@@ -109,7 +107,7 @@ def open_dataset(dataset_id: str, lake: AnyLake = None) -> Dataset:
     (1200, 101)
     """
     if not isinstance(dataset_id, str):
-        raise DatasetError(f"dataset was {dataset_id!r}; give the id of one as text. engine.list_datasets() shows them.")
+        raise DatasetError(f"dataset was {dataset_id!r}; give the id of one as text. engine.list_datasets() shows them")
     return Dataset.open(Lake.open(lake), dataset_id)
 
 
@@ -224,7 +222,7 @@ def publish(
     """
     path, config, day = _recipe(file, symbol, dt, instrument, overrides)
     if not isinstance(dataset_id, str):
-        raise DatasetError(f"dataset id was {dataset_id!r}; give it as text.")
+        raise DatasetError(f"dataset id was {dataset_id!r}; give it as text")
     changed = overrides if symbol is None else {"symbol": symbol, **overrides}
     return publish_replay(
         Lake.open(lake),
@@ -264,18 +262,18 @@ def simulate_session(file: str | Path, *, seed: int, seconds: float, **options: 
     """
     unknown = [name for name in options if name not in ("rate", "start", "symbol")]
     if unknown:
-        raise ConfigError(f"unknown option {unknown[0]!r} of a simulated session; allowed are: rate, start, symbol.")
+        raise ConfigError(f"unknown option {unknown[0]!r} of a simulated session; allowed are: rate, start, symbol")
     if not isinstance(file, str | Path):
-        raise ConfigError(f"file was {_kind(file)}; give the path of a .dbn or .dbn.zst file.")
+        raise ConfigError(f"file was {_kind(file)}; give the path of a .dbn or .dbn.zst file")
     for name, value in {"seed": seed, "seconds": seconds, "rate": options.get("rate", 1.0)}.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigError(f"{name} was {value!r}; it must be a number.")
+            raise ConfigError(f"{name} was {value!r}; it must be a number")
     return simulate(Path(file), seed=seed, seconds=seconds, **options).path
 
 
 def run_signal(
     signal: str | type[SignalLike] | SignalLike, data: str | BinFrames, *, lake: AnyLake = None, **parameters: Any
-) -> pl.DataFrame:
+) -> "pl.DataFrame":
     """A signal's outputs over all bins, by the kernel that also runs live.
 
     Parameters
@@ -312,7 +310,7 @@ def run_signal(
 
     bins = open_dataset(data, lake) if isinstance(data, str) else data
     if not isinstance(bins, BinFrames):
-        raise DatasetError(f"data was {_kind(data)}; give a dataset, the id of one, or engine.replay(...).whole().")
+        raise DatasetError(f"data was {_kind(data)}; give a dataset, the id of one, or engine.replay(...).whole()")
     scorer = _signal(signal, SignalContext(bins.cell_width_ms, bins.radius), parameters)
     grid = {name: bins.grid(name) for name in scorer.required_columns}
     outputs = scorer.run(signal_inputs(scorer, grid, bins.bins(scorer.required_fields)))
@@ -332,10 +330,10 @@ def _signal(signal: Any, context: SignalContext, parameters: Mapping[str, Any]) 
         made: SignalLike = signal(validate(signal.Params, parameters, f"the parameters of signal {name}", _MEND), context)
         return made
     if isinstance(signal, type) or not (hasattr(signal, "params") and hasattr(signal, "run")):
-        raise ConfigError(f"signal was {_kind(signal)}; give a name, a class made from engine.Signal, or a signal of one.")
+        raise ConfigError(f"signal was {_kind(signal)}; give a name, a class made from engine.Signal, or a signal of one")
     if parameters:
         raise ConfigError(
-            f"{', '.join(parameters)} cannot be changed: {signal.name} is made already. Give its class, or leave parameters out."
+            f"{', '.join(parameters)} cannot be changed: {signal.name} is made already. Give its class, or leave parameters out"
         )
     twin: SignalLike = type(signal)(signal.params, context)
     return twin
@@ -349,11 +347,11 @@ def _recipe(
 ) -> tuple[Path, InstrumentConfig, date | None]:
     """The file, the instrument and the day that a replay is made of."""
     if not isinstance(file, str | Path):
-        raise ConfigError(f"file was {_kind(file)}; give the path of a .dbn or .dbn.zst file.")
+        raise ConfigError(f"file was {_kind(file)}; give the path of a .dbn or .dbn.zst file")
     if not isinstance(instrument, str | Path | None):
-        raise ConfigError(f"instrument was {_kind(instrument)}; give the path of a YAML file, or leave it out.")
+        raise ConfigError(f"instrument was {_kind(instrument)}; give the path of a YAML file, or leave it out")
     if not isinstance(dt, str | date | None):
-        raise ConfigError(f"dt was {dt!r}; give a UTC day as YYYY-MM-DD, like 2026-02-06.")
+        raise ConfigError(f"dt was {dt!r}; give a UTC day as YYYY-MM-DD, like 2026-02-06")
     changed = dict(overrides) if symbol is None else {"symbol": symbol, **overrides}
     config = load_instrument(None if instrument is None else Path(instrument), changed)
     return Path(file), config, read_day(dt, "dt") if isinstance(dt, str) else dt
@@ -361,13 +359,13 @@ def _recipe(
 
 def _clock(start_time: Any) -> str | None:
     if not isinstance(start_time, str | None):
-        raise ConfigError(f"start_time was {start_time!r}; give New York wall-clock time as HH:MM or HH:MM:SS, like '09:25'.")
+        raise ConfigError(f"start_time was {start_time!r}; give New York wall-clock time as HH:MM or HH:MM:SS, like '09:25'")
     return start_time
 
 
 def _count(n_bins: Any) -> int | None:
     if n_bins is not None and (isinstance(n_bins, bool) or not isinstance(n_bins, int) or n_bins < 1):
-        raise ConfigError(f"n_bins was {n_bins!r}; it must be a whole number, at least 1.")
+        raise ConfigError(f"n_bins was {n_bins!r}; it must be a whole number, at least 1")
     return n_bins
 
 

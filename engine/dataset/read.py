@@ -96,7 +96,7 @@ class Dataset(BinFrames):
         folder = lake.datasets / dataset_id
         if "/" in dataset_id or not (folder / BINS_FILE).is_file():
             known = [summary.dataset_id for summary in list_datasets(lake)]
-            raise DatasetError(f"dataset {dataset_id!r} is not in {lake.datasets} ({among(dataset_id, known)}).")
+            raise DatasetError(f"dataset {dataset_id!r} is not in {lake.datasets} ({among(dataset_id, known)})")
         dataset = cls(folder)
         dataset.lake = lake
         mark = _fingerprint(folder)
@@ -241,7 +241,7 @@ class Dataset(BinFrames):
     def _require(self, wanted: Sequence[str], known: Sequence[str], file: str) -> None:
         unknown = [name for name in wanted if name not in known]
         if unknown:
-            raise DatasetError(f"{file} has no column {', '.join(unknown)} ({among(unknown[0], known, len(known))}).")
+            raise DatasetError(f"{file} has no column {', '.join(unknown)} ({among(unknown[0], known, len(known))})")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Bins as the tables other tools read, whatever holds them: a dataset or a replay in memory."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -70,7 +68,7 @@ class BinFrames(ABC):
         values = self.bins(names)
         return pa.table({name: values[name] for name in names}, schema=pa.schema([bins_schema().field(n) for n in names]))
 
-    def to_polars(self, columns: str | Iterable[str] | None = None) -> pl.DataFrame:
+    def to_polars(self, columns: str | Iterable[str] | None = None) -> "pl.DataFrame":
         """The bins as a polars frame, a row each; ``columns`` as in `to_arrow`."""
         import polars as pl  # not before: replays and streams do without
 
@@ -78,7 +76,7 @@ class BinFrames(ABC):
         assert isinstance(frame, pl.DataFrame)
         return frame
 
-    def to_pandas(self, columns: str | Iterable[str] | None = None) -> pd.DataFrame:
+    def to_pandas(self, columns: str | Iterable[str] | None = None) -> "pd.DataFrame":
         """The bins as a pandas frame, a row each; ``columns`` as in `to_arrow`."""
         frame: pd.DataFrame = self.to_arrow(columns).to_pandas()
         return frame
@@ -105,7 +103,7 @@ def grid_name(name: str) -> str:
         There is no such column, or what was given is no name.
     """
     if not isinstance(name, str):
-        raise DatasetError(f"grid column was {name!r}; give the name of one: {', '.join(GRID_COLUMNS)}.")
+        raise DatasetError(f"grid column was {name!r}; give the name of one: {', '.join(GRID_COLUMNS)}")
     return checked_names(name, list(GRID_COLUMNS), "grid column")[0]
 
 
@@ -120,9 +118,9 @@ def checked_names(names: str | Iterable[str], known: Sequence[str], what: str) -
     listed = [names] if isinstance(names, str) else list(names) if isinstance(names, Iterable) else [names]
     for name in listed:
         if not isinstance(name, str):
-            raise DatasetError(f"{what} was {name!r}; give names of {what}s, like {known[0]!r}.")
+            raise DatasetError(f"{what} was {name!r}; give names of {what}s, like {known[0]!r}")
         if name not in known:
-            raise DatasetError(f"there is no {what} {name!r} ({among(name, known, len(known))}).")
+            raise DatasetError(f"there is no {what} {name!r} ({among(name, known, len(known))})")
     if len(set(listed)) != len(listed):
-        raise DatasetError(f"{what}s were {', '.join(listed)}; each may stand once.")
+        raise DatasetError(f"{what}s were {', '.join(listed)}; each may stand once")
     return listed

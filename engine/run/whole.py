@@ -1,7 +1,5 @@
 """A replay kept in memory: every bin and every grid of it at once."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -31,7 +29,7 @@ class WholeReplay(BinFrames):
     def __init__(self, blocks: Iterable[BinBlock], cell_width_ms: int, what: str) -> None:
         kept = list(blocks)
         if not kept:
-            raise SourceError(f"{what} gave no bin; start earlier, or give a file that reaches further.")
+            raise SourceError(f"{what} gave no bin; start earlier, or give a file that reaches further")
         self._what = what
         self._cell_width_ms = cell_width_ms
         self._model_names = np.repeat([block.model_name for block in kept], [block.n for block in kept]).astype(object)

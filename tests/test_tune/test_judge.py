@@ -2,18 +2,14 @@
 
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from numpy.typing import NDArray
 
 import engine
 import tune
@@ -22,6 +18,7 @@ from engine.errors import ChampionError
 from engine.lake import Lake
 from tests.blocks import publish_plain
 from tests.face import examples, public, refusal, run_examples
+from tests.test_tune.scores import RULES, N, foresight, noise, written
 from tests.test_tune.small_sweep import COMMON, DATASET, evaluated, points_of
 from tune.cli import main
 from tune.diagnostics import COLUMNS as DIAGNOSTIC_COLUMNS
@@ -29,28 +26,12 @@ from tune.judgement import UNPROVEN
 from tune.ledger import TrialLedger
 from tune.promote import promote_run
 from tune.results import ResultStore
-from tune.series import aligned_scores, default_thresholds
 from tune.trial import Point, evaluate, load_market, prediction_mode
-
-RULES = {"tp_ticks": 4, "sl_ticks": 4, "max_hold_bins": 200, "warmup_bins": 100, "thresholds": [0.5, 1.0]}
-N = 2500
 
 
 @pytest.fixture
 def dataset(lake: Lake) -> Dataset:
     return Dataset.open(lake, DATASET)
-
-
-def noise(seed: int = 1, n: int = N) -> NDArray[np.float64]:
-    return np.random.default_rng(seed).standard_normal(n)
-
-
-def foresight(dataset: Dataset, bins: int = 150) -> NDArray[np.float64]:
-    """By how many ticks the mid will have moved so many bins later: what no signal can know."""
-    mid = dataset.bins(["mid_price"])["mid_price"]
-    later = np.full(len(mid), np.nan)
-    later[:-bins] = (mid[bins:] - mid[:-bins]) / 0.25
-    return later
 
 
 def as_judged(point: Point, **changes: Any) -> dict[str, Any]:
@@ -118,7 +99,7 @@ def test_the_same_scores_are_one_run_counted_once(lake: Lake, dataset: Dataset) 
     assert first.run_id == again.run_id
     assert again.name == "series:a"  # a name decides nothing; whoever came first gave it
     assert ResultStore(lake).meta().height == 1
-    assert len(TrialLedger(lake).trials()) == len(RULES["thresholds"])  # type: ignore[arg-type]
+    assert len(TrialLedger(lake).trials()) == len(RULES["thresholds"])
     assert repr(first) == repr(again)
 
 
@@ -131,7 +112,7 @@ def test_other_scores_rules_or_thresholds_are_other_trials(lake: Lake, dataset: 
         tune.judge(noise(), dataset, **{**RULES, "tp_ticks": 5}),
         tune.judge(noise(), dataset, **{**RULES, "cooldown_bins": 31}),
         tune.judge(noise(), dataset, **{**RULES, "thresholds": [0.5]}),
-        tune.judge(noise(), dataset, **RULES, mode="probability") if False else tune.judge(-noise(), dataset, **RULES),
+        tune.judge(-noise(), dataset, **RULES),
     ]
     assert len({run.run_id for run in runs}) == len(runs)
     counted = [run.best["n_trials"] for run in runs if run.best is not None]
@@ -156,135 +137,10 @@ def test_what_was_seen_counts_though_its_results_are_deleted(lake: Lake, dataset
     assert len(TrialLedger(lake).trials()) == 2
 
 
-FORMS: dict[str, Callable[[NDArray[np.float64], Path], Any]] = {
-    "list": lambda s, path: s.tolist(),
-    "polars series": lambda s, path: pl.Series(s),
-    "pandas series": lambda s, path: pd.Series(s),
-    "arrow array": lambda s, path: pa.array(s),
-    "polars": lambda s, path: pl.DataFrame({"bin_seq": np.arange(N), "score": s}),
-    "lazy": lambda s, path: pl.LazyFrame({"bin_seq": np.arange(N), "score": s}),
-    "pandas": lambda s, path: pd.DataFrame({"bin_seq": np.arange(N), "score": s}),
-    "pandas by index": lambda s, path: pd.DataFrame({"score": s}, index=pd.Index(np.arange(N), name="bin_seq")),
-    "arrow": lambda s, path: pa.table({"bin_seq": np.arange(N, dtype=np.uint32), "score": s}),
-    "batch": lambda s, path: pa.RecordBatch.from_pydict({"bin_seq": np.arange(N), "score": s}),
-    "shuffled": lambda s, path: pl.DataFrame({"bin_seq": np.arange(N), "score": s}).sample(fraction=1.0, shuffle=True, seed=1),
-    "without the silent": lambda s, path: pl.DataFrame({"bin_seq": np.arange(N), "score": s}).filter(
-        pl.col("score").is_not_nan()
-    ),
-    "null": lambda s, path: pl.DataFrame({"bin_seq": np.arange(N), "score": s}).with_columns(pl.col("score").fill_nan(None)),
-    "not ready": lambda s, path: pl.DataFrame(
-        {"bin_seq": np.arange(N), "score": np.nan_to_num(s, nan=7.0), "ready": ~np.isnan(s)}
-    ),
-    "another column": lambda s, path: pl.DataFrame({"bin_seq": np.arange(N), "score": s}),
-    "parquet": lambda s, path: _written(s, path),
-    "parquet's name": lambda s, path: str(_written(s, path)),
-    "signal outputs": lambda s, path: np.rec.fromarrays([s, ~np.isnan(s)], names="score,ready"),
-}
-
-
-def _written(series: NDArray[np.float64], path: Path) -> Path:
-    pl.DataFrame({"bin_seq": np.arange(N), "score": series}).write_parquet(path / "mine.parquet")
-    return path / "mine.parquet"
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_a_series_is_the_same_series(form: str, tmp_path: Path) -> None:
-    series = noise()
-    series[[0, 7, N - 1]] = np.nan
-    series[3] = -0.0
-    expected = np.where(series == 0, 0.0, series)
-    found = aligned_scores(FORMS[form](series, tmp_path), N)
-    assert found.tobytes() == expected.tobytes()
-
-
-def test_whole_numbers_are_numbers() -> None:
-    whole = np.arange(N) % 5 - 2
-    for form in (whole, whole.astype(np.int8), pl.DataFrame({"bin_seq": np.arange(N), "score": whole.astype(np.float32)})):
-        assert np.array_equal(aligned_scores(form, N), whole)
-
-
 def test_a_file_names_its_series(dataset: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "my scores (2).parquet"
     pl.DataFrame({"bin_seq": np.arange(N), "score": noise()}).write_parquet(path)
     assert tune.judge(path, dataset, **RULES).name == "series:my_scores__2_"
-
-
-def frame(**columns: Any) -> pl.DataFrame:
-    return pl.DataFrame({"bin_seq": np.arange(N), "score": noise(), **columns})
-
-
-def infinite(value: float) -> NDArray[np.float64]:
-    scores = noise()
-    scores[17] = value
-    return scores
-
-
-ONE = {"thresholds": [0.5]}
-MISTAKES: list[tuple[Any, dict[str, Any], str]] = [
-    (None, {}, "scores was a NoneType; give an array"),
-    (3, {}, "scores was 3; give an array"),
-    ({"score": [1]}, {}, "scores was a dict; give an array"),
-    (["up"] * N, {}, "scores are of type <U2; they must be numbers"),
-    (np.ones(N, bool), {}, "scores are of type bool; they must be numbers"),
-    (np.ones(N, complex), {}, "scores are of type complex128"),
-    (np.array([None] * N), {}, "scores are of type object"),
-    ([[1.0], [1.0, 2.0]], {}, "no array of numbers"),
-    (noise(n=N - 1), {}, f"scores have shape ({N - 1},); it must be ({N},)"),
-    (noise(n=N + 1), {}, f"scores have shape ({N + 1},)"),
-    (np.ones((N, 1)), {}, f"scores have shape ({N}, 1)"),
-    (np.full(N, np.nan), {}, "no bin has a score"),
-    (infinite(np.inf), {}, "the score of bin 17 is inf"),
-    (infinite(-np.inf), {}, "the score of bin 17 is -inf"),
-    ("gone.parquet", {}, "scores was 'gone.parquet', where there is no file"),
-    (Path(__file__), {}, "which is no parquet file"),
-    (frame().drop("bin_seq"), {}, "no column 'bin_seq'"),
-    (frame().rename({"score": "scores"}), {}, "no column 'score' (nearest: scores"),
-    (frame(), {"column": "prediction"}, "no column 'prediction'"),
-    (frame(bin_seq=np.arange(N) * 1.0), {}, "bin_seq of the scores is double"),
-    (frame(bin_seq=[None, *range(1, N)]), {}, "with 1 nulls"),
-    (frame(bin_seq=[0, 0, *range(2, N)]), {}, "bin 0 has 2 rows of scores"),
-    (frame(bin_seq=np.arange(N) + 1), {}, f"bin_seq of the scores has {N}; the dataset has bins 0 to {N - 1}"),
-    (frame(bin_seq=np.arange(N) - 1), {}, "bin_seq of the scores has -1"),
-    (frame(score=["up"] * N), {}, "column 'score' of the scores is "),
-    (frame(score=[True] * N), {}, "column 'score' of the scores is bool"),
-    (frame(score=infinite(np.inf)), {}, "the score of bin 17 is inf"),
-    (frame(ready=[1] * N), {}, "ready of the scores is int64; it must be true or false"),
-    (frame(ready=[False] * N), {}, "no bin has a score"),
-    (noise(), {"thresholds": "high"}, "thresholds.0 was 'high'"),
-    (noise(), {"thresholds": []}, "thresholds"),
-    (noise(), {"thresholds": [0.5, float("nan")]}, "thresholds had nan"),
-    (noise(), {"thresholds": [float("inf")]}, "thresholds had inf"),
-    (noise(), {"thresholds": 0}, "thresholds had 0, at which a score is never silent"),
-    (noise(), {"thresholds": [-1.0]}, "thresholds had -1"),
-    (noise(), {"thresholds": 0.5, "mode": "probability"}, "more than 0.5 in mode probability"),
-    (noise(), {"mode": "sideways"}, "mode was 'sideways'"),
-    (noise(), {**ONE, "tp_ticks": [4, 8]}, "judged at one tp_ticks and one sl_ticks"),
-    (noise(), {**ONE, "tp_ticks": -1}, "tp_ticks.0 was -1"),
-    (noise(), {**ONE, "sl_ticks": "x"}, "sl_ticks.0 was 'x'"),
-    (noise(), {**ONE, "cooldown_bins": -1}, "cooldown_bins was -1"),
-    (noise(), {**ONE, "colour": 1}, "unknown key 'colour' in the rules of judge; allowed are: tp_ticks"),
-    (noise(), {**ONE, "warmup_bins": N}, f"warmup_bins was {N}"),
-    (noise(), {**ONE, "tick_size": 0.5}, "tick_size was 0.5"),
-    (noise(), {**ONE, "name": "a b"}, "name was 'a b'"),
-    (noise(), {**ONE, "name": 3}, "name was 3"),
-    (noise(), {**ONE, "lake": 3, "dataset": DATASET}, "lake was 3"),
-    (noise(), {**ONE, "dataset": 3}, "dataset was a int"),
-    (noise(), {**ONE, "dataset": "random_wal"}, "(nearest: random_walk)"),
-    (noise(), {}, "are taken from the first 3000 bins; dataset random_walk has only 2500 bins"),
-    (noise(), {"calibration_bins": N}, f"first {N} bins"),
-    (noise(), {"calibration_bins": 99, "warmup_bins": 0}, "only 99 of the first 99 bins have a score"),
-    (np.zeros(N), {"calibration_bins": 500}, "never leave 0; pass thresholds"),
-    (np.full(N, 0.5), {"calibration_bins": 500, "mode": "probability"}, "never leave 0.5"),
-]
-
-
-@pytest.mark.parametrize("place", range(len(MISTAKES)), ids=[words for *_, words in MISTAKES])
-def test_a_mistake_is_one_line_and_no_trial(lake: Lake, dataset: Dataset, place: int) -> None:
-    scores, arguments, words = MISTAKES[place]
-    given = {"dataset": dataset, "lake": lake, **arguments}
-    assert words in refusal(lambda: tune.judge(scores, **given))
-    assert ResultStore(lake).meta().is_empty()
-    assert TrialLedger(lake).trials().is_empty()
 
 
 def test_a_dataset_in_no_lake_needs_one_for_its_run(lake: Lake, dataset: Dataset) -> None:
@@ -303,25 +159,6 @@ def test_thresholds_not_given_are_percentiles_of_the_bins_before(dataset: Datase
     later = scores.copy()
     later[1000:] *= 100.0
     assert tune.judge(later, dataset, calibration_bins=1000, tp_ticks=4, sl_ticks=4).thresholds == mine.thresholds
-
-
-@pytest.mark.parametrize(("n", "is_enough"), [(99, False), (100, True)])
-def test_so_many_scores_are_enough_for_thresholds(n: int, is_enough: bool) -> None:
-    scores = np.full(N, np.nan)
-    scores[:n] = 1.0
-    if is_enough:
-        assert default_thresholds(scores, 200, "signed") == (1.0,)
-    else:
-        assert "only 99 of the first 200 bins" in refusal(lambda: default_thresholds(scores, 200, "signed"))
-
-
-def test_thresholds_of_probabilities_lie_above_a_half_at_any_scale() -> None:
-    p = np.linspace(0.2, 0.8, 1001)
-    expected = 0.5 + np.percentile(np.abs(p - 0.5), (50, 70, 80, 90, 95, 99))
-    assert default_thresholds(p, 1001, "probability") == pytest.approx(expected.tolist(), abs=1e-6)
-    tiny = default_thresholds(noise() * 1e-12, N, "signed")
-    assert len(tiny) == 6
-    assert 0 < min(tiny) < 1e-12
 
 
 def test_an_embargo_not_given_spans_the_longest_trade(dataset: Dataset) -> None:
@@ -378,7 +215,7 @@ def test_too_few_trades_are_nothing_to_judge(dataset: Dataset) -> None:
     assert run.plot() is not None
 
 
-def test_a_picture_is_shown_and_written(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_is_shown_andwritten(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tune.judge(noise(), dataset, **RULES)
     figure: Any = run.plot(tmp_path / "a.svg")
     assert "<svg" in (tmp_path / "a.svg").read_text()[:2000]
@@ -418,7 +255,7 @@ def test_it_cannot_be_promoted(lake: Lake, dataset: Dataset) -> None:
 
 
 def test_the_command_is_the_same_judge(lake: Lake, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = _written(noise(), tmp_path)
+    path = written(noise(), tmp_path)
     arguments = ["judge", "--scores", str(path), "--dataset-id", DATASET, "--lake", str(lake.root), "--threshold", "0.5"]
     arguments += ["--threshold", "1", "--set", "tp_ticks=4", "--set", "sl_ticks=4", "--set", "max_hold_bins=200"]
     arguments += ["--set", "warmup_bins=100"]
@@ -455,7 +292,7 @@ def test_a_scored_signal_goes_straight_to_the_judge(lake: Lake, tmp_path: Path, 
 def test_a_mistake_at_the_door_is_one_line(
     lake: Lake, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], words: str
 ) -> None:
-    path = _written(noise(), tmp_path)
+    path = written(noise(), tmp_path)
     arguments = ["judge", "--scores", str(path), "--dataset-id", DATASET, "--threshold", "1", "--lake", str(lake.root)]
     if more[0] == "--threshold":
         arguments = [one for one in arguments if one not in ("--threshold", "1")]
@@ -484,7 +321,7 @@ def test_a_mistake_in_compare_is_one_line(lake: Lake, arguments: dict[str, Any],
 @pytest.mark.parametrize(
     ("config", "arguments", "words"),
     [
-        (3, {}, "sweep was a int"),
+        (3, {}, "sweep was of type int"),
         ("gone.yaml", {}, "gone.yaml does not exist"),
         ({"name": "x"}, {}, "the sweep lacks datasets"),
         ({"name": "x", "datasets": ["gone"], "signals": ["ads"]}, {}, "dataset 'gone' is not in"),
