@@ -15,6 +15,7 @@ from engine.errors import ConfigError, EngineError, WorkError
 
 BAD_INPUT: Final = 2
 FAILED: Final = 1
+DISTRIBUTION: Final = "spymaster"  # as pyproject.toml names it
 INTERRUPTED: Final = 128 + signal.SIGINT
 LAKE_HELP: Final = "data folder (default $SPYMASTER_LAKE, else lake/)"
 ADDRESS_HELP: Final = (
@@ -142,6 +143,16 @@ def run_door(prog: str, call: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print(f"{prog}: stopped", file=sys.stderr)
         return INTERRUPTED
+
+
+def version() -> str:
+    """The version of the installed distribution; ``unknown`` where these files were not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # here, since it takes as long as all the rest of a door
+
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def add_lake(parser: argparse.ArgumentParser) -> None:
