@@ -116,7 +116,8 @@ def find_mount(word: str, prog: str = PROG) -> Mount:
         if mount.word == word or (not mount.word and word in mount.door.commands):
             return mount
     known = {name.split(" ")[-1]: name for name in commands()}
-    near = [known[name] for name in difflib.get_close_matches(word, known, n=3)]
+    begun = [name for last, name in known.items() if last.startswith(word)]
+    near = begun or [known[name] for name in difflib.get_close_matches(word, known, n=3)]
     guess = f"did you mean {' or '.join(near)}? " if near else ""
     raise ConfigError(f"unknown command {word!r}; {guess}{prog} --help lists them all")
 
@@ -142,7 +143,7 @@ def overview(found: Mapping[str, Mapping[str, Command]]) -> str:
     """The help that fits a screen of 80 columns and 24 lines, of commands by group."""
     width = max(len(name) for names in SHOWN.values() for name in names)
     indent = max(len(group) for group in found) + 2
-    lines = [f"usage: {PROG} COMMAND ...     more: {PROG} help COMMAND or GROUP; --version", ""]
+    lines = [f"usage: {PROG} COMMAND ...    more: {PROG} help COMMAND or GROUP; --version", ""]
     for group, members in found.items():
         label = group
         rest = []

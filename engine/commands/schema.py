@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.out is None:
         print(text, end="")
     else:
-        print(f"{args.out}: what a {args.file} file may hold")
+        print(f"{args.out}: what {'an' if args.file == 'instrument' else 'a'} {args.file} file may hold")
     return 0
 
 
