@@ -71,7 +71,7 @@ def replay_file(path: Path, config: InstrumentConfig, day: dt.date = DAY, start_
 def make_runner(config: InstrumentConfig, start_ns: int | None = None, n_bins: int | None = None) -> Runner:
     """A runner over the tests' day, with the instrument's own model."""
     span = Span(DAY_START, DAY_START + DAY_NS, start_ns, n_bins)
-    return Runner(config, span, model=runtime_model(config))
+    return Runner(config, span, signal=runtime_model(config))
 
 
 def run_engine(config: InstrumentConfig, records: Sequence[reference.Record], start_ns: int | None = None) -> Bins:
