@@ -24,7 +24,7 @@ COMPLETION_HELP: Final = """\
 Print a script that teaches a shell the commands, their options and choices, and where a file or a folder is meant.
 
   bash   source <(spymaster completion bash)          in ~/.bashrc
-  zsh    source <(spymaster completion zsh)           in ~/.zshrc, after compinit
+  zsh    eval "$(spymaster completion zsh)"           in ~/.zshrc, after compinit
   fish   spymaster completion fish | source           in ~/.config/fish/config.fish
 """
 SCHEMA_HELP: Final = """\

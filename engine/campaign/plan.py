@@ -21,7 +21,7 @@ from engine.errors import ConfigError
 
 MEND: Final = "Mend it there"
 _CLOCK: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d")
-_CLOCK_SCHEMA: Final[dict[str, Any]] = {"pattern": f"^(?:{_CLOCK.pattern})$"}
+_CLOCK_SCHEMA: Final[dict[str, Any]] = {"pattern": r"^([01]\d|2[0-3]):[0-5]\d:[0-5]\d$"}
 _FIRST_SEXAGESIMAL_S: Final = 36_000  # YAML reads 10:00:00 as this number, but 09:59:59 as a text
 
 Text = Annotated[str, Field(min_length=1)]

@@ -111,7 +111,7 @@ def test_every_command_and_group_can_be_helped_with() -> None:
 def test_zsh_takes_the_script(script: Path) -> None:
     if shutil.which("zsh") is None:
         pytest.skip("zsh is not installed here")
-    code = f"autoload -U compinit; compinit -u -D; source {script}; print -r -- $_comps[spymaster]"
+    code = f'autoload -U compinit; compinit -u -D; eval "$(cat {script})"; print -r -- $_comps[spymaster]'
     done = subprocess.run(["zsh", "-f", "-c", code], capture_output=True, text=True, check=False)
     assert (done.stderr, done.stdout) == ("", "_shtab_spymaster\n")
 
