@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from engine.door import ADDRESS_HELP, Command, Door, add_lake, default_address
+from serve.query import PERM_FIELDS, QUERY_NAMES
 from serve.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_ENV
 
 
 def _run(parser: argparse.ArgumentParser) -> None:
-    from serve.request import PERM_FIELDS  # not before: pydantic and numpy stand behind the instrument's fields
-
     parser.add_argument("--product-type", help="must be the instrument's own (default)")
     parser.add_argument("--symbol", help="must be the instrument's own (default)")
     parser.add_argument("--dt", metavar="YYYY-MM-DD", help="day of a stream that does not say; default the lake's last day")
@@ -38,8 +37,6 @@ def _status(parser: argparse.ArgumentParser) -> None:
 
 
 def _tail(parser: argparse.ArgumentParser) -> None:
-    from serve.request import QUERY_NAMES  # as above
-
     _add_url(parser)
     parser.add_argument("--bins", type=int, metavar="N", help="end after N bins; default at the end of the data")
     for name in QUERY_NAMES:

@@ -21,7 +21,8 @@ from engine.run.replay import Replay
 from engine.run.runner import Runner, Span
 from engine.source.records import open_source
 from serve.client import fetch_health, health_lines, stream_url, tail
-from serve.request import PERM_FIELDS, QUERY_NAMES, last_day, read_start_time, scalar
+from serve.query import PERM_FIELDS, QUERY_NAMES
+from serve.request import last_day, read_start_time, scalar
 from serve.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_ENV, ServeSettings, StreamDefaults, require_token
 
 

@@ -209,7 +209,7 @@ def test_help_and_version_need_nothing_but_python() -> None:
         assert done.stdout.startswith(words)
 
 
-HEAVY = ("numba", "ray", "polars", "pyarrow", "mlflow", "pandas", "databento", "sklearn", "websockets", "starlette", "rich")
+HEAVY = ("numba", "ray", "polars", "pyarrow", "mlflow", "pandas", "numpy", "pydantic", "websockets", "starlette", "rich")
 
 
 def test_no_help_and_no_completion_waits_for_a_heavy_import() -> None:
