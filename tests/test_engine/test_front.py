@@ -12,7 +12,7 @@ from importlib import import_module
 import pytest
 
 from engine.door import DISTRIBUTION, Command
-from engine.front import COLUMNS, MOUNTS, SHOWN, commands, groups, main, overview
+from engine.front import COLUMNS, MOUNTS, PROG, SHOWN, commands, groups, main, overview
 from tests.conftest import REPO_ROOT
 
 Capture = pytest.CaptureFixture[str]
@@ -193,8 +193,9 @@ def test_version_is_that_of_the_distribution(capsys: Capture) -> None:
 
 
 def test_the_command_is_installed_under_its_name() -> None:
-    scripts = tomllib.loads((REPO_ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    module, _, function = scripts["spymaster"].partition(":")
+    (script,) = tomllib.loads((REPO_ROOT / "pyproject.toml").read_text())["project"]["scripts"].items()
+    module, _, function = script[1].partition(":")
+    assert script[0] == PROG
     assert getattr(import_module(module), function) is main
 
 
