@@ -28,13 +28,13 @@ Print a script that teaches a shell the commands, their options and choices, and
   fish   spymaster completion fish | source           in ~/.config/fish/config.fish
 """
 SCHEMA_HELP: Final = """\
-Print the JSON Schema (Draft 2020-12) of a sweep, campaign or instrument file. Editors that speak to yaml-language-server check a
-file that begins with the line that --header prints:
+Print the JSON Schema (Draft 2020-12) of a sweep, campaign or instrument file. An editor with yaml-language-server checks a YAML
+file as you type, and offers its keys, when the file begins with the line that --header prints:
 
-  spymaster schema sweep --out sweep.schema.json --header > mine.yaml
+  spymaster schema sweep --out sweep.schema.json --header
 
-With --out the schema goes into that file, which --header then names by its whole path. Without it --header names a file
-that lies beside the YAML file, sweep.schema.json.
+With --out the schema goes into that file, and --header names it by its whole path. Without --out nothing is written, and
+--header names a sweep.schema.json that lies beside the YAML file.
 """
 
 
@@ -154,7 +154,7 @@ def overview(found: Mapping[str, Mapping[str, Command]]) -> str:
             else:
                 rest.append(name)
         if rest:
-            named = textwrap.shorten(", ".join(rest), COLUMNS - indent - width - 2, placeholder=" …")
+            named = textwrap.shorten(", ".join(rest), COLUMNS - indent - width - 2, placeholder=" …", break_on_hyphens=False)
             lines.append(f"{label:{indent}}{'also:':{width}}  {named}")
     return "\n".join(lines)
 

@@ -172,8 +172,8 @@ def test_work_that_fails_is_code_1_here_as_there(capsys: Capture) -> None:
         (["help", "replya"], ["did you mean replay?"]),
         (["--lake", "x", "datasets"], ["--lake", "a command comes first"]),
         ([], ["no command was given", "--help"]),
-        (["schema", "swep"], ["'swep'", "'campaign'"]),
-        (["completion", "dosh"], ["'dosh'", "'bash'"]),
+        (["schema", "swep"], ["'swep'", "campaign"]),
+        (["completion", "dosh"], ["'dosh'", "bash"]),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(arguments: list[str], words: list[str], capsys: Capture) -> None:
