@@ -21,7 +21,7 @@ from engine.errors import ConfigError, DatasetError
 from engine.lake import Lake
 from engine.schema import Floats
 from tune.code_version import scoring_version
-from tune.config import EvalConfig, as_list
+from tune.config import EvalConfig
 from tune.diagnostics import COLUMNS as DIAGNOSTIC_COLUMNS
 from tune.judgement import OUTSIDE, Judgement
 from tune.ledger import TrialLedger
@@ -48,7 +48,10 @@ class JudgeConfig(EvalConfig):
     ] = 3000
     mode: Annotated[Literal["signed", "probability"], Field(description="a score of 0, or one of 0.5, is neutral")] = "signed"
 
-    _threshold_list = field_validator("thresholds", mode="before")(as_list)
+    @field_validator("thresholds", mode="before")
+    @classmethod
+    def _level_list(cls, value: Any) -> Any:
+        return value if value is None or isinstance(value, list | tuple) else [value]
 
     @field_validator("tp_ticks", "sl_ticks")
     @classmethod
