@@ -147,12 +147,7 @@ def _numbers(values: pa.ChunkedArray, column: str) -> Floats:
     kind = values.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         raise ConfigError(f"column {column!r} of the scores is {kind}; it must be a number, like float64")
-    return np.asarray(values.to_numpy(), np.float64) if not values.null_count else _with_nulls(values)
-
-
-def _with_nulls(values: pa.ChunkedArray) -> Floats:
-    found: Floats = values.cast(pa.float64(), safe=False).to_pandas().to_numpy(np.float64, na_value=np.nan)
-    return found
+    return np.asarray(values.cast(pa.float64(), safe=False).to_numpy(), np.float64)
 
 
 def _from_array(scores: Any, n_bins: int, column: str) -> Floats:
@@ -162,6 +157,14 @@ def _from_array(scores: Any, n_bins: int, column: str) -> Floats:
         array = np.asarray(scores)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"scores was of type {type(scores).__name__} that is no array of numbers; give {_FORMS}") from error
+    index = getattr(scores, "index", None)  # of a pandas series; of a list or a polars series it is no array
+    if not (index is None or callable(index) or np.array_equal(np.asarray(index), np.arange(len(array)))):
+        raise ConfigError(
+            "the index of the scores does not count the bins 0, 1, 2 and so on, so they may belong to other bins than they stand "
+            "at; give a frame of bin_seq and score, or the bare values of every bin"
+        )
+    if isinstance(scores, np.ma.MaskedArray) and scores.dtype.kind in "iuf":
+        array = np.ma.filled(scores.astype(np.float64), np.nan)
     ready = None
     if array.dtype.names is not None:  # a signal's outputs as it gives them
         if column not in array.dtype.names:

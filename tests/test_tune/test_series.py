@@ -26,6 +26,7 @@ FORMS: dict[str, Callable[[NDArray[np.float64], Path], Any]] = {
     "polars series": lambda s, path: pl.Series(s),
     "pandas series": lambda s, path: pd.Series(s),
     "arrow array": lambda s, path: pa.array(s),
+    "masked": lambda s, path: np.ma.masked_array(np.nan_to_num(s, nan=7.0), np.isnan(s)),
     "polars": lambda s, path: pl.DataFrame({"bin_seq": np.arange(N), "score": s}),
     "lazy": lambda s, path: pl.LazyFrame({"bin_seq": np.arange(N), "score": s}),
     "pandas": lambda s, path: pd.DataFrame({"bin_seq": np.arange(N), "score": s}),
@@ -59,6 +60,8 @@ def test_every_form_of_a_series_is_the_same_series(form: str, tmp_path: Path) ->
 
 def test_whole_numbers_are_numbers() -> None:
     whole = np.arange(N) % 5 - 2
+    holed = pl.DataFrame({"bin_seq": np.arange(N), "score": [None, *whole[1:].tolist()]})
+    assert np.array_equal(aligned_scores(holed, N), np.where(np.arange(N) == 0, np.nan, whole), equal_nan=True)
     for form in (whole, whole.astype(np.int8), pl.DataFrame({"bin_seq": np.arange(N), "score": whole.astype(np.float32)})):
         assert np.array_equal(aligned_scores(form, N), whole)
 
@@ -83,6 +86,8 @@ MISTAKES: list[tuple[Any, dict[str, Any], str]] = [
     (np.ones(N, complex), {}, "scores are of type complex128"),
     (np.array([None] * N), {}, "scores are of type object"),
     ([[1.0], [1.0, 2.0]], {}, "no array of numbers"),
+    (pd.Series(noise(), index=np.arange(N)[::-1]), {}, "the index of the scores does not count the bins"),
+    (pd.Series(noise(), index=pd.date_range("2026-02-06", periods=N)), {}, "the index of the scores does not count the bins"),
     (noise(n=N - 1), {}, f"scores have shape ({N - 1},); it must be ({N},)"),
     (noise(n=N + 1), {}, f"scores have shape ({N + 1},)"),
     (np.ones((N, 1)), {}, f"scores have shape ({N}, 1)"),
