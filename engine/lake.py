@@ -14,6 +14,13 @@ class Lake:
     """The data folder: one root, every path below it in one place.
 
     Source: interfaces.md, "Lake layout".
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import engine
+    >>> engine.Lake(Path("lake")).results.as_posix()
+    'lake/research/vp_harness/results'
     """
 
     root: Path

@@ -112,7 +112,14 @@ def open_dataset(dataset_id: str, lake: AnyLake = None) -> Dataset:
 
 
 class FileReplay:
-    """A replay of one file: iterate over it for blocks as they come, or take it `whole`. Each look starts anew."""
+    """A replay of one file: iterate over it for blocks as they come, or take it `whole`. Each look starts anew.
+
+    Examples
+    --------
+    >>> import engine
+    >>> next(iter(engine.replay("morning_20260206.dbn.zst")))
+    <BinBlock bins 0 to 255, 2026-02-06 14:00:00 to 14:00:25 UTC, 101 rows each>
+    """
 
     def __init__(
         self, path: Path, config: InstrumentConfig, day: date | None, start_time: str | None, n_bins: int | None

@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
 
 class BinFrames(ABC):
-    """Consecutive bins with their grids, and the ways to look at them. Whatever is handed out belongs to the caller."""
+    """Consecutive bins with their grids, and the ways to look at them. Whatever is handed out belongs to the caller.
+
+    Examples
+    --------
+    >>> import engine
+    >>> whole, dataset = engine.replay("morning_20260206.dbn.zst").whole(), engine.open_dataset("morning")
+    >>> [isinstance(bins, engine.BinFrames) for bins in (whole, dataset)]
+    [True, True]
+    >>> whole.to_polars().equals(dataset.to_polars())
+    True
+    """
 
     @property
     @abstractmethod

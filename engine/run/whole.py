@@ -24,6 +24,13 @@ class WholeReplay(BinFrames):
     ------
     SourceError
         There is not one bin.
+
+    Examples
+    --------
+    >>> import engine
+    >>> whole = engine.replay("morning_20260206.dbn.zst", n_bins=100).whole()
+    >>> whole.to_polars("mid_price").shape, whole.grid("v_add").shape
+    ((100, 1), (100, 101))
     """
 
     def __init__(self, blocks: Iterable[BinBlock], cell_width_ms: int, what: str) -> None:
