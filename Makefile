@@ -13,7 +13,7 @@ START_TIME ?= 09:05
 
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup page demo serve test test-python test-page check bench soak lock clean
+.PHONY: help setup page demo wheel serve test test-python test-page check bench soak lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,9 +48,12 @@ frontend/dist/.built: frontend/node_modules/.ready $(shell find frontend/src fro
 
 demo: setup  ## from nothing to a leaderboard, a champion and a live page
 	@$(MAKE) --no-print-directory page || echo "the page could not be built (see above); the demo goes on without it"
-	@$(PY) tune/sweep.py
-	@$(PY) -m tune promote --best --sweep smoke_perm_derivative
-	@$(PY) -m serve --dt $(DT) --start-time $(START_TIME)
+	@$(PY) -m engine demo --dt $(DT) --start-time $(START_TIME)
+
+wheel: setup page  ## the wheel with the page in it, into dist/
+	@rm -rf build
+	@$(VENV)/bin/uv build --quiet --wheel --no-build-isolation --python $(PY) --out-dir dist
+	@ls dist/*.whl
 
 serve: setup page  ## serve the lake's file of DT=2026-02-06 from START_TIME=09:05
 	@$(PY) -m serve --dt $(DT) --start-time $(START_TIME)
@@ -89,4 +92,4 @@ lock: $(VENV)/.ready  ## resolve requirements.txt anew from pyproject.toml
 		--upgrade --quiet pyproject.toml --output-file requirements.txt
 
 clean:  ## remove the environment and what was built; the lake stays
-	@rm -rf $(VENV) frontend/node_modules frontend/dist
+	@rm -rf $(VENV) frontend/node_modules frontend/dist build dist

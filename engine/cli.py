@@ -18,6 +18,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "book": Command("the order book at a moment of one or more files", "engine.commands.book"),
     "check": Command("raw files and datasets of the lake: readable, whole, unchanged, true", "engine.commands.check"),
     "datasets": Command("what the lake holds", "engine.commands.datasets"),
+    "demo": Command("from nothing to a leaderboard, a champion and a live page", "engine.commands.demo"),
     "bench": Command("how fast this machine is at it", "engine.commands.bench"),
 }
 

@@ -14,7 +14,7 @@ from engine.campaign.plan import BaseCapture, load_campaign
 from engine.config import load_instrument
 from engine.door import ADDRESS_HELP, FAILED, add_lake, default_address, print_json
 from engine.errors import DatasetError
-from engine.lake import Lake
+from engine.lake import Lake, config_file
 from engine.progress import Progress
 from engine.run.replay import SESSION_TZ
 from engine.tables import console, counts
@@ -26,7 +26,7 @@ SIMULATED_RATE: Final = 1000.0  # records/s
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
-    parser.add_argument("file", type=Path, metavar="CAMPAIGN.yaml", help="see lake/research/vp_harness/configs/gold_campaigns/")
+    parser.add_argument("file", type=Path, metavar="CAMPAIGN.yaml", help="a file, or the name of one in the lake or shipped")
     parser.add_argument("--dry-run", action="store_true", help="show the variants and which are missing; build nothing")
     parser.add_argument("--max-variants", type=int, metavar="N", help="only the first N variants")
     parser.add_argument(
@@ -74,8 +74,8 @@ def campaign_command(
     EngineError
         One line, for anything the user can mend.
     """
-    campaign = load_campaign(file)
     lake = Lake.open(lake_argument)
+    campaign = load_campaign(config_file(lake, file, "campaign"))
     variants, present = plan_campaign(lake, campaign, limit)
     if dry_run:
         return CampaignReport(
