@@ -1,4 +1,4 @@
-"""What a wheel holds beside the sources: the built page and the configurations, which a checkout keeps in folders of their own."""
+"""What a wheel holds beside the sources: the built page and the configurations, which a checkout keeps elsewhere."""
 
 import shutil
 from pathlib import Path

@@ -9,7 +9,6 @@ from typing import Final, Literal
 
 from engine.errors import ConfigError, DatasetError
 
-
 _CONFIGS: Final = Path("research", "vp_harness", "configs")
 _KINDS: Final = {"sweep": Path(), "campaign": Path("gold_campaigns")}  # folders of configurations
 

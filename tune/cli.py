@@ -70,7 +70,13 @@ def build_parser(prog: str = "python -m tune") -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     sweep = _command(commands, "sweep", "run a sweep on Ray", SWEEP_HELP)
-    sweep.add_argument("config", type=Path, nargs="?", metavar="CONFIG.yaml", help="a file, or the name of one in the lake or shipped; default: the smoke sweep")
+    sweep.add_argument(
+        "config",
+        type=Path,
+        nargs="?",
+        metavar="CONFIG.yaml",
+        help="a file, or the name of one in the lake or shipped; default: the smoke sweep",
+    )
     sweep.add_argument(
         "--address",
         help=ADDRESS_HELP,
