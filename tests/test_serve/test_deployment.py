@@ -171,6 +171,7 @@ def test_the_service_from_start_to_ctrl_c(
 ) -> None:
     assert any(line.startswith("Ray dashboard  http://127.0.0.1:") for line in started.lines), started.lines
     assert fetch_health(started.base, None)["status"] == "ok"
+    assert any("not built: make page" in line for line in started.lines) == (start_page(PAGE_DIR) is None)
 
     # Nothing of ours can be reached from another machine.
     open_ports = listening(marked_processes(started.mark))

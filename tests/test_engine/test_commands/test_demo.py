@@ -12,7 +12,6 @@ from engine.commands.demo import Step, run_steps, steps
 from engine.errors import WorkError
 from engine.lake import Lake, config_file
 from tests.conftest import REPO_ROOT
-from tune.cli import build_parser
 from tune.config import read_sweep_config
 
 # Waits for one Ctrl-C and ends with 0; a second one within its patience makes that 9.
@@ -83,22 +82,11 @@ def test_no_step_follows_one_that_was_ended() -> None:
     assert interrupted(signal.SIGINT, DIES, WAITS) == (130, ["[1/2] step", "ready"])
 
 
-def test_its_sweep_is_the_shipped_one_of_that_name(tmp_path: Path) -> None:
-    sweep, promote, serve = steps(Lake(tmp_path), "2026-02-06", "09:05", 8003)
-    asked = build_parser().parse_args(sweep.words[2:])
-    config = read_sweep_config(config_file(Lake(tmp_path), asked.config, "sweep"))
-    best = build_parser().parse_args(promote.words[2:])
-    assert (best.best, best.sweep) == (True, config.name)
-    assert asked.lake == best.lake == str(tmp_path)
-    assert serve.words == [
-        "-m",
-        "serve",
-        "--dt",
-        "2026-02-06",
-        "--start-time",
-        "09:05",
-        "--lake",
-        str(tmp_path),
-        "--port",
-        "8003",
-    ]
+def test_its_steps_are_commands_over_one_lake_and_its_sweep_is_shipped(tmp_path: Path) -> None:
+    lake = ["--lake", str(tmp_path)]
+    sweep, promote, serve = (list(step.words) for step in steps(Lake(tmp_path), "2026-02-06", "09:05", 8003))
+    assert sweep == ["-m", "tune", "sweep", "smoke_perm_derivative", *lake]
+    name = read_sweep_config(config_file(Lake(tmp_path), sweep[3], "sweep")).name
+    assert promote == ["-m", "tune", "promote", "--best", "--sweep", name, *lake]
+    assert serve == ["-m", "serve", "--dt", "2026-02-06", "--start-time", "09:05", *lake, "--port", "8003"]
+    assert "--port" not in steps(Lake(tmp_path), "2026-02-06", "09:05", None)[2].words
