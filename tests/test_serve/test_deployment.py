@@ -31,8 +31,9 @@ from engine.signals.registry import make_model
 from engine.source.records import open_source
 from serve.cli import main
 from serve.client import fetch_health
+from serve.page import start_page
 from serve.request import read_request
-from serve.settings import STREAM_PATH, StreamDefaults
+from serve.settings import PAGE_DIR, STREAM_PATH, StreamDefaults
 from tests.conftest import REPO_ROOT
 from tests.sessions import join
 from tests.test_serve.conftest import Promote
