@@ -53,6 +53,7 @@ demo: setup  ## from nothing to a leaderboard, a champion and a live page
 wheel: setup page  ## the wheel with the page in it, into dist/
 	@rm -rf build
 	@$(VENV)/bin/uv build --quiet --wheel --no-build-isolation --python $(PY) --out-dir dist
+	@rm -rf build
 	@ls dist/*.whl
 
 serve: setup page  ## serve the lake's file of DT=2026-02-06 from START_TIME=09:05
