@@ -48,7 +48,7 @@ frontend/dist/.built: frontend/node_modules/.ready $(shell find frontend/src fro
 
 demo: setup  ## from nothing to a leaderboard, a champion and a live page
 	@$(MAKE) --no-print-directory page || echo "the page could not be built (see above); the demo goes on without it"
-	@$(PY) -m engine demo --dt $(DT) --start-time $(START_TIME)
+	@$(VENV)/bin/spymaster demo --dt $(DT) --start-time $(START_TIME)
 
 wheel: setup page  ## the wheel with the page in it, into dist/
 	@rm -rf build

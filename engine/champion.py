@@ -23,7 +23,7 @@ _TRAIL_LENGTH: Final = 100
 
 
 class Champion(BaseModel):
-    """One promoted model: everything needed to build it again and to know where it came from."""
+    """One promoted signal: everything needed to build it again and to know where it came from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True)
 
@@ -41,9 +41,9 @@ class Champion(BaseModel):
     run_id: str = Field(min_length=1)
     config_version: str = Field(min_length=1, description="instrument config the dataset was made with")
     state5_table: str = Field(min_length=1, description="label table the dataset was made with")
-    cell_width_ms: int = Field(gt=0, description="bin width the model was scored on, ms")
-    grid_radius_ticks: int = Field(gt=0, description="rows each side of spot the model was scored on")
-    code_version: str = Field(min_length=1, description="hash of the model's and the scoring's sources")
+    cell_width_ms: int = Field(gt=0, description="bin width the signal was scored on, ms")
+    grid_radius_ticks: int = Field(gt=0, description="rows each side of spot the signal was scored on")
+    code_version: str = Field(min_length=1, description="hash of the signal's and the scoring's sources")
     created_at: str = Field(min_length=1, description="ISO 8601, UTC")
 
 

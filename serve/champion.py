@@ -1,4 +1,4 @@
-"""Which model serves: watches the champion's pointer, builds and compiles the model aside, and keeps the old one when it must.
+"""Which signal serves: watches the champion's pointer, builds and compiles the signal aside, and keeps the old one when it must.
 
 Source: interfaces.md, "Champion".
 """
@@ -18,8 +18,8 @@ from engine.dataset.publish import Dataset
 from engine.errors import ChampionError, EngineError
 from engine.lake import Lake
 from engine.run.runner import Runner, Span
-from engine.signals.base import ModelContext, RuntimeModel
-from engine.signals.registry import MODELS, make_model
+from engine.signals.base import SignalContext, SignalLike
+from engine.signals.registry import SIGNALS, make_signal
 from engine.signals.statistical.perm_derivative import PermDerivative, perm_params_from_config
 from serve.request import with_overrides
 
@@ -48,19 +48,19 @@ class Alarm:
 
 
 @dataclass(frozen=True)
-class ModelChoice:
-    """A model by name and values: what `build` makes, and what ``runtime_config`` says about it."""
+class SignalChoice:
+    """A signal by name and values: what `build` makes, and what ``runtime_config`` says about it."""
 
     name: str
     origin: str  # CHAMPION or INSTRUMENT
     version: int | None  # of the champion
     parameters: dict[str, Any]
-    context: ModelContext
+    context: SignalContext
     enabled: bool = True
 
-    def build(self) -> RuntimeModel | None:
-        """A fresh model; None where the instrument's own one is switched off."""
-        return make_model(self.name, self.parameters, self.context) if self.enabled else None
+    def build(self) -> SignalLike | None:
+        """A fresh signal; None where the instrument's own one is switched off."""
+        return make_signal(self.name, self.parameters, self.context) if self.enabled else None
 
     def describe(self) -> dict[str, Any]:
         """The ``runtime_model`` object of a ``runtime_config``."""
@@ -73,18 +73,18 @@ class ModelChoice:
         }
 
 
-def choose_model(champion: Champion | None, config: InstrumentConfig) -> ModelChoice:
-    """The champion's model, or without one the instrument's own ``perm_*`` model."""
-    context = ModelContext(cell_width_ms=config.cell_width_ms, radius=config.grid_radius_ticks)
+def choose_signal(champion: Champion | None, config: InstrumentConfig) -> SignalChoice:
+    """The champion's signal, or without one the instrument's own ``perm_*`` signal."""
+    context = SignalContext(cell_width_ms=config.cell_width_ms, radius=config.grid_radius_ticks)
     if champion is not None:
-        return ModelChoice(champion.signal, CHAMPION, champion.version, dict(champion.parameters), context)
+        return SignalChoice(champion.signal, CHAMPION, champion.version, dict(champion.parameters), context)
     parameters = perm_params_from_config(config).model_dump(mode="json")
-    return ModelChoice(PermDerivative.name, INSTRUMENT, None, parameters, context, config.perm_runtime_enabled)
+    return SignalChoice(PermDerivative.name, INSTRUMENT, None, parameters, context, config.perm_runtime_enabled)
 
 
 def required_columns() -> tuple[str, ...]:
-    """Columns and bin fields that some model reads, and the microstates: what a stream remembers to warm any champion."""
-    read = [(*model.required_columns, *model.required_fields) for model in MODELS.values()]
+    """Columns and bin fields that some signal reads, and the microstates: what a stream remembers to warm any champion."""
+    read = [(*signal.required_columns, *signal.required_fields) for signal in SIGNALS.values()]
     return tuple(sorted({MICROSTATES}.union(*read)))
 
 
@@ -167,7 +167,7 @@ class ChampionWatcher:
     def start(self) -> None:
         """Take what the pointer says now, compiled and ready, then go on watching."""
         Runner(self._config, Span(0, NS_PER_DAY)).warmup()
-        warm_up(choose_model(None, self._config))
+        warm_up(choose_signal(None, self._config))
         self.poll()
         self._thread = threading.Thread(target=self._watch, name="champion-watcher", daemon=True)
         self._thread.start()
@@ -189,7 +189,7 @@ class ChampionWatcher:
         except (EngineError, OSError) as error:
             self._raise_alarm(str(error))
             return False
-        except Exception as error:  # a model's own fault must not end the watch
+        except Exception as error:  # a signal's own fault must not end the watch
             if self._raise_alarm(f"the champion does not load: {type(error).__name__}: {error}"):
                 logger.exception("the champion does not load")
             return False
@@ -199,7 +199,7 @@ class ChampionWatcher:
         if champion is None and before.champion is None:
             return False
         self._serving = Serving(before.generation + 1, champion, _now())
-        logger.info("serving %s", "the instrument's own model" if champion is None else _title(champion))
+        logger.info("serving %s", "the instrument's own signal" if champion is None else _title(champion))
         if self._on_change is not None:
             self._on_change(self._serving)
         return True
@@ -211,7 +211,7 @@ class ChampionWatcher:
             return None
         champion = read_champion(self._lake)
         check_champion(champion, self._config, self._lake)
-        warm_up(choose_model(champion, self._config))
+        warm_up(choose_signal(champion, self._config))
         return champion
 
     def _watch(self) -> None:
@@ -232,8 +232,8 @@ class ChampionWatcher:
             self._alarm = None
 
 
-def warm_up(choice: ModelChoice) -> float:
-    """Build a model once and let it compile, so that no stream waits for that; seconds it took.
+def warm_up(choice: SignalChoice) -> float:
+    """Build a signal once and let it compile, so that no stream waits for that; seconds it took.
 
     Raises
     ------
@@ -241,14 +241,14 @@ def warm_up(choice: ModelChoice) -> float:
         The signal or a parameter is not known here.
     """
     begin = time.monotonic()
-    model = choice.build()
-    if model is not None:
-        model.warmup()
+    signal = choice.build()
+    if signal is not None:
+        signal.warmup()
     return time.monotonic() - begin
 
 
 def _title(champion: Champion | None) -> str:
-    return "the instrument's own model" if champion is None else f"champion version {champion.version} ({champion.signal})"
+    return "the instrument's own signal" if champion is None else f"champion version {champion.version} ({champion.signal})"
 
 
 def _now() -> str:

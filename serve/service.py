@@ -11,7 +11,7 @@ from engine.champion import Champion, history
 from engine.config import InstrumentConfig
 from engine.errors import EngineError
 from engine.lake import raw_file
-from serve.champion import ChampionWatcher, choose_model
+from serve.champion import ChampionWatcher, choose_signal
 from serve.figures import Figures
 from serve.pacing import Clock, WallClock
 from serve.request import last_day
@@ -111,7 +111,7 @@ class Service:
             "config_version": self.config.config_version,
             "defaults": asdict(self.settings.defaults),
             "champion": None if serving.champion is None else _summary(serving.champion),
-            "model": choose_model(serving.champion, self.config).describe() | {"since": serving.since},
+            "model": choose_signal(serving.champion, self.config).describe() | {"since": serving.since},
             "alarms": [] if alarm is None else [{"kind": "champion", "message": alarm.message, "since": alarm.since}],
             "sessions": sum(stream.is_streaming for stream in self.streams),
             "clients": len(self.streams),
@@ -136,7 +136,7 @@ class Service:
         serving = self.watcher.serving
         alarm = self.watcher.alarm
         return {
-            "model": choose_model(serving.champion, self.config).describe(),
+            "model": choose_signal(serving.champion, self.config).describe(),
             "since": serving.since,
             "champion": None if serving.champion is None else serving.champion.model_dump(mode="json"),
             "alarm": None if alarm is None else alarm.message,

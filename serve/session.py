@@ -14,9 +14,9 @@ from engine.errors import SourceError
 from engine.run.block import BinBlock
 from engine.run.replay import SESSION_TZ, Replay
 from engine.schema import GRID_COLUMNS
-from engine.signals.base import RuntimeModel, model_inputs
+from engine.signals.base import SignalLike, signal_inputs
 from engine.source.records import open_source
-from serve.champion import CHAMPION, MICROSTATES, ModelChoice, Serving, choose_model, config_for, required_columns
+from serve.champion import CHAMPION, MICROSTATES, Serving, SignalChoice, choose_signal, config_for, required_columns
 from serve.frames import STREAM_FORMAT, BinFrames, FrameEncoder, message
 from serve.recent import RecentBins
 from serve.relabel import state5_codes
@@ -41,12 +41,12 @@ class ConfigFrame:
 
 @dataclass(frozen=True)
 class _Warmed:
-    """A model that has seen the recent ones of the stream's first ``n_seen`` bins."""
+    """A signal that has seen the recent ones of the stream's first ``n_seen`` bins."""
 
     serving: Serving
     config: InstrumentConfig
-    choice: ModelChoice
-    model: RuntimeModel | None
+    choice: SignalChoice
+    signal: SignalLike | None
     n_seen: int
 
 
@@ -60,7 +60,7 @@ class Session:
     serving : callable
         What serves now; asked between two bins.
     aside : Executor
-        Where another model is built and warmed while the stream goes on.
+        Where another signal is built and warmed while the stream goes on.
     limits : Limits
         How much of the past to remember.
     """
@@ -73,7 +73,7 @@ class Session:
         self._aside = aside
         self._taken = serving()
         self.config = config_for(self._taken.champion, request.config)
-        self.choice = choose_model(self._taken.champion, self.config)
+        self.choice = choose_signal(self._taken.champion, self.config)
         self._encoder = FrameEncoder(self.config.n_rows)
         self._recent = RecentBins(required_columns(), self.config.n_rows, (limits or Limits()).recent_bytes)
         self._warming: Future[_Warmed] | None = None
@@ -98,7 +98,7 @@ class Session:
             open_source([request.dbn], self.config, request.dt),
             self.config,
             start_time=request.start_time,
-            model=self.choice.build(),
+            signal=self.choice.build(),
             block_bins=1,
             checkpoints=request.checkpoints,
             is_cancelled=lambda: self._closed,  # nobody fast-forwards for a client that has gone
@@ -142,7 +142,7 @@ class Session:
         return ConfigFrame(message(CONFIG_KIND, **fields), self.next_bin)
 
     def step(self) -> list[ConfigFrame | BinFrames]:
-        """The next bin, after the ``runtime_config`` of a model that takes over with it; no bin at the end of the data."""
+        """The next bin, after the ``runtime_config`` of a signal that takes over with it; no bin at the end of the data."""
         frames: list[ConfigFrame | BinFrames] = [*self.change_model()]
         block, self._ahead = self._ahead or self._next_block(), None
         if block is None:
@@ -155,13 +155,13 @@ class Session:
 
     @property
     def wants_change(self) -> bool:
-        """Whether another model is to take over."""
+        """Whether another signal is to take over."""
         return self._serving().generation != self._taken.generation
 
     def change_model(self) -> list[ConfigFrame]:
-        """Between two bins: begin to warm the model that is to take over, or let it take over once it is warm."""
+        """Between two bins: begin to warm the signal that is to take over, or let it take over once it is warm."""
         wanted = self._serving()
-        # The first bin was scored while opening; a model takes over after it.
+        # The first bin was scored while opening; a signal takes over after it.
         if wanted.generation == self._taken.generation or self._ahead is not None or self._replay is None:
             return []
         if self._warming is None:
@@ -171,14 +171,14 @@ class Session:
         warming, self._warming = self._warming, None
         try:
             warmed = warming.result()
-        except Exception:  # the watcher built this model before; should it fail here, the stream keeps the one it has
-            logger.exception("a stream could not take generation %d of the model", wanted.generation)
+        except Exception:  # the watcher built this signal before; should it fail here, the stream keeps the one it has
+            logger.exception("a stream could not take generation %d of the signal", wanted.generation)
             self._taken = replace(self._taken, generation=wanted.generation)
             return []
         if warmed.serving.generation != wanted.generation or self._recent.n_seen - warmed.n_seen > self._recent.capacity:
             return self.change_model()  # overtaken meanwhile: warm again
-        _let_see(warmed.model, warmed.config, self._recent.since(warmed.n_seen))
-        self._replay.runner.model = warmed.model
+        _let_see(warmed.signal, warmed.config, self._recent.since(warmed.n_seen))
+        self._replay.runner.signal = warmed.signal
         self._replay.runner.config = warmed.config
         self._replay.runner.params = warmed.config.to_params()
         self._taken, self.config, self.choice = warmed.serving, warmed.config, warmed.choice
@@ -198,23 +198,23 @@ class Session:
         return block
 
     def _warm(self, serving: Serving, n_seen: int, past: dict[str, Any]) -> _Warmed:
-        """Build a model aside and let it see as many of the recent bins as it can remember."""
+        """Build a signal aside and let it see as many of the recent bins as it can remember."""
         config = config_for(serving.champion, self.request.config)
-        choice = choose_model(serving.champion, config)
-        model = choice.build()
-        if model is not None:
-            _let_see(model, config, {name: column[-model.memory_bins :] for name, column in past.items()})
-        return _Warmed(serving, config, choice, model, n_seen)
+        choice = choose_signal(serving.champion, config)
+        signal = choice.build()
+        if signal is not None:
+            _let_see(signal, config, {name: column[-signal.memory_bins :] for name, column in past.items()})
+        return _Warmed(serving, config, choice, signal, n_seen)
 
     def _notices(self) -> list[str]:
         if self.choice.origin == CHAMPION and self.request.names_perm_values:
-            return [f"perm_* values configure the instrument's own model; champion version {self.choice.version} scores instead"]
+            return [f"perm_* values configure the instrument's own signal; champion version {self.choice.version} scores instead"]
         return []
 
 
-def _let_see(model: RuntimeModel | None, config: InstrumentConfig, columns: dict[str, Any]) -> None:
-    """Let a model see bins that are gone, labelled as its config labels them."""
-    if model is None or len(columns[MICROSTATES]) == 0:
+def _let_see(signal: SignalLike | None, config: InstrumentConfig, columns: dict[str, Any]) -> None:
+    """Let a signal see bins that are gone, labelled as its config labels them."""
+    if signal is None or len(columns[MICROSTATES]) == 0:
         return
     labelled = columns | {STATE5: state5_codes(columns[MICROSTATES], config.state5_table)}
-    model.run(model_inputs(model, labelled, labelled))
+    signal.run(signal_inputs(signal, labelled, labelled))

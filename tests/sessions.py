@@ -71,7 +71,7 @@ def replay_file(path: Path, config: InstrumentConfig, day: dt.date = DAY, start_
 def make_runner(config: InstrumentConfig, start_ns: int | None = None, n_bins: int | None = None) -> Runner:
     """A runner over the tests' day, with the instrument's own model."""
     span = Span(DAY_START, DAY_START + DAY_NS, start_ns, n_bins)
-    return Runner(config, span, model=runtime_model(config))
+    return Runner(config, span, signal=runtime_model(config))
 
 
 def run_engine(config: InstrumentConfig, records: Sequence[reference.Record], start_ns: int | None = None) -> Bins:
@@ -114,6 +114,8 @@ def differences(engine: Bins, bins: Sequence[Bin]) -> dict[str, float]:
     found = {name: worst(quality if name == "quality" else engine.fields[name], fields[name]) for name in fields}
     for name, column in grid.items():
         found[name] = worst(engine.grid[name], column, terms(grid, name))
+    for ours, theirs in ((engine.fields.dtype.names, fields), (engine.grid, grid)):
+        found.update({f"{name}, which the reference does not know": np.inf for name in ours if theirs and name not in theirs})
     if grid:  # a score within the rounding of the threshold may fall on either side of it
         apart = np.abs(np.abs(grid["spectrum_score"]) - THRESHOLD) > SCORE_TOLERANCE
         codes = grid["spectrum_state_code"]

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from tests.conftest import REPO_ROOT
 
+PROJECT = tomllib.loads((REPO_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PACKAGES = ("engine", "tune", "serve")
 CONFIGS = Path("lake", "research", "vp_harness", "configs")
 PAGE = {"index.html": "<!doctype html><title>a page</title>", "assets/page-1a2b.js": "export {};"}
@@ -62,7 +64,7 @@ def test_its_name_is_free_and_its_commands_are_ours(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (commands,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
         scripts = archive.read(commands).decode()
-    assert all(f"spymaster-{name} = {name}." in scripts for name in PACKAGES)
+    assert "spymaster = engine.front:main" in scripts.splitlines()
 
 
 def test_it_holds_every_source_and_no_test(tree: Path, inside: dict[str, bytes]) -> None:
@@ -113,8 +115,11 @@ class Installed:
         self.variables |= {"XDG_CACHE_HOME": str(root / "cache"), "COLUMNS": "120"}
 
     def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return self.start(str(self.python), *words, **variables)
+
+    def start(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(self.python), *words],
+            words,
             cwd=self.here,
             env=self.variables | variables,
             capture_output=True,
@@ -166,6 +171,15 @@ def test_its_doors_open(package: str, installed: Installed) -> None:
     done = installed.run("-m", package, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"python -m {package}" in done.stdout
+
+
+def test_its_command_says_its_version_and_opens_the_demo(installed: Installed) -> None:
+    spymaster = str(installed.environment / "bin" / "spymaster")
+    done = installed.start(spymaster, "--version")
+    assert (done.returncode, done.stdout) == (0, f"spymaster {PROJECT['version']}\n")
+    done = installed.start(spymaster, "demo", "--port", "0", "--start-time", "09:05", "--lake", __file__)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("spymaster: lake was ")
 
 
 def test_a_campaign_is_found_by_name_and_one_of_the_lake_goes_before_it(installed: Installed) -> None:

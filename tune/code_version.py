@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from engine.signals.base import RuntimeModel
-from engine.signals.registry import get_model
+from engine.signals.base import SignalLike
+from engine.signals.registry import get_signal
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _SCORING: Final = (
@@ -27,7 +27,7 @@ _SCORING: Final = (
 )
 # A fit's numbers follow the library that makes it: its module, and the distribution whose version counts.
 _FITTED_BY: Final = {"sklearn": "scikit-learn", "lightgbm": "lightgbm", "xgboost": "xgboost-cpu"}
-# These change no number: names of models (and the registry imports every other one), wording of errors, and the checks of
+# These change no number: names of signals (and the registry imports every other one), wording of errors, and the checks of
 # an instrument's fields, which a point's identity already holds resolved.
 _LEFT_OUT: Final = ("engine.signals.registry", "engine.errors", "engine.config")
 
@@ -41,16 +41,16 @@ def code_version(signal: str) -> str:
     ConfigError
         Unknown signal.
     """
-    return class_version(get_model(signal))
+    return class_version(get_signal(signal))
 
 
-def class_version(model: type[RuntimeModel]) -> str:
-    """First 16 hex of a SHA-256 over the sources of a signal's model, of all of ours it imports, and of the scoring.
+def class_version(signal: type[SignalLike]) -> str:
+    """First 16 hex of a SHA-256 over the sources of a signal, of all of ours it imports, and of the scoring.
 
     The versions of the libraries that fit its model go in too.
     """
     sources = {module: _source(module) for module in _SCORING}
-    pending = [model.__module__]
+    pending = [signal.__module__]
     libraries: set[str] = set()
     while pending:
         module = pending.pop()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-from collections.abc import Callable
 from typing import Any, Final
 
 import polars as pl
@@ -15,10 +13,11 @@ import pyarrow.parquet as pq
 
 from engine.config import parse_overrides
 from engine.dataset.read import Dataset, list_datasets
+from engine.door import default_address
 from engine.errors import ConfigError
 from engine.files import write_atomic
 from engine.lake import Lake, config_file
-from engine.signals.registry import get_model, signal_names
+from engine.signals.registry import get_signal, signal_names
 from tune import promote as promotion
 from tune.beside import Beside, with_luck
 from tune.code_version import code_version
@@ -48,7 +47,7 @@ def sweep(args: argparse.Namespace) -> int:
     else:
         path = config_file(lake, args.config or SMOKE_CONFIG, "sweep")
         state = new_state(read_sweep_config(path), args.limit)
-    address = args.address or ("auto" if os.environ.get("RAY_ADDRESS") else "local")
+    address = args.address or default_address()
     try:
         with Screen() as screen:
             outcome = run_sweep(state, lake, address, screen)
@@ -91,16 +90,16 @@ def list_signals(args: argparse.Namespace) -> int:
     """Every signal with its parameters."""
     found: list[dict[str, Any]] = []
     for name in signal_names():
-        model = get_model(name)
+        one = get_signal(name)
         found.append(
             {
                 "name": name,
-                "required_columns": list(model.required_columns),
-                "thresholds": list(model.default_thresholds),
+                "required_columns": list(one.required_columns),
+                "thresholds": list(one.default_thresholds),
                 "code_version": code_version(name),
                 "parameters": [
                     {"name": key, "default": field.default, "description": field.description or ""}
-                    for key, field in model.Params.model_fields.items()
+                    for key, field in one.Params.model_fields.items()
                 ],
             }
         )
@@ -140,7 +139,7 @@ def compare(args: argparse.Namespace) -> int:
     """The leaderboard over every sweep of the lake."""
     lake = Lake.open(args.lake)
     if args.signal is not None:
-        get_model(args.signal)
+        get_signal(args.signal)
     if args.min_signals < 1 or args.top < 1:
         raise ConfigError(f"--min-signals was {args.min_signals} and --top {args.top}; both must be at least 1.")
     rows = ResultStore(lake).rows()
@@ -185,7 +184,7 @@ def _print_foot(ranking: pl.DataFrame, beside: Beside) -> None:
 def score(args: argparse.Namespace) -> int:
     """One signal's series over a dataset: ``bin_seq, score, ready``, and what made it as the file's metadata."""
     parameters = parse_overrides(args.set)
-    get_model(args.signal)
+    get_signal(args.signal)
     dataset = Dataset.open(Lake.open(args.lake), args.dataset_id)
     market = load_market(dataset, [args.signal])
     series = signal_series(args.signal, parameters, market)
@@ -193,7 +192,7 @@ def score(args: argparse.Namespace) -> int:
         "dataset_id": dataset.dataset_id,
         "dataset_checksum": dataset.checksum,
         "signal": args.signal,
-        "parameters": json.dumps(get_model(args.signal).Params(**parameters).model_dump(mode="json"), sort_keys=True),
+        "parameters": json.dumps(get_signal(args.signal).Params(**parameters).model_dump(mode="json"), sort_keys=True),
         "code_version": code_version(args.signal),
     }
     table = pa.table(
@@ -217,7 +216,7 @@ def score(args: argparse.Namespace) -> int:
 def online_sim(args: argparse.Namespace) -> int:
     """One signal as a stream would drive it."""
     parameters = parse_overrides(args.set)
-    get_model(args.signal)
+    get_signal(args.signal)
     if not args.bin_budget_ms > 0:
         raise ConfigError(f"--bin-budget-ms was {args.bin_budget_ms:g}; it must be more than 0.")
     dataset = Dataset.open(Lake.open(args.lake), args.dataset_id)
@@ -303,14 +302,3 @@ def _figure(value: float | None, form: str) -> str:
 
 def _print_json(values: Any) -> None:
     print(json.dumps(values, indent=1, allow_nan=False))
-
-
-COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
-    "sweep": sweep,
-    "list-signals": list_signals,
-    "list-datasets": list_lake_datasets,
-    "compare": compare,
-    "score": score,
-    "online-sim": online_sim,
-    "promote": promote,
-}

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.schema import Ints
-from engine.signals.base import RuntimeModel, model_inputs
-from engine.signals.registry import make_model
+from engine.signals.base import SignalLike, signal_inputs
+from engine.signals.registry import make_signal
 from tune.errors import RunFailedError
 from tune.trial import Market
 
@@ -44,7 +44,7 @@ class OnlineReport:
     over_budget: float  # share of the bins
     p99_budget_pct: float
     n_fits: int
-    n_late_fits: int  # that a stream at this bin width would have had to hold the old model for
+    n_late_fits: int  # that a stream at this bin width would have had to hold the old fit for
     longest_fit_wait_ms: float
     peak_rss_mb: float
     rss_delta_mb: float
@@ -67,9 +67,9 @@ def simulate_online(signal: str, parameters: dict[str, Any], market: Market, bin
         The outputs are not those of the batch, bit for bit; the first bin that differs is named.
     """
     began_rss = _peak_rss_mb()
-    model = make_model(signal, parameters, market.context)
-    model.warmup()
-    columns = model_inputs(model, market.columns, market.bins)
+    scorer = make_signal(signal, parameters, market.context)
+    scorer.warmup()
+    columns = signal_inputs(scorer, market.columns, market.bins)
     n = len(market.ts_ns)
     width_s = market.context.cell_width_ms / 1000.0
     taken, busy = np.zeros(n, np.int64), np.zeros(n, np.int64)
@@ -77,16 +77,16 @@ def simulate_online(signal: str, parameters: dict[str, Any], market: Market, bin
     late, longest = 0, 0.0
     for t in range(n):
         rows = {name: column[t] for name, column in columns.items()}
-        waited = _settle(model)
+        waited = _settle(scorer)
         longest = max(longest, waited)
-        late += waited > _delay_bins(model) * width_s
+        late += waited > _delay_bins(scorer) * width_s
         began_cpu, began = time.thread_time_ns(), time.perf_counter_ns()
-        out = model.update(rows)
+        out = scorer.update(rows)
         taken[t], busy[t] = time.perf_counter_ns() - began, time.thread_time_ns() - began_cpu
         outputs.append(out)
     peak = _peak_rss_mb()
     began_batch = time.perf_counter()
-    batch = make_model(signal, parameters, market.context).run(columns)
+    batch = make_signal(signal, parameters, market.context).run(columns)
     batch_s = time.perf_counter() - began_batch
     _require_equal(np.array(outputs, batch.dtype), batch, signal)
     return OnlineReport(
@@ -103,22 +103,22 @@ def simulate_online(signal: str, parameters: dict[str, Any], market: Market, bin
         longest_fit_wait_ms=1000.0 * longest,
         peak_rss_mb=peak,
         rss_delta_mb=peak - began_rss,
-        state_bytes=len(model.snapshot()),
+        state_bytes=len(scorer.snapshot()),
         batch_us_per_bin=1e6 * batch_s / n if n else 0.0,
     )
 
 
-def _settle(model: RuntimeModel) -> float:
+def _settle(scorer: SignalLike) -> float:
     """Wait for a fit that the next bin would adopt; seconds waited."""
-    if not getattr(model, "is_fit_due", False):
+    if not getattr(scorer, "is_fit_due", False):
         return 0.0
     began = time.perf_counter()
-    model.settle()  # type: ignore[attr-defined]  # those that are fitted have it
+    scorer.settle()  # type: ignore[attr-defined]  # those that are fitted have it
     return time.perf_counter() - began
 
 
-def _delay_bins(model: RuntimeModel) -> float:
-    return float(getattr(model.params, "refit_delay_bins", 0))
+def _delay_bins(scorer: SignalLike) -> float:
+    return float(getattr(scorer.params, "refit_delay_bins", 0))
 
 
 def _latencies(taken: Ints) -> dict[str, float]:

@@ -26,8 +26,8 @@ from engine.champion import (
 from engine.dataset.read import Dataset
 from engine.errors import ChampionError, ConfigError
 from engine.lake import Lake
-from engine.signals.base import ModelContext
-from engine.signals.registry import MODELS, make_model
+from engine.signals.base import SignalContext
+from engine.signals.registry import SIGNALS, make_signal
 from tune.code_version import code_version
 from tune.config import SweepConfig
 from tune.errors import RunFailedError
@@ -67,7 +67,7 @@ def promote_run(lake: Lake, run_id: str, threshold: float | None) -> dict[str, A
     Raises
     ------
     ConfigError, ChampionError, DatasetError
-        Nothing was changed: the run or threshold is unknown, its dataset is gone, or its model does not load.
+        Nothing was changed: the run or threshold is unknown, its dataset is gone, or its signal does not load.
     RunFailedError
         MLflow failed; the message says what stands.
     """
@@ -150,7 +150,7 @@ def _build(lake: Lake, row: dict[str, Any]) -> Champion:
     if dataset.checksum != row["dataset_checksum"]:
         raise ChampionError(f"dataset {dataset.dataset_id} is not the one run {row['run_id']} was scored on; sweep again.")
     signal = row["signal_name"]
-    if signal in MODELS and code_version(signal) != row["code_version"]:
+    if signal in SIGNALS and code_version(signal) != row["code_version"]:
         raise ChampionError(
             f"run {row['run_id']} was scored by another version of {signal} ({row['code_version']}, now {code_version(signal)}); "
             "its figures do not hold for what would be served. Run the sweep again."
@@ -178,12 +178,12 @@ def _build(lake: Lake, row: dict[str, Any]) -> Champion:
 
 
 def _require_loads(champion: Champion) -> None:
-    """Build and warm the model as a replica would."""
-    context = ModelContext(champion.cell_width_ms, champion.grid_radius_ticks)
+    """Build and warm the signal as a replica would."""
+    context = SignalContext(champion.cell_width_ms, champion.grid_radius_ticks)
     try:
-        make_model(champion.signal, champion.parameters, context).warmup()
+        make_signal(champion.signal, champion.parameters, context).warmup()
     except ConfigError as error:
-        raise ChampionError(f"run {champion.run_id} cannot be promoted, its model does not load: {error}") from error
+        raise ChampionError(f"run {champion.run_id} cannot be promoted, its signal does not load: {error}") from error
 
 
 def _stored(lake: Lake, champion: Champion) -> Champion:
@@ -231,8 +231,8 @@ def _alias_line(version: int | None, error: Exception) -> str:
 
 
 def _beside_defaults(champion: Champion) -> dict[str, Any]:
-    model = MODELS.get(champion.signal)
-    fields = model.Params.model_fields if model is not None else {}
+    known = SIGNALS.get(champion.signal)
+    fields = known.Params.model_fields if known is not None else {}
     return {k: v for k, v in champion.parameters.items() if k not in fields or fields[k].default != v}
 
 

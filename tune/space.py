@@ -15,13 +15,13 @@ from engine.config import validate
 from engine.dataset.read import Dataset
 from engine.errors import ConfigError
 from engine.lake import Lake
-from engine.signals.base import RuntimeModel
-from engine.signals.registry import get_model, signal_names
+from engine.signals.base import SignalLike
+from engine.signals.registry import get_signal, signal_names
 from tune.code_version import class_version
 from tune.config import SweepConfig
 from tune.rules import KNOWN_FEES, Rules
 from tune.scoring import is_degenerate
-from tune.trial import Point, model_context
+from tune.trial import Point, signal_context
 
 DEFAULT_COOLDOWN_BINS: Final = 30
 NO_VARIANT: Final = "immutable"
@@ -42,29 +42,29 @@ class SignalPlan:
     """
 
     name: str
-    model: type[RuntimeModel]
+    signal_class: type[SignalLike]
     combinations: tuple[Mapping[str, Any], ...]
     cooldowns: tuple[int, ...]
     code_version: str
 
-    def resolve(self, swept: Mapping[str, Any], dataset: Dataset) -> tuple[dict[str, Any], RuntimeModel]:
-        """All parameters, and a model made of them.
+    def resolve(self, swept: Mapping[str, Any], dataset: Dataset) -> tuple[dict[str, Any], SignalLike]:
+        """All parameters, and a signal made of them.
 
         Raises
         ------
         ConfigError
             The signal's parameters, or the dataset's grid, do not allow the values.
         """
-        params = validate(self.model.Params, swept, f"the parameters of signal {self.name}")
-        return params.model_dump(mode="json"), self.model(params, model_context(dataset))
+        params = validate(self.signal_class.Params, swept, f"the parameters of signal {self.name}")
+        return params.model_dump(mode="json"), self.signal_class(params, signal_context(dataset))
 
-    def thresholds(self, model: RuntimeModel, rules: Rules) -> tuple[float, ...]:
+    def thresholds(self, scorer: SignalLike, rules: Rules) -> tuple[float, ...]:
         """The signal's own thresholds that the rules allow: `tune.trial.usable_thresholds`, which asks for the class by name.
 
         Not shared with it, because every run id holds the source of that file.
         """
-        mode = "probability" if self.model.prediction_mode == "probability" else "signed"
-        return tuple(float(t) for t in model.default_thresholds if not (rules.sound_only and is_degenerate(t, mode)))
+        mode = "probability" if self.signal_class.prediction_mode == "probability" else "signed"
+        return tuple(float(t) for t in scorer.default_thresholds if not (rules.sound_only and is_degenerate(t, mode)))
 
 
 def plan_signals(config: SweepConfig) -> tuple[SignalPlan, ...]:
@@ -77,17 +77,17 @@ def plan_signals(config: SweepConfig) -> tuple[SignalPlan, ...]:
         allowed.
     """
     names = tuple(signal_names()) if config.signals == ("all",) else config.signals
-    models = {name: get_model(name) for name in dict.fromkeys(names)}
-    if len(models) != len(names):
+    classes = {name: get_signal(name) for name in dict.fromkeys(names)}
+    if len(classes) != len(names):
         raise ConfigError(f"signals was {list(names)}; each may stand once.")
-    for name in (name for name in config.sweep.per_signal if name not in models):
-        get_model(name)
+    for name in (name for name in config.sweep.per_signal if name not in classes):
+        get_signal(name)
         raise ConfigError(f"sweep.per_signal has {name}, which is not in signals ({', '.join(names)}). Add or remove it.")
     plans = []
-    for name, model in models.items():
+    for name, signal_class in classes.items():
         axes = {**config.sweep.universal, **config.sweep.per_signal.get(name, {})}
         cooldowns = _cooldowns(axes.pop(_COOLDOWN, (DEFAULT_COOLDOWN_BINS,)))
-        plans.append(SignalPlan(name, model, tuple(expand(axes)), cooldowns, class_version(model)))
+        plans.append(SignalPlan(name, signal_class, tuple(expand(axes)), cooldowns, class_version(signal_class)))
     return tuple(plans)
 
 
@@ -112,8 +112,8 @@ def build_points(
         for dataset, variant in datasets:
             resolved = [signal.resolve(swept, dataset) for swept in signal.combinations]
             rules = _rules(config, dataset, signal)
-            for (swept, (parameters, model)), common in product(zip(signal.combinations, resolved, strict=True), rules):
-                rule = _fitted(common, model, dataset)
+            for (swept, (parameters, scorer)), common in product(zip(signal.combinations, resolved, strict=True), rules):
+                rule = _fitted(common, scorer, dataset)
                 point = Point(
                     dataset_id=dataset.dataset_id,
                     dataset_checksum=dataset.checksum,
@@ -122,7 +122,7 @@ def build_points(
                     parameters=parameters,
                     swept=dict(swept),
                     rules=rule,
-                    thresholds=signal.thresholds(model, rule),
+                    thresholds=signal.thresholds(scorer, rule),
                     code_version=signal.code_version,
                 )
                 points.setdefault(point.run_id, point)
@@ -149,15 +149,15 @@ def _cooldowns(values: Sequence[Any]) -> tuple[int, ...]:
     return tuple(values)
 
 
-def _fitted(rules: Rules, model: RuntimeModel, dataset: Dataset) -> Rules:
+def _fitted(rules: Rules, scorer: SignalLike, dataset: Dataset) -> Rules:
     """Rules as one signal needs them: nothing is scored that its thresholds saw, and the embargo spans its memory."""
-    start = max(rules.warmup_bins, model.scored_from)
+    start = max(rules.warmup_bins, scorer.scored_from)
     if start >= dataset.n_bins:
         raise ConfigError(
-            f"signal {model.name} finds its thresholds on the first {start} bins; dataset {dataset.dataset_id} has only "
+            f"signal {scorer.name} finds its thresholds on the first {start} bins; dataset {dataset.dataset_id} has only "
             f"{dataset.n_bins} bins. Set a smaller calibration_bins."
         )
-    embargo = min(model.memory_bins, rules.max_hold_bins) if rules.embargo_bins < 0 else rules.embargo_bins
+    embargo = min(scorer.memory_bins, rules.max_hold_bins) if rules.embargo_bins < 0 else rules.embargo_bins
     return replace(rules, warmup_bins=start, embargo_bins=embargo)
 
 
@@ -194,7 +194,7 @@ def _rules(config: SweepConfig, dataset: Dataset, signal: SignalPlan) -> list[Ru
             cooldown,
             own_tick,
             fill=rules.value("fill"),
-            trigger=rules.value("trigger") or signal.model.trigger,
+            trigger=rules.value("trigger") or signal.signal_class.trigger,
             position=rules.value("position"),
             rearm=rules.value("rearm"),
             feed_delay_bins=rules.value("feed_delay_bins"),

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from engine.dataset.read import Dataset
 from engine.schema import Floats, Ints
-from engine.signals.base import ModelContext, model_inputs
-from engine.signals.registry import get_model, make_model
+from engine.signals.base import SignalContext, signal_inputs
+from engine.signals.registry import get_signal, make_signal
 from tune.diagnostics import state5_diagnostics
 from tune.outofsample import out_of_sample
 from tune.rules import Rules
@@ -87,7 +87,7 @@ class Market:
 
     bins: Mapping[str, NDArray[Any]]
     columns: Mapping[str, NDArray[Any]]
-    context: ModelContext
+    context: SignalContext
     sources: tuple[str, ...] = ()
 
     @property
@@ -141,20 +141,20 @@ class RunFailure:
     reason: str
 
 
-def model_context(dataset: Dataset) -> ModelContext:
-    """What a model must know of the grid it reads."""
-    return ModelContext(cell_width_ms=int(dataset.manifest["config"]["cell_width_ms"]), radius=dataset.radius)
+def signal_context(dataset: Dataset) -> SignalContext:
+    """What a signal must know of the grid it reads."""
+    return SignalContext(cell_width_ms=int(dataset.manifest["config"]["cell_width_ms"]), radius=dataset.radius)
 
 
 def load_market(dataset: Dataset, signals: Iterable[str]) -> Market:
     """Read the columns some signals need, each once."""
-    models = [get_model(signal) for signal in signals]
-    names = sorted({name for model in models for name in model.required_columns})
-    own = {name for model in models for name in model.required_fields}
+    classes = [get_signal(signal) for signal in signals]
+    names = sorted({name for one in classes for name in one.required_columns})
+    own = {name for one in classes for name in one.required_fields}
     return Market(
         bins=dataset.bins([*BIN_COLUMNS, *sorted(own - set(BIN_COLUMNS))]),
         columns=dataset.columns(names),
-        context=model_context(dataset),
+        context=signal_context(dataset),
         sources=tuple(str(source["sha256"]) for source in dataset.manifest["source_files"]),
     )
 
@@ -167,8 +167,8 @@ def signal_series(signal: str, parameters: Mapping[str, Any], market: Market) ->
     ConfigError
         Unknown signal or a parameter that is not allowed.
     """
-    model = make_model(signal, parameters, market.context)
-    return model.run(model_inputs(model, market.columns, market.bins))
+    scorer = make_signal(signal, parameters, market.context)
+    return scorer.run(signal_inputs(scorer, market.columns, market.bins))
 
 
 def score_of(point: Point, series: NDArray[np.void]) -> Floats:
@@ -182,8 +182,8 @@ def score_of(point: Point, series: NDArray[np.void]) -> Floats:
 
 def thresholds_of(point: Point, market: Market, series: NDArray[np.void]) -> tuple[float, ...]:
     """The thresholds a point is scored at: those the signal takes from the bins before the scored ones, else its own."""
-    model = make_model(point.signal, point.parameters, market.context)
-    found = model.thresholds(np.ascontiguousarray(series["score"]))
+    scorer = make_signal(point.signal, point.parameters, market.context)
+    found = scorer.thresholds(np.ascontiguousarray(series["score"]))
     return usable_thresholds(point.signal, found, point.rules)
 
 
@@ -195,7 +195,7 @@ def usable_thresholds(signal: str, thresholds: Iterable[float], rules: Rules) ->
 
 def prediction_mode(signal: str) -> str:
     """``signed`` where a score of 0 is neutral, ``probability`` where 0.5 is."""
-    return "probability" if get_model(signal).prediction_mode == "probability" else "signed"
+    return "probability" if get_signal(signal).prediction_mode == "probability" else "signed"
 
 
 def point_trades(point: Point, market: Market, threshold: float) -> Trades:
@@ -246,7 +246,7 @@ def evaluate_together(points: Sequence[Point], market: Market, series: NDArray[n
             "warmup_bins": point.rules.warmup_bins,
             "cooldown_bins": point.rules.cooldown_bins,
             "tick_size": point.rules.tick_size,
-            "lookahead": " ".join(make_model(point.signal, point.parameters, market.context).lookahead),
+            "lookahead": " ".join(make_signal(point.signal, point.parameters, market.context).lookahead),
             "rules_json": json.dumps(asdict(point.rules), sort_keys=True),
             "thresholds_json": json.dumps(list(thresholds)),
             "code_version": point.code_version,
@@ -279,6 +279,6 @@ def evaluate_batch(points: Sequence[Point], markets: Mapping[str, Market]) -> It
                 if series is None:
                     series = signal_series(together[0].signal, together[0].parameters, market)
                 yield from evaluate_together(together, market, series)
-            except Exception as error:  # whatever a model raises is these points' result, not the sweep's end
+            except Exception as error:  # whatever a signal raises is these points' result, not the sweep's end
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
                 yield from (RunFailure(p.run_id, p.dataset_id, p.signal, p.swept, reason) for p in together)

@@ -36,7 +36,7 @@ def provenance(replay: Replay, overrides: Mapping[str, Any], start_time: str | N
 
     def resolve() -> dict[str, Any]:
         config = replay.runner.config
-        model = replay.runner.model
+        signal = replay.runner.signal
         files = [{**file, "path": str(Path(file["path"]).resolve())} for file in replay.source.provenance()]
         return {
             "source_files": files,
@@ -45,7 +45,7 @@ def provenance(replay: Replay, overrides: Mapping[str, Any], start_time: str | N
             "config": config.resolved(),
             "config_version": config.config_version,
             "overrides": dict(overrides),
-            "runtime_model": None if model is None else {"name": model.name, **model.params.model_dump(mode="json")},
+            "runtime_model": None if signal is None else {"name": signal.name, **signal.params.model_dump(mode="json")},
             "anomalies": dict(replay.anomalies),
             "first_anomalies": replay.runner.first_anomalies,
             "quality": dict(replay.quality_counts),

@@ -35,7 +35,7 @@ class GridView(Mapping[str, NDArray[Any]]):
 
 @dataclass(frozen=True)
 class BinBlock:
-    """Consecutive bins: ``bins`` (n,) of BIN_DTYPE, ``grid`` columns (n, 2 * radius + 1), and the model that scored them."""
+    """Consecutive bins: ``bins`` (n,) of BIN_DTYPE, ``grid`` columns (n, 2 * radius + 1), and the signal that scored them."""
 
     bins: MboRecords
     grid: GridView

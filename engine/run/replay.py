@@ -18,7 +18,7 @@ from engine.hours import open_intervals
 from engine.run.block import BinBlock
 from engine.run.checkpoint import Checkpoint
 from engine.run.runner import WARM_UP_NS, Runner, Span
-from engine.signals.base import ModelContext, RuntimeModel
+from engine.signals.base import SignalContext, SignalLike
 from engine.signals.statistical.perm_derivative import PermDerivative, perm_params_from_config
 from engine.source.decoded import decode_once
 from engine.source.records import CHUNK_RECORDS, START, Place, Source
@@ -26,11 +26,11 @@ from engine.source.records import CHUNK_RECORDS, START, Place, Source
 SESSION_TZ = "America/New_York"
 
 
-def runtime_model(config: InstrumentConfig) -> RuntimeModel | None:
-    """The instrument's own runtime model, fresh; None where the configuration switches it off."""
+def runtime_model(config: InstrumentConfig) -> SignalLike | None:
+    """The instrument's own signal, fresh; None where the configuration switches it off."""
     if not config.perm_runtime_enabled:
         return None
-    context = ModelContext(config.cell_width_ms, config.grid_radius_ticks)
+    context = SignalContext(config.cell_width_ms, config.grid_radius_ticks)
     return PermDerivative(perm_params_from_config(config), context)
 
 
@@ -62,8 +62,8 @@ class Replay:
         New York wall-clock time of the first bin, HH:MM or HH:MM:SS; default the first event.
     n_bins
         Stop after so many bins.
-    model
-        Scores the bins; default the instrument's own runtime model.
+    signal
+        Scores the bins; default the instrument's own signal.
     block_bins
         Largest number of bins in a block; 1 for a stream.
     chunk_records
@@ -81,7 +81,7 @@ class Replay:
         config: InstrumentConfig,
         start_time: str | None = None,
         n_bins: int | None = None,
-        model: RuntimeModel | None = None,
+        signal: SignalLike | None = None,
         block_bins: int = 256,
         chunk_records: int = CHUNK_RECORDS,
         checkpoints: Path | None = None,
@@ -99,7 +99,7 @@ class Replay:
             config,
             Span(day_start, day_end, first, n_bins),
             open_intervals(config.symbol_root, source.dt),
-            model if model is not None else runtime_model(config),
+            signal if signal is not None else runtime_model(config),
         )
         # Only where there is something to fast-forward through.
         begins = min(file.start_ns for file in source.files)

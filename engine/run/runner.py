@@ -32,7 +32,7 @@ from engine.schema import (
     Ints,
     MboRecords,
 )
-from engine.signals.base import RuntimeModel, model_inputs, write_outputs
+from engine.signals.base import SignalLike, signal_inputs, write_outputs
 
 WARM_UP_NS = 30 * 60 * NS_PER_S  # the field runs this long before the first bin
 
@@ -65,17 +65,17 @@ class Runner:
         The session window and where the bins begin.
     sessions
         (m, 2) ns, open trading intervals; empty when the hours are unknown.
-    model
-        Scores each bin; may be replaced between two calls of `feed`. None leaves the model's fields at zero.
+    signal
+        Scores each bin; may be replaced between two calls of `feed`. None leaves the signal's fields at zero.
     """
 
     def __init__(
-        self, config: InstrumentConfig, span: Span, sessions: Ints | None = None, model: RuntimeModel | None = None
+        self, config: InstrumentConfig, span: Span, sessions: Ints | None = None, signal: SignalLike | None = None
     ) -> None:
         self.config = config
         self.span = span
         self.params = config.to_params()
-        self.model = model
+        self.signal = signal
         run = np.zeros(1, rs.RUN_DTYPE)
         run["first_bin"] = rs.UNSET if span.first_bin is None else span.first_bin
         run["warm_start"] = rs.UNSET if span.first_bin is None else span.first_bin - WARM_UP_NS
@@ -140,7 +140,7 @@ class Runner:
         return snapshot_engine(self.engine, self._parking, self._key(), self._extras())
 
     def restore(self, data: bytes) -> None:
-        """Take a snapshot of a runner with the same configuration, span and model.
+        """Take a snapshot of a runner with the same configuration, span and signal.
 
         Raises
         ------
@@ -150,18 +150,18 @@ class Runner:
         self.engine, self._parking, extras = restore_engine(data, self._key(), self.engine)
         self._n_records, is_finished = (int(x) for x in extras["position"])
         self._is_finished = is_finished == 1
-        if self.model is not None:
-            self.model.restore(extras["model"].tobytes())
+        if self.signal is not None:
+            self.signal.restore(extras["signal"].tobytes())
 
     def _key(self) -> str:
-        model = "" if self.model is None else f"{self.model.name} {self.model.params.model_dump_json()}"
-        return f"{self.config.config_version} {self.span} {model} {source_hash()}"
+        signal = "" if self.signal is None else f"{self.signal.name} {self.signal.params.model_dump_json()}"
+        return f"{self.config.config_version} {self.span} {signal} {source_hash()}"
 
     def _extras(self) -> dict[str, NDArray[Any]]:
-        model = b"" if self.model is None else self.model.snapshot()
+        signal = b"" if self.signal is None else self.signal.snapshot()
         return {
             "position": np.array([self._n_records, self._is_finished], np.int64),
-            "model": np.frombuffer(model, np.uint8),
+            "signal": np.frombuffer(signal, np.uint8),
         }
 
     def _room(self, n: int) -> rs.Out:
@@ -252,10 +252,10 @@ class Runner:
     def _block(self, out: rs.Out, n: int) -> BinBlock:
         bins = out.bins[:n]
         grid = GridView(out, n, self.config.k_values)
-        if self.model is None:
+        if self.signal is None:
             return BinBlock(bins, grid, "")
-        write_outputs(self.model.run(model_inputs(self.model, grid, bins)), bins)
-        return BinBlock(bins, grid, self.model.name)
+        write_outputs(self.signal.run(signal_inputs(self.signal, grid, bins)), bins)
+        return BinBlock(bins, grid, self.signal.name)
 
     def warmup(self) -> None:
         """Compile every kernel, so that the first real event does not wait for it; the state stays untouched."""
@@ -266,5 +266,5 @@ class Runner:
         for _ in twin.feed(record, 1):
             pass
         grow(twin.engine.book)
-        if self.model is not None:
-            self.model.warmup()
+        if self.signal is not None:
+            self.signal.warmup()

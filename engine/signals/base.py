@@ -1,4 +1,4 @@
-"""What a runtime model is: one bin in, one output out, and the same kernel over a whole session.
+"""What a signal is: one bin in, one output out, and the same kernel over a whole session.
 
 Whatever a champion can name obeys this protocol, so everything that can be swept can be served.
 """
@@ -15,7 +15,7 @@ from engine.schema import BIN_DTYPE, MODEL_PREFIX, Floats, MboRecords
 
 Columns = Mapping[str, NDArray[Any]]
 
-# What every model says about a bin; what else it has to say stands in further fields of its own ``output_dtype``.
+# What every signal says about a bin; what else it has to say stands in further fields of its own ``output_dtype``.
 COMMON_FIELDS: list[tuple[str, str]] = [
     ("score", "f8"),  # positive is up
     ("ready", "?"),
@@ -26,14 +26,14 @@ SCORE_DTYPE = np.dtype(COMMON_FIELDS)
 LatePolicy = Literal["wait", "hold"]
 
 
-class ModelContext(NamedTuple):
-    """The grid a model reads: bin width in milliseconds, ticks each side of spot."""
+class SignalContext(NamedTuple):
+    """The grid a signal reads: bin width in milliseconds, ticks each side of spot."""
 
     cell_width_ms: int
     radius: int
 
 
-class RuntimeModel(Protocol):
+class SignalLike(Protocol):
     """An incremental scorer of bins with bounded state."""
 
     name: ClassVar[str]
@@ -43,22 +43,22 @@ class RuntimeModel(Protocol):
     trigger: ClassVar[Literal["edge", "level"]]  # how the reference evaluates it: signals.md 6.1 or 6.4
     prediction_mode: ClassVar[Literal["score", "confidence", "probability"]]  # what the reference's series means
     is_odd: ClassVar[bool]  # a mirrored market negates the score, to rounding
-    output_dtype: ClassVar[np.dtype[np.void]]  # COMMON_FIELDS, then the model's own
+    output_dtype: ClassVar[np.dtype[np.void]]  # COMMON_FIELDS, then the signal's own
     Params: ClassVar[type[BaseModel]]  # frozen, unknown keys forbidden
 
     params: Any
     late_policy: LatePolicy  # what happens at a bin whose fit is not done: "wait" for it, or "hold" the old one and count
 
-    def __init__(self, params: Any, context: ModelContext) -> None: ...
+    def __init__(self, params: Any, context: SignalContext) -> None: ...
 
     @property
     def memory_bins(self) -> int:
-        """After this many bins the output no longer depends on where the model began."""
+        """After this many bins the output no longer depends on where the signal began."""
         ...
 
     @property
     def lookahead(self) -> tuple[str, ...]:
-        """Parameters set to a reference form that reads later bins; such a model scores whole sessions only."""
+        """Parameters set to a reference form that reads later bins; such a signal scores whole sessions only."""
         ...
 
     @property
@@ -95,8 +95,8 @@ class RuntimeModel(Protocol):
         ...
 
 
-def model_inputs(model: RuntimeModel | type[RuntimeModel], grid: Columns, fields: Any) -> dict[str, NDArray[Any]]:
-    """What a model reads of a block of bins.
+def signal_inputs(signal: SignalLike | type[SignalLike], grid: Columns, fields: Any) -> dict[str, NDArray[Any]]:
+    """What a signal reads of a block of bins.
 
     Parameters
     ----------
@@ -105,18 +105,18 @@ def model_inputs(model: RuntimeModel | type[RuntimeModel], grid: Columns, fields
     fields
         Bin fields of shape (n,) by name: a structured array or a mapping.
     """
-    return {name: grid[name] for name in model.required_columns} | {name: fields[name] for name in model.required_fields}
+    return {name: grid[name] for name in signal.required_columns} | {name: fields[name] for name in signal.required_fields}
 
 
 def write_outputs(outputs: MboRecords, bins: MboRecords) -> None:
-    """Leave what the bins have room for of a model's outputs in their ``runtime_model_*`` fields."""
+    """Leave what the bins have room for of a signal's outputs in their ``runtime_model_*`` fields."""
     for name in outputs.dtype.names or ():
         if MODEL_PREFIX + name in BIN_DTYPE.fields:  # type: ignore[operator]
             bins[MODEL_PREFIX + name] = outputs[name]
 
 
-def require_rows(context: ModelContext, reach: int, what: str) -> None:
-    """Refuse a grid too narrow for a model.
+def require_rows(context: SignalContext, reach: int, what: str) -> None:
+    """Refuse a grid too narrow for a signal.
 
     Raises
     ------

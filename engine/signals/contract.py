@@ -1,6 +1,6 @@
-"""The contract every model must pass, one check a function; `yield_checks` gives those that hold for a model.
+"""The contract every signal must pass, one check a function; `yield_checks` gives those that hold for a signal.
 
-Each check takes a way to make the model afresh and some bins, and raises `ContractError` saying what broke and at which bin.
+Each check takes a way to make the signal afresh and some bins, and raises `ContractError` saying what broke and at which bin.
 Source: style.md section 7.
 """
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from engine.errors import EngineError
 from engine.schema import BIN_DTYPE, GRID_COLUMNS, GRID_F64, MODEL_FIELD_NAMES, MODEL_PREFIX, Ints, MboRecords
-from engine.signals.base import RuntimeModel, model_inputs
+from engine.signals.base import SignalLike, signal_inputs
 from engine.signals.mirror import FIELDS, GRID, Bins, MirrorError, counterpart, mirrored
 
-Make = Callable[[], RuntimeModel]
+Make = Callable[[], SignalLike]
 Check = Callable[[Make, Bins], None]
 
 MIRROR_TOLERANCE: Final = 1e-9  # of a score, or of 1
@@ -31,7 +31,7 @@ EXAMPLE_FIRST_TRADE: Final = 3  # bins before it know no trade
 
 
 class ContractError(EngineError):
-    """A model that breaks its contract."""
+    """A signal that breaks its contract."""
 
 
 def example_bins(n: int, radius: int = 50, seed: int = 0) -> dict[str, NDArray[Any]]:
@@ -45,10 +45,10 @@ def example_bins(n: int, radius: int = 50, seed: int = 0) -> dict[str, NDArray[A
     return {name: fields[name].copy() for name in FIELDS} | grid
 
 
-def example_inputs(model: RuntimeModel | type[RuntimeModel], n: int, radius: int = 50, seed: int = 0) -> dict[str, NDArray[Any]]:
-    """Of `example_bins`, what a model reads, and the other side of it, without which it has no mirror image."""
+def example_inputs(signal: SignalLike | type[SignalLike], n: int, radius: int = 50, seed: int = 0) -> dict[str, NDArray[Any]]:
+    """Of `example_bins`, what a signal reads, and the other side of it, without which it has no mirror image."""
     grid, fields = _example_market(n, radius, seed)
-    x = model_inputs(model, grid, fields)
+    x = signal_inputs(signal, grid, fields)
     for name in tuple(x):
         source, schema = (grid, GRID) if x[name].ndim == 2 else (fields, FIELDS)
         other = counterpart(name, schema)
@@ -121,7 +121,7 @@ def _add_quotes(x: dict[str, NDArray[Any]], fields: MboRecords, walk: Ints, rng:
 
 
 def _add_run(fields: MboRecords, rng: np.random.Generator) -> None:
-    """Times, counts and volumes, and the outputs of some runtime model."""
+    """Times, counts and volumes, and the outputs of some signal."""
     n = len(fields)
     fields["bin_start_ns"] = EXAMPLE_START_NS + np.arange(n) * EXAMPLE_BIN_NS
     fields["bin_end_ns"] = fields["ts_ns"] = fields["bin_start_ns"] + EXAMPLE_BIN_NS
@@ -178,9 +178,9 @@ def check_causality(make: Make, bins: Bins) -> None:
 
 def check_update_equals_run(make: Make, bins: Bins) -> None:
     """Bin by bin is, bit by bit, what the whole session gives."""
-    model = make()
+    signal = make()
     one_by_one = np.array(
-        [model.update({name: column[i] for name, column in bins.items()}) for i in range(length(bins))], model.output_dtype
+        [signal.update({name: column[i] for name, column in bins.items()}) for i in range(length(bins))], signal.output_dtype
     )
     _same(make().run(bins), one_by_one, "update differs from run")
 
@@ -188,53 +188,53 @@ def check_update_equals_run(make: Make, bins: Bins) -> None:
 def check_any_pieces(make: Make, bins: Bins) -> None:
     """A session in pieces, empty ones among them, is the session whole."""
     n = length(bins)
-    model = make()
+    signal = make()
     edges = [0, 1, 2, n // 3, n // 3, n // 2 + 1, n]
-    pieces = [model.run(part(bins, a, b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    pieces = [signal.run(part(bins, a, b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
     _same(make().run(bins), np.concatenate(pieces), "a session in pieces differs from the whole")
 
 
 def check_snapshot(make: Make, bins: Bins) -> None:
-    """A model restored from a snapshot goes on as the one it was taken of, which does not notice."""
+    """A signal restored from a snapshot goes on as the one it was taken of, which does not notice."""
     n = length(bins)
     whole = make().run(bins)
     for cut in (0, 1, n // 2, n - 1):
         first, second = make(), make()
         first.run(part(bins, 0, cut))
         second.restore(first.snapshot())
-        for model, what in ((second, "restored"), (first, "snapshotted")):
-            _same(whole[cut:], model.run(part(bins, cut, n)), f"the model {what} at bin {cut} goes on differently")
+        for signal, what in ((second, "restored"), (first, "snapshotted")):
+            _same(whole[cut:], signal.run(part(bins, cut, n)), f"the signal {what} at bin {cut} goes on differently")
 
 
 def check_pickling(make: Make, bins: Bins) -> None:
-    """A pickled model goes on as the one it was made of."""
+    """A pickled signal goes on as the one it was made of."""
     n = length(bins)
-    model = make()
-    model.run(part(bins, 0, n // 2))
-    again: RuntimeModel = pickle.loads(pickle.dumps(model))
-    _same(model.run(part(bins, n // 2, n)), again.run(part(bins, n // 2, n)), "the pickled model goes on differently")
+    signal = make()
+    signal.run(part(bins, 0, n // 2))
+    again: SignalLike = pickle.loads(pickle.dumps(signal))
+    _same(signal.run(part(bins, n // 2, n)), again.run(part(bins, n // 2, n)), "the pickled signal goes on differently")
 
 
 def check_bounded_memory(make: Make, bins: Bins) -> None:
     """The state of a long run is no larger than that of a shorter one: what it keeps does not grow with the session."""
     n = length(bins)
-    model = make()
+    signal = make()
     sizes = []
     for _ in range(3):
-        model.run(bins)
-        sizes.append(len(model.snapshot()))
+        signal.run(bins)
+        sizes.append(len(signal.snapshot()))
     if sizes[-1] > 1.05 * max(sizes[:-1]):
-        raise ContractError(f"{model.name}: the state grows: {sizes} bytes after {n}, {2 * n} and {3 * n} bins")
+        raise ContractError(f"{signal.name}: the state grows: {sizes} bytes after {n}, {2 * n} and {3 * n} bins")
 
 
 def check_numbers_are_finite(make: Make, bins: Bins) -> None:
-    """Scores are numbers from the first bin on, bins are counted, and a model is not ready at once and never again."""
-    model = make()
-    out = model.run(bins)
-    _refuse(model, ~np.isfinite(out["score"]), "the score is no number")
-    _refuse(model, out["sample_count"] != np.arange(1, len(out) + 1), "bins are counted wrongly")
+    """Scores are numbers from the first bin on, bins are counted, and a signal is not ready at once and never again."""
+    signal = make()
+    out = signal.run(bins)
+    _refuse(signal, ~np.isfinite(out["score"]), "the score is no number")
+    _refuse(signal, out["sample_count"] != np.arange(1, len(out) + 1), "bins are counted wrongly")
     if not out["ready"].any():
-        raise ContractError(f"{model.name}: is never ready in {len(out)} bins")
+        raise ContractError(f"{signal.name}: is never ready in {len(out)} bins")
 
 
 def check_holes(make: Make, bins: Bins) -> None:
@@ -246,33 +246,33 @@ def check_holes(make: Make, bins: Bins) -> None:
         for column in holed.values():
             if column.ndim == 2 and column.dtype.kind == "f":
                 column[at] = value
-        model = make()
-        out = model.run(holed)
-        _refuse(model, ~np.isfinite(out["score"]), f"a cell of {value} made a score that is no number")
+        signal = make()
+        out = signal.run(holed)
+        _refuse(signal, ~np.isfinite(out["score"]), f"a cell of {value} made a score that is no number")
         if any(c.ndim == 2 and c.dtype.kind == "f" for c in bins.values()) and out["ready"][at].any():
-            raise ContractError(f"{model.name}: is ready at a bin of which every cell is {value}")
+            raise ContractError(f"{signal.name}: is ready at a bin of which every cell is {value}")
 
 
 def check_no_bins(make: Make, bins: Bins) -> None:
     """No bins give no outputs and change nothing."""
-    model = make()
-    before = model.snapshot()
-    out = model.run(part(bins, 0, 0))
-    if len(out) or out.dtype != model.output_dtype or model.snapshot() != before:
-        raise ContractError(f"{model.name}: a run over no bins gave {len(out)} outputs or changed the state")
+    signal = make()
+    before = signal.snapshot()
+    out = signal.run(part(bins, 0, 0))
+    if len(out) or out.dtype != signal.output_dtype or signal.snapshot() != before:
+        raise ContractError(f"{signal.name}: a run over no bins gave {len(out)} outputs or changed the state")
 
 
 def check_short_sessions(make: Make, bins: Bins) -> None:
     """Sessions shorter than any window are scored by the same rules, and have thresholds and metadata."""
     whole = make().run(bins)
     for n in (1, 2, 5):
-        model = make()
-        out = model.run(part(bins, 0, n))
+        signal = make()
+        out = signal.run(part(bins, 0, n))
         _same(whole[:n], out, f"a session of {n} bins differs from the beginning of a longer one")
-        model.metadata(out)
-        levels = model.thresholds(np.ascontiguousarray(out["score"]))
+        signal.metadata(out)
+        levels = signal.thresholds(np.ascontiguousarray(out["score"]))
         if not levels or list(levels) != sorted(set(levels)) or not np.all(np.isfinite(levels)):
-            raise ContractError(f"{model.name}: thresholds of a session of {n} bins were {levels}")
+            raise ContractError(f"{signal.name}: thresholds of a session of {n} bins were {levels}")
 
 
 def check_inputs_stay(make: Make, bins: Bins) -> None:
@@ -281,42 +281,42 @@ def check_inputs_stay(make: Make, bins: Bins) -> None:
     for column in strided.values():
         column.setflags(write=False)
     before = {name: column.tobytes() for name, column in strided.items()}
-    model = make()
+    signal = make()
     n = length(bins)
-    out = model.run(part(strided, 0, n // 2))
+    out = signal.run(part(strided, 0, n // 2))
     kept = out.tobytes()
-    model.run(part(strided, n // 2, n))
+    signal.run(part(strided, n // 2, n))
     if out.tobytes() != kept or any(strided[name].tobytes() != data for name, data in before.items()):
-        raise ContractError(f"{model.name}: wrote into its inputs or into an output it had handed out")
+        raise ContractError(f"{signal.name}: wrote into its inputs or into an output it had handed out")
     _same(make().run(bins)[: n // 2], out, "strided columns are scored differently")
 
 
 def check_mirror(make: Make, bins: Bins) -> None:
     """A mirrored market negates the score; beside a column by side ``bins`` must hold the other one, as `example_inputs` do."""
-    model = make()
+    signal = make()
     try:
         image = mirrored(bins)
     except MirrorError as error:
-        raise ContractError(f"{model.name}: {error}") from error
-    straight, turned = model.run(bins)["score"], make().run(image)["score"]
+        raise ContractError(f"{signal.name}: {error}") from error
+    straight, turned = signal.run(bins)["score"], make().run(image)["score"]
     if not np.any(straight):
-        raise ContractError(f"{model.name}: the score is 0 throughout, so its mirror image says nothing")
+        raise ContractError(f"{signal.name}: the score is 0 throughout, so its mirror image says nothing")
     largest = np.maximum(1.0, np.abs(straight))
-    _refuse(model, np.abs(straight + turned) > MIRROR_TOLERANCE * largest, "the mirrored market does not negate the score")
+    _refuse(signal, np.abs(straight + turned) > MIRROR_TOLERANCE * largest, "the mirrored market does not negate the score")
 
 
 def check_warm_up_leaves_the_state(make: Make, bins: Bins) -> None:
     """Compiling changes nothing."""
-    model = make()
-    model.run(part(bins, 0, length(bins) // 2))
-    before = model.snapshot()
-    model.warmup()
-    if model.snapshot() != before:
-        raise ContractError(f"{model.name}: warming up changed the state")
+    signal = make()
+    signal.run(part(bins, 0, length(bins) // 2))
+    before = signal.snapshot()
+    signal.warmup()
+    if signal.snapshot() != before:
+        raise ContractError(f"{signal.name}: warming up changed the state")
 
 
-def yield_checks(model: type[RuntimeModel]) -> Iterator[Check]:
-    """The checks that a model of this class must pass."""
+def yield_checks(signal: type[SignalLike]) -> Iterator[Check]:
+    """The checks that a signal of this class must pass."""
     yield check_causality
     yield check_update_equals_run
     yield check_any_pieces
@@ -329,7 +329,7 @@ def yield_checks(model: type[RuntimeModel]) -> Iterator[Check]:
     yield check_short_sessions
     yield check_inputs_stay
     yield check_warm_up_leaves_the_state
-    if model.is_odd:
+    if signal.is_odd:
         yield check_mirror
 
 
@@ -343,6 +343,6 @@ def _same(expected: MboRecords, found: MboRecords, what: str) -> None:
             raise ContractError(f"{what}: {name} of bin {at} is {found[name][at]!r}, not {expected[name][at]!r}")
 
 
-def _refuse(model: RuntimeModel, is_wrong: NDArray[np.bool_], what: str) -> None:
+def _refuse(signal: SignalLike, is_wrong: NDArray[np.bool_], what: str) -> None:
     if is_wrong.any():
-        raise ContractError(f"{model.name}: {what}, first at bin {int(np.argmax(is_wrong))}, in {int(is_wrong.sum())} bins")
+        raise ContractError(f"{signal.name}: {what}, first at bin {int(np.argmax(is_wrong))}, in {int(is_wrong.sum())} bins")

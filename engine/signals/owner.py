@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from engine.errors import ConfigError
 from engine.packing import pack, unpack
 from engine.schema import BIN_DTYPE, GRID_COLUMNS, Floats, MboRecords
-from engine.signals.base import SCORE_DTYPE, Columns, LatePolicy, ModelContext
+from engine.signals.base import SCORE_DTYPE, Columns, LatePolicy, SignalContext
 
 
 class SignalParams(BaseModel):
@@ -38,7 +38,7 @@ class Signal(ABC):
     output_dtype: ClassVar[np.dtype[np.void]] = SCORE_DTYPE
     Params: ClassVar[type[BaseModel]]
 
-    def __init__(self, params: Any, context: ModelContext) -> None:
+    def __init__(self, params: Any, context: SignalContext) -> None:
         self.params = params
         self.context = context
         self.late_policy: LatePolicy = "wait"

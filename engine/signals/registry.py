@@ -1,11 +1,11 @@
-"""Name -> model. A new model is one file beside this one and one line here."""
+"""Name -> signal. A new signal is one file beside this one and one line here."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 from engine.config import validate
 from engine.errors import ConfigError
-from engine.signals.base import ModelContext, RuntimeModel
+from engine.signals.base import SignalContext, SignalLike
 from engine.signals.learned.gbm_mf import GbmMf
 from engine.signals.learned.knn_cl import KnnCl
 from engine.signals.learned.lsvm_der import LsvmDer
@@ -22,18 +22,18 @@ from engine.signals.statistical.perm_derivative import PermDerivative
 from engine.signals.statistical.pfp import Pfp
 from engine.signals.statistical.spg import Spg
 
-MODELS: Final[dict[str, type[RuntimeModel]]] = {
-    model.name: model
-    for model in (Ads, AdsPfpSvac, Erd, Iirc, Jad, Msd, PermDerivative, Pfp, Spg, SvmSp, GbmMf, XgbSnap, KnnCl, LsvmDer, PcaAd)
+SIGNALS: Final[dict[str, type[SignalLike]]] = {
+    signal.name: signal
+    for signal in (Ads, AdsPfpSvac, Erd, Iirc, Jad, Msd, PermDerivative, Pfp, Spg, SvmSp, GbmMf, XgbSnap, KnnCl, LsvmDer, PcaAd)
 }
 
 
 def signal_names() -> list[str]:
     """Every known signal, sorted."""
-    return sorted(MODELS)
+    return sorted(SIGNALS)
 
 
-def get_model(name: str) -> type[RuntimeModel]:
+def get_signal(name: str) -> type[SignalLike]:
     """The class of a signal.
 
     Raises
@@ -41,18 +41,18 @@ def get_model(name: str) -> type[RuntimeModel]:
     ConfigError
         For an unknown name, listing the known ones.
     """
-    if name not in MODELS:
+    if name not in SIGNALS:
         raise ConfigError(f"signal {name!r} is not known; choose one of: {', '.join(signal_names())}")
-    return MODELS[name]
+    return SIGNALS[name]
 
 
-def make_model(name: str, params: Mapping[str, Any], context: ModelContext) -> RuntimeModel:
-    """A fresh model; parameters that are not given take their defaults.
+def make_signal(name: str, params: Mapping[str, Any], context: SignalContext) -> SignalLike:
+    """A fresh signal; parameters that are not given take their defaults.
 
     Raises
     ------
     ConfigError
         For an unknown signal or parameter, or a value out of range: naming it and what is allowed.
     """
-    cls = get_model(name)
+    cls = get_signal(name)
     return cls(validate(cls.Params, params, f"the parameters of signal {name}"), context)

@@ -22,8 +22,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from engine.signals.base import ModelContext
-from engine.signals.registry import get_model, make_model
+from engine.signals.base import SignalContext
+from engine.signals.registry import get_signal, make_signal
 from tests.test_tune.markets import sound_rules, times, walk_tape
 from tune.scoring import statistics_of, walk_all
 from tune.tape import Tape
@@ -66,10 +66,10 @@ def whole_point_ms(n: int, tape: Tape, ts: np.ndarray, repeats: int) -> tuple[fl
     rules = [sound_rules()]
 
     def series() -> np.ndarray:
-        model = make_model("perm_derivative", {}, ModelContext(cell_width_ms=100, radius=50))
+        model = make_signal("perm_derivative", {}, SignalContext(cell_width_ms=100, radius=50))
         return np.ascontiguousarray(model.run({"perm_state5_code": codes})["score"])
 
-    thresholds = get_model("perm_derivative").default_thresholds
+    thresholds = get_signal("perm_derivative").default_thresholds
     alone = best_ms(series, repeats)
     judged = best_ms(lambda: statistics_of(walk_all(series(), tape, thresholds, rules), tape, ts), repeats)
     return alone, judged

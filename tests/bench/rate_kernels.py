@@ -17,8 +17,8 @@ from engine.config import InstrumentConfig, load_instrument, parse_overrides
 from engine.constants import ACTION_FILL, NS_PER_S
 from engine.run.block import BinBlock
 from engine.run.replay import Replay
-from engine.signals.base import ModelContext
-from engine.signals.registry import make_model, signal_names
+from engine.signals.base import SignalContext
+from engine.signals.registry import make_signal, signal_names
 from engine.source.records import open_source
 
 COLUMNS = (
@@ -62,7 +62,7 @@ def correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
 
 
 def signal_series(parts: list[BinBlock], config: InstrumentConfig, name: str) -> NDArray[np.float64]:
-    model = make_model(name, {}, ModelContext(config.cell_width_ms, config.grid_radius_ticks))
+    model = make_signal(name, {}, SignalContext(config.cell_width_ms, config.grid_radius_ticks))
     inputs = {wanted: column(parts, wanted) for wanted in model.required_columns}
     bins = np.concatenate([part.bins for part in parts])
     inputs |= {wanted: bins[wanted] for wanted in getattr(model, "required_fields", ())}

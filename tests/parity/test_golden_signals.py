@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from engine.signals.base import ModelContext, model_inputs
+from engine.signals.base import SignalContext, signal_inputs
 from engine.signals.reference import REFERENCE_PARAMETERS, REFERENCE_THRESHOLDS
-from engine.signals.registry import make_model, signal_names
+from engine.signals.registry import make_signal, signal_names
 from tests.parity.test_golden import engine_bins
 from tests.sessions import Bins
 
-CONTEXT = ModelContext(cell_width_ms=100, radius=50)
+CONTEXT = SignalContext(cell_width_ms=100, radius=50)
 LEARNED = ("gbm_mf", "knn_cl", "lsvm_der", "pca_ad", "svm_sp", "xgb_snap")
 STATISTICAL = tuple(name for name in signal_names() if name not in LEARNED)
 EXACT = ("knn_cl", "lsvm_der")  # nothing drawn, and no trees that a rounding can turn
@@ -37,8 +37,8 @@ def session() -> Bins:
 def outputs(session: Bins) -> dict[str, NDArray[np.void]]:
     found = {}
     for name in signal_names():
-        model = make_model(name, REFERENCE_PARAMETERS[name], CONTEXT)
-        found[name] = model.run(model_inputs(model, session.grid, session.fields))
+        model = make_signal(name, REFERENCE_PARAMETERS[name], CONTEXT)
+        found[name] = model.run(signal_inputs(model, session.grid, session.fields))
     return found
 
 
@@ -59,7 +59,7 @@ def test_statistical_signal(shared: Any, outputs: dict[str, NDArray[np.void]], n
 @pytest.mark.parametrize("name", STATISTICAL)
 def test_thresholds_of_statistical_signal(shared: Any, outputs: dict[str, NDArray[np.void]], name: str) -> None:
     rows = json.loads((shared("golden/session_b") / "evaluation.json").read_text())[name]
-    model = make_model(name, REFERENCE_PARAMETERS[name], CONTEXT)
+    model = make_signal(name, REFERENCE_PARAMETERS[name], CONTEXT)
     score = np.ascontiguousarray(outputs[name]["score"])
     assert list(model.thresholds(score)) == pytest.approx([row["threshold"] for row in rows], abs=1.5e-6)
 

@@ -20,7 +20,7 @@ from engine.hours import open_intervals
 from engine.run.replay import Replay, runtime_model
 from engine.run.runner import Runner, Span
 from engine.schema import MODEL_DTYPE, MODEL_PREFIX
-from engine.signals.base import ModelContext
+from engine.signals.base import SignalContext
 from engine.source.records import open_source
 from tests.fuzzing import MS, NEAR, PRICE_ENDS, fuzz, lost, moved, non_finite, raw_records, run_raw, sessions
 from tests.reference import F_LAST, Book, Record, prepare
@@ -247,7 +247,7 @@ def test_g6_batch_and_one_bin_at_a_time_give_the_same_outputs(stream: list[Recor
     columns = {name: batch.grid[name] for name in model.required_columns}
     for i, rows in enumerate(bin_by_bin(batch, columns)):
         if i == pause:
-            other = type(model)(model.params, ModelContext(CONFIG.cell_width_ms, CONFIG.grid_radius_ticks))
+            other = type(model)(model.params, SignalContext(CONFIG.cell_width_ms, CONFIG.grid_radius_ticks))
             other.restore(model.snapshot())
             model = other
         single = model.update(rows)

@@ -9,7 +9,7 @@ import pytest
 from engine.champion import Champion, move_pointer, versions, write_champion
 from engine.config import InstrumentConfig, load_instrument
 from engine.lake import Lake
-from engine.signals.registry import get_model
+from engine.signals.registry import get_signal
 from engine.simulate.session import simulate
 
 SEED: Final = 20260206
@@ -55,7 +55,7 @@ def promote(config: InstrumentConfig) -> Promote:
     def do(lake: Lake, parameters: dict[str, Any] | None = None, **fields: Any) -> Champion:
         signal = fields.get("signal", "perm_derivative")
         defaults = {"zscore_window_bins": 60, "zscore_min_periods": 20} if signal == "perm_derivative" else {}
-        resolved = get_model(signal).Params.model_validate(defaults | (parameters or {})).model_dump(mode="json")
+        resolved = get_signal(signal).Params.model_validate(defaults | (parameters or {})).model_dump(mode="json")
         champion = Champion.model_validate(
             {
                 "version": (versions(lake) or [0])[-1] + 1,

@@ -8,7 +8,7 @@ import pytest
 from engine.champion import pointer_path, roll_back, version_path
 from engine.config import InstrumentConfig
 from engine.lake import Lake
-from serve.champion import ChampionWatcher, Serving, choose_model, config_for
+from serve.champion import ChampionWatcher, Serving, choose_signal, config_for
 from tests.test_serve.conftest import Promote
 
 
@@ -26,13 +26,13 @@ def test_without_a_champion_the_instruments_own_model_serves(empty: Lake, config
     assert not watcher.poll()
     assert watcher.serving.champion is None
     assert watcher.alarm is None
-    said = choose_model(None, config).describe()
+    said = choose_signal(None, config).describe()
     assert (said["name"], said["source"], said["version"], said["enabled"]) == ("perm_derivative", "instrument", None, True)
     assert said["parameters"]["zscore_window_bins"] == config.perm_zscore_window_bins == 60
 
 
 def test_a_switched_off_instrument_model_is_none(config: InstrumentConfig) -> None:
-    choice = choose_model(None, config.model_copy(update={"perm_runtime_enabled": False}))
+    choice = choose_signal(None, config.model_copy(update={"perm_runtime_enabled": False}))
     assert choice.build() is None
     assert choice.describe()["enabled"] is False
 
@@ -50,7 +50,7 @@ def test_a_promotion_and_a_rollback_are_taken_once_each(empty: Lake, config: Ins
     roll_back(empty)
     assert watcher.poll()
     assert watcher.serving.champion.version == 1
-    assert choose_model(watcher.serving.champion, config).describe()["parameters"]["d2_weight"] == 0.5
+    assert choose_signal(watcher.serving.champion, config).describe()["parameters"]["d2_weight"] == 0.5
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from websockets.sync.client import connect
 from engine.config import load_instrument
 from engine.lake import Lake
 from engine.run.replay import replay
-from engine.signals.base import ModelContext
-from engine.signals.registry import make_model
+from engine.signals.base import SignalContext
+from engine.signals.registry import make_signal
 from engine.source.records import open_source
 from serve.cli import main
 from serve.client import fetch_health
@@ -208,7 +208,7 @@ def test_the_service_from_start_to_ctrl_c(
     config = load_instrument()
     request = read_request([], config, lake, StreamDefaults())
     dataset = join(replay(open_source([request.dbn], config, request.dt), config))
-    model = make_model(champion.signal, champion.parameters, ModelContext(config.cell_width_ms, config.grid_radius_ticks))
+    model = make_signal(champion.signal, champion.parameters, SignalContext(config.cell_width_ms, config.grid_radius_ticks))
     expected = model.run({name: dataset.grid[name] for name in model.required_columns})
     with started.connect(speed="0") as connection:
         heard = listen(connection)

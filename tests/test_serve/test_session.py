@@ -12,8 +12,8 @@ from engine.errors import EngineError
 from engine.lake import Lake
 from engine.run.replay import Replay, replay
 from engine.schema import BIN_DTYPE, GRID_COLUMNS, MODEL_DTYPE, MODEL_PREFIX
-from engine.signals.base import ModelContext, model_inputs
-from engine.signals.registry import make_model, signal_names
+from engine.signals.base import SignalContext, signal_inputs
+from engine.signals.registry import make_signal, signal_names
 from engine.source.records import open_source
 from serve.champion import ChampionWatcher, required_columns
 from serve.frames import BinFrames, decode_grid, decode_header
@@ -96,7 +96,7 @@ def configs(frames: list[ConfigFrame | BinFrames]) -> list[dict[str, Any]]:
 
 def scored_by(bins: Bins, parameters: dict[str, Any], config: InstrumentConfig) -> np.ndarray:
     """What a model says that saw the whole session: the way a sweep scores a dataset."""
-    model = make_model("perm_derivative", parameters, ModelContext(config.cell_width_ms, config.grid_radius_ticks))
+    model = make_signal("perm_derivative", parameters, SignalContext(config.cell_width_ms, config.grid_radius_ticks))
     return model.run({name: bins.grid[name] for name in model.required_columns})
 
 
@@ -199,8 +199,8 @@ def test_every_signal_serves_as_champion_and_says_what_a_sweep_says(
     assert watcher.alarm is None
     frames = play(session)
     assert [said["runtime_model"]["name"] for said in configs(frames)] == [signal]
-    model = make_model(signal, champion.parameters, ModelContext(config.cell_width_ms, config.grid_radius_ticks))
-    swept = model.run(model_inputs(model, dataset.grid, dataset.fields))[150:]
+    model = make_signal(signal, champion.parameters, SignalContext(config.cell_width_ms, config.grid_radius_ticks))
+    swept = model.run(signal_inputs(model, dataset.grid, dataset.fields))[150:]
     got = received(frames).fields
     for name in ("score", "ready"):
         assert got[MODEL_PREFIX + name].tobytes() == swept[name].tobytes(), name

@@ -11,7 +11,7 @@ from typing import Any
 from engine.dataset.read import Dataset
 from engine.files import write_atomic
 from engine.lake import Lake
-from engine.signals.registry import get_model
+from engine.signals.registry import get_signal
 from tune.config import SweepConfig, parse_sweep_config
 from tune.results import ResultStore
 from tune.run import new_state, state_path
@@ -44,7 +44,7 @@ def resolutions() -> Iterator[list[str]]:
     asked: list[str] = []
 
     def note(frame: FrameType, event: str, arg: object) -> None:
-        if event == "call" and frame.f_code is get_model.__code__:
+        if event == "call" and frame.f_code is get_signal.__code__:
             asked.append(frame.f_locals["name"])
 
     before = sys.getprofile()

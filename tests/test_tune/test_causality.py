@@ -10,7 +10,7 @@ import pytest
 
 from engine.dataset.read import Dataset
 from engine.lake import Lake
-from engine.signals.registry import MODELS, signal_names
+from engine.signals.registry import SIGNALS, signal_names
 from engine.signals.statistical.perm_derivative import PermDerivative
 from tests.blocks import publish_plain
 from tests.test_tune.leaks import LEAKS, session
@@ -125,7 +125,7 @@ class Ahead(PermDerivative):
 def test_a_signal_that_looks_ahead_is_caught(
     lake: Lake, market: Market, monkeypatch: pytest.MonkeyPatch, model: Any, output: str
 ) -> None:
-    monkeypatch.setitem(MODELS, model.name, model)
+    monkeypatch.setitem(SIGNALS, model.name, model)
     point = replace(judged(lake), signal=model.name)
     found = accusations(point_decisions(point, market), market_arrays(market), FOLD_CUTS)
     assert output in {one.output for one in found}

@@ -11,8 +11,8 @@ import pytest
 
 from engine.dataset.read import Dataset
 from engine.lake import Lake
-from engine.signals.base import ModelContext
-from engine.signals.registry import MODELS
+from engine.signals.base import SignalContext
+from engine.signals.registry import SIGNALS
 from engine.signals.statistical.perm_derivative import PermDerivative
 from tests.test_tune.small_sweep import DATASET
 from tune.cli import main
@@ -40,7 +40,7 @@ class Fitted(PermDerivative):
 
     name = "fitted"
 
-    def __init__(self, params: Any, context: ModelContext) -> None:
+    def __init__(self, params: Any, context: SignalContext) -> None:
         super().__init__(params, context)
         self.settled: list[int] = []
 
@@ -80,14 +80,14 @@ def test_a_budget_below_every_call_is_always_exceeded(market: Market) -> None:
 
 
 def test_a_signal_that_differs_from_its_batch_fails_with_the_bin_named(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(MODELS, "cheat", Cheat)
+    monkeypatch.setitem(SIGNALS, "cheat", Cheat)
     with pytest.raises(RunFailedError, match="cheat gave bin 100 .* equal to the last bit") as failed:
         simulate_online("cheat", {}, market, 100.0)
     assert "\n" not in str(failed.value)
 
 
 def test_waiting_for_a_fit_is_off_the_clock_and_lateness_is_counted(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(MODELS, "fitted", Fitted)
+    monkeypatch.setitem(SIGNALS, "fitted", Fitted)
     report = simulate_online("fitted", {}, market, 15.0)
     assert report.longest_fit_wait_ms >= 30.0
     assert report.latency_us["p99_9"] < 30_000.0
@@ -106,7 +106,7 @@ def test_the_command(lake: Lake, capsys: Capture) -> None:
 
 
 def test_the_command_fails_where_the_signal_is_at_fault(lake: Lake, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(MODELS, "cheat", Cheat)
+    monkeypatch.setitem(SIGNALS, "cheat", Cheat)
     assert main(["online-sim", "--signal", "cheat", "--dataset-id", DATASET, "--lake", str(lake.root)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "This is a fault of the signal" in line

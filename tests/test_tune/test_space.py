@@ -6,7 +6,7 @@ import pytest
 from engine.dataset.read import Dataset
 from engine.errors import ConfigError, DatasetError
 from engine.lake import Lake
-from engine.signals.registry import MODELS, signal_names
+from engine.signals.registry import SIGNALS, signal_names
 from tests.blocks import publish_plain, publish_random
 from tests.test_tune.small_sweep import DATASET, points_of
 from tune import space
@@ -206,9 +206,9 @@ def test_the_thresholds_of_every_signal_are_those_the_workers_would_use(lake: La
     publish_plain(lake, "wide", n_bins=4000, radius=50, seed=7)
     for form in ("sound", "reference"):
         points = points_of(lake, signals=["all"], datasets=["wide"], sweep={}, eval={"warmup_bins": 100, "form": form})
-        assert len(points) == len(MODELS)
+        assert len(points) == len(SIGNALS)
         for p in points:
-            assert p.thresholds == usable_thresholds(p.signal, MODELS[p.signal].default_thresholds, p.rules), p.signal
+            assert p.thresholds == usable_thresholds(p.signal, SIGNALS[p.signal].default_thresholds, p.rules), p.signal
 
 
 def test_the_fee_of_an_unknown_contract_must_be_given(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

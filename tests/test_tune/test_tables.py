@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 from rich.console import Console, RenderableType
 
-from engine.signals.registry import MODELS
+from engine.signals.registry import SIGNALS
 from tune.commands import history_table, list_signals
 from tune.leaderboard import SHOWN, TELLING, render
 from tune.screen import UNKNOWN_WIDTH, Screen, result_console
@@ -179,7 +179,7 @@ def test_list_signals_keeps_names_defaults_and_meanings(
     assert "…" not in text
     assert max(len(line) for line in text.splitlines()) <= width
     pressed = "".join(text.split())
-    for model in MODELS.values():
+    for model in SIGNALS.values():
         assert stands_whole(f"{model.name}:", text)
         for name, field in model.Params.model_fields.items():
             assert stands_whole(name, text), name

@@ -7,16 +7,16 @@ import pytest
 
 from engine.dataset.read import Dataset
 from engine.lake import Lake
-from engine.signals.registry import make_model
+from engine.signals.registry import make_signal
 from tests.test_tune.small_sweep import DATASET, evaluated, points_of
-from tune.trial import RunFailure, RunResult, evaluate, evaluate_batch, load_market, model_context, point_trades, signal_series
+from tune.trial import RunFailure, RunResult, evaluate, evaluate_batch, load_market, point_trades, signal_context, signal_series
 
 
 def test_series_is_the_live_models_bit_for_bit(lake: Lake) -> None:
     dataset = Dataset.open(lake, DATASET)
     market = load_market(dataset, ["perm_derivative"])
     series = signal_series("perm_derivative", {"d2_weight": 0.5}, market)
-    live = make_model("perm_derivative", {"d2_weight": 0.5}, model_context(dataset))
+    live = make_signal("perm_derivative", {"d2_weight": 0.5}, signal_context(dataset))
     codes = dataset.columns(["perm_state5_code"])["perm_state5_code"]
     one_by_one = np.array([live.update({"perm_state5_code": row}) for row in codes[:400]])
     assert one_by_one.tobytes() == series[:400].tobytes()

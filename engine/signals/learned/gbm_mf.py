@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from engine.jit import kernel
 from engine.schema import Floats, Ints
-from engine.signals.base import ModelContext, require_rows
+from engine.signals.base import SignalContext, require_rows
 from engine.signals.learned.boosted import BoostedParams, BoostedSignal, Setting
 from engine.signals.learned.features import C6, N_ASYM, are_numbers, asymmetries, ring_moments, ring_slopes, tick_return
 from engine.signals.learned.schedule import Bins
@@ -120,7 +120,7 @@ class GbmMf(BoostedSignal):
     Params: ClassVar[type[BaseModel]] = GbmMfParams
     params: GbmMfParams
 
-    def __init__(self, params: GbmMfParams, context: ModelContext) -> None:
+    def __init__(self, params: GbmMfParams, context: SignalContext) -> None:
         require_rows(context, BAND_REACH, self.name)
         self._windows = np.array(sorted(params.rolling_windows), np.int64)
         self.n_features = AT_RETURNS + 3 * len(params.rolling_windows) + 3

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from engine.jit import kernel
 from engine.schema import Floats, Ints, MboRecords
-from engine.signals.base import ModelContext, require_rows
+from engine.signals.base import SignalContext, require_rows
 from engine.signals.learned.features import C6, N_ASYM, are_numbers, asymmetries, padded_mean, tick_return
 from engine.signals.learned.labelled import LabelledParams, LabelledSignal
 from engine.signals.learned.schedule import Bins
@@ -185,7 +185,7 @@ class KnnCl(LabelledSignal):
     Params: ClassVar[type[BaseModel]] = KnnClParams
     params: KnnClParams
 
-    def __init__(self, params: KnnClParams, context: ModelContext) -> None:
+    def __init__(self, params: KnnClParams, context: SignalContext) -> None:
         require_rows(context, max(BAND_REACH, *(abs(k) for k in params.spatial_sample_k)), self.name)
         self._sampled = np.array(params.spatial_sample_k, np.int64) + context.radius
         self.n_features = N_ASYM + len(SLOPE_WINDOWS) + len(params.spatial_sample_k) + len(RETURN_WINDOWS)

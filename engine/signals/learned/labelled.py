@@ -15,7 +15,7 @@ from pydantic import Field
 from engine.errors import ConfigError
 from engine.jit import kernel
 from engine.schema import Floats, MboRecords
-from engine.signals.base import Columns, ModelContext
+from engine.signals.base import Columns, SignalContext
 from engine.signals.learned.labels import UNKNOWN, LabelNumbers, LabelState, make_label_state, settle, settle_all, uniqueness
 from engine.signals.learned.schedule import Bins, ScheduledSignal, ScheduleParams
 from engine.signals.learned.training import Fitted, TrainingSet
@@ -78,7 +78,7 @@ class LabelledSignal(ScheduledSignal):
     feature_memory_bins: int
     params: LabelledParams
 
-    def __init__(self, params: LabelledParams, context: ModelContext) -> None:
+    def __init__(self, params: LabelledParams, context: SignalContext) -> None:
         capacity = max(params.train_window_bins, params.max_hold_bins, params.refit_interval_bins) + 2
         self._rows = Rows(np.zeros((capacity, self.n_features), self.feature_dtype), np.zeros(capacity, np.bool_))
         self._labels = make_label_state(capacity, params.max_hold_bins)

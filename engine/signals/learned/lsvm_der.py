@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from engine.jit import kernel
 from engine.schema import Floats, Ints, MboRecords
-from engine.signals.base import ModelContext, require_rows
+from engine.signals.base import SignalContext, require_rows
 from engine.signals.learned.features import C6, N_ASYM, are_numbers, asymmetries, ring_slopes
 from engine.signals.learned.labelled import LabelledParams, LabelledSignal
 from engine.signals.learned.linear import as_fitted, blank, linear_of, score_rows
@@ -104,7 +104,7 @@ class LsvmDer(LabelledSignal):
     Params: ClassVar[type[BaseModel]] = LsvmDerParams
     params: LsvmDerParams
 
-    def __init__(self, params: LsvmDerParams, context: ModelContext) -> None:
+    def __init__(self, params: LsvmDerParams, context: SignalContext) -> None:
         require_rows(context, max(BAND_REACH, NEAR_REACH), self.name)
         weights = inverse_distance(NEAR_REACH)
         self._near_weights = weights / weights.sum()

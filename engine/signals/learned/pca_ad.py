@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from engine.jit import kernel
 from engine.schema import Floats, Ints, MboRecords
-from engine.signals.base import ModelContext
+from engine.signals.base import SignalContext
 from engine.signals.learned.features import are_numbers
 from engine.signals.learned.schedule import LEARNED_FIELDS, Bins, ScheduledSignal, ScheduleParams
 from engine.signals.learned.training import Fitted, standardiser
@@ -152,7 +152,7 @@ class PcaAd(ScheduledSignal):
     Params: ClassVar[type[BaseModel]] = PcaAdParams
     params: PcaAdParams
 
-    def __init__(self, params: PcaAdParams, context: ModelContext) -> None:
+    def __init__(self, params: PcaAdParams, context: SignalContext) -> None:
         self._work = np.zeros(2 * context.radius + 1)
         super().__init__(params, context)
 

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from engine.packing import pack, unpack
 from engine.schema import Ints, MboRecords
-from engine.signals.base import COMMON_FIELDS, ModelContext
+from engine.signals.base import COMMON_FIELDS, SignalContext
 from engine.signals.learned.training import Fitted
 from engine.signals.owner import Signal, SignalParams
 
@@ -104,7 +104,7 @@ class ScheduledSignal(Signal):
     required_fields: ClassVar[tuple[str, ...]] = ("bin_seq",)
     params: Any
 
-    def __init__(self, params: ScheduleParams, context: ModelContext) -> None:
+    def __init__(self, params: ScheduleParams, context: SignalContext) -> None:
         super().__init__(params, context)
         self._clock = Clock(*(np.full(1, start, np.int64) for start in (0, -1, -1, -1, 0, 0, 0)))
         self._fitted: Fitted | None = None

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from engine.jit import kernel
 from engine.schema import Floats, Ints, MboRecords
-from engine.signals.base import ModelContext, require_rows
+from engine.signals.base import SignalContext, require_rows
 from engine.signals.learned.features import are_numbers, ring_moments, tick_return
 from engine.signals.learned.labelled import LabelledParams, LabelledSignal
 from engine.signals.learned.linear import as_fitted, blank, linear_of, score_rows
@@ -102,7 +102,7 @@ class SvmSp(LabelledSignal):
     Params: ClassVar[type[BaseModel]] = SvmSpParams
     params: SvmSpParams
 
-    def __init__(self, params: SvmSpParams, context: ModelContext) -> None:
+    def __init__(self, params: SvmSpParams, context: SignalContext) -> None:
         require_rows(context, max(BAND_REACH, *(abs(k) for k in params.sampled_k)), self.name)
         self._sampled = np.array(params.sampled_k, np.int64) + context.radius
         self._windows = np.array(sorted(params.rolling_windows), np.int64)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from engine.jit import kernel
 from engine.schema import Floats, Ints
-from engine.signals.base import ModelContext, require_rows
+from engine.signals.base import SignalContext, require_rows
 from engine.signals.learned.boosted import BoostedParams, BoostedSignal, Setting
 from engine.signals.learned.features import ring_moments, tick_return
 from engine.signals.learned.schedule import Bins
@@ -116,7 +116,7 @@ class XgbSnap(BoostedSignal):
     Params: ClassVar[type[BaseModel]] = XgbSnapParams
     params: XgbSnapParams
 
-    def __init__(self, params: XgbSnapParams, context: ModelContext) -> None:
+    def __init__(self, params: XgbSnapParams, context: SignalContext) -> None:
         low, high = params.center_k_range
         require_rows(context, max(SIDE_REACH, abs(low), abs(high)), self.name)
         self._low, self._high = low + context.radius, high + context.radius

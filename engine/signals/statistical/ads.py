@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from engine.jit import kernel
 from engine.schema import Floats, Ints, MboRecords
-from engine.signals.base import COMMON_FIELDS, ModelContext, require_rows
+from engine.signals.base import COMMON_FIELDS, SignalContext, require_rows
 from engine.signals.owner import Signal, SignalParams
 from engine.signals.parts.bands import BAND_REACH, BANDS, side_gap
 from engine.signals.parts.robust_z import ZWindows, make_z_windows, robust_z, take_in
@@ -161,7 +161,7 @@ class Ads(Signal):
     Params: ClassVar[type[BaseModel]] = AdsParams
     params: AdsParams
 
-    def __init__(self, params: AdsParams, context: ModelContext) -> None:
+    def __init__(self, params: AdsParams, context: SignalContext) -> None:
         require_rows(context, BAND_REACH, self.name)
         self._numbers = SlopeNumbers(
             np.array(params.slope_windows, np.int64),

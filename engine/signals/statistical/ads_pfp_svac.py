@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from engine.jit import kernel
 from engine.schema import Floats, Ints, MboRecords
-from engine.signals.base import COMMON_FIELDS, ModelContext, require_rows
+from engine.signals.base import COMMON_FIELDS, SignalContext, require_rows
 from engine.signals.parts.averages import ema_memory
 from engine.signals.parts.bands import BAND_REACH, inverse_distance, weighted_gap
 from engine.signals.parts.calibrated import CalibratedParams, CalibratedSignal, percentile_thresholds
@@ -200,7 +200,7 @@ class AdsPfpSvac(CalibratedSignal):
     Params: ClassVar[type[BaseModel]] = AdsPfpSvacParams
     params: AdsPfpSvacParams
 
-    def __init__(self, params: AdsPfpSvacParams, context: ModelContext) -> None:
+    def __init__(self, params: AdsPfpSvacParams, context: SignalContext) -> None:
         require_rows(context, BAND_REACH, self.name)
         self._windows = windows = _in_bins(params, context.cell_width_ms)
         self._near_weights = inverse_distance(context.radius)

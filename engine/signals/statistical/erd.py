@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from engine.jit import kernel
 from engine.schema import Floats, Ints, MboRecords
-from engine.signals.base import COMMON_FIELDS, ModelContext
+from engine.signals.base import COMMON_FIELDS, SignalContext
 from engine.signals.owner import Signal, SignalParams
 from engine.signals.parts.bands import side_gap
 from engine.signals.parts.robust_z import ZWindows, make_z_windows, take_in_and_score
@@ -115,7 +115,7 @@ class Erd(Signal):
     Params: ClassVar[type[BaseModel]] = ErdParams
     params: ErdParams
 
-    def __init__(self, params: ErdParams, context: ModelContext) -> None:
+    def __init__(self, params: ErdParams, context: SignalContext) -> None:
         super().__init__(params, context)
 
     def _fresh_state(self) -> _ErdState:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from engine.errors import ConfigError
 from engine.jit import kernel
 from engine.schema import Floats, Ints, MboRecords
-from engine.signals.base import COMMON_FIELDS, ModelContext, require_rows
+from engine.signals.base import COMMON_FIELDS, SignalContext, require_rows
 from engine.signals.parts.calibrated import CalibratedParams, CalibratedSignal, signed_percentiles
 from engine.signals.parts.robust_z import ZWindows, make_z_windows, median_of, take_in
 from engine.signals.parts.slopes import ring_slope
@@ -159,7 +159,7 @@ class Iirc(CalibratedSignal):
     Params: ClassVar[type[BaseModel]] = IircParams
     params: IircParams
 
-    def __init__(self, params: IircParams, context: ModelContext) -> None:
+    def __init__(self, params: IircParams, context: SignalContext) -> None:
         require_rows(context, max(abs(k) for k in (*params.bid_k_range, *params.ask_k_range)), self.name)
         is_rolling = params.noise_floor_source == "rolling"
         self._numbers = _IircNumbers(

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from engine.errors import ConfigError
 from engine.jit import kernel
 from engine.schema import Floats, Ints, MboRecords
-from engine.signals.base import COMMON_FIELDS, ModelContext, require_rows
+from engine.signals.base import COMMON_FIELDS, SignalContext, require_rows
 from engine.signals.owner import Signal, SignalParams
 from engine.signals.parts.robust_z import ZWindows, make_z_windows, take_in_and_score
 
@@ -127,7 +127,7 @@ class Jad(Signal):
     Params: ClassVar[type[BaseModel]] = JadParams
     params: JadParams
 
-    def __init__(self, params: JadParams, context: ModelContext) -> None:
+    def __init__(self, params: JadParams, context: SignalContext) -> None:
         for name, sign_wanted in (("bid_k", -1), ("ask_k", 1)):
             ks = getattr(params, name)
             require_rows(context, max(abs(k) for k in ks), f"{name} of jad")

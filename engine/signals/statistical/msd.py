@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from engine.jit import kernel
 from engine.schema import Floats, Ints, MboRecords
-from engine.signals.base import COMMON_FIELDS, ModelContext
+from engine.signals.base import COMMON_FIELDS, SignalContext
 from engine.signals.parts.bands import inverse_distance, side_gap, weighted_gap
 from engine.signals.parts.robust_z import ZWindows
 from engine.signals.parts.scaled import SCALED_THRESHOLDS, ScaledParams, ScaledSignal, in_typical_sizes
@@ -75,7 +75,7 @@ class Msd(ScaledSignal):
     Params: ClassVar[type[BaseModel]] = MsdParams
     params: MsdParams
 
-    def __init__(self, params: MsdParams, context: ModelContext) -> None:
+    def __init__(self, params: MsdParams, context: SignalContext) -> None:
         self._weights = inverse_distance(context.radius)
         super().__init__(params, context)
 

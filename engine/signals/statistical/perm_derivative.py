@@ -15,7 +15,7 @@ from engine.errors import ConfigError
 from engine.jit import kernel
 from engine.rolling import MAD_TO_SIGMA, median_mad, sorted_insert, sorted_replace
 from engine.schema import MODEL_DTYPE, Floats, Ints, MboRecords, Record
-from engine.signals.base import ModelContext
+from engine.signals.base import SignalContext
 from engine.signals.owner import Signal, SignalParams
 
 SCALE_FLOOR: Final = 1e-12
@@ -234,7 +234,7 @@ class PermDerivative(Signal):
     Params: ClassVar[type[BaseModel]] = PermDerivativeParams
     params: PermDerivativeParams
 
-    def __init__(self, params: PermDerivativeParams, context: ModelContext) -> None:
+    def __init__(self, params: PermDerivativeParams, context: SignalContext) -> None:
         distance = np.abs(np.arange(-context.radius, context.radius + 1)).astype(np.float64)
         weights = np.maximum(distance, 1.0) ** -params.spatial_decay_power
         if params.center_exclusion_radius > 0:

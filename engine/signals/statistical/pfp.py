@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from engine.errors import ConfigError
 from engine.jit import kernel
 from engine.schema import Floats, Ints, MboRecords
-from engine.signals.base import SCORE_DTYPE, ModelContext, require_rows
+from engine.signals.base import SCORE_DTYPE, SignalContext, require_rows
 from engine.signals.parts.averages import ema_memory
 from engine.signals.parts.bands import mean_over
 from engine.signals.parts.calibrated import (
@@ -174,7 +174,7 @@ class _PfpKept(NamedTuple):
     ema: Floats
 
 
-def make_zones(params: PfpParams, context: ModelContext) -> Zones:
+def make_zones(params: PfpParams, context: SignalContext) -> Zones:
     """The zones as columns.
 
     Raises
@@ -217,7 +217,7 @@ class Pfp(CalibratedSignal):
     Params: ClassVar[type[BaseModel]] = PfpParams
     params: PfpParams
 
-    def __init__(self, params: PfpParams, context: ModelContext) -> None:
+    def __init__(self, params: PfpParams, context: SignalContext) -> None:
         self._zones = make_zones(params, context)
         self._numbers = make_numbers(params)
         super().__init__(params, context)

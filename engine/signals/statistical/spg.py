@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from engine.errors import ConfigError
 from engine.jit import kernel
 from engine.schema import Floats, Ints, MboRecords
-from engine.signals.base import COMMON_FIELDS, ModelContext, require_rows
+from engine.signals.base import COMMON_FIELDS, SignalContext, require_rows
 from engine.signals.parts.averages import ema_memory
 from engine.signals.parts.calibrated import REFERENCE_FALLBACK, signed_percentiles
 from engine.signals.parts.robust_z import ZWindows
@@ -157,7 +157,7 @@ def run(state: _SpgState, x: _SpgInputs, rows: _SpgRows, p: _SpgNumbers, out: Mb
             out[i]["ready"] = True
 
 
-def _side(name: str, given: Range, sign: int, context: ModelContext) -> Ints:
+def _side(name: str, given: Range, sign: int, context: SignalContext) -> Ints:
     """Columns of a side, outwards."""
     if given[0] > given[1] or any(k * sign <= 0 for k in given):
         side = "below" if sign < 0 else "above"
@@ -188,7 +188,7 @@ class Spg(ScaledSignal):
     Params: ClassVar[type[BaseModel]] = SpgParams
     params: SpgParams
 
-    def __init__(self, params: SpgParams, context: ModelContext) -> None:
+    def __init__(self, params: SpgParams, context: SignalContext) -> None:
         bid, ask = _side("bid_band", params.bid_band, -1, context), _side("ask_band", params.ask_band, 1, context)
         require_rows(context, max(abs(k) for k in params.curv_k) + 1, "curv_k of spg, with its neighbours,")
         is_outward = params.gradient_sense == "outward"

@@ -11,8 +11,8 @@ from engine.__main__ import main as engine_main
 from engine.champion import Champion, move_pointer, write_champion
 from engine.config import load_instrument
 from engine.lake import Lake
-from engine.signals.base import ModelContext
-from engine.signals.registry import make_model
+from engine.signals.base import SignalContext
+from engine.signals.registry import make_signal
 
 SIGNAL = "perm_derivative"
 
@@ -28,8 +28,8 @@ def simulate(lake: Lake, seconds: str) -> int:
 def promote(lake: Lake, version: int) -> int:
     """Another setting of the served signal becomes champion, through the files that `tune promote` writes."""
     config = load_instrument()
-    context = ModelContext(config.cell_width_ms, config.grid_radius_ticks)
-    model = make_model(SIGNAL, {"zscore_window_bins": 200, "zscore_min_periods": 40, "d2_weight": 0.5}, context)
+    context = SignalContext(config.cell_width_ms, config.grid_radius_ticks)
+    model = make_signal(SIGNAL, {"zscore_window_bins": 200, "zscore_min_periods": 40, "d2_weight": 0.5}, context)
     write_champion(
         lake,
         Champion(

@@ -33,7 +33,7 @@ def test_warming_up_leaves_the_state_untouched() -> None:
 
 def test_without_a_model_its_fields_are_zero() -> None:
     runner = make_runner(CONFIG)
-    runner.model = None
+    runner.signal = None
     (block,) = runner.feed(to_array([*SNAPSHOT, harmless(350)]), 64)
     assert block.model_name == ""
     assert not any(block.bins[name].any() for name in block.bins.dtype.names or () if name not in BIN_FIELD_NAMES)

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from engine.errors import ConfigError
 from engine.signals import contract as checks
-from engine.signals.base import ModelContext, RuntimeModel
+from engine.signals.base import SignalContext, SignalLike
 from engine.signals.contract import Check, ContractError, example_bins, yield_checks
-from engine.signals.registry import MODELS, get_model, make_model
+from engine.signals.registry import SIGNALS, get_signal, make_signal
 
-CONTEXT = ModelContext(cell_width_ms=100, radius=50)
+CONTEXT = SignalContext(cell_width_ms=100, radius=50)
 N_BINS = 700
 
 # Short windows, so that a few hundred bins reach every stage and several fits.
@@ -34,29 +34,29 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-def maker(name: str) -> Callable[[], RuntimeModel]:
-    return lambda: make_model(name, SMALL.get(name, {}), CONTEXT)
+def maker(name: str) -> Callable[[], SignalLike]:
+    return lambda: make_signal(name, SMALL.get(name, {}), CONTEXT)
 
 
-def inputs(model: type[RuntimeModel], n: int = N_BINS, seed: int = 3) -> dict[str, NDArray[Any]]:
+def inputs(model: type[SignalLike], n: int = N_BINS, seed: int = 3) -> dict[str, NDArray[Any]]:
     bins = example_bins(n, CONTEXT.radius, seed)
     return {name: bins[name] for name in (*model.required_columns, *model.required_fields)}
 
 
 def every_check() -> Iterator[Any]:
-    for name, model in sorted(MODELS.items()):
+    for name, model in sorted(SIGNALS.items()):
         for check in yield_checks(model):
             yield pytest.param(name, check, id=f"{name}-{check.__name__.removeprefix('check_')}")
 
 
 @pytest.mark.parametrize(("name", "check"), list(every_check()))
 def test_contract(name: str, check: Check) -> None:
-    check(maker(name), inputs(get_model(name)))
+    check(maker(name), inputs(get_signal(name)))
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", sorted(SIGNALS))
 def test_defaults_read_no_later_bin(name: str) -> None:
-    assert make_model(name, {}, CONTEXT).lookahead == ()
+    assert make_signal(name, {}, CONTEXT).lookahead == ()
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,10 @@ def test_defaults_read_no_later_bin(name: str) -> None:
     ],
 )
 def test_reference_forms_that_look_ahead_are_caught_and_named(name: str, params: dict[str, Any]) -> None:
-    def make() -> RuntimeModel:
-        return make_model(name, SMALL.get(name, {}) | params, CONTEXT)
+    def make() -> SignalLike:
+        return make_signal(name, SMALL.get(name, {}) | params, CONTEXT)
 
-    bins = inputs(get_model(name))
+    bins = inputs(get_signal(name))
     if name == "perm_derivative":
         bins["perm_state5_code"][:400] = 0  # a quiet morning: every z is nil until the session's own spread is taken
         bins["perm_state5_code"][400:, :] = np.where(
@@ -83,11 +83,11 @@ def test_reference_forms_that_look_ahead_are_caught_and_named(name: str, params:
     with pytest.raises(ConfigError, match="stored session"):
         make().update({key: column[0] for key, column in bins.items()})
     sound = {key: value for key, value in params.items() if key != first}
-    checks.check_causality(lambda: make_model(name, SMALL.get(name, {}) | sound, CONTEXT), bins)
+    checks.check_causality(lambda: make_signal(name, SMALL.get(name, {}) | sound, CONTEXT), bins)
 
 
 def test_all_fifteen_are_registered() -> None:
-    assert set(MODELS) == {
+    assert set(SIGNALS) == {
         *("ads", "pfp", "ads_pfp_svac", "erd", "iirc", "jad", "msd", "perm_derivative", "spg"),
         *("svm_sp", "gbm_mf", "knn_cl", "lsvm_der", "xgb_snap", "pca_ad"),
     }
@@ -164,10 +164,10 @@ class _Broken:
 )
 def test_broken_model_is_caught(how: str, check: Check) -> None:
     with pytest.raises(ContractError):
-        check(lambda: _Broken(how), inputs(get_model("ads")))
+        check(lambda: _Broken(how), inputs(get_signal("ads")))
 
 
-@pytest.mark.parametrize("check", list(yield_checks(get_model("ads"))))
+@pytest.mark.parametrize("check", list(yield_checks(get_signal("ads"))))
 def test_sound_model_behind_the_same_wrapper_is_not_accused(check: Check) -> None:
     if check is not checks.check_pickling:  # the wrapper itself does not pickle its state
-        check(lambda: _Broken("not at all"), inputs(get_model("ads")))
+        check(lambda: _Broken("not at all"), inputs(get_signal("ads")))

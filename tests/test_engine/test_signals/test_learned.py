@@ -9,20 +9,20 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.errors import ConfigError
-from engine.signals.base import ModelContext
+from engine.signals.base import SignalContext
 from engine.signals.contract import example_bins, part
 from engine.signals.learned import trees
 from engine.signals.learned.labelled import LabelledSignal
 from engine.signals.learned.training import Fitted, TrainingSet, split_by_time, standardiser
-from engine.signals.registry import make_model
+from engine.signals.registry import make_signal
 from tests.test_engine.test_signals.test_contract import SMALL
 
-CONTEXT = ModelContext(cell_width_ms=100, radius=50)
+CONTEXT = SignalContext(cell_width_ms=100, radius=50)
 FIRST, EVERY, DELAY = 150, 100, 15  # of SMALL
 
 
 def make(name: str = "lsvm_der", **params: Any) -> Any:
-    return make_model(name, SMALL[name] | params, CONTEXT)
+    return make_signal(name, SMALL[name] | params, CONTEXT)
 
 
 def bins_for(model: Any, n: int = 500, seed: int = 3) -> dict[str, NDArray[Any]]:

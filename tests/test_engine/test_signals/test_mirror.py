@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from engine.config import InstrumentConfig
 from engine.run.moves import state5
 from engine.schema import BIN_DTYPE, GRID_COLUMNS, MODEL_PREFIX, MboRecords
-from engine.signals.base import ModelContext
+from engine.signals.base import SignalContext
 from engine.signals.contract import ContractError, check_causality, check_mirror, example_bins, example_inputs
 from engine.signals.mirror import FIELDS, GRID, MirrorError, counterpart, is_direction, is_price, mirrored
 from engine.signals.owner import Signal
@@ -21,7 +21,7 @@ from tests.sessions import Bins, join, make_runner, small_config
 from tests.streams import TICK
 
 RADIUS = 10
-CONTEXT = ModelContext(cell_width_ms=100, radius=RADIUS)
+CONTEXT = SignalContext(cell_width_ms=100, radius=RADIUS)
 I64 = np.dtype("i8")
 
 # What keeps its value in the mirror. A new column or field is listed here, or named by its side or as a direction or price.

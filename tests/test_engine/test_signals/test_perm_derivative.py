@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from engine.config import load_instrument
 from engine.errors import ConfigError
 from engine.schema import MODEL_DTYPE
-from engine.signals.base import ModelContext, RuntimeModel
-from engine.signals.registry import get_model, make_model, signal_names
+from engine.signals.base import SignalContext, SignalLike
+from engine.signals.registry import get_signal, make_signal, signal_names
 from engine.signals.statistical.perm_derivative import PermDerivative, PermDerivativeParams, perm_params_from_config
 from tests.reference_scores import PermDerivative as SlowPermDerivative
 from tests.reference_scores import state5
 
 RADIUS = 4
-CONTEXT = ModelContext(cell_width_ms=100, radius=RADIUS)
+CONTEXT = SignalContext(cell_width_ms=100, radius=RADIUS)
 SMALL = {"zscore_window_bins": 12, "zscore_min_periods": 4}
 FLOATS = [name for name in MODEL_DTYPE.names or () if MODEL_DTYPE[name].kind == "f"]
 
@@ -37,8 +37,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def make(**params: Any) -> RuntimeModel:
-    return make_model("perm_derivative", SMALL | params, CONTEXT)
+def make(**params: Any) -> SignalLike:
+    return make_signal("perm_derivative", SMALL | params, CONTEXT)
 
 
 def market_codes(n_bins: int, seed: int, share_of_quiet: float = 0.6, table: str = "reference") -> NDArray[np.int8]:
@@ -232,7 +232,7 @@ def test_bad_parameter_is_refused_by_name_in_one_line(params: dict[str, Any], na
 
 def test_unknown_signal_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="'perm_derivate' is not known.*perm_derivative"):
-        get_model("perm_derivate")
+        get_signal("perm_derivate")
 
 
 def test_known_signals_are_listed() -> None:
@@ -251,4 +251,4 @@ def test_defaults_are_those_of_the_signal() -> None:
 
 
 def test_class_is_registered_under_its_name() -> None:
-    assert get_model(PermDerivative.name) is PermDerivative
+    assert get_signal(PermDerivative.name) is PermDerivative

@@ -7,20 +7,20 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.errors import ConfigError
-from engine.signals.base import ModelContext, RuntimeModel
+from engine.signals.base import SignalContext, SignalLike
 from engine.signals.contract import example_bins
 from engine.signals.learned.labels import LabelNumbers, make_label_state, settle_all
 from engine.signals.mirror import mirrored
 from engine.signals.reference import REFERENCE_PARAMETERS
-from engine.signals.registry import get_model, make_model
+from engine.signals.registry import get_signal, make_signal
 
-CONTEXT = ModelContext(cell_width_ms=100, radius=50)
+CONTEXT = SignalContext(cell_width_ms=100, radius=50)
 ROWS = 101
 CALIBRATED = ("ads_pfp_svac", "iirc", "msd", "pfp", "spg")
 
 
 def scores(name: str, bins: dict[str, NDArray[Any]], **params: Any) -> NDArray[np.float64]:
-    model = make_model(name, params, CONTEXT)
+    model = make_signal(name, params, CONTEXT)
     found: NDArray[np.float64] = model.run({key: bins[key] for key in model.required_columns})["score"]
     return found
 
@@ -106,18 +106,18 @@ def test_perm_derivative_flat_windows() -> None:
 
 
 def thresholds(name: str, score: NDArray[np.float64], **params: Any) -> tuple[float, ...]:
-    return make_model(name, params, CONTEXT).thresholds(score)
+    return make_signal(name, params, CONTEXT).thresholds(score)
 
 
 @pytest.mark.parametrize("name", CALIBRATED)
 def test_thresholds_are_frozen_before_the_bins_they_judge(name: str) -> None:
     rng = np.random.default_rng(2)
     score = rng.standard_normal(2000)
-    model = make_model(name, {"calibration_bins": 1000}, CONTEXT)
+    model = make_signal(name, {"calibration_bins": 1000}, CONTEXT)
     other = np.concatenate([score[: model.scored_from], 50 * rng.standard_normal(1000)])
     assert model.scored_from == 1000
     assert model.thresholds(score) == model.thresholds(other)
-    whole = make_model(name, {"threshold_source": "whole_sample"}, CONTEXT)
+    whole = make_signal(name, {"threshold_source": "whole_sample"}, CONTEXT)
     assert whole.scored_from == 0
     assert whole.thresholds(score) != whole.thresholds(other) or name == "iirc"
 
@@ -156,20 +156,20 @@ def test_sessions_too_short_to_calibrate_have_thresholds(name: str) -> None:
 )
 def test_bad_parameter_is_refused_in_one_line(name: str, params: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named) as error:
-        make_model(name, params, CONTEXT)
+        make_signal(name, params, CONTEXT)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["ads", "ads_pfp_svac", "gbm_mf", "knn_cl", "lsvm_der", "svm_sp"])
 def test_a_grid_too_narrow_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="grid has 10 each side"):
-        make_model(name, {}, ModelContext(100, 10))
+        make_signal(name, {}, SignalContext(100, 10))
 
 
 def test_columns_of_another_shape_are_refused() -> None:
-    model: RuntimeModel = make_model("msd", {}, CONTEXT)
+    model: SignalLike = make_signal("msd", {}, CONTEXT)
     with pytest.raises(ConfigError, match="vacuum_variant has shape"):
-        model.run({name: np.zeros((5, 21)) for name in get_model("msd").required_columns})
+        model.run({name: np.zeros((5, 21)) for name in get_signal("msd").required_columns})
 
 
 def hit_rate(name: str, seed: int, label_purge: bool, n: int = 2000) -> float:
@@ -184,7 +184,7 @@ def hit_rate(name: str, seed: int, label_purge: bool, n: int = 2000) -> float:
         "embargo_bins": 0,
         "label_purge": label_purge,
     }
-    model = make_model(name, REFERENCE_PARAMETERS[name] | {"train_window_bins": n} | params, CONTEXT)
+    model = make_signal(name, REFERENCE_PARAMETERS[name] | {"train_window_bins": n} | params, CONTEXT)
     out = model.run({key: bins[key] for key in (*model.required_columns, *model.required_fields)})
     labels = make_label_state(n + 1, 400)
     settle_all(labels, bins["mid_price"], np.ones(n, np.bool_), LabelNumbers(2.0, 1.0, 400, False))
