@@ -51,9 +51,9 @@ demo: setup  ## from nothing to a leaderboard, a champion and a live page
 	@$(VENV)/bin/spymaster demo --dt $(DT) --start-time $(START_TIME)
 
 wheel: setup page  ## the wheel with the page in it, into dist/
-	@rm -rf build
+	@rm -rf build *.egg-info
 	@$(VENV)/bin/uv build --quiet --wheel --no-build-isolation --python $(PY) --out-dir dist
-	@rm -rf build
+	@rm -rf build *.egg-info
 	@ls dist/*.whl
 
 serve: setup page  ## serve the lake's file of DT=2026-02-06 from START_TIME=09:05
