@@ -31,8 +31,9 @@ from engine.signals.registry import make_signal
 from engine.source.records import open_source
 from serve.cli import main
 from serve.client import fetch_health
+from serve.page import start_page
 from serve.request import read_request
-from serve.settings import STREAM_PATH, StreamDefaults
+from serve.settings import PAGE_DIR, STREAM_PATH, StreamDefaults
 from tests.conftest import REPO_ROOT
 from tests.sessions import join
 from tests.test_serve.conftest import Promote
@@ -171,6 +172,7 @@ def test_the_service_from_start_to_ctrl_c(
 ) -> None:
     assert any(line.startswith("Ray dashboard  http://127.0.0.1:") for line in started.lines), started.lines
     assert fetch_health(started.base, None)["status"] == "ok"
+    assert any("not built: make page" in line for line in started.lines) == (start_page(PAGE_DIR) is None)
 
     # Nothing of ours can be reached from another machine.
     open_ports = listening(marked_processes(started.mark))
