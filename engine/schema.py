@@ -141,7 +141,10 @@ def bins_schema() -> pa.Schema:
 
 
 # Aliases by which kernels and owners are typed.
-MboRecords = NDArray[np.void]
+MboRecords = NDArray[np.void]  # (n,) MBO_DTYPE: what a feed sends
+BinRows = NDArray[np.void]  # (n,) BIN_DTYPE
+Outputs = NDArray[np.void]  # (n,) MODEL_DTYPE, or that and a signal's own fields
+Structured = NDArray[np.void]  # any other array whose elements are read by key: state, orders, counts
 Record = np.void  # one element of a structured array, read by key
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -16,9 +16,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from engine.schema import Ints
+from engine.schema import Ints, Outputs
 from engine.signals.base import SignalLike, signal_inputs
 from engine.signals.registry import make_signal
 from tune.errors import RunFailedError
@@ -73,7 +72,7 @@ def simulate_online(signal: str, parameters: dict[str, Any], market: Market, bin
     n = len(market.ts_ns)
     width_s = market.context.cell_width_ms / 1000.0
     taken, busy = np.zeros(n, np.int64), np.zeros(n, np.int64)
-    outputs: list[NDArray[np.void]] = []
+    outputs: list[Outputs] = []
     late, longest = 0, 0.0
     for t in range(n):
         rows = {name: column[t] for name, column in columns.items()}
@@ -129,7 +128,7 @@ def _latencies(taken: Ints) -> dict[str, float]:
     return {**found, "max": float(us.max()), "mean": float(us.mean())}
 
 
-def _require_equal(online: NDArray[np.void], batch: NDArray[np.void], signal: str) -> None:
+def _require_equal(online: Outputs, batch: Outputs, signal: str) -> None:
     if online.tobytes() == batch.tobytes():
         return
     size = batch.dtype.itemsize

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.dataset.read import Dataset
-from engine.schema import Floats, Ints
+from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import SignalContext, signal_inputs
 from engine.signals.registry import get_signal, make_signal
 from tune.diagnostics import state5_diagnostics
@@ -159,7 +159,7 @@ def load_market(dataset: Dataset, signals: Iterable[str]) -> Market:
     )
 
 
-def signal_series(signal: str, parameters: Mapping[str, Any], market: Market) -> NDArray[np.void]:
+def signal_series(signal: str, parameters: Mapping[str, Any], market: Market) -> Outputs:
     """A signal's outputs over the whole session, shape (n,) of MODEL_DTYPE: the kernel that also runs live.
 
     Raises
@@ -171,7 +171,7 @@ def signal_series(signal: str, parameters: Mapping[str, Any], market: Market) ->
     return scorer.run(signal_inputs(scorer, market.columns, market.bins))
 
 
-def score_of(point: Point, series: NDArray[np.void]) -> Floats:
+def score_of(point: Point, series: Outputs) -> Floats:
     """What a point's rules act on, learned signals' predictions as such; NaN where not ready (but for the reference's edges)."""
     fields = series.dtype.names or ()
     score = np.ascontiguousarray(series["prediction" if "prediction" in fields else "score"])
@@ -180,7 +180,7 @@ def score_of(point: Point, series: NDArray[np.void]) -> Floats:
     return np.where(series["ready"], score, np.nan)
 
 
-def thresholds_of(point: Point, market: Market, series: NDArray[np.void]) -> tuple[float, ...]:
+def thresholds_of(point: Point, market: Market, series: Outputs) -> tuple[float, ...]:
     """The thresholds a point is scored at: those the signal takes from the bins before the scored ones, else its own."""
     scorer = make_signal(point.signal, point.parameters, market.context)
     found = scorer.thresholds(np.ascontiguousarray(series["score"]))
@@ -205,12 +205,12 @@ def point_trades(point: Point, market: Market, threshold: float) -> Trades:
     return walk_all(score_of(point, series), tape, [threshold], [point.rules], prediction_mode(point.signal)).trades
 
 
-def evaluate(point: Point, market: Market, series: NDArray[np.void] | None = None) -> RunResult:
+def evaluate(point: Point, market: Market, series: Outputs | None = None) -> RunResult:
     """Score one point.
 
     Parameters
     ----------
-    series : NDArray[np.void], optional
+    series : Outputs, optional
         The point's score series where the caller has it already.
     """
     if series is None:
@@ -218,7 +218,7 @@ def evaluate(point: Point, market: Market, series: NDArray[np.void] | None = Non
     return evaluate_together([point], market, series)[0]
 
 
-def evaluate_together(points: Sequence[Point], market: Market, series: NDArray[np.void]) -> list[RunResult]:
+def evaluate_together(points: Sequence[Point], market: Market, series: Outputs) -> list[RunResult]:
     """Score points of one series whose rules differ in barriers and cooldown only, in one pass over the bins."""
     started = time.perf_counter()
     first = points[0]
@@ -271,7 +271,7 @@ def evaluate_batch(points: Sequence[Point], markets: Mapping[str, Market]) -> It
     Points standing together share what they have in common: the score series, and the pass over the bins.
     """
     for _, same_series in groupby(points, lambda point: point.series_key):
-        series: NDArray[np.void] | None = None
+        series: Outputs | None = None
         for _, group in groupby(same_series, lambda point: (point.thresholds, point.rules.shared)):
             together = list(group)
             try:

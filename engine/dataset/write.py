@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from engine.errors import DatasetError
-from engine.schema import BIN_DTYPE, GRID_COLUMNS, MODEL_PREFIX, bins_schema, grid_schema
+from engine.schema import BIN_DTYPE, GRID_COLUMNS, MODEL_PREFIX, BinRows, bins_schema, grid_schema
 
 ROW_GROUP_BINS: Final = 1024
 
@@ -29,7 +29,7 @@ class BlockLike(Protocol):
     @property
     def n(self) -> int: ...
     @property
-    def bins(self) -> NDArray[np.void]: ...
+    def bins(self) -> BinRows: ...
     @property
     def model_name(self) -> str: ...
     @property

@@ -31,6 +31,7 @@ from engine.schema import (
     MBO_DTYPE,
     Ints,
     MboRecords,
+    Structured,
 )
 from engine.signals.base import SignalLike, signal_inputs, write_outputs
 
@@ -47,7 +48,7 @@ class Span:
     n_bins: int | None = None
 
 
-def no_far_flow() -> MboRecords:
+def no_far_flow() -> Structured:
     """Room for what a record does outside the slots, unused."""
     far = np.zeros(rs.N_FAR, rs.FAR_DTYPE)
     far["tick"] = NO_TICK

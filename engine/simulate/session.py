@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from engine.constants import NS_PER_DAY, NS_PER_S
 from engine.errors import ConfigError
-from engine.schema import MBO_DTYPE
+from engine.schema import MBO_DTYPE, MboRecords
 from engine.simulate.events import MAX_EVENT_RECORDS, fill_chunk, open_book, write_snapshot
 from engine.simulate.file import session_metadata, whole_or_nothing
 from engine.simulate.queues import N_LEVELS, N_SLOTS, Feed, Market, empty_market
@@ -211,7 +211,7 @@ def _write_session(
     path: Path,
     market: Market,
     feed: Feed,
-    records: NDArray[np.void],
+    records: MboRecords,
     n_snapshot: int,
     symbol: str,
     seed: int,
@@ -312,7 +312,7 @@ def _seed_words(seed: int) -> NDArray[np.int64]:
     return np.array(words, np.int64)
 
 
-def _write_opening(market: Market, feed: Feed, records: NDArray[np.void]) -> int:
+def _write_opening(market: Market, feed: Feed, records: MboRecords) -> int:
     """Fill the book and write its snapshot; ids grow with the age at which the orders came."""
     ages = np.zeros(N_SLOTS, np.int64)
     open_book(market, feed, ages)
@@ -324,7 +324,7 @@ def _write_opening(market: Market, feed: Feed, records: NDArray[np.void]) -> int
     return int(write_snapshot(market, feed, records))
 
 
-def _write_next_opening(market: Market, feed: Feed, records: NDArray[np.void]) -> int:
+def _write_next_opening(market: Market, feed: Feed, records: MboRecords) -> int:
     """Take the market over to a later session and write its snapshot; the latent state stands still meanwhile."""
     state = market.state[0]
     for name in ("latent_ns", "regime_end_ns"):

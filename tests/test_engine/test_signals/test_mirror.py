@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from engine.config import InstrumentConfig
 from engine.run.moves import state5
-from engine.schema import BIN_DTYPE, GRID_COLUMNS, MODEL_PREFIX, MboRecords
+from engine.schema import BIN_DTYPE, GRID_COLUMNS, MODEL_PREFIX, MboRecords, Outputs
 from engine.signals.base import SignalContext
 from engine.signals.contract import ContractError, check_causality, check_mirror, example_bins, example_inputs
 from engine.signals.mirror import FIELDS, GRID, MirrorError, counterpart, is_direction, is_price, mirrored
@@ -310,7 +310,7 @@ class _BySide(Signal):
     def _fresh_state(self) -> _NoState:
         return _NoState(np.zeros(1, np.int64))
 
-    def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
+    def _advance(self, x: dict[str, NDArray[Any]], out: Outputs) -> None:
         out["score"] = self.say(x)
         out["ready"] = True
 
