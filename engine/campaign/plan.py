@@ -17,10 +17,10 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from engine.config import InstrumentConfig, load_instrument, read_yaml, require_instrument, validate
+from engine.door import read_clock
 from engine.errors import ConfigError
 
 MEND: Final = "Mend it there"
-_CLOCK: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d")
 _FIRST_SEXAGESIMAL_S: Final = 36_000  # YAML reads 10:00:00 as this number, but 09:59:59 as a text
 
 Text = Annotated[str, Field(min_length=1)]
@@ -50,7 +50,7 @@ class BaseCapture(BaseModel):
     def _clock(cls, value: Any) -> Any:
         if isinstance(value, int) and not isinstance(value, bool) and _FIRST_SEXAGESIMAL_S <= value < 86_400:
             value = f"{value // 3600:02}:{value // 60 % 60:02}:{value % 60:02}"
-        if not isinstance(value, str) or not _CLOCK.fullmatch(value):
+        if not isinstance(value, str) or len(value) != len("HH:MM:SS") or not _is_clock(value):
             raise ValueError(f'capture time was {value!r}; it must be New York time as HH:MM:SS, like "09:25:00" in quotes')
         return value
 
@@ -63,11 +63,14 @@ class BaseCapture(BaseModel):
         return self
 
     @property
+    def clocks(self) -> tuple[time, time]:
+        """Start and end on New York's clock."""
+        return read_clock(self.capture_start_et), read_clock(self.capture_end_et)
+
+    @property
     def span_ms(self) -> int:
         """Length of the capture, milliseconds of New York's clock."""
-        start, end = (
-            datetime.combine(self.dt, time.fromisoformat(text)) for text in (self.capture_start_et, self.capture_end_et)
-        )
+        start, end = (datetime.combine(self.dt, clock) for clock in self.clocks)
         return round((end - start).total_seconds() * 1000)
 
 
@@ -111,6 +114,14 @@ class Variant:
     def described(self) -> str:
         """The overrides in a line."""
         return " ".join(f"{name}={value}" for name, value in self.overrides.items()) or "defaults"
+
+
+def _is_clock(text: str) -> bool:
+    try:
+        read_clock(text)
+    except ConfigError:
+        return False
+    return True
 
 
 def load_campaign(path: Path) -> Campaign:
