@@ -178,9 +178,7 @@ class Session:
         if warmed.serving.generation != wanted.generation or self._recent.n_seen - warmed.n_seen > self._recent.capacity:
             return self.change_model()  # overtaken meanwhile: warm again
         _let_see(warmed.signal, warmed.config, self._recent.since(warmed.n_seen))
-        self._replay.runner.signal = warmed.signal
-        self._replay.runner.config = warmed.config
-        self._replay.runner.params = warmed.config.to_params()
+        self._replay.runner.take_over(warmed.signal, warmed.config)
         self._taken, self.config, self.choice = warmed.serving, warmed.config, warmed.choice
         return [self.config_frame("model_change")]
 

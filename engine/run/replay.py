@@ -92,6 +92,7 @@ class Replay:
         day_start, day_end = source.window
         first = None if start_time is None else first_bin_ns(source, start_time)
         self.source = source
+        self.start_time = start_time
         self.block_bins = block_bins
         self.chunk_records = chunk_records
         self.quality_counts: dict[str, int] = {}
