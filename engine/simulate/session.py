@@ -125,11 +125,18 @@ def simulate(
 
     Source: Databento DBN version 3, schema ``mbo``; engine.md section 1 for the snapshot's form.
     """
-    path = _checked_path(out)
-    market, feed = _empty_session(seed, seconds, rate, start, symbol)
-    records = np.zeros(max(chunk_records, N_SLOTS + MAX_EVENT_RECORDS), MBO_DTYPE)
-    n_snapshot = _write_opening(market, feed, records)
-    return _write_session(path, market, feed, records, n_snapshot, symbol, seed, progress)
+    (summary,) = simulate_days(
+        out,
+        days=1,
+        seed=seed,
+        seconds=seconds,
+        rate=rate,
+        start=start,
+        symbol=symbol,
+        progress=progress,
+        chunk_records=chunk_records,
+    )
+    return summary
 
 
 def simulate_days(
@@ -142,11 +149,11 @@ def simulate_days(
     start: datetime | str = DEFAULT_START,
     symbol: str = DEFAULT_SYMBOL,
     progress: Callable[[float], None] | None = None,
+    chunk_records: int = CHUNK_RECORDS,
 ) -> list[SimulationSummary]:
     """Write a session a day on consecutive days, each opened by a snapshot of the book the day before ended with.
 
-    Between two sessions nothing happens: every order keeps its id, size, price and place in its queue. The first file is that
-    of ``simulate`` with the same arguments.
+    Between two sessions nothing happens: every order keeps its id, size, price and place in its queue.
 
     Parameters
     ----------
@@ -154,6 +161,8 @@ def simulate_days(
         Name of the first file; it must hold the first day's date as YYYYMMDD, in whose place the later ones' stand.
     days
         How many, from 1 to 31.
+    seed, seconds, rate, start, symbol, progress, chunk_records
+        As `simulate` takes them, ``seconds`` of each day; with several days at most 86,400.
 
     Raises
     ------
@@ -172,7 +181,7 @@ def simulate_days(
         )
     if days > 1 and (seconds > 86_400 or seconds * rate * days > MAX_RECORDS):
         raise ConfigError(f"{days} days of {seconds:g} seconds at rate {rate:g} do not fit; a day has 86,400 seconds.")
-    records = np.zeros(max(CHUNK_RECORDS, N_SLOTS + MAX_EVENT_RECORDS), MBO_DTYPE)
+    records = np.zeros(max(chunk_records, N_SLOTS + MAX_EVENT_RECORDS), MBO_DTYPE)
     n_snapshot = _write_opening(market, feed, records)
     written = []
     for number in range(days):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from engine.errors import ConfigError
 from engine.schema import MBO_DTYPE
-from engine.simulate.session import PRODUCTS, SimulationSummary, simulate
+from engine.simulate.session import PRODUCTS, SimulationSummary, simulate, simulate_days
 
 TICK = 250_000_000
 START_NS = int(datetime(2026, 2, 6, 14, tzinfo=UTC).timestamp()) * 10**9  # 09:00 in New York
@@ -345,6 +346,16 @@ def test_a_longer_session_begins_like_a_shorter_one(tmp_path: Path) -> None:
     simulate(tmp_path / "long.dbn", seed=SEED, seconds=6.0)
     short, long = decode(tmp_path / "short.dbn"), decode(tmp_path / "long.dbn")
     assert np.array_equal(short, long[: len(short)])
+
+
+def test_the_first_of_several_days_is_the_session_of_one(tmp_path: Path) -> None:
+    alone = simulate(tmp_path / "alone.dbn", seed=SEED, seconds=5.0, start="2026-02-05T09:00")
+    first, second = simulate_days(
+        tmp_path / "20260205.dbn", days=2, seed=SEED, seconds=5.0, start="2026-02-05T09:00", chunk_records=1
+    )
+    assert first.path.read_bytes() == alone.path.read_bytes()
+    assert replace(first, path=alone.path) == alone
+    assert (second.path.name, second.start_ns - first.start_ns) == ("20260206.dbn", 86_400 * 10**9)
 
 
 def test_chunks_leave_no_trace(tmp_path: Path) -> None:
