@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -26,7 +26,7 @@ from tune.leaderboard import LiveRanking, rank
 from tune.ledger import TrialLedger
 from tune.results import ResultStore
 from tune.screen import LIVE_ROWS, Screen
-from tune.space import NO_VARIANT, build_points, open_datasets, plan_signals
+from tune.space import NO_VARIANT, SignalPlan, build_points, open_datasets, plan_signals
 from tune.tracking import SweepTracker, experiment_name
 from tune.trial import Point, RunFailure, RunResult, load_market
 from tune.variants import SMOKE_DATASET, ensure_smoke_dataset, with_variants
@@ -58,6 +58,14 @@ class SweepOutcome:
     def ranking(self) -> pl.DataFrame:
         """Best runs first, with what luck may have to do with it."""
         return self.beside.ranking
+
+
+class SweepPlan(NamedTuple):
+    """What a sweep is to do: its points, their datasets by id, and the signals as they were asked for once."""
+
+    points: list[Point]
+    datasets: dict[str, Dataset]
+    signals: tuple[SignalPlan, ...]
 
 
 def state_path(lake: Lake, sweep_id: str) -> Path:
@@ -104,8 +112,8 @@ def new_state(config: SweepConfig, limit: int | None) -> SweepState:
     )
 
 
-def plan_sweep(config: SweepConfig, lake: Lake, say: Callable[[str], None]) -> tuple[list[Point], dict[str, Dataset]]:
-    """All points of a sweep, and their datasets by id; datasets that are missing are made on the way, and ``say`` says so.
+def plan_sweep(config: SweepConfig, lake: Lake, say: Callable[[str], None]) -> SweepPlan:
+    """All points of a sweep; datasets that are missing are made on the way, and ``say`` says so.
 
     Each signal is asked for once, before anything is made.
 
@@ -121,7 +129,8 @@ def plan_sweep(config: SweepConfig, lake: Lake, say: Callable[[str], None]) -> t
     on_bases = [(base, NO_VARIANT) for base in bases]
     build_points(config, on_bases, signals)  # refuses what is wrong before variants take their time
     datasets = with_variants(config, bases, lake, say)
-    return build_points(config, datasets, signals), {dataset.dataset_id: dataset for dataset, _ in datasets}
+    points = build_points(config, datasets, signals)
+    return SweepPlan(points, {dataset.dataset_id: dataset for dataset, _ in datasets}, signals)
 
 
 def run_sweep(state: SweepState, lake: Lake, address: str, screen: Screen) -> SweepOutcome:
@@ -133,8 +142,8 @@ def run_sweep(state: SweepState, lake: Lake, address: str, screen: Screen) -> Sw
         Something in the configuration cannot be; raised before any worker starts.
     """
     config = parse_sweep_config(state.config, f"sweep {state.sweep_id}")
-    points, datasets = plan_sweep(config, lake, screen.say)
-    points = points[: state.limit]
+    plan = plan_sweep(config, lake, screen.say)
+    points = plan.points[: state.limit]
     run_ids = [point.run_id for point in points]
     if state.run_ids and set(state.run_ids) != set(run_ids):
         screen.say("the code or the datasets have changed since this sweep began; changed points are computed anew")
@@ -155,7 +164,7 @@ def run_sweep(state: SweepState, lake: Lake, address: str, screen: Screen) -> Sw
         # MLflow takes seconds to import and to make its tables: meanwhile the workers start.
         tracker = beside.submit(_start_tracking, config, state.sweep_id, lake)
         if missing:
-            _search(missing, datasets, address, folder, run)
+            _search(missing, plan, address, folder, run)
         write_atomic(folder / "failures.json", json.dumps([asdict(f) for f in run.failures], indent=1).encode())
         rows = store.rows(run_ids)
         best_first = rank(rows, config.search.objective, config.eval.min_signals)
@@ -222,12 +231,13 @@ class _Run:
         self.screen.progress(self._done, len(self.failures), self._total, self._best.best)
 
 
-def _search(missing: Sequence[Point], datasets: dict[str, Dataset], address: str, folder: Path, run: _Run) -> None:
+def _search(missing: Sequence[Point], plan: SweepPlan, address: str, folder: Path, run: _Run) -> None:
     from tune.metrics import SweepMetrics
     from tune.search import ray_session, run_points
 
-    signals = {point.signal for point in missing}
-    markets = {name: load_market(datasets[name], signals) for name in {point.dataset_id for point in missing}}
+    wanted = {point.signal for point in missing}
+    classes = [signal.signal_class for signal in plan.signals if signal.name in wanted]
+    markets = {name: load_market(plan.datasets[name], classes) for name in {point.dataset_id for point in missing}}
     n_bytes = sum(market.nbytes for market in markets.values())
     with ray_session(address, run.config.parallel.max_workers, n_bytes) as dashboard:
         run.screen.say(f"Ray dashboard: {dashboard}")

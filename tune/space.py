@@ -20,8 +20,7 @@ from engine.signals.registry import get_signal, signal_names
 from tune.code_version import class_version
 from tune.config import SweepConfig
 from tune.rules import KNOWN_FEES, Rules
-from tune.scoring import is_degenerate
-from tune.trial import Point, signal_context
+from tune.trial import Point, signal_context, usable_thresholds
 
 DEFAULT_COOLDOWN_BINS: Final = 30
 NO_VARIANT: Final = "immutable"
@@ -57,14 +56,6 @@ class SignalPlan:
         """
         params = validate(self.signal_class.Params, swept, f"the parameters of signal {self.name}")
         return params.model_dump(mode="json"), self.signal_class(params, signal_context(dataset))
-
-    def thresholds(self, scorer: SignalLike, rules: Rules) -> tuple[float, ...]:
-        """The signal's own thresholds that the rules allow: `tune.trial.usable_thresholds`, which asks for the class by name.
-
-        Not shared with it, because every run id holds the source of that file.
-        """
-        mode = "probability" if self.signal_class.prediction_mode == "probability" else "signed"
-        return tuple(float(t) for t in scorer.default_thresholds if not (rules.sound_only and is_degenerate(t, mode)))
 
 
 def plan_signals(config: SweepConfig) -> tuple[SignalPlan, ...]:
@@ -122,7 +113,7 @@ def build_points(
                     parameters=parameters,
                     swept=dict(swept),
                     rules=rule,
-                    thresholds=signal.thresholds(scorer, rule),
+                    thresholds=usable_thresholds(scorer, scorer.default_thresholds, rule),
                     code_version=signal.code_version,
                 )
                 points.setdefault(point.run_id, point)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from engine.dataset.read import Dataset
 from engine.schema import Floats, Ints, Outputs
-from engine.signals.base import SignalContext, signal_inputs
+from engine.signals.base import SignalContext, SignalLike, signal_inputs
 from engine.signals.registry import get_signal, make_signal
 from tune.diagnostics import state5_diagnostics
 from tune.outofsample import out_of_sample
@@ -146,9 +146,8 @@ def signal_context(dataset: Dataset) -> SignalContext:
     return SignalContext(cell_width_ms=int(dataset.manifest["config"]["cell_width_ms"]), radius=dataset.radius)
 
 
-def load_market(dataset: Dataset, signals: Iterable[str]) -> Market:
-    """Read the columns some signals need, each once."""
-    classes = [get_signal(signal) for signal in signals]
+def load_market(dataset: Dataset, classes: Sequence[type[SignalLike]]) -> Market:
+    """Read the columns that signals of some classes need, each once."""
     names = sorted({name for one in classes for name in one.required_columns})
     own = {name for one in classes for name in one.required_fields}
     return Market(
@@ -184,25 +183,25 @@ def thresholds_of(point: Point, market: Market, series: Outputs) -> tuple[float,
     """The thresholds a point is scored at: those the signal takes from the bins before the scored ones, else its own."""
     scorer = make_signal(point.signal, point.parameters, market.context)
     found = scorer.thresholds(np.ascontiguousarray(series["score"]))
-    return usable_thresholds(point.signal, found, point.rules)
+    return usable_thresholds(scorer, found, point.rules)
 
 
-def usable_thresholds(signal: str, thresholds: Iterable[float], rules: Rules) -> tuple[float, ...]:
-    """Thresholds as numbers; those that leave no score at which a signal is silent serve the reference form only."""
+def usable_thresholds(signal: SignalLike | type[SignalLike], thresholds: Iterable[float], rules: Rules) -> tuple[float, ...]:
+    """A signal's thresholds as numbers; those that leave no score at which a signal is silent serve the reference form only."""
     mode = prediction_mode(signal)
     return tuple(float(t) for t in thresholds if not (rules.sound_only and is_degenerate(t, mode)))
 
 
-def prediction_mode(signal: str) -> str:
+def prediction_mode(signal: SignalLike | type[SignalLike]) -> str:
     """``signed`` where a score of 0 is neutral, ``probability`` where 0.5 is."""
-    return "probability" if get_signal(signal).prediction_mode == "probability" else "signed"
+    return "probability" if signal.prediction_mode == "probability" else "signed"
 
 
 def point_trades(point: Point, market: Market, threshold: float) -> Trades:
     """The trades behind one row, for a look at each of them."""
     series = signal_series(point.signal, point.parameters, market)
     tape = market.tape(point.rules)
-    return walk_all(score_of(point, series), tape, [threshold], [point.rules], prediction_mode(point.signal)).trades
+    return walk_all(score_of(point, series), tape, [threshold], [point.rules], prediction_mode(get_signal(point.signal))).trades
 
 
 def evaluate(point: Point, market: Market, series: Outputs | None = None) -> RunResult:
@@ -225,7 +224,7 @@ def evaluate_together(points: Sequence[Point], market: Market, series: Outputs) 
     rules = [point.rules for point in points]
     tape = market.tape(first.rules)
     thresholds = thresholds_of(first, market, series)
-    scored = walk_all(score_of(first, series), tape, thresholds, rules, prediction_mode(first.signal))
+    scored = walk_all(score_of(first, series), tape, thresholds, rules, prediction_mode(get_signal(first.signal)))
     rows = statistics_of(scored, tape, market.ts_ns)
     diagnostics = state5_diagnostics(first.signal, series, market.bins["perm_microstate_id"])
     warm = tape.state[first.rules.warmup_bins :]

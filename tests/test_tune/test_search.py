@@ -12,6 +12,7 @@ from engine.dataset.read import Dataset
 from engine.errors import ConfigError
 from engine.lake import Lake
 from engine.ray_environment import prepare_ray_environment, require_answer
+from engine.signals.registry import get_signal
 from tests.blocks import publish_random
 from tests.processes import descendants
 from tests.test_tune.small_sweep import DATASET, evaluated, points_of
@@ -52,7 +53,7 @@ def searched(
         failures.update({failure.run_id: failure for failure in new_failures})
         arrived.extend([result.meta["run_id"] for result in new_results] + [failure.run_id for failure in new_failures])
 
-    markets = {DATASET: load_market(Dataset.open(lake, DATASET), ["perm_derivative"])}
+    markets = {DATASET: load_market(Dataset.open(lake, DATASET), [get_signal("perm_derivative")])}
     run_points(points, markets, ParallelConfig(max_workers=2, timeout_seconds=timeout_s), storage, take)
     return results, failures, arrived
 
@@ -101,7 +102,7 @@ def test_a_killed_worker_is_replaced_and_its_batch_done_again(ray_address: str, 
             killed.extend(pid for pid, title in descendants(os.getpid()).items() if "ImplicitFunc" in title)
             os.kill(killed[0], signal.SIGKILL)
 
-    markets = {DATASET: load_market(Dataset.open(lake, DATASET), ["perm_derivative"])}
+    markets = {DATASET: load_market(Dataset.open(lake, DATASET), [get_signal("perm_derivative")])}
     run_points(points, markets, ParallelConfig(max_workers=2), tmp_path, take)
     assert sorted(arrived) == sorted(point.run_id for point in points)
     assert killed
