@@ -88,7 +88,6 @@ BIN_FIELD_NAMES: Final[tuple[str, ...]] = tuple(name for name, _ in _BIN_FIELDS)
 MODEL_FIELD_NAMES: Final[tuple[str, ...]] = tuple(MODEL_PREFIX + name for name in MODEL_DTYPE.names or ())
 BIN_DTYPE: Final = np.dtype(_BIN_FIELDS + [(MODEL_PREFIX + name, MODEL_DTYPE[name].str) for name in MODEL_DTYPE.names or ()])
 
-FLOWS: Final = ("add", "pull", "fill")
 CHAINS: Final = ("add", "pull", "fill", "rest_depth", "bid_depth", "ask_depth")
 
 # The float columns of a grid row, in the order the kernels write them.

@@ -21,8 +21,6 @@ from serve.listener import open_listener, run_listener
 from serve.service import Service
 from serve.settings import ServeSettings, is_loopback
 
-logger = logging.getLogger(__name__)
-
 APP_NAME: Final = "vacuum-pressure"
 DEPLOYMENT_NAME: Final = "streams"
 MAX_ONGOING: Final = 10_000  # behind a proxy each WebSocket holds one, and past it even /health would hang

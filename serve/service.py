@@ -1,7 +1,6 @@
 """What all streams of one replica share: settings, the watched champion, threads, counters; and its state of health."""
 
 import asyncio
-import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -16,8 +15,6 @@ from serve.figures import Figures
 from serve.pacing import Clock, WallClock
 from serve.request import last_day
 from serve.settings import SERVICE_NAME, ServeSettings
-
-logger = logging.getLogger(__name__)
 
 
 class OpenStream(Protocol):

@@ -19,8 +19,8 @@ import numpy as np
 
 from engine.dataset.read import Dataset
 from engine.lake import Lake
-from engine.signals.reference import REFERENCE_PARAMETERS, REFERENCE_THRESHOLDS
 from engine.signals.registry import get_signal, signal_names
+from tests.reference_choices import REFERENCE_PARAMETERS, REFERENCE_THRESHOLDS
 from tune.config import parse_sweep_config
 from tune.outofsample import fold_picks, out_of_sample
 from tune.scoring import Scored, statistics_of, walk_all

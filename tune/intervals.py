@@ -36,12 +36,6 @@ def wilson(hits: Floats, n: Floats) -> tuple[Floats, Floats]:
     return low, high
 
 
-def wilson_interval(hits: int, n: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of one rate."""
-    low, high = wilson(np.array([float(hits)]), np.array([float(n)]))
-    return float(low[0]), float(high[0])
-
-
 @cache
 def _draws(n_blocks: int) -> Floats:
     """How often each block stands in each resample, shape (N_DRAWS, n_blocks); the same at every call."""

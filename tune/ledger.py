@@ -69,10 +69,6 @@ class TrialLedger:
         """One row per distinct trial, in the order they were first scored."""
         return read_parts(self.folder, SCHEMA).unique(["run_id", "threshold"], keep="first", maintain_order=True)
 
-    def on(self, sources: Sequence[str]) -> Trials:
-        """The trials scored on any of some raw files."""
-        return tried_on(self.trials(), sources)
-
 
 def tried_on(trials: pl.DataFrame, sources: Sequence[str]) -> Trials:
     """The trials of a ledger's rows that were scored on any of some raw files."""

@@ -25,7 +25,6 @@ from tune.diagnostics import state5_diagnostics
 from tune.outofsample import out_of_sample
 from tune.rules import Rules
 from tune.scoring import is_degenerate, statistics_of, walk_all
-from tune.tally_kernels import Trades
 from tune.tape import SOUND, Tape, mid_tape, touch_tape
 
 BIN_COLUMNS: Final = (
@@ -195,13 +194,6 @@ def usable_thresholds(signal: SignalLike | type[SignalLike], thresholds: Iterabl
 def prediction_mode(signal: SignalLike | type[SignalLike]) -> str:
     """``signed`` where a score of 0 is neutral, ``probability`` where 0.5 is."""
     return "probability" if signal.prediction_mode == "probability" else "signed"
-
-
-def point_trades(point: Point, market: Market, threshold: float) -> Trades:
-    """The trades behind one row, for a look at each of them."""
-    series = signal_series(point.signal, point.parameters, market)
-    tape = market.tape(point.rules)
-    return walk_all(score_of(point, series), tape, [threshold], [point.rules], prediction_mode(get_signal(point.signal))).trades
 
 
 def evaluate(point: Point, market: Market, series: Outputs | None = None) -> RunResult:

@@ -23,7 +23,6 @@ CUT: Final = 4  # a time-out that came early because the data ended
 LEFT_OUT: Final = 5  # the record broke while the trade was open
 UNKNOWN: Final = 0
 UNSETTLED: Final = 2
-REASONS: Final = {TP: "tp", SL: "sl", TIMEOUT: "timeout", CUT: "timeout"}
 
 
 class Plan(NamedTuple):

@@ -24,28 +24,14 @@ from engine.dataset.read import (
     SCHEMA_VERSION,
     TABLES,
     Dataset,
-    DatasetSummary,
-    list_datasets,
     remember_verified,
-    verify,
 )
 from engine.dataset.write import BlockLike, TableWriter, grid_table_schema
 from engine.errors import DatasetError
 from engine.files import seal_folder, sha256_file
 from engine.jit import source_hash
-from engine.lake import Lake, raw_file
+from engine.lake import Lake
 from engine.schema import bins_schema
-
-__all__ = [
-    "Dataset",
-    "DatasetSummary",
-    "Lake",
-    "list_datasets",
-    "publish_dataset",
-    "raw_file",
-    "verify",
-    "write_dataset_dir",
-]
 
 REQUIRED_PROVENANCE: Final = ("source_files", "dt", "config", "config_version", "overrides", "anomalies")
 Provenance = Mapping[str, Any] | Callable[[], Mapping[str, Any]]

@@ -165,8 +165,3 @@ class Replay:
             return end
         current = sessions[(sessions[:, 0] <= last) & (last < sessions[:, 1])]
         return min(end, int(current[0, 1])) if len(current) else None
-
-
-def replay(source: Source, config: InstrumentConfig, start_time: str | None = None, n_bins: int | None = None) -> Replay:
-    """`Replay` with its defaults: the way a dataset is made."""
-    return Replay(source, config, start_time, n_bins)

@@ -25,7 +25,7 @@ from websockets.sync.client import connect
 
 from engine.config import load_instrument
 from engine.lake import Lake
-from engine.run.replay import replay
+from engine.run.replay import Replay
 from engine.signals.base import SignalContext
 from engine.signals.registry import make_signal
 from engine.source.records import open_source
@@ -205,7 +205,7 @@ def test_the_service_from_start_to_ctrl_c(
     # A stream that starts now carries the champion's scores, bit for bit those of a sweep.
     config = load_instrument()
     request = read_request([], config, lake, StreamDefaults())
-    dataset = join(replay(open_source([request.dbn], config, request.dt), config))
+    dataset = join(Replay(open_source([request.dbn], config, request.dt), config))
     model = make_signal(champion.signal, champion.parameters, SignalContext(config.cell_width_ms, config.grid_radius_ticks))
     expected = model.run({name: dataset.grid[name] for name in model.required_columns})
     with started.connect(speed="0") as connection:

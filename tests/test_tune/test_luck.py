@@ -12,7 +12,7 @@ from tests.test_tune.small_sweep import COMMON, evaluated, finished_sweep, point
 from tune.beside import with_luck
 from tune.cli import main
 from tune.leaderboard import rank
-from tune.ledger import TrialLedger
+from tune.ledger import TrialLedger, tried_on
 from tune.luck import Luck, best_by_chance, deflated_sharpe, overfitting_probability
 from tune.results import ResultStore
 from tune.run import read_state, run_sweep
@@ -149,7 +149,7 @@ def test_a_sweep_writes_its_trials_down_before_its_results(lake: Lake, monkeypat
 
     with pytest.raises(TuneError, match="disk full"), Screen() as screen:
         run_sweep(read_state(lake, sweep_id), lake, "local", screen)
-    assert TrialLedger(lake).on(["0" * 64]).n > 0
+    assert tried_on(TrialLedger(lake).trials(), ["0" * 64]).n > 0
     assert len(ResultStore(lake).meta()) == 0
 
 

@@ -9,13 +9,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tune.intervals import wilson_interval
+from tune.intervals import wilson
 from tune.rules import Rules
 from tune.scoring import statistics_of as statistics
 from tune.scoring import walk_all
 from tune.tally_kernels import Trades
 from tune.tape import mid_tape
-from tune.walk_kernels import CUT, REASONS, SL, TIMEOUT, TP
+from tune.walk_kernels import CUT, SL, TIMEOUT, TP
+
+REASONS = {TP: "tp", SL: "sl", TIMEOUT: "timeout", CUT: "timeout"}
 
 STATISTICAL = ("ads", "ads_pfp_svac", "erd", "iirc", "jad", "msd", "perm_derivative", "pfp", "spg")
 LEARNED = {
@@ -145,7 +147,8 @@ def test_no_trades_give_nan_rates_and_zero_per_hour() -> None:
     [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634), (81, 263, 0.2553, 0.3662)],
 )
 def test_wilson_interval_of_the_literature(hits: int, n: int, low: float, high: float) -> None:
-    assert wilson_interval(hits, n) == pytest.approx((low, high), abs=1e-4)
+    found = wilson(np.array([float(hits)]), np.array([float(n)]))
+    assert [float(bound[0]) for bound in found] == pytest.approx([low, high], abs=1e-4)
 
 
 def plain_trades(score: list[float], mid: list[float], threshold: float, r: Rules) -> list[tuple[int, int, int, str, float]]:

@@ -9,7 +9,28 @@ from engine.dataset.read import Dataset
 from engine.lake import Lake
 from engine.signals.registry import get_signal, make_signal
 from tests.test_tune.small_sweep import DATASET, evaluated, points_of
-from tune.trial import RunFailure, RunResult, evaluate, evaluate_batch, load_market, point_trades, signal_context, signal_series
+from tune.scoring import walk_all
+from tune.tally_kernels import Trades
+from tune.trial import (
+    Market,
+    Point,
+    RunFailure,
+    RunResult,
+    evaluate,
+    evaluate_batch,
+    load_market,
+    prediction_mode,
+    score_of,
+    signal_context,
+    signal_series,
+)
+
+
+def point_trades(point: Point, market: Market, threshold: float) -> Trades:
+    """The trades behind one row."""
+    series = signal_series(point.signal, point.parameters, market)
+    tape = market.tape(point.rules)
+    return walk_all(score_of(point, series), tape, [threshold], [point.rules], prediction_mode(get_signal(point.signal))).trades
 
 
 def test_series_is_the_live_models_bit_for_bit(lake: Lake) -> None:
