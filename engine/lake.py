@@ -29,10 +29,10 @@ class Lake:
         """
         given = str(arg or os.environ.get("SPYMASTER_LAKE") or "lake")
         if "://" in given:
-            raise ConfigError(f"lake was {given!r}; only a folder is allowed so far. Mount the store and pass its path.")
+            raise ConfigError(f"lake was {given!r}; only a folder is allowed so far. Mount the store and pass its path")
         root = Path(given).expanduser().resolve()
         if root.exists() and not root.is_dir():
-            raise ConfigError(f"lake was {given!r}, which is a file; it must be a folder. Pass --lake DIR.")
+            raise ConfigError(f"lake was {given!r}, which is a file; it must be a folder. Pass --lake DIR")
         return cls(root)
 
     def raw_dir(self, symbol_root: str, product_type: str = "future_mbo") -> Path:
@@ -109,5 +109,5 @@ def raw_file(lake: Lake, symbol_root: str, dt: str) -> Path:
     names = ", ".join(p.name for p in (found or present)[:5]) or "nothing"
     raise DatasetError(
         f"dt was {dt} and {folder} holds {what} (there: {names}); exactly one *{day}*.dbn[.zst] is needed. "
-        "Put it there or name the file with --dbn."
+        "Put it there or name the file with --dbn"
     )

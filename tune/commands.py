@@ -42,10 +42,10 @@ def sweep(args: argparse.Namespace) -> int:
     """Run or resume a sweep."""
     lake = Lake.open(args.lake)
     if args.limit is not None and args.limit < 1:
-        raise ConfigError(f"--limit was {args.limit}; it must be at least 1.")
+        raise ConfigError(f"--limit was {args.limit}; it must be at least 1")
     if args.resume is not None:
         if args.config is not None or args.limit is not None:
-            raise ConfigError("--resume goes on with the sweep as it was begun; leave CONFIG and --limit out.")
+            raise ConfigError("--resume goes on with the sweep as it was begun; leave CONFIG and --limit out")
         state = read_state(lake, args.resume)
     else:
         path = args.config or smoke_config_path(lake)
@@ -68,7 +68,7 @@ def smoke_config_path(lake: Lake) -> Path:
     for path in (own, shipped):
         if path.is_file():
             return path
-    raise ConfigError(f"no CONFIG was given and {own} is missing; name a sweep file.")
+    raise ConfigError(f"no CONFIG was given and {own} is missing; name a sweep file")
 
 
 def _show_outcome(outcome: SweepOutcome, as_json: bool) -> None:
@@ -154,13 +154,13 @@ def compare(args: argparse.Namespace) -> int:
     if args.signal is not None:
         get_signal(args.signal)
     if args.min_signals < 1 or args.top < 1:
-        raise ConfigError(f"--min-signals was {args.min_signals} and --top {args.top}; both must be at least 1.")
+        raise ConfigError(f"--min-signals was {args.min_signals} and --top {args.top}; both must be at least 1")
     rows = ResultStore(lake).rows()
     for column, wanted in (("signal_name", args.signal), ("dataset_id", args.dataset)):
         if wanted is not None:
             known = sorted(set(rows.get_column(column)))
             if wanted not in known:
-                raise ConfigError(f"no run of {wanted!r} in {lake.results}; there are runs of: {', '.join(known) or 'none'}.")
+                raise ConfigError(f"no run of {wanted!r} in {lake.results}; there are runs of: {', '.join(known) or 'none'}")
             rows = rows.filter(rows.get_column(column) == wanted)
     rows, n_loose = (rows, 0) if args.all else without_loose(rows)
     best_first = rank(rows, args.sort, args.min_signals).head(args.top)
@@ -231,7 +231,7 @@ def online_sim(args: argparse.Namespace) -> int:
     parameters = parse_overrides(args.set)
     get_signal(args.signal)
     if not args.bin_budget_ms > 0:
-        raise ConfigError(f"--bin-budget-ms was {args.bin_budget_ms:g}; it must be more than 0.")
+        raise ConfigError(f"--bin-budget-ms was {args.bin_budget_ms:g}; it must be more than 0")
     dataset = Dataset.open(Lake.open(args.lake), args.dataset_id)
     report = simulate_online(args.signal, parameters, load_market(dataset, [get_signal(args.signal)]), args.bin_budget_ms)
     if args.json:
@@ -264,11 +264,11 @@ def promote(args: argparse.Namespace) -> int:
     lake = Lake.open(args.lake)
     chosen = [bool(args.run_id), args.best, args.rollback, args.show]
     if sum(chosen) != 1:
-        raise ConfigError("give exactly one of RUN_ID, --best --sweep SWEEP, --rollback, --show.")
+        raise ConfigError("give exactly one of RUN_ID, --best --sweep SWEEP, --rollback, --show")
     if bool(args.sweep) != args.best:
-        raise ConfigError("--best and --sweep SWEEP belong together.")
+        raise ConfigError("--best and --sweep SWEEP belong together")
     if args.threshold is not None and not args.run_id:
-        raise ConfigError("--threshold goes with RUN_ID only.")
+        raise ConfigError("--threshold goes with RUN_ID only")
     if args.show:
         shown = promotion.show(lake)
         if args.json:

@@ -136,7 +136,7 @@ def _require_equal(online: Outputs, batch: Outputs, signal: str) -> None:
     first = int(np.flatnonzero((one != other).any(axis=1))[0])
     raise RunFailedError(
         f"{signal} gave bin {first} {online[first]} one by one and {batch[first]} as a batch; they must be equal to the last "
-        "bit. This is a fault of the signal."
+        "bit. This is a fault of the signal"
     )
 
 

@@ -93,7 +93,7 @@ def read_state(lake: Lake, sweep: str) -> SweepState:
         named = [state for state in states if state.config["name"] == sweep]
         if not named:
             known = ", ".join(state.sweep_id for state in states[-5:]) or "none"
-            raise ConfigError(f"sweep was {sweep!r}; {lake.sweeps} has: {known}.")
+            raise ConfigError(f"sweep was {sweep!r}; {lake.sweeps} has: {known}")
         return named[-1]
     return SweepState(**json.loads(path.read_text()))
 

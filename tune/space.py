@@ -70,10 +70,10 @@ def plan_signals(config: SweepConfig) -> tuple[SignalPlan, ...]:
     names = tuple(signal_names()) if config.signals == ("all",) else config.signals
     classes = {name: get_signal(name) for name in dict.fromkeys(names)}
     if len(classes) != len(names):
-        raise ConfigError(f"signals was {list(names)}; each may stand once.")
+        raise ConfigError(f"signals was {list(names)}; each may stand once")
     for name in (name for name in config.sweep.per_signal if name not in classes):
         get_signal(name)
-        raise ConfigError(f"sweep.per_signal has {name}, which is not in signals ({', '.join(names)}). Add or remove it.")
+        raise ConfigError(f"sweep.per_signal has {name}, which is not in signals ({', '.join(names)}). Add or remove it")
     plans = []
     for name, signal_class in classes.items():
         axes = {**config.sweep.universal, **config.sweep.per_signal.get(name, {})}
@@ -129,14 +129,14 @@ def open_datasets(config: SweepConfig, lake: Lake) -> list[Dataset]:
         One is missing or damaged.
     """
     if len(set(config.datasets)) != len(config.datasets):
-        raise ConfigError(f"datasets was {list(config.datasets)}; each may stand once.")
+        raise ConfigError(f"datasets was {list(config.datasets)}; each may stand once")
     return [Dataset.open(lake, dataset_id) for dataset_id in config.datasets]
 
 
 def _cooldowns(values: Sequence[Any]) -> tuple[int, ...]:
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise ConfigError(f"sweep: {_COOLDOWN} was {value!r}; it must be a whole number of bins, 0 or more.")
+            raise ConfigError(f"sweep: {_COOLDOWN} was {value!r}; it must be a whole number of bins, 0 or more")
     return tuple(values)
 
 
@@ -146,7 +146,7 @@ def _fitted(rules: Rules, scorer: SignalLike, dataset: Dataset) -> Rules:
     if start >= dataset.n_bins:
         raise ConfigError(
             f"signal {scorer.name} finds its thresholds on the first {start} bins; dataset {dataset.dataset_id} has only "
-            f"{dataset.n_bins} bins. Set a smaller calibration_bins."
+            f"{dataset.n_bins} bins. Set a smaller calibration_bins"
         )
     embargo = min(scorer.memory_bins, rules.max_hold_bins) if rules.embargo_bins < 0 else rules.embargo_bins
     return replace(rules, warmup_bins=start, embargo_bins=embargo)
@@ -158,7 +158,7 @@ def _fee(config: SweepConfig, dataset: Dataset) -> float:
     if fee is None and root not in KNOWN_FEES:
         raise ConfigError(
             f"eval.fee_per_contract is not given, and the usual fee of {root or 'this contract'} is not known here (known: "
-            f"{', '.join(KNOWN_FEES)}). Give it in dollars per contract and side."
+            f"{', '.join(KNOWN_FEES)}). Give it in dollars per contract and side"
         )
     return float(KNOWN_FEES[root] if fee is None else fee)
 
@@ -169,11 +169,11 @@ def _rules(config: SweepConfig, dataset: Dataset, signal: SignalPlan) -> list[Ru
     given = config.eval.tick_size
     if given is not None and given != own_tick:
         raise ConfigError(
-            f"eval.tick_size was {given}; dataset {dataset.dataset_id} was made with {own_tick}. Leave it out or set it so."
+            f"eval.tick_size was {given}; dataset {dataset.dataset_id} was made with {own_tick}. Leave it out or set it so"
         )
     if config.eval.warmup_bins >= dataset.n_bins:
         raise ConfigError(
-            f"eval.warmup_bins was {config.eval.warmup_bins}; dataset {dataset.dataset_id} has only {dataset.n_bins} bins."
+            f"eval.warmup_bins was {config.eval.warmup_bins}; dataset {dataset.dataset_id} has only {dataset.n_bins} bins"
         )
     embargo = rules.value("embargo_bins")
     return [
@@ -205,10 +205,10 @@ def _drawn(points: list[Point], config: SweepConfig) -> list[Point]:
     search = config.search
     if search.kind == "grid":
         if search.n_trials is not None:
-            raise ConfigError("search.n_trials is for kind random; a grid runs every point. Use --limit N to run the first N.")
+            raise ConfigError("search.n_trials is for kind random; a grid runs every point. Use --limit N to run the first N")
         return points
     if search.n_trials is None:
-        raise ConfigError("search.kind random needs search.n_trials, the number of points to draw.")
+        raise ConfigError("search.kind random needs search.n_trials, the number of points to draw")
     if search.n_trials >= len(points):
         return points
     chosen = random.Random(search.seed).sample(range(len(points)), search.n_trials)

@@ -97,4 +97,4 @@ def ensure_smoke_dataset(lake: Lake, say: Say) -> None:
             progress=lambda made: bar.update(made / _SMOKE_BINS, f"{made} bins"),
         )
     if dataset.n_bins < _SMOKE_BINS:
-        raise DatasetError(f"{path} gave only {dataset.n_bins} bins from {_SMOKE_START}; the smoke sweep wants {_SMOKE_BINS}.")
+        raise DatasetError(f"{path} gave only {dataset.n_bins} bins from {_SMOKE_START}; the smoke sweep wants {_SMOKE_BINS}")

@@ -193,7 +193,7 @@ def publish_variant(
         if not path.is_file() or sha256_file(path) != file["sha256"]:
             raise DatasetError(
                 f"dataset {base.dataset_id} was made from {path}, which is missing or no longer the same file; "
-                "put it back to make variants of it."
+                "put it back to make variants of it"
             )
     config = recipe_config(base, overrides)
     span_ns = int(base.manifest["end_ns"]) - int(base.manifest["start_ns"])

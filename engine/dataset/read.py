@@ -54,11 +54,11 @@ class Dataset:
         self.folder = folder
         for name in FILES:
             if not (folder / name).is_file():
-                raise DatasetError(f"dataset folder {folder} lacks {name}; it must hold {', '.join(FILES)}.")
+                raise DatasetError(f"dataset folder {folder} lacks {name}; it must hold {', '.join(FILES)}")
         self.manifest: dict[str, Any] = _read_json(folder / MANIFEST_FILE)
         version = self.manifest.get("schema_version")
         if version != SCHEMA_VERSION:
-            raise DatasetError(f"dataset {folder} has schema version {version}; this code reads {SCHEMA_VERSION}.")
+            raise DatasetError(f"dataset {folder} has schema version {version}; this code reads {SCHEMA_VERSION}")
 
     @classmethod
     def open(cls, lake: Lake, dataset_id: str) -> Dataset:
@@ -73,7 +73,7 @@ class Dataset:
         if "/" in dataset_id or not (folder / BINS_FILE).is_file():
             known = [summary.dataset_id for summary in list_datasets(lake)]
             there = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
-            raise DatasetError(f"dataset {dataset_id!r} is not in {lake.datasets} (there: {there or 'none'}).")
+            raise DatasetError(f"dataset {dataset_id!r} is not in {lake.datasets} (there: {there or 'none'})")
         dataset = cls(folder)
         mark = _fingerprint(folder)
         if _verified.get(folder) != mark:
@@ -142,13 +142,13 @@ class Dataset:
             if sums.get(name) != actual:
                 raise DatasetError(
                     f"dataset {self.folder.name} is damaged: {name} has SHA-256 {actual[:12]}..., {CHECKSUMS_FILE} says "
-                    f"{str(sums.get(name))[:12]}.... Remove {self.folder} and publish it again."
+                    f"{str(sums.get(name))[:12]}.... Remove {self.folder} and publish it again"
                 )
         rows = 2 * self.radius + 1
         for name, expected in ((BINS_FILE, self.n_bins), (GRID_FILE, self.n_bins * rows)):
             found = pq.read_metadata(self.folder / name).num_rows
             if found != expected:
-                raise DatasetError(f"dataset {self.folder.name}: {name} has {found} rows, the manifest asks for {expected}.")
+                raise DatasetError(f"dataset {self.folder.name}: {name} has {found} rows, the manifest asks for {expected}")
         order = np.arange(self.n_bins)
         columns = self.columns(["bin_seq", "k"])
         if (
@@ -156,12 +156,12 @@ class Dataset:
             or not (columns["bin_seq"] == order[:, None]).all()
             or not (columns["k"] == self.k_values).all()
         ):
-            raise DatasetError(f"dataset {self.folder.name}: rows are not sorted by (bin_seq, k) without a gap.")
+            raise DatasetError(f"dataset {self.folder.name}: rows are not sorted by (bin_seq, k) without a gap")
 
     def _require(self, wanted: Sequence[str], known: Sequence[str], file: str) -> None:
         unknown = [name for name in wanted if name not in known]
         if unknown:
-            raise DatasetError(f"{file} has no column {', '.join(unknown)}; it has {', '.join(known)}.")
+            raise DatasetError(f"{file} has no column {', '.join(unknown)}; it has {', '.join(known)}")
 
 
 @dataclass(frozen=True)
@@ -257,7 +257,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except ValueError as error:
-        raise DatasetError(f"{path} is not JSON: {error}.") from error
+        raise DatasetError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict):
-        raise DatasetError(f"{path} must hold a JSON object.")
+        raise DatasetError(f"{path} must hold a JSON object")
     return content

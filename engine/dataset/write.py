@@ -114,7 +114,7 @@ class TableWriter:
         if seq.shape != (block.n,) or not np.array_equal(seq, np.arange(first, first + block.n)):
             raise DatasetError(
                 f"bin_seq of a block runs {seq[0]}..{seq[-1]} over {block.n} bins; "
-                f"it must count {first}, {first + 1}, ... without a gap."
+                f"it must count {first}, {first + 1}, ... without a gap"
             )
         rows = block.grid["k"].shape[1]
         if not self._grid:
@@ -125,7 +125,7 @@ class TableWriter:
         if rows != 2 * radius + 1 or not np.array_equal(
             block.grid["k"], np.broadcast_to(np.arange(-radius, radius + 1), (block.n, self.n_rows))
         ):
-            raise DatasetError(f"k of a block must run -{radius}..{radius} in every bin; it has {rows} rows a bin.")
+            raise DatasetError(f"k of a block must run -{radius}..{radius} in every bin; it has {rows} rows a bin")
 
     def _flush(self) -> None:
         count = self._fill

@@ -170,17 +170,17 @@ def simulate_days(
         An argument is not allowed.
     """
     if not 1 <= days <= 31:
-        raise ConfigError(f"days was {days}; it must be from 1 to 31.")
+        raise ConfigError(f"days was {days}; it must be from 1 to 31")
     path = _checked_path(out)
     market, feed = _empty_session(seed, seconds, rate, start, symbol)
     first_day = datetime.fromtimestamp(feed.start_ns // NS_PER_S, UTC).date()
     if days > 1 and f"{first_day:%Y%m%d}" not in path.name:
         raise ConfigError(
             f"output was {str(out)!r}; with several days its name must hold the first one's date, {first_day:%Y%m%d}, in whose "
-            "place the others' stand."
+            "place the others' stand"
         )
     if days > 1 and (seconds > 86_400 or seconds * rate * days > MAX_RECORDS):
-        raise ConfigError(f"{days} days of {seconds:g} seconds at rate {rate:g} do not fit; a day has 86,400 seconds.")
+        raise ConfigError(f"{days} days of {seconds:g} seconds at rate {rate:g} do not fit; a day has 86,400 seconds")
     records = np.zeros(max(chunk_records, N_SLOTS + MAX_EVENT_RECORDS), MBO_DTYPE)
     n_snapshot = _write_opening(market, feed, records)
     written = []
@@ -259,11 +259,11 @@ def _write_session(
 def _checked_path(out: Path) -> Path:
     path = Path(out)
     if not path.name.endswith((".dbn", ".dbn.zst")):
-        raise ConfigError(f"output was {str(out)!r}; its name must end in .dbn or .dbn.zst.")
+        raise ConfigError(f"output was {str(out)!r}; its name must end in .dbn or .dbn.zst")
     if path.is_dir():
-        raise ConfigError(f"output was {str(out)!r}, which is a folder; give the name of a file in it.")
+        raise ConfigError(f"output was {str(out)!r}, which is a folder; give the name of a file in it")
     if not path.parent.is_dir():
-        raise ConfigError(f"output was {str(out)!r}, but there is no folder {str(path.parent)!r}; make it first.")
+        raise ConfigError(f"output was {str(out)!r}, but there is no folder {str(path.parent)!r}; make it first")
     return path
 
 
@@ -273,7 +273,7 @@ def _checked_product(symbol: str) -> tuple[float, float]:
     if root not in PRODUCTS:
         raise ConfigError(
             f"symbol was {symbol!r}; it must be a future such as {DEFAULT_SYMBOL}: a root of {', '.join(PRODUCTS)}, "
-            "a month letter of FGHJKMNQUVXZ and one or two digits of the year."
+            "a month letter of FGHJKMNQUVXZ and one or two digits of the year"
         )
     return PRODUCTS[root]
 
@@ -281,27 +281,27 @@ def _checked_product(symbol: str) -> tuple[float, float]:
 def _checked_span(seed: int, seconds: float, rate: float, start: datetime | str) -> tuple[int, int]:
     """Start and end of the session in UTC ns."""
     if not 0 <= seed < 2**63:
-        raise ConfigError(f"seed was {seed}; it must be an integer from 0 to 2**63 - 1.")
+        raise ConfigError(f"seed was {seed}; it must be an integer from 0 to 2**63 - 1")
     if not (isfinite(seconds) and 0 < seconds <= MAX_SECONDS):
-        raise ConfigError(f"seconds was {seconds:g}; it must be above 0 and at most {MAX_SECONDS:g}.")
+        raise ConfigError(f"seconds was {seconds:g}; it must be above 0 and at most {MAX_SECONDS:g}")
     if not (isfinite(rate) and 1 <= rate <= MAX_RATE):
-        raise ConfigError(f"rate was {rate:g} records/s; it must be from 1 to {MAX_RATE:g}.")
+        raise ConfigError(f"rate was {rate:g} records/s; it must be from 1 to {MAX_RATE:g}")
     if seconds * rate > MAX_RECORDS:
-        raise ConfigError(f"{seconds:g} seconds at rate {rate:g} would exceed {MAX_RECORDS} records; lower one of them.")
+        raise ConfigError(f"{seconds:g} seconds at rate {rate:g} would exceed {MAX_RECORDS} records; lower one of them")
     if isinstance(start, str):
         try:
             moment = datetime.fromisoformat(start)
         except ValueError:
             raise ConfigError(
                 f"start was {start!r}; it must be an ISO date and time such as {DEFAULT_START}, "
-                "in New York time unless it carries an offset."
+                "in New York time unless it carries an offset"
             ) from None
     else:
         moment = start
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=NEW_YORK)
     if not 1971 <= moment.year <= 2200:
-        raise ConfigError(f"start was {moment.isoformat()}; its year must be from 1971 to 2200.")
+        raise ConfigError(f"start was {moment.isoformat()}; its year must be from 1971 to 2200")
     since = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     start_ns = ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000
     return start_ns, start_ns + round(seconds * NS_PER_S)
