@@ -3,8 +3,6 @@
 Source: interfaces.md, "Champion".
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path

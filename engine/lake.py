@@ -1,10 +1,9 @@
 """Where things lie in the lake."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from engine.errors import ConfigError, DatasetError
 
@@ -19,7 +18,7 @@ class Lake:
     root: Path
 
     @classmethod
-    def open(cls, arg: str | Path | None = None) -> Lake:
+    def open(cls, arg: str | Path | None = None) -> Self:
         """Lake named by the argument, else by the environment (``SPYMASTER_LAKE``), else ``lake/``.
 
         Raises

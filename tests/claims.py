@@ -8,8 +8,6 @@ mended defects). *at a cost*: entered at the touch a bin later, one position at 
 is lost is cost. *out of sample*: each fold trades the threshold that the folds before it chose; what is lost is luck.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The door of tune: arguments in, one call, a table or a line out; errors become exit codes here only."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What each command does with its arguments: opens the lake, makes one call, prints."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -3,8 +3,6 @@
 Source: signals.md 3.8, metadata, and section 10.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any, Final
 

@@ -5,8 +5,6 @@ E. Carlstein, "The use of subseries values for estimating the variance of a gene
 Annals of Statistics 14 (1986), for the blocks; P. Hall, "The Bootstrap and Edgeworth Expansion" (1992), for the studentised form.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Final
 

@@ -5,8 +5,6 @@ of a session count together. Part files are only ever added, and lie beside the 
 stopped, results that were deleted and runs that were repeated leave the count as it was.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -9,8 +9,6 @@ Computational Finance 20 (2017). D. H. Bailey, M. Lopez de Prado, "The deflated 
 backtest overfitting and non-normality", Journal of Portfolio Management 40 (2014).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations

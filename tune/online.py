@@ -7,8 +7,6 @@ bin would adopt one that is not done yet, the simulator waits off the clock and 
 Source: signals.md sections 8 and 14, item 26.
 """
 
-from __future__ import annotations
-
 import resource
 import sys
 import time

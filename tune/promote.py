@@ -5,8 +5,6 @@ what serving follows; the alias, which mirrors it. Until the pointer moves the o
 promotion takes up where it stopped: no version is made twice. Source: interfaces.md, "Champion".
 """
 
-from __future__ import annotations
-
 import json
 import os
 from datetime import UTC, datetime

@@ -3,8 +3,6 @@
 The registry mirrors the lake: the pointer in ``lake/models`` is what serving follows.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 

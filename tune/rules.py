@@ -3,10 +3,8 @@
 Source: signals.md sections 6 and 14 (6, 7, 8, 18, 19, 25).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 Fill = Literal["touch", "mid"]
 Trigger = Literal["edge", "level"]
@@ -55,7 +53,7 @@ class Rules:
         cooldown_bins: int,
         tick_size: float,
         trigger: Trigger = "edge",
-    ) -> Rules:
+    ) -> Self:
         """The model system's rules: mid to mid, free, overlapping, every bin."""
         return cls(
             tp_ticks,

@@ -1,7 +1,5 @@
 """One sweep from its configuration to its leaderboard: what is done already is skipped, what arrives is kept at once."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import secrets

@@ -4,8 +4,6 @@ Source: signals.md sections 6 and 14. The reference form (``Rules.reference``) r
 form is what a sweep uses unless told otherwise.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final

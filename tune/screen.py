@@ -1,7 +1,5 @@
 """What a sweep shows while it runs: a live table on a terminal, plain lines elsewhere. All of it on stderr."""
 
-from __future__ import annotations
-
 import sys
 import time
 from types import TracebackType

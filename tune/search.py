@@ -3,8 +3,6 @@
 The caller's store is the truth and decides what is missing; Tune's own state is never read back. Source: ray.md.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import tempfile
@@ -121,7 +119,7 @@ def split(points: Sequence[Point], workers: int) -> list[list[Point]]:
 class _Job:
     """What the rounds of one sweep have in common."""
 
-    data: ray.ObjectRef[dict[str, Market]]
+    data: "ray.ObjectRef[dict[str, Market]]"
     marks: Path
     parallel: ParallelConfig
     storage: Path

@@ -3,8 +3,6 @@
 Source: signals.md section 7; interfaces.md, "Sweep YAML".
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

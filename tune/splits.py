@@ -7,8 +7,6 @@ features remember. Sessions are in order of time, and neither labels nor feature
 Source: M. Lopez de Prado, "Advances in Financial Machine Learning" (2018), chapters 7.4 and 12.2.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from engine.schema import Ints

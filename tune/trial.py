@@ -3,8 +3,6 @@
 Source: signals.md sections 6 and 7; interfaces.md, "Sweep YAML".
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Datasets made on the way to a sweep: variants of the instrument's fields, and the simulated session of the smoke sweep."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from hashlib import sha256

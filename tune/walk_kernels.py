@@ -5,8 +5,6 @@ on its entry bin, direction and barriers alone, so it is worked out once and sha
 Source: signals.md sections 6.1, 6.2, 6.4 and 14.
 """
 
-from __future__ import annotations
-
 from typing import Final, NamedTuple
 
 import numpy as np

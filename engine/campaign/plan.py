@@ -3,8 +3,6 @@
 Source: interfaces.md, "Campaign YAML".
 """
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from datetime import date, datetime, time
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -55,7 +53,7 @@ class BaseCapture(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _forward(self) -> BaseCapture:
+    def _forward(self) -> Self:
         if self.capture_end_et <= self.capture_start_et:
             raise ValueError(
                 f"capture_end_et was {self.capture_end_et}; it must be after capture_start_et, which is {self.capture_start_et}"
@@ -85,7 +83,7 @@ class Campaign(BaseModel):
     bundles: Annotated[list[Overrides], Field(min_length=1)] = [{}]
 
     @model_validator(mode="after")
-    def _apart(self) -> Campaign:
+    def _apart(self) -> Self:
         if not re.search(r"[A-Za-z0-9]", self.name):
             raise ValueError(f"name was {self.name!r}; it must hold a letter or a digit")
         for number, bundle in enumerate(self.bundles, start=1):

@@ -1,7 +1,5 @@
 """A replay made into a dataset, with everything in its manifest that is needed to make it again."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import partial

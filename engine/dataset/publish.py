@@ -4,8 +4,6 @@ A dataset is a folder of ``bins.parquet``, ``grid_clean.parquet``, ``manifest.js
 or not at all and is never rewritten. Source: interfaces.md, "Lake layout".
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import re

@@ -1,7 +1,5 @@
 """A dataset as it is read: checked once, then column arrays of shape (n_bins, 2R + 1)."""
 
-from __future__ import annotations
-
 import errno
 import json
 from collections.abc import Sequence
@@ -9,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -61,7 +59,7 @@ class Dataset:
             raise DatasetError(f"dataset {folder} has schema version {version}; this code reads {SCHEMA_VERSION}")
 
     @classmethod
-    def open(cls, lake: Lake, dataset_id: str) -> Dataset:
+    def open(cls, lake: Lake, dataset_id: str) -> Self:
         """Dataset of a lake, verified unless its files are known to be sound.
 
         Raises

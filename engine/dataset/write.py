@@ -5,8 +5,6 @@ Encoding, measured on 36,000 bins x 101 rows (2 cores): floats as BYTE_STREAM_SP
 bytes. All are lossless.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType

@@ -5,8 +5,6 @@ records are the 56-byte MBO message, and it opens with a snapshot in the documen
 same bytes.
 """
 
-from __future__ import annotations
-
 import re
 import zlib
 from collections.abc import Callable

@@ -5,8 +5,6 @@
 Everything is seeded: the figures are the same on every machine but for the last digits of sums.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final

@@ -8,8 +8,6 @@ Which bins are sound is left as it is: a trade that a hole in the record cuts sh
 known only afterwards; the count of these trades is shown with every row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final

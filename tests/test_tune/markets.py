@@ -1,7 +1,5 @@
 """Made-up markets with quotes, extremes and holes, for tests of the judge."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

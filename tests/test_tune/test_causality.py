@@ -1,7 +1,5 @@
 """The causality check: on planted leaks and their honest twins, and on the judge itself, sound and with its locks taken off."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

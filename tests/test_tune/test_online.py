@@ -1,7 +1,5 @@
 """The online simulator: real calls on a real signal, its own arithmetic on made-up times, and a signal that cheats."""
 
-from __future__ import annotations
-
 import json
 import time
 from typing import Any

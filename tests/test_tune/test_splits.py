@@ -1,7 +1,5 @@
 """Folds against brute force on random layouts, and what a point's out-of-sample score may and may not use."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
