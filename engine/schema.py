@@ -31,7 +31,7 @@ MBO_DTYPE: Final = np.dtype(
     ]
 )
 
-# What a runtime model says about one bin; on the wire and in the bins each name bears MODEL_PREFIX.
+# What a signal says about one bin; on the wire and in the bins each name bears MODEL_PREFIX.
 MODEL_DTYPE: Final = np.dtype(
     [
         ("score", "f8"),  # -1..1, positive is up
@@ -52,7 +52,7 @@ MODEL_DTYPE: Final = np.dtype(
 )
 MODEL_PREFIX: Final = "runtime_model_"
 
-# One bin, without the model's part.
+# One bin, without the signal's part.
 _BIN_FIELDS: Final[list[tuple[str, str]]] = [
     ("bin_seq", "i8"),
     ("bin_start_ns", "i8"),
@@ -132,7 +132,7 @@ def grid_schema() -> pa.Schema:
 
 @cache
 def bins_schema() -> pa.Schema:
-    """Arrow schema of ``bins.parquet``: the bin fields, then the runtime model's, led by its name."""
+    """Arrow schema of ``bins.parquet``: the bin fields, then the signal's under MODEL_PREFIX, led by its name."""
     fields = [pa.field(name, pa.from_numpy_dtype(BIN_DTYPE[name]), nullable=False) for name in BIN_FIELD_NAMES]
     fields.append(pa.field(MODEL_PREFIX + "name", pa.string(), nullable=False))
     fields += [pa.field(name, pa.from_numpy_dtype(BIN_DTYPE[name]), nullable=False) for name in MODEL_FIELD_NAMES]

@@ -28,7 +28,7 @@ from serve.request import PERM_FIELDS, QUERY_NAMES, last_day, read_start_time, s
 from serve.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_ENV, ServeSettings, StreamDefaults, require_token
 
 DESCRIPTION: Final = """\
-Serve one instrument's bins and model scores on Ray Serve.
+Serve one instrument's bins and its signal's scores on Ray Serve.
 
   python -m serve                 the service; Ctrl-C ends it
   python -m serve status          how it is doing
@@ -76,7 +76,7 @@ def _run(arguments: list[str]) -> int:
     parser.add_argument(
         "--allow-origin", action="append", default=[], metavar="URL", help="origin of another web page that may connect"
     )
-    perm = parser.add_argument_group("the instrument's own model, which scores while no champion is promoted")
+    perm = parser.add_argument_group("the instrument's own signal, which scores while no champion is promoted")
     for name in PERM_FIELDS:
         perm.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="X", help=f"instead of {name} of the instrument file")
     options = parser.parse_args(arguments)

@@ -134,7 +134,7 @@ async def push_metrics(figures: Figures, n_clients: Callable[[], int]) -> None:
     """Carry a replica's counters to Ray's metrics once a second, until cancelled."""
     bins = Counter("spymaster_bins_served", "Bins sent to clients")
     dropped = Counter("spymaster_bins_dropped", "Bins skipped for slow readers")
-    swaps = Counter("spymaster_model_swaps", "Models that took over in open streams")
+    swaps = Counter("spymaster_model_swaps", "Signals that took over in open streams")
     clients = Gauge("spymaster_clients", "Open streams")
     lag = Histogram("spymaster_bin_lag_ms", "Sending after due, milliseconds", boundaries=_LAG_BOUNDARIES_MS)
     counted = (0, 0, 0)

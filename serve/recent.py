@@ -1,4 +1,4 @@
-"""The last bins of one stream, kept so that another model can be warmed on them."""
+"""The last bins of one stream, kept so that another signal can be warmed on them."""
 
 import math
 from collections.abc import Mapping

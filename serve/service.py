@@ -54,10 +54,10 @@ class Service:
         self.figures = Figures()
         self.streams: set[OpenStream] = set()
         self.closing = False
-        # Apart, so that a long fast-forward of one stream never delays the bins of another, nor a model's warm-up either.
+        # Apart, so that a long fast-forward of one stream never delays the bins of another, nor a signal's warm-up either.
         self.start_pool = ThreadPoolExecutor(limits.start_workers, thread_name_prefix="stream-start")
         self.bin_pool = ThreadPoolExecutor(limits.bin_workers, thread_name_prefix="stream-bins")
-        self.aside_pool = ThreadPoolExecutor(1, thread_name_prefix="model-warm")
+        self.aside_pool = ThreadPoolExecutor(1, thread_name_prefix="signal-warm")
         self._began = time.monotonic()
 
     def start(self) -> None:

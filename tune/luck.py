@@ -138,9 +138,7 @@ class Luck:
             return "Too few trials, or too short a record, to tell luck from skill."
         stable, real = self.pbo < PBO_LIMIT, self.deflated > DSR_LIMIT
         if stable and real:
-            return (
-                "What is best in one half of the time stays good in the other, and the best is better than luck: worth a trial."
-            )
+            return "What is best in one half of the time stays good in the other, and the best is better than luck: worth a try."
         if stable:
             return (
                 "The ranking is stable, but its best is no better than the luck of so many trials, or the record is too short: "

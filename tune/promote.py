@@ -205,7 +205,7 @@ def _stored(lake: Lake, champion: Champion) -> Champion:
 def _follow(lake: Lake, registry: ChampionRegistry, champion: Champion, before: int | None) -> dict[str, Any]:
     """Let the alias follow the pointer, and say where both are."""
     try:
-        model_version = registry.point(champion.version)
+        model_version = registry.move_alias(champion.version)
     except Exception as error:  # whatever MLflow raises
         raise RunFailedError(_alias_line(champion.version, error)) from error
     was = "already in service" if before == champion.version else f"in service (before: {before or 'none'})"

@@ -46,7 +46,7 @@ class ChampionRegistry:
         model = self._client.create_model_version(MODEL_NAME, f"{run.info.artifact_uri}/champion", run.info.run_id, tags=tags)
         return str(model.version)
 
-    def point(self, champion_version: int) -> str:
+    def move_alias(self, champion_version: int) -> str:
         """Move the alias to a champion's model version.
 
         Raises

@@ -26,7 +26,7 @@ from tune.results import ResultStore
 from tune.screen import LIVE_ROWS, Screen
 from tune.space import NO_VARIANT, SignalPlan, build_points, open_datasets, plan_signals
 from tune.tracking import SweepTracker, experiment_name
-from tune.trial import Point, RunFailure, RunResult, load_market
+from tune.trial import Point, PointFailure, RunResult, load_market
 from tune.variants import SMOKE_DATASET, ensure_smoke_dataset, with_variants
 
 
@@ -49,7 +49,7 @@ class SweepOutcome:
     sweep_id: str
     n_points: int
     n_reused: int
-    failures: list[RunFailure]
+    failures: list[PointFailure]
     beside: Beside
 
     @property
@@ -153,7 +153,7 @@ def run_sweep(state: SweepState, lake: Lake, address: str, screen: Screen) -> Sw
     screen.say(f"sweep {state.sweep_id}: {len(points)} points, {len(points) - len(missing)} known already")
 
     folder = lake.sweeps / state.sweep_id
-    run = _Run(state, config, store, TrialLedger(lake), screen, len(points), len(points) - len(missing))
+    arrivals = _Arrivals(state, config, store, TrialLedger(lake), screen, len(points), len(points) - len(missing))
     if missing:
         prepare_ray_environment(is_own=address == "local")  # before Ray is imported
         importlib.import_module("tune.search")  # now, so that no second thread imports at the same time
@@ -162,23 +162,23 @@ def run_sweep(state: SweepState, lake: Lake, address: str, screen: Screen) -> Sw
         # MLflow takes seconds to import and to make its tables: meanwhile the workers start.
         tracker = beside.submit(_start_tracking, config, state.sweep_id, lake)
         if missing:
-            _search(missing, plan, address, folder, run)
-        write_atomic(folder / "failures.json", json.dumps([asdict(f) for f in run.failures], indent=1).encode())
+            _search(missing, plan, address, folder, arrivals)
+        write_atomic(folder / "failures.json", json.dumps([asdict(f) for f in arrivals.failures], indent=1).encode())
         rows = store.rows(run_ids)
         best_first = rank(rows, config.search.objective, config.eval.min_signals)
         judged = with_luck(best_first, rows, TrialLedger(lake).trials(), config.eval.min_signals)
         ranking = judged.ranking
-        figures = {"n_points": len(points), "n_failed": len(run.failures), "n_ranked": len(ranking)}
+        figures = {"n_points": len(points), "n_failed": len(arrivals.failures), "n_ranked": len(ranking)}
         try:
             if (started := tracker.result()) is not None:
-                started.finish(ranking, figures, bool(run.failures))
+                started.finish(ranking, figures, bool(arrivals.failures))
         except Exception as error:  # whatever tracking raises: the results are in the lake already
             screen.say(f"tracking failed, the results are safe in the lake: {' '.join(str(error).split())[:300]}")
-    return SweepOutcome(state.sweep_id, len(points), len(points) - len(missing), run.failures, judged)
+    return SweepOutcome(state.sweep_id, len(points), len(points) - len(missing), arrivals.failures, judged)
 
 
-class _Run:
-    """Takes what arrives: into the store first, then to the screen."""
+class _Arrivals:
+    """Takes the runs of a sweep as they arrive: into the store first, then to the screen."""
 
     def __init__(
         self,
@@ -193,7 +193,7 @@ class _Run:
         self._state, self._config, self._store, self._ledger, self.screen = state, config, store, ledger, screen
         self._total, self._done = total, done
         self._best = LiveRanking(config.search.objective, config.eval.min_signals, LIVE_ROWS)
-        self.failures: list[RunFailure] = []
+        self.failures: list[PointFailure] = []
 
     @property
     def config(self) -> SweepConfig:
@@ -209,7 +209,7 @@ class _Run:
         best = self._best.best
         return None if best is None or best.is_empty() else float(best.item(0, self._config.search.objective))
 
-    def take(self, results: Sequence[RunResult], failures: Sequence[RunFailure]) -> None:
+    def take(self, results: Sequence[RunResult], failures: Sequence[PointFailure]) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._ledger.add(results, self._state.sweep_id, now)  # first: what was seen counts, whatever becomes of it
         self._store.append(
@@ -229,7 +229,7 @@ class _Run:
         self.screen.progress(self._done, len(self.failures), self._total, self._best.best)
 
 
-def _search(missing: Sequence[Point], plan: SweepPlan, address: str, folder: Path, run: _Run) -> None:
+def _search(missing: Sequence[Point], plan: SweepPlan, address: str, folder: Path, arrivals: _Arrivals) -> None:
     from tune.metrics import SweepMetrics
     from tune.search import ray_session, run_points
 
@@ -237,15 +237,15 @@ def _search(missing: Sequence[Point], plan: SweepPlan, address: str, folder: Pat
     classes = [signal.signal_class for signal in plan.signals if signal.name in wanted]
     markets = {name: load_market(plan.datasets[name], classes) for name in {point.dataset_id for point in missing}}
     n_bytes = sum(market.nbytes for market in markets.values())
-    with ray_session(address, run.config.parallel.max_workers, n_bytes) as dashboard:
-        run.screen.say(f"Ray dashboard: {dashboard}")
-        metrics = SweepMetrics(run.sweep_id)
+    with ray_session(address, arrivals.config.parallel.max_workers, n_bytes) as dashboard:
+        arrivals.screen.say(f"Ray dashboard: {dashboard}")
+        metrics = SweepMetrics(arrivals.sweep_id)
 
-        def take(results: Sequence[RunResult], failures: Sequence[RunFailure]) -> None:
-            run.take(results, failures)
-            metrics.take(len(results), len(failures), run.best_score)
+        def take(results: Sequence[RunResult], failures: Sequence[PointFailure]) -> None:
+            arrivals.take(results, failures)
+            metrics.take(len(results), len(failures), arrivals.best_score)
 
-        run_points(missing, markets, run.config.parallel, folder / "tune", take)
+        run_points(missing, markets, arrivals.config.parallel, folder / "tune", take)
 
 
 def _start_tracking(config: SweepConfig, sweep_id: str, lake: Lake) -> SweepTracker | None:

@@ -128,7 +128,7 @@ class RunResult:
 
 
 @dataclass(frozen=True)
-class RunFailure:
+class PointFailure:
     """A point that could not be evaluated, and why."""
 
     run_id: str
@@ -254,7 +254,7 @@ def evaluate_together(points: Sequence[Point], market: Market, series: Outputs) 
     return results
 
 
-def evaluate_batch(points: Sequence[Point], markets: Mapping[str, Market]) -> Iterator[RunResult | RunFailure]:
+def evaluate_batch(points: Sequence[Point], markets: Mapping[str, Market]) -> Iterator[RunResult | PointFailure]:
     """Score points in turn; one that fails is reported and the rest go on.
 
     Points standing together share what they have in common: the score series, and the pass over the bins.
@@ -270,4 +270,4 @@ def evaluate_batch(points: Sequence[Point], markets: Mapping[str, Market]) -> It
                 yield from evaluate_together(together, market, series)
             except Exception as error:  # whatever a signal raises is these points' result, not the sweep's end
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                yield from (RunFailure(p.run_id, p.dataset_id, p.signal, p.swept, reason) for p in together)
+                yield from (PointFailure(p.run_id, p.dataset_id, p.signal, p.swept, reason) for p in together)

@@ -98,7 +98,7 @@ def test_a_flat_record_has_no_deflated_ratio() -> None:
 @pytest.mark.parametrize(
     ("pbo", "deflated", "words"),
     [
-        (0.05, 0.99, "worth a trial"),
+        (0.05, 0.99, "worth a try"),
         (0.05, 0.40, "no better than the luck"),
         (0.60, 0.99, "choosing by rank does not carry over"),
         (0.60, 0.40, "do not use it"),

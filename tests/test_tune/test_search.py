@@ -17,7 +17,7 @@ from tests.blocks import publish_random
 from tests.processes import descendants
 from tests.test_tune.small_sweep import DATASET, evaluated, points_of
 from tune.config import ParallelConfig
-from tune.trial import Point, RunFailure, RunResult, load_market
+from tune.trial import Point, PointFailure, RunResult, load_market
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -40,15 +40,15 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 def searched(
     lake: Lake, points: list[Point], storage: Path, timeout_s: float = 100.0
-) -> tuple[dict[str, RunResult], dict[str, RunFailure], list[str]]:
+) -> tuple[dict[str, RunResult], dict[str, PointFailure], list[str]]:
     """What came of the points: results, failures, and every id in the order of arrival."""
     from tune.search import run_points
 
     results: dict[str, RunResult] = {}
-    failures: dict[str, RunFailure] = {}
+    failures: dict[str, PointFailure] = {}
     arrived: list[str] = []
 
-    def take(new_results: list[RunResult], new_failures: list[RunFailure]) -> None:
+    def take(new_results: list[RunResult], new_failures: list[PointFailure]) -> None:
         results.update({result.meta["run_id"]: result for result in new_results})
         failures.update({failure.run_id: failure for failure in new_failures})
         arrived.extend([result.meta["run_id"] for result in new_results] + [failure.run_id for failure in new_failures])
@@ -95,7 +95,7 @@ def test_a_killed_worker_is_replaced_and_its_batch_done_again(ray_address: str, 
     arrived: list[str] = []
     killed: list[int] = []
 
-    def take(results: list[RunResult], failures: list[RunFailure]) -> None:
+    def take(results: list[RunResult], failures: list[PointFailure]) -> None:
         assert failures == []
         arrived.extend(result.meta["run_id"] for result in results)
         if not killed:

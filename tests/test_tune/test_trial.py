@@ -14,7 +14,7 @@ from tune.tally_kernels import Trades
 from tune.trial import (
     Market,
     Point,
-    RunFailure,
+    PointFailure,
     RunResult,
     evaluate,
     evaluate_batch,
@@ -74,9 +74,9 @@ def test_a_point_that_fails_is_reported_and_the_rest_go_on(lake: Lake) -> None:
     bad = replace(good[0], parameters={**good[0].parameters, "center_exclusion_radius": 50})
     market = load_market(Dataset.open(lake, DATASET), [get_signal("perm_derivative")])
     outcomes = list(evaluate_batch([good[0], bad, good[1]], {DATASET: market}))
-    assert [type(outcome) for outcome in outcomes] == [RunResult, RunFailure, RunResult]
+    assert [type(outcome) for outcome in outcomes] == [RunResult, PointFailure, RunResult]
     failure = outcomes[1]
-    assert isinstance(failure, RunFailure)
+    assert isinstance(failure, PointFailure)
     assert "center_exclusion_radius was 50" in failure.reason
     assert failure.run_id == bad.run_id != good[0].run_id
 
