@@ -199,8 +199,7 @@ def test_the_service_from_start_to_ctrl_c(
     assert texts[change]["reason"] == "model_change"
     assert texts[change + 1]["bin_seq"] == texts[change]["effective_bin_seq"]
     assert texts[change + 1]["runtime_model_ready"] is True
-    bins = head.bins + [text for text in texts if text["type"] == "grid_update"]
-    assert [header["bin_seq"] for header in bins] == list(range(400))
+    assert [bin_["bin_seq"] for bin_ in head.bins + texts if bin_["type"] == "grid_update"] == list(range(400))
 
     # A stream that starts now carries the champion's scores, bit for bit those of a sweep.
     config = load_instrument()
