@@ -1,6 +1,6 @@
 """From a score series to trades and their statistics, for all thresholds, barriers and cooldowns of a signal at once.
 
-Source: signals.md sections 6 and 14. The reference form (``Rules.reference``) reproduces the model system's figures; the sound
+Source: signals.md sections 6 and 14. The reference form reproduces the model system's figures; the sound
 form is what a sweep uses unless told otherwise.
 """
 
