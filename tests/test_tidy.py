@@ -115,18 +115,26 @@ def dead_definitions(root: Path, folders: tuple[str, ...] = PACKAGES) -> Complai
                 attributes.update(attribute_read(node))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and ":" in node.value:
                 texts[node.value.split(":")[-1]] += 1
+    faces = {one for name, _, tree in files if "." not in name for node in tree.body for one in public_names(node)}
     found = []
     for name, place, tree in files:
         read = [Counter(names_read(node)) for node in tree.body]
         read_here = sum(read, Counter())
         for node, own in zip(tree.body, read, strict=True):
             for one in names_set(node):
-                used = read_here[one] - own[one] + attributes[one] + texts[one] + ((name, one) in imported)
+                used = (one in faces) + read_here[one] - own[one] + attributes[one] + texts[one] + ((name, one) in imported)
                 if not (used or one.startswith("__") or f"{name}.{one}" in NOT_DEAD):
                     found.append(f"{place}:{node.lineno}: nothing refers to {one}")
-            if isinstance(node, ast.ClassDef):
+            if isinstance(node, ast.ClassDef) and node.name not in faces:
                 found += [f"{place}:{line}: nothing refers to {node.name}.{one}" for line, one in dead_methods(node, attributes)]
     return found
+
+
+def public_names(node: ast.stmt) -> list[str]:
+    """What a package's ``__all__`` lists: it, and the methods of its classes, are for whoever imports the package."""
+    if names_set(node) == ["__all__"] and isinstance(node, ast.Assign) and isinstance(node.value, ast.List):
+        return [str(one.value) for one in node.value.elts if isinstance(one, ast.Constant)]
+    return []
 
 
 def dead_methods(owner: ast.ClassDef, attributes: Counter[str]) -> Iterator[tuple[int, str]]:
@@ -302,6 +310,14 @@ def test_a_planted_fault_is_named_and_what_is_right_is_not(case: str, tmp_path: 
     complaints = rule(tmp_path, ("pack",))
     assert all("pack/planted.py" in one for one in complaints)
     assert [told is not None and told in one for one in complaints] == ([] if told is None else [True])
+
+
+def test_what_a_package_lists_for_others_is_not_dead_with_all_its_methods(tmp_path: Path) -> None:
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "__init__.py").write_text('__all__ = ["Public", "open_it"]\n')
+    source = "class Public:\n    def for_others(self) -> int:\n        return 1\n\n\ndef open_it() -> int:\n    return 1\n"
+    (tmp_path / "pack" / "lib.py").write_text(source + "\n\ndef lost() -> int:\n    return 1\n")
+    assert dead_definitions(tmp_path, ("pack",)) == ["pack/lib.py:10: nothing refers to lost"]
 
 
 def test_a_name_imported_and_not_read_keeps_nothing_alive(tmp_path: Path) -> None:
