@@ -11,10 +11,11 @@ from engine.lake import Lake
 from engine.signals.registry import SIGNALS, get_signal, signal_names
 from engine.signals.statistical.perm_derivative import PermDerivative
 from tests.blocks import publish_plain
+from tests.test_tune import causality
 from tests.test_tune.causality import Accusation, accusations, changed_after, market_arrays, point_decisions
 from tests.test_tune.leaks import LEAKS, session
 from tests.test_tune.small_sweep import DATASET, points_of
-from tune import causality, outofsample, scoring
+from tune import outofsample, scoring
 from tune.trial import Market, Point, load_market
 
 CUTS = tuple(range(107, 600, 31))
