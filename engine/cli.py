@@ -4,30 +4,30 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from engine.door import Command, parse, run_door
+from engine.commands import arguments
+from engine.door import Command, Door
 
-DESCRIPTION: Final = "Replay market-by-order data through the order book and the force field."
 COMMANDS: Final[Mapping[str, Command]] = {
-    "simulate": Command("write a believable session as a real DBN file", "engine.commands.simulate"),
-    "replay": Command("turn a DBN file into bins: a folder, or a dataset of the lake", "engine.commands.replay"),
-    "campaign": Command(
-        "gold datasets: the variants of a file, built on Ray workers",
-        "engine.commands.campaign",
-        "Build the datasets of a campaign that are missing. What is there stays; a killed run goes on where it was.",
+    "simulate": Command(
+        "write a believable session as a real DBN file", "engine.commands.simulate", arguments=arguments.simulate
     ),
-    "book": Command("the order book at a moment of one or more files", "engine.commands.book"),
-    "check": Command("raw files and datasets of the lake: readable, whole, unchanged, true", "engine.commands.check"),
-    "datasets": Command("what the lake holds", "engine.commands.datasets"),
-    "bench": Command("how fast this machine is at it", "engine.commands.bench"),
+    "replay": Command("a DBN file becomes bins: a folder, or a dataset", "engine.commands.replay", arguments=arguments.replay),
+    "campaign": Command(
+        "gold datasets: a file's variants, on Ray workers",
+        "engine.commands.campaign",
+        "Build the datasets of a campaign that are missing. What is there\nstays; a killed run goes on where it was.",
+        arguments.campaign,
+    ),
+    "book": Command("the order book at a moment of one or more files", "engine.commands.book", arguments=arguments.book),
+    "check": Command(
+        "raw files and datasets: readable, whole, unchanged, true", "engine.commands.check", arguments=arguments.check
+    ),
+    "datasets": Command("what the lake holds", "engine.commands.datasets", arguments=arguments.datasets),
+    "bench": Command("how fast this machine is at it", "engine.commands.bench", arguments=arguments.bench),
 }
+DOOR: Final = Door("Replay market-by-order data through the order book and the force field.", COMMANDS)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m engine") -> int:
     """Run one command; the exit code: 0 well, 1 failed, 2 bad input, 130 stopped with Ctrl-C."""
-    arguments = sys.argv[1:] if argv is None else argv
-
-    def call() -> int:
-        args = parse(prog, DESCRIPTION, COMMANDS, arguments)
-        return int(args.run(args))
-
-    return run_door(prog, call)
+    return DOOR.main(sys.argv[1:] if argv is None else argv, prog)

@@ -1,11 +1,12 @@
 """The door of tune: arguments in, one call, a table or a line out; errors become exit codes here only."""
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from engine.door import ADDRESS_HELP, LAKE_HELP, OneLineParser, run_door
+from engine.door import ADDRESS_HELP, Command, Door, add_lake
 
 SORTS: Final = (
     "oos_expectancy_low",
@@ -20,18 +21,10 @@ SORTS: Final = (
 DESCRIPTION: Final = """\
 Search the parameters of a signal over stored sessions, and promote the best.
 
-  sweep          run a sweep on Ray and show its leaderboard; without a file, a small one on a simulated session
-  list-signals   the signals that can be swept, with their parameters
-  list-datasets  the datasets of the lake
-  compare        the leaderboard over all sweeps
-  score          one signal's series over a dataset, as a parquet file
-  online-sim     one signal driven bin by bin: latency of each call, memory, and the proof that it equals the batch
-  promote        make a run the champion that serving loads; roll back; show
-
 Runs are ranked out of sample and net of costs: each part of a session trades the threshold that the parts before it chose.
 """
 SWEEP_HELP: Final = """\
-Run every point of a sweep file, in parallel, on Ray Tune.
+Run every point of a sweep file, in parallel, on Ray Tune. Without a file: a small sweep on a simulated session.
 
 The file's keys: name, description, datasets, signals, grid_variant, eval, sweep, search, parallel, tracking, online_sim.
 Anything unknown in it, and any dataset that is missing, is refused before a worker starts. Results go into the lake as they
@@ -50,73 +43,70 @@ watches is moved to it. The alias `champion` in the MLflow registry follows the 
 """
 
 
-def main(argv: Sequence[str] | None = None, prog: str = "python -m tune") -> int:
-    """Run one command; the exit code: 0 well, 1 failed, 2 bad input, 130 stopped by Ctrl-C."""
-
-    def call() -> int:
-        args = build_parser(prog).parse_args(argv)
-        from tune.commands import COMMANDS  # not before: --help must not wait for numba, pyarrow and polars
-
-        return COMMANDS[args.command](args)
-
-    return run_door(prog, call)
-
-
-def build_parser(prog: str = "python -m tune") -> argparse.ArgumentParser:
-    """The whole command line."""
-    parser = OneLineParser(prog=prog, description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    sweep = _command(commands, "sweep", "run a sweep on Ray", SWEEP_HELP)
-    sweep.add_argument("config", type=Path, nargs="?", metavar="CONFIG.yaml", help="default: the smoke sweep")
-    sweep.add_argument(
-        "--address",
-        help=ADDRESS_HELP,
-    )
-    sweep.add_argument("--resume", metavar="SWEEP", help="go on with the sweep of this id")
-    sweep.add_argument("--limit", type=int, metavar="N", help="only the first N points")
-
-    _command(commands, "list-signals", "the signals and their parameters", "")
-    _command(commands, "list-datasets", "the datasets of the lake", "")
-
-    compare = _command(commands, "compare", "the leaderboard over all sweeps", "")
-    compare.add_argument("--signal", help="only this signal")
-    compare.add_argument("--dataset", help="only this dataset")
-    compare.add_argument("--min-signals", type=int, default=5, help="trades a row needs to count (default 5)")
-    compare.add_argument("--top", type=int, default=20, help="runs shown (default 20)")
-    compare.add_argument("--all", action="store_true", help="also runs under looser rules: the reference form, lookahead")
-    compare.add_argument("--sort", choices=SORTS, default=SORTS[0], help=f"what is best (default {SORTS[0]})")
-
-    score = _command(commands, "score", "one signal's series over a dataset", "")
-    score.add_argument("--signal", required=True)
-    score.add_argument("--dataset-id", required=True)
-    score.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the signal")
-    score.add_argument("--out", type=Path, required=True, metavar="FILE.parquet", help="bin_seq, score, ready; metadata inside")
-
-    online = _command(commands, "online-sim", "one signal driven bin by bin", ONLINE_HELP)
-    online.add_argument("--signal", required=True)
-    online.add_argument("--dataset-id", required=True)
-    online.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the signal")
-    online.add_argument("--bin-budget-ms", type=float, default=100.0, metavar="MS", help="time a bin may take (default 100)")
-
-    promote = _command(commands, "promote", "make a run the champion", PROMOTE_HELP)
-    promote.add_argument("run_id", nargs="?", metavar="RUN_ID")
-    promote.add_argument("--threshold", type=float, help="score level to trade at; default the run's best")
-    promote.add_argument("--best", action="store_true", help="the best run of --sweep")
-    promote.add_argument("--sweep", metavar="SWEEP", help="id of a sweep")
-    promote.add_argument("--rollback", action="store_true", help="back to the champion before")
-    promote.add_argument("--show", action="store_true", help="what is in service, and the history")
-    return parser
-
-
-def _command(commands: Any, name: str, short: str, long: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=short,
-        description=long or f"{short[0].upper()}{short[1:]}.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--lake", metavar="DIR", help=LAKE_HELP)
+def _common(parser: argparse.ArgumentParser) -> None:
+    add_lake(parser)
     parser.add_argument("--json", action="store_true", help="machine-readable output")
-    parser.set_defaults(command=name)
-    return parser
+
+
+def _sweep(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("config", type=Path, nargs="?", metavar="CONFIG.yaml", help="default: the smoke sweep")
+    parser.add_argument("--address", help=ADDRESS_HELP)
+    parser.add_argument("--resume", metavar="SWEEP", help="go on with the sweep of this id")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N points")
+
+
+def _compare(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("--signal", help="only this signal")
+    parser.add_argument("--dataset", help="only this dataset")
+    parser.add_argument("--min-signals", type=int, default=5, help="trades a row needs to count (default 5)")
+    parser.add_argument("--top", type=int, default=20, help="runs shown (default 20)")
+    parser.add_argument("--all", action="store_true", help="also runs under looser rules: the reference form, lookahead")
+    parser.add_argument("--sort", choices=SORTS, default=SORTS[0], help=f"what is best (default {SORTS[0]})")
+
+
+def _one_signal(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("--signal", required=True)
+    parser.add_argument("--dataset-id", required=True)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the signal")
+
+
+def _score(parser: argparse.ArgumentParser) -> None:
+    _one_signal(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.parquet", help="bin_seq, score, ready; metadata inside")
+
+
+def _online_sim(parser: argparse.ArgumentParser) -> None:
+    _one_signal(parser)
+    parser.add_argument("--bin-budget-ms", type=float, default=100.0, metavar="MS", help="time a bin may take (default 100)")
+
+
+def _promote(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("run_id", nargs="?", metavar="RUN_ID")
+    parser.add_argument("--threshold", type=float, help="score level to trade at; default the run's best")
+    parser.add_argument("--best", action="store_true", help="the best run of --sweep")
+    parser.add_argument("--sweep", metavar="SWEEP", help="id of a sweep")
+    parser.add_argument("--rollback", action="store_true", help="back to the champion before")
+    parser.add_argument("--show", action="store_true", help="what is in service, and the history")
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "sweep": Command("run a sweep on Ray and show its leaderboard", "tune.commands:sweep", SWEEP_HELP, _sweep),
+    "list-signals": Command("the signals and their parameters", "tune.commands:list_signals", arguments=_common),
+    "list-datasets": Command("the datasets of the lake", "tune.commands:list_lake_datasets", arguments=_common),
+    "compare": Command("the leaderboard over all sweeps", "tune.commands:compare", arguments=_compare),
+    "score": Command("a signal's series over a dataset, as a parquet file", "tune.commands:score", arguments=_score),
+    "online-sim": Command(
+        "one signal bin by bin, timed, equal to the batch", "tune.commands:online_sim", ONLINE_HELP, _online_sim
+    ),
+    "promote": Command("make a run the champion; roll back; show", "tune.commands:promote", PROMOTE_HELP, _promote),
+}
+DOOR: Final = Door(DESCRIPTION, COMMANDS)
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "python -m tune") -> int:
+    """Run one command; the exit code: 0 well, 1 failed, 2 bad input, 130 stopped with Ctrl-C."""
+    return DOOR.main(sys.argv[1:] if argv is None else argv, prog)

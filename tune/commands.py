@@ -2,9 +2,7 @@
 
 import argparse
 import json
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +12,7 @@ import pyarrow.parquet as pq
 
 from engine.config import parse_overrides
 from engine.dataset.read import Dataset, list_datasets
+from engine.door import default_address
 from engine.errors import ConfigError
 from engine.files import write_atomic
 from engine.lake import Lake
@@ -48,7 +47,7 @@ def sweep(args: argparse.Namespace) -> int:
     else:
         path = args.config or smoke_config_path(lake)
         state = new_state(read_sweep_config(path), args.limit)
-    address = args.address or ("auto" if os.environ.get("RAY_ADDRESS") else "local")
+    address = args.address or default_address()
     try:
         with Screen() as screen:
             outcome = run_sweep(state, lake, address, screen)
@@ -313,14 +312,3 @@ def _figure(value: float | None, form: str) -> str:
 
 def _print_json(values: Any) -> None:
     print(json.dumps(values, indent=1, allow_nan=False))
-
-
-COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
-    "sweep": sweep,
-    "list-signals": list_signals,
-    "list-datasets": list_lake_datasets,
-    "compare": compare,
-    "score": score,
-    "online-sim": online_sim,
-    "promote": promote,
-}

@@ -19,6 +19,7 @@ from engine.door import read_clock
 from engine.errors import ConfigError
 
 MEND: Final = "Mend it there"
+_CLOCK_SCHEMA: Final[dict[str, Any]] = {"pattern": r"^([01]\d|2[0-3]):[0-5]\d:[0-5]\d$"}
 _FIRST_SEXAGESIMAL_S: Final = 36_000  # YAML reads 10:00:00 as this number, but 09:59:59 as a text
 
 Text = Annotated[str, Field(min_length=1)]
@@ -30,11 +31,11 @@ class BaseCapture(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    product_type: Text
-    symbol: Text
-    dt: date = Field(description="UTC day")
-    capture_start_et: str = Field(description="New York time of the first bin's start, HH:MM:SS")
-    capture_end_et: str = Field(description="New York time of the last bin's end, HH:MM:SS")
+    product_type: Text = Field(description="kind of product; the instrument's own")
+    symbol: Text = Field(description="raw symbol of the contract; the instrument's own")
+    dt: date = Field(description="UTC day, YYYY-MM-DD", json_schema_extra={"pattern": r"^\d{4}-\d{2}-\d{2}$"})
+    capture_start_et: str = Field(description="New York time of the first bin's start, HH:MM:SS", json_schema_extra=_CLOCK_SCHEMA)
+    capture_end_et: str = Field(description="New York time of the last bin's end, HH:MM:SS", json_schema_extra=_CLOCK_SCHEMA)
 
     @field_validator("dt", mode="before")
     @classmethod
@@ -77,10 +78,14 @@ class Campaign(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Text
+    name: Text = Field(description="goes into ids; with a letter or a digit", json_schema_extra={"pattern": "[A-Za-z0-9]"})
     base_capture: BaseCapture
-    sweep_axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
-    bundles: Annotated[list[Overrides], Field(min_length=1)] = [{}]
+    sweep_axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        default_factory=dict, description="instrument field to values; all are combined"
+    )
+    bundles: Annotated[list[Overrides], Field(min_length=1)] = Field(
+        default=[{}], description="instrument fields set together; each combined with every point of the axes"
+    )
 
     @model_validator(mode="after")
     def _apart(self) -> Self:

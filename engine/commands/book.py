@@ -22,14 +22,6 @@ from engine.source.records import open_source
 from engine.tables import console, counts
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="read one after the other")
-    parser.add_argument("--at", metavar="ISO", help="moment, UTC without an offset; default the end of the last file")
-    parser.add_argument("--depth", type=int, default=10, help="levels shown (default 10)")
-    parser.add_argument("--json", action="store_true")
-
-
 def run(args: argparse.Namespace) -> int:
     """Do it; the exit code."""
     values = book_at(args.files, at=args.at, depth=args.depth)

@@ -12,7 +12,7 @@ from rich.table import Table
 from engine.campaign.build import CampaignReport, describe, index_path, plan_campaign, run_campaign
 from engine.campaign.plan import BaseCapture, load_campaign
 from engine.config import load_instrument
-from engine.door import ADDRESS_HELP, FAILED, add_lake, default_address, print_json
+from engine.door import FAILED, default_address, print_json
 from engine.errors import DatasetError
 from engine.lake import Lake
 from engine.progress import Progress
@@ -22,21 +22,6 @@ from engine.tables import console, counts
 BEFORE: Final = timedelta(minutes=35)  # simulated before the capture: the warm-up, and a little
 BEHIND: Final = timedelta(minutes=1)
 SIMULATED_RATE: Final = 1000.0  # records/s
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    parser.add_argument("file", type=Path, metavar="CAMPAIGN.yaml", help="see lake/research/vp_harness/configs/gold_campaigns/")
-    parser.add_argument("--dry-run", action="store_true", help="show the variants and which are missing; build nothing")
-    parser.add_argument("--max-variants", type=int, metavar="N", help="only the first N variants")
-    parser.add_argument(
-        "--address",
-        help=ADDRESS_HELP,
-    )
-    parser.add_argument("--simulate", action="store_true", help="where the day's raw file is missing, simulate it first")
-    parser.add_argument("--allow-cold", action="store_true", help="build also from a file that opens without a snapshot")
-    parser.add_argument("--json", action="store_true")
-    add_lake(parser)
 
 
 def run(args: argparse.Namespace) -> int:

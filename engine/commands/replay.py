@@ -14,27 +14,12 @@ from engine.constants import NS_PER_S
 from engine.dataset.capture import write_replay
 from engine.dataset.publish import publish_dataset, write_dataset_dir
 from engine.dataset.read import Dataset
-from engine.door import add_lake, print_json, read_day
+from engine.door import print_json, read_day
 from engine.errors import ConfigError
 from engine.lake import Lake, raw_file
 from engine.progress import Progress
 from engine.run.replay import SESSION_TZ, Replay
 from engine.source.records import Source, open_source
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    parser.add_argument("--dbn", type=Path, help="the file; default the lake's raw file of --dt")
-    parser.add_argument("--dt", help="UTC day of the session, YYYY-MM-DD; default the day in the file's name")
-    parser.add_argument("--start-time", help="New York time of the first bin, HH:MM[:SS]; default the first event")
-    parser.add_argument("--bins", type=int, help="stop after so many bins")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override an instrument field")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
-    parser.add_argument("--allow-cold", action="store_true", help="publish also what opens without a snapshot")
-    target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument("--out", type=Path, metavar="DIR", help="write to a new folder")
-    target.add_argument("--publish", nargs="?", const="", metavar="DATASET_ID", help="publish into the lake")
-    add_lake(parser)
 
 
 def run(args: argparse.Namespace) -> int:
