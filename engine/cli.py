@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "raw files and datasets: readable, whole, unchanged, true", "engine.commands.check", arguments=arguments.check
     ),
     "datasets": Command("what the lake holds", "engine.commands.datasets", arguments=arguments.datasets),
+    "demo": Command("from nothing to a leaderboard, a champion and a page", "engine.commands.demo"),
     "bench": Command("how fast this machine is at it", "engine.commands.bench", arguments=arguments.bench),
 }
 DOOR: Final = Door("Replay market-by-order data through the order book and the force field.", COMMANDS)

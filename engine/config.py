@@ -21,6 +21,7 @@ from engine.errors import ConfigError
 
 INSTRUMENT_ENV = "VP_INSTRUMENT_CONFIG_PATH"
 DEFAULT_INSTRUMENT = Path(__file__).resolve().parent / "instrument.yaml"
+INSTRUMENTS = DEFAULT_INSTRUMENT.parent / "instruments"
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Width = Annotated[int, Field(gt=0)]
@@ -302,7 +303,8 @@ def load_instrument(path: Path | None = None, overrides: Mapping[str, Any] | Non
     Parameters
     ----------
     path
-        A YAML file; default ``$VP_INSTRUMENT_CONFIG_PATH``, else ``engine/instrument.yaml``.
+        A YAML file; default ``$VP_INSTRUMENT_CONFIG_PATH`` (a path, or the name of one in ``engine/instruments``), else
+        ``engine/instrument.yaml``.
     overrides
         Field name to value, applied over the file.
 
@@ -313,7 +315,7 @@ def load_instrument(path: Path | None = None, overrides: Mapping[str, Any] | Non
     """
     if path is None:
         named = os.environ.get(INSTRUMENT_ENV)
-        path = Path(named) if named else DEFAULT_INSTRUMENT
+        path = _instrument_file(named) if named else DEFAULT_INSTRUMENT
     values = read_yaml(path)
     where = str(path)
     if overrides:
@@ -321,6 +323,12 @@ def load_instrument(path: Path | None = None, overrides: Mapping[str, Any] | Non
         where += f" with overrides {dict(overrides)}"
     config: InstrumentConfig = validate(InstrumentConfig, values, where)
     return config
+
+
+def _instrument_file(named: str) -> Path:
+    """The file that `INSTRUMENT_ENV` names: a path, or the name of one that is shipped, like ``es``."""
+    shipped = INSTRUMENTS / f"{named}.yaml"
+    return shipped if shipped.is_file() and not Path(named).is_file() else Path(named)
 
 
 def require_instrument(config: InstrumentConfig, product_type: str, symbol: str) -> None:

@@ -15,7 +15,7 @@ from engine.errors import ConfigError, EngineError, WorkError
 
 BAD_INPUT: Final = 2
 FAILED: Final = 1
-DISTRIBUTION: Final = "spymaster"  # as pyproject.toml names it
+DISTRIBUTION: Final = "spymaster-orderflow"  # as pyproject.toml names it
 INTERRUPTED: Final = 128 + signal.SIGINT
 LAKE_HELP: Final = "data folder (default $SPYMASTER_LAKE, else lake/)"
 ADDRESS_HELP: Final = (

@@ -3,9 +3,15 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Final, Literal, Self
 
 from engine.errors import ConfigError, DatasetError
+
+_CONFIGS: Final = Path("research", "vp_harness", "configs")
+_KINDS: Final = {"sweep": Path(), "campaign": Path("gold_campaigns")}  # folders of configurations
+
+_PACKAGE: Final = Path(__file__).resolve().parent
+_BROUGHT: Final = _PACKAGE / "configs"  # in a wheel; a checkout has them in its own lake
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Lake:
 
     @property
     def configs(self) -> Path:
-        return self.harness / "configs"
+        return self.root / _CONFIGS
 
     @property
     def results(self) -> Path:
@@ -110,3 +116,39 @@ def raw_file(lake: Lake, symbol_root: str, dt: str) -> Path:
         f"dt was {dt} and {folder} holds {what} (there: {names}); exactly one *{day}*.dbn[.zst] is needed. "
         "Put it there or name the file with --dbn"
     )
+
+
+def config_file(lake: Lake, given: str | Path, kind: Literal["sweep", "campaign"]) -> Path:
+    """The YAML file of a sweep or a campaign, by its path or by its name.
+
+    A file that exists is taken as it is. A bare name, with or without ``.yaml``, is looked for in the lake's configurations,
+    then among those that come with the packages: one's own go before the shipped ones.
+
+    Parameters
+    ----------
+    given : str or Path
+        As typed; a path of several parts is returned as it is, whether the file exists or not.
+
+    Raises
+    ------
+    ConfigError
+        A bare name that nothing bears; the line names those there are.
+    """
+    path = Path(given)
+    if path.is_file() or path.is_absolute() or len(path.parts) != 1:
+        return path
+    name = path.name if path.suffix in (".yaml", ".yml") else f"{path.name}.yaml"
+    folders = [folder / _KINDS[kind] for folder in (lake.configs, shipped_configs())]
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    known = sorted({found.stem for folder in folders for found in folder.glob("*.yaml")})
+    raise ConfigError(
+        f"{kind} was {str(given)!r}, which does not exist here, in {folders[0]} or among those that are shipped; "
+        f"pass a path, or one of: {', '.join(known) or 'none'}"
+    )
+
+
+def shipped_configs() -> Path:
+    """Folder of the configurations that come with the packages, laid out as `Lake.configs`."""
+    return _BROUGHT if _BROUGHT.is_dir() else _PACKAGE.parent / "lake" / _CONFIGS

@@ -21,6 +21,7 @@ from engine.run.replay import Replay
 from engine.run.runner import Runner, Span
 from engine.source.records import open_source
 from serve.client import fetch_health, health_lines, stream_url, tail
+from serve.page import start_page
 from serve.query import PERM_FIELDS, QUERY_NAMES
 from serve.request import last_day, read_start_time, scalar
 from serve.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_ENV, ServeSettings, StreamDefaults, require_token
@@ -125,6 +126,8 @@ def _serve(settings: ServeSettings, config: InstrumentConfig, dbn: Path, address
             query = {"product_type": config.product_type, "symbol": config.symbol}
             query |= {name: value for name, value in asdict(settings.defaults).items() if value is not None}
             print(f"page           http://{host}:{settings.port}/?{urlencode(query, safe=':')}")
+            if start_page(settings.page_dir) is None:
+                print("               not built: make page builds it in a checkout, where Node is; the stream works without it")
             print(f"serving        http://{host}:{settings.port}/  (Ctrl-C ends it)", flush=True)
         ended.wait()
     except KeyboardInterrupt:

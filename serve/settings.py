@@ -14,7 +14,9 @@ DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8002
 STREAM_PATH: Final = "/v1/vacuum-pressure/stream"
 SERVICE_NAME: Final = "vacuum-pressure"
-PAGE_DIR: Final = Path(__file__).resolve().parent.parent / "frontend" / "dist"
+_PACKAGE: Final = Path(__file__).resolve().parent
+_BROUGHT: Final = _PACKAGE / "built_page"  # in a wheel; a checkout builds it beside the page's sources
+PAGE_DIR: Final = _BROUGHT if _BROUGHT.is_dir() else _PACKAGE.parent / "frontend" / "dist"
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _MIN_TOKEN_CHARS: Final = 16

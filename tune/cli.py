@@ -50,7 +50,13 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 def _sweep(parser: argparse.ArgumentParser) -> None:
     _common(parser)
-    parser.add_argument("config", type=Path, nargs="?", metavar="CONFIG.yaml", help="default: the smoke sweep")
+    parser.add_argument(
+        "config",
+        type=Path,
+        nargs="?",
+        metavar="CONFIG.yaml",
+        help="a file, or the name of one in the lake or shipped; default: the smoke sweep",
+    )
     parser.add_argument("--address", help=ADDRESS_HELP)
     parser.add_argument("--resume", metavar="SWEEP", help="go on with the sweep of this id")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N points")

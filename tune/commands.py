@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
@@ -15,7 +14,7 @@ from engine.dataset.read import Dataset, list_datasets
 from engine.door import default_address
 from engine.errors import ConfigError
 from engine.files import write_atomic
-from engine.lake import Lake
+from engine.lake import Lake, config_file
 from engine.signals.registry import get_signal, signal_names
 from engine.tables import console
 from tune import promote as promotion
@@ -31,7 +30,7 @@ from tune.screen import Screen
 from tune.tables import Column, Fitted
 from tune.trial import load_market, signal_series
 
-SMOKE_CONFIG: Final = "smoke_perm_derivative.yaml"
+SMOKE_CONFIG: Final = "smoke_perm_derivative"
 TOP: Final = 20
 
 
@@ -45,27 +44,17 @@ def sweep(args: argparse.Namespace) -> int:
             raise ConfigError("--resume goes on with the sweep as it was begun; leave CONFIG and --limit out")
         state = read_state(lake, args.resume)
     else:
-        path = args.config or smoke_config_path(lake)
+        path = config_file(lake, args.config or SMOKE_CONFIG, "sweep")
         state = new_state(read_sweep_config(path), args.limit)
     address = args.address or default_address()
     try:
         with Screen() as screen:
             outcome = run_sweep(state, lake, address, screen)
     except KeyboardInterrupt:
-        print(f"stopped; what was computed is kept. Go on with: python tune/sweep.py --resume {state.sweep_id}", file=sys.stderr)
+        print(f"stopped; what was computed is kept. Go on with: python -m tune sweep --resume {state.sweep_id}", file=sys.stderr)
         raise
     _show_outcome(outcome, args.json)
     return 1 if outcome.failures else 0
-
-
-def smoke_config_path(lake: Lake) -> Path:
-    """The smoke sweep's file: the lake's own, else the one of this checkout."""
-    own = lake.configs / SMOKE_CONFIG
-    shipped = Lake(Path(__file__).resolve().parent.parent / "lake").configs / SMOKE_CONFIG
-    for path in (own, shipped):
-        if path.is_file():
-            return path
-    raise ConfigError(f"no CONFIG was given and {own} is missing; name a sweep file")
 
 
 def _show_outcome(outcome: SweepOutcome, as_json: bool) -> None:
@@ -173,7 +162,7 @@ def compare(args: argparse.Namespace) -> int:
         else ""
     )
     if not len(ranking):
-        none = f"no run with {args.min_signals} trades or more in {lake.results}; run a sweep: python tune/sweep.py"
+        none = f"no run with {args.min_signals} trades or more in {lake.results}; run a sweep: python -m tune sweep"
         out.print(none, highlight=False, soft_wrap=True)
         out.print(loose, highlight=False)
         return 0

@@ -39,7 +39,7 @@ def replay(parser: argparse.ArgumentParser) -> None:
 
 def campaign(parser: argparse.ArgumentParser) -> None:
     """Of `engine.commands.campaign`."""
-    parser.add_argument("file", type=Path, metavar="CAMPAIGN.yaml", help="see lake/research/vp_harness/configs/gold_campaigns/")
+    parser.add_argument("file", type=Path, metavar="CAMPAIGN.yaml", help="a file, or the name of one in the lake or shipped")
     parser.add_argument("--dry-run", action="store_true", help="show the variants and which are missing; build nothing")
     parser.add_argument("--max-variants", type=int, metavar="N", help="only the first N variants")
     parser.add_argument("--address", help=ADDRESS_HELP)

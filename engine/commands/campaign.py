@@ -14,7 +14,7 @@ from engine.campaign.plan import BaseCapture, load_campaign
 from engine.config import load_instrument
 from engine.door import FAILED, default_address, print_json
 from engine.errors import DatasetError
-from engine.lake import Lake
+from engine.lake import Lake, config_file
 from engine.progress import Progress
 from engine.run.replay import SESSION_TZ
 from engine.tables import console, counts
@@ -59,8 +59,8 @@ def campaign_command(
     EngineError
         One line, for anything the user can mend.
     """
-    campaign = load_campaign(file)
     lake = Lake.open(lake_argument)
+    campaign = load_campaign(config_file(lake, file, "campaign"))
     variants, present = plan_campaign(lake, campaign, limit)
     if dry_run:
         return CampaignReport(

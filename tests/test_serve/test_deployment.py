@@ -31,8 +31,9 @@ from engine.signals.registry import make_signal
 from engine.source.records import open_source
 from serve.cli import main
 from serve.client import fetch_health
+from serve.page import start_page
 from serve.request import read_request
-from serve.settings import STREAM_PATH, StreamDefaults
+from serve.settings import PAGE_DIR, STREAM_PATH, StreamDefaults
 from tests.conftest import REPO_ROOT
 from tests.sessions import join
 from tests.test_serve.conftest import Promote
@@ -165,12 +166,32 @@ def started(lake: Lake) -> Iterator[Started]:
         shutil.rmtree(ray_folder, ignore_errors=True)
 
 
+def require_end_by_ctrl_c(started: Started) -> None:
+    """Ctrl-C, as a terminal sends it: to the whole group. Clients are told, and nothing is left."""
+    processes = marked_processes(started.mark)
+    assert len(processes) > 5
+    with started.connect() as connection:
+        listen(connection, n_bins=2)
+        os.killpg(started.process.pid, signal.SIGINT)
+        said = []
+        with contextlib.suppress(ConnectionClosed):
+            said = [json.loads(frame) for frame in connection if isinstance(frame, str)]
+        assert said[-1]["code"] == "going_away"
+        assert connection.protocol.close_code == 1001
+    assert started.process.wait(END_S) == 0, "\n".join(started.lines)
+    assert wait_for_end(processes, END_S) == []
+    assert marked_processes(started.mark) == []
+    assert started.lines[-1] == "ended"
+    assert not any("Traceback" in line for line in started.lines), "\n".join(started.lines)
+
+
 @pytest.mark.timeout(300)
 def test_the_service_from_start_to_ctrl_c(
     started: Started, lake: Lake, promote: Promote, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert any(line.startswith("Ray dashboard  http://127.0.0.1:") for line in started.lines), started.lines
     assert fetch_health(started.base, None)["status"] == "ok"
+    assert any("not built: make page" in line for line in started.lines) == (start_page(PAGE_DIR) is None)
 
     # Nothing of ours can be reached from another machine.
     open_ports = listening(marked_processes(started.mark))
@@ -220,19 +241,4 @@ def test_the_service_from_start_to_ctrl_c(
     assert (body["champion"]["version"], body["swaps"], body["clients"]) == (1, 1, 0)
     assert body["lag_ms"] is not None
 
-    # Ctrl-C, as a terminal sends it: to the whole group. Clients are told, and nothing is left.
-    processes = marked_processes(started.mark)
-    assert len(processes) > 5
-    with started.connect() as connection:
-        listen(connection, n_bins=2)
-        os.killpg(started.process.pid, signal.SIGINT)
-        said = []
-        with contextlib.suppress(ConnectionClosed):
-            said = [json.loads(frame) for frame in connection if isinstance(frame, str)]
-        assert said[-1]["code"] == "going_away"
-        assert connection.protocol.close_code == 1001
-    assert started.process.wait(END_S) == 0, "\n".join(started.lines)
-    assert wait_for_end(processes, END_S) == []
-    assert marked_processes(started.mark) == []
-    assert started.lines[-1] == "ended"
-    assert not any("Traceback" in line for line in started.lines), "\n".join(started.lines)
+    require_end_by_ctrl_c(started)
