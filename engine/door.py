@@ -179,11 +179,12 @@ def read_day(text: str, name: str = "--dt") -> date:
         It is not one; ``name`` says what was given.
     """
     try:
-        if len(text) != len("YYYY-MM-DD"):
-            raise ValueError
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"{name} was {text!r}; give a UTC day as YYYY-MM-DD, like 2026-02-06") from None
+        day = None
+    if day is None or text != day.isoformat():  # the library takes weeks and basic forms too
+        raise ConfigError(f"{name} was {text!r}; give a UTC day as YYYY-MM-DD, like 2026-02-06")
+    return day
 
 
 def read_clock(text: str, name: str = "start time") -> time:
@@ -198,7 +199,8 @@ def read_clock(text: str, name: str = "start time") -> time:
         clock = time.fromisoformat(text)
     except ValueError:
         clock = None
-    if clock is None or clock.tzinfo is not None or len(text) not in (len("HH:MM"), len("HH:MM:SS")):
+    # The library takes more than these two forms, and more with each version: 0925, T09:25, 09:25Z, 24:00.
+    if clock is None or clock.tzinfo is not None or text not in (clock.isoformat("minutes"), clock.isoformat("seconds")):
         raise ConfigError(f"{name} was {text!r}; give New York wall-clock time as HH:MM or HH:MM:SS, like 09:25")
     return clock
 

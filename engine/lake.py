@@ -1,11 +1,9 @@
 """Where things lie in the lake."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 from engine.errors import ConfigError, DatasetError
 
@@ -33,7 +31,7 @@ class Lake:
     root: Path
 
     @classmethod
-    def open(cls, arg: str | Path | Lake | None = None) -> Lake:
+    def open(cls, arg: "str | Path | Lake | None" = None) -> Self:
         """Lake named by the argument, else by the environment (``SPYMASTER_LAKE``), else ``lake/``; a lake is itself.
 
         Raises
@@ -47,10 +45,10 @@ class Lake:
             raise ConfigError(f"lake was {arg!r}; it must be the path of a folder, or None for $SPYMASTER_LAKE, else lake/")
         given = str(arg or os.environ.get("SPYMASTER_LAKE") or "lake")
         if "://" in given:
-            raise ConfigError(f"lake was {given!r}; only a folder is allowed so far. Mount the store and pass its path.")
+            raise ConfigError(f"lake was {given!r}; only a folder is allowed so far. Mount the store and pass its path")
         root = Path(given).expanduser().resolve()
         if root.exists() and not root.is_dir():
-            raise ConfigError(f"lake was {given!r}, which is a file; it must be a folder. Pass --lake DIR.")
+            raise ConfigError(f"lake was {given!r}, which is a file; it must be a folder. Pass --lake DIR")
         return cls(root)
 
     def raw_dir(self, symbol_root: str, product_type: str = "future_mbo") -> Path:
@@ -150,7 +148,7 @@ def raw_file(lake: Lake, symbol_root: str, dt: str) -> Path:
     names = ", ".join(p.name for p in (found or present)[:5]) or "nothing"
     raise DatasetError(
         f"dt was {dt} and {folder} holds {what} (there: {names}); exactly one *{day}*.dbn[.zst] is needed. "
-        "Put it there or name the file with --dbn."
+        "Put it there or name the file with --dbn"
     )
 
 
@@ -181,7 +179,7 @@ def config_file(lake: Lake, given: str | Path, kind: Literal["sweep", "campaign"
     known = sorted({found.stem for folder in folders for found in folder.glob("*.yaml")})
     raise ConfigError(
         f"{kind} was {str(given)!r}, which does not exist here, in {folders[0]} or among those that are shipped; "
-        f"pass a path, or one of: {', '.join(known) or 'none'}."
+        f"pass a path, or one of: {', '.join(known) or 'none'}"
     )
 
 

@@ -1,7 +1,9 @@
 """What the tables of every command share: a console of known width, and how times and counts are written."""
 
+import os
+import sys
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TextIO
 
 from rich.console import Console
 
@@ -10,16 +12,30 @@ from engine.constants import NS_PER_S
 UNKNOWN_WIDTH: Final = 120  # columns where nobody says how wide the reader is
 
 
-def console() -> Console:
-    """Where tables go: stdout, as wide as its terminal.
+def console(file: TextIO | None = None) -> Console:
+    """Where tables go: stdout or ``file``, as wide as its terminal or as the environment's COLUMNS.
 
-    A pipe, a dumb terminal and one without a size do not say; a cut table is no use to any of them.
+    A pipe, a dumb terminal and one without a size (a container's, a submitted job's) do not say; they get ``UNKNOWN_WIDTH``.
     """
-    out = Console()
-    if out.is_terminal and not out.is_dumb_terminal:
-        return out
+    file = file or sys.stdout
+    out = Console(file=file)
+    said = os.environ.get("COLUMNS", "")
+    if said.isdigit() and int(said) > 0:
+        width = int(said)
+    elif not out.is_dumb_terminal and _terminal_columns(file) > 0:
+        return out  # follows a window that is resized
+    else:
+        width = UNKNOWN_WIDTH
     # A dumb terminal heeds a width only together with a height.
-    return Console(width=UNKNOWN_WIDTH, height=out.size.height)
+    return Console(file=file, width=width, height=out.size.height)
+
+
+def _terminal_columns(file: TextIO) -> int:
+    """Width of the terminal behind a file; 0 where there is none or it does not know."""
+    try:
+        return os.get_terminal_size(file.fileno()).columns
+    except (OSError, ValueError):  # not a terminal; closed, or without a descriptor
+        return 0
 
 
 def utc(ns: int) -> str:

@@ -26,7 +26,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-origin", action="append", default=[], metavar="URL", help="origin of another web page that may connect"
     )
-    perm = parser.add_argument_group("the instrument's own model, which scores while no champion is promoted")
+    perm = parser.add_argument_group("the instrument's own signal, which scores while no champion is promoted")
     for name in PERM_FIELDS:
         perm.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="X", help=f"instead of {name} of the instrument file")
 
@@ -61,7 +61,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
 }
 DOOR: Final = Door(
-    "Serve one instrument's bins and model scores on Ray Serve; Ctrl-C ends it.",
+    "Serve one instrument's bins and its signal's scores on Ray Serve; Ctrl-C ends it.",
     COMMANDS,
     bare=Command("page, API and stream; Ctrl-C ends it", "serve.commands:run", arguments=_run),
     allow_abbrev=False,

@@ -47,7 +47,7 @@ def _placeholder() -> str:
 <p>The page is not built yet. Build it with <code>make page</code> (needs Node), then reload.</p>
 <ul>
 <li><a href="/health">/health</a>: how the service is doing</li>
-<li><a href="/v1/model/champion">/v1/model/champion</a>: the model that scores, and its history</li>
+<li><a href="/v1/model/champion">/v1/model/champion</a>: the signal that scores, and its history</li>
 <li><code>{escape(STREAM_PATH)}</code>: the stream; in a terminal: <code>python -m serve tail</code></li>
 </ul></body></html>
 """

@@ -33,7 +33,7 @@ class Limits:
     bin_workers: int = 4  # threads that compute bins of running streams
     champion_poll_s: float = 0.25
     close_s: float = 2.0  # how long a stream may take to say goodbye
-    recent_bytes: int = 32 << 20  # of one stream's recent bins, kept to warm another model: 4,000 bins at radius 50
+    recent_bytes: int = 32 << 20  # of one stream's recent bins, kept to warm another signal: 4,000 bins at radius 50
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Which code made a number: a hash of the sources a score depends on."""
 
-from __future__ import annotations
-
 import ast
 from functools import cache
 from hashlib import sha256

@@ -1,7 +1,5 @@
 """What each command does with its arguments: opens the lake, makes one call, prints."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys
@@ -18,6 +16,7 @@ from engine.errors import ConfigError
 from engine.files import write_atomic
 from engine.lake import Lake, config_file
 from engine.signals.registry import get_signal, signal_names
+from engine.tables import console
 from tune import promote as promotion
 from tune.beside import Beside
 from tune.code_version import code_version
@@ -29,7 +28,7 @@ from tune.leaderboard import caption, parameter_parts, records, render
 from tune.notebook import standings
 from tune.online import simulate_online
 from tune.run import SweepOutcome, new_state, read_state, run_sweep
-from tune.screen import Screen, result_console
+from tune.screen import Screen
 from tune.tables import Column, Fitted
 from tune.trial import load_market, signal_series
 
@@ -41,10 +40,10 @@ def sweep(args: argparse.Namespace) -> int:
     """Run or resume a sweep."""
     lake = Lake.open(args.lake)
     if args.limit is not None and args.limit < 1:
-        raise ConfigError(f"--limit was {args.limit}; it must be at least 1.")
+        raise ConfigError(f"--limit was {args.limit}; it must be at least 1")
     if args.resume is not None:
         if args.config is not None or args.limit is not None:
-            raise ConfigError("--resume goes on with the sweep as it was begun; leave CONFIG and --limit out.")
+            raise ConfigError("--resume goes on with the sweep as it was begun; leave CONFIG and --limit out")
         state = read_state(lake, args.resume)
     else:
         path = config_file(lake, args.config or SMOKE_CONFIG, "sweep")
@@ -72,20 +71,20 @@ def _show_outcome(outcome: SweepOutcome, as_json: bool) -> None:
             }
         )
         return
-    console = result_console()
+    out = console()
     if len(outcome.ranking):
-        console.print(render(outcome.ranking, f"{outcome.sweep_id}: best runs", TOP), "")
+        out.print(render(outcome.ranking, f"{outcome.sweep_id}: best runs", TOP), "")
         _print_foot(outcome.ranking.head(TOP), outcome.beside)
     else:
-        console.print("no run took enough trades to be ranked; lower eval.min_signals or widen the grid")
+        out.print("no run took enough trades to be ranked; lower eval.min_signals or widen the grid")
     ranked, failed = len(outcome.ranking), len(outcome.failures)
-    console.print(
+    out.print(
         f"sweep {outcome.sweep_id}: {outcome.n_points} points, {outcome.n_reused} known before, {failed} failed, {ranked} ranked",
         highlight=False,
     )
     if ranked:
         command = f"python -m tune promote --best --sweep {outcome.sweep_id}"
-        console.print(f"promote the best with: {command}", highlight=False, soft_wrap=True)  # to be copied whole
+        out.print(f"promote the best with: {command}", highlight=False, soft_wrap=True)  # to be copied whole
 
 
 def list_signals(args: argparse.Namespace) -> int:
@@ -108,11 +107,11 @@ def list_signals(args: argparse.Namespace) -> int:
     if args.json:
         _print_json(found)
         return 0
-    console = result_console()
+    out = console()
     for signal in found:
         thresholds = " ".join(f"{t:g}" for t in signal["thresholds"])
         title = f"{signal['name']}: reads {', '.join(signal['required_columns'])}; thresholds {thresholds}"
-        console.print(_signal_table(title, signal["parameters"]), "")
+        out.print(_signal_table(title, signal["parameters"]), "")
     return 0
 
 
@@ -141,14 +140,14 @@ def compare(args: argparse.Namespace) -> int:
     """The leaderboard over every sweep of the lake."""
     lake = Lake.open(args.lake)
     if args.min_signals < 1 or args.top < 1:
-        raise ConfigError(f"--min-signals was {args.min_signals} and --top {args.top}; both must be at least 1.")
+        raise ConfigError(f"--min-signals was {args.min_signals} and --top {args.top}; both must be at least 1")
     found = standings(lake, args.signal, args.dataset, args.sort, args.min_signals, args.top, args.all)
     beside, n_loose = found.beside, found.n_loose
     ranking = beside.ranking
     if args.json:
         _print_json(records(ranking))
         return 0
-    console = result_console()
+    out = console()
     loose = (
         f"{n_loose} runs under looser rules (mid fills, unsound bins, lookahead) are not shown; --all shows them"
         if n_loose
@@ -156,22 +155,22 @@ def compare(args: argparse.Namespace) -> int:
     )
     if not len(ranking):
         none = f"no run with {args.min_signals} trades or more in {lake.results}; run a sweep: python -m tune sweep"
-        console.print(none, highlight=False, soft_wrap=True)
-        console.print(loose, highlight=False)
+        out.print(none, highlight=False, soft_wrap=True)
+        out.print(loose, highlight=False)
         return 0
-    console.print(render(ranking, f"best runs by {args.sort}", args.top), "")
+    out.print(render(ranking, f"best runs by {args.sort}", args.top), "")
     _print_foot(ranking, beside)
     if loose:
-        console.print(loose, highlight=False)
+        out.print(loose, highlight=False)
     return 0
 
 
 def _print_foot(ranking: pl.DataFrame, beside: Beside) -> None:
     """What the columns mean, and what to make of them."""
-    console = result_console()
+    out = console()
     outside = [UNPROVEN_ROWS] if ranking.get_column("signal_name").str.starts_with(f"{OUTSIDE}:").any() else []
     for line in (caption(ranking), *outside, *beside.lines):
-        console.print(line, highlight=False)
+        out.print(line, highlight=False)
 
 
 def score(args: argparse.Namespace) -> int:
@@ -179,7 +178,7 @@ def score(args: argparse.Namespace) -> int:
     parameters = parse_overrides(args.set)
     get_signal(args.signal)
     dataset = Dataset.open(Lake.open(args.lake), args.dataset_id)
-    market = load_market(dataset, [args.signal])
+    market = load_market(dataset, [get_signal(args.signal)])
     series = signal_series(args.signal, parameters, market)
     metadata = {
         "dataset_id": dataset.dataset_id,
@@ -226,9 +225,9 @@ def online_sim(args: argparse.Namespace) -> int:
     parameters = parse_overrides(args.set)
     get_signal(args.signal)
     if not args.bin_budget_ms > 0:
-        raise ConfigError(f"--bin-budget-ms was {args.bin_budget_ms:g}; it must be more than 0.")
+        raise ConfigError(f"--bin-budget-ms was {args.bin_budget_ms:g}; it must be more than 0")
     dataset = Dataset.open(Lake.open(args.lake), args.dataset_id)
-    report = simulate_online(args.signal, parameters, load_market(dataset, [args.signal]), args.bin_budget_ms)
+    report = simulate_online(args.signal, parameters, load_market(dataset, [get_signal(args.signal)]), args.bin_budget_ms)
     if args.json:
         _print_json({"dataset_id": dataset.dataset_id, **report.as_dict()})
         return 0
@@ -248,9 +247,9 @@ def online_sim(args: argparse.Namespace) -> int:
         Column("", list(lines), kept=True),
         Column("value", [text.split(" ") for text in lines.values()], kept=True, stacks=True),
     ]
-    console = result_console()
-    console.print(Fitted(f"{args.signal} on {dataset.dataset_id}: {report.n_bins} bins, one call each", columns))
-    console.print("the outputs are those of the batch, bit for bit")
+    out = console()
+    out.print(Fitted(f"{args.signal} on {dataset.dataset_id}: {report.n_bins} bins, one call each", columns))
+    out.print("the outputs are those of the batch, bit for bit")
     return 0
 
 
@@ -259,17 +258,17 @@ def promote(args: argparse.Namespace) -> int:
     lake = Lake.open(args.lake)
     chosen = [bool(args.run_id), args.best, args.rollback, args.show]
     if sum(chosen) != 1:
-        raise ConfigError("give exactly one of RUN_ID, --best --sweep SWEEP, --rollback, --show.")
+        raise ConfigError("give exactly one of RUN_ID, --best --sweep SWEEP, --rollback, --show")
     if bool(args.sweep) != args.best:
-        raise ConfigError("--best and --sweep SWEEP belong together.")
+        raise ConfigError("--best and --sweep SWEEP belong together")
     if args.threshold is not None and not args.run_id:
-        raise ConfigError("--threshold goes with RUN_ID only.")
+        raise ConfigError("--threshold goes with RUN_ID only")
     if args.show:
         shown = promotion.show(lake)
         if args.json:
             _print_json(shown)
         else:
-            result_console().print(history_table(shown))
+            console().print(history_table(shown))
         return 0
     if args.rollback:
         report = promotion.roll_back_champion(lake)

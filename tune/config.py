@@ -3,8 +3,6 @@
 Source: interfaces.md, "Sweep YAML".
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 

@@ -4,8 +4,6 @@ Runs are ranked by the lower confidence bound of what they earn net of costs on 
 other figures of a row are in sample: of its best threshold, on the bins it was chosen on. The table says which is which.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """Datasets made on the way to a sweep: variants of the instrument's fields, and the simulated session of the smoke sweep."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from hashlib import sha256
@@ -97,4 +95,4 @@ def ensure_smoke_dataset(lake: Lake, say: Say) -> None:
             progress=lambda made: bar.update(made / _SMOKE_BINS, f"{made} bins"),
         )
     if dataset.n_bins < _SMOKE_BINS:
-        raise DatasetError(f"{path} gave only {dataset.n_bins} bins from {_SMOKE_START}; the smoke sweep wants {_SMOKE_BINS}.")
+        raise DatasetError(f"{path} gave only {dataset.n_bins} bins from {_SMOKE_START}; the smoke sweep wants {_SMOKE_BINS}")

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -107,10 +107,7 @@ def _require_raw(lake: Lake, capture: BaseCapture, simulate_missing: bool) -> No
     from engine.simulate.session import simulate  # only here
 
     zone = ZoneInfo(SESSION_TZ)
-    begin, end = (
-        datetime.combine(capture.dt, time.fromisoformat(text), zone)
-        for text in (capture.capture_start_et, capture.capture_end_et)
-    )
+    begin, end = (datetime.combine(capture.dt, clock, zone) for clock in capture.clocks)
     start = begin - BEFORE
     print(f"simulating {capture.symbol} from {start:%H:%M:%S} to {end + BEHIND:%H:%M:%S} into {path}", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)

@@ -75,9 +75,7 @@ def run_steps(todo: Sequence[Step]) -> int:
             print(f"[{number}/{len(todo)}] {step.title}", flush=True)
             code = turn.run(step.words)
             if code < 0 and not turn.is_ended:
-                raise WorkError(
-                    f"step {number}, python {' '.join(step.words)}, was killed by signal {-code}; run the demo again."
-                )
+                raise WorkError(f"step {number}, python {' '.join(step.words)}, was killed by signal {-code}; run the demo again")
             if turn.is_ended and (code < 0 or (code == 0 and number < len(todo))):
                 return INTERRUPTED
             if code != 0:

@@ -1,7 +1,5 @@
 """A dataset as it is read: checked once, then column arrays of shape (n_bins, 2R + 1)."""
 
-from __future__ import annotations
-
 import errno
 import io
 import json
@@ -10,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -72,11 +70,11 @@ class Dataset(BinFrames):
         self.lake: Lake | None = None
         for name in FILES:
             if not (folder / name).is_file():
-                raise DatasetError(f"dataset folder {folder} lacks {name}; it must hold {', '.join(FILES)}.")
+                raise DatasetError(f"dataset folder {folder} lacks {name}; it must hold {', '.join(FILES)}")
         self.manifest: dict[str, Any] = _read_json(folder / MANIFEST_FILE)
         version = self.manifest.get("schema_version")
         if version != SCHEMA_VERSION:
-            raise DatasetError(f"dataset {folder} has schema version {version}; this code reads {SCHEMA_VERSION}.")
+            raise DatasetError(f"dataset {folder} has schema version {version}; this code reads {SCHEMA_VERSION}")
 
     def __repr__(self) -> str:
         return (
@@ -85,7 +83,7 @@ class Dataset(BinFrames):
         )
 
     @classmethod
-    def open(cls, lake: Lake, dataset_id: str) -> Dataset:
+    def open(cls, lake: Lake, dataset_id: str) -> Self:
         """Dataset of a lake, verified unless its files are known to be sound.
 
         Raises
@@ -180,13 +178,13 @@ class Dataset(BinFrames):
                 break
         return self.columns([name])[name]
 
-    def scan(self) -> pl.LazyFrame:
+    def scan(self) -> "pl.LazyFrame":
         """The bins as a lazy polars frame: what a query needs is read when it is collected."""
         import polars as pl
 
         return pl.scan_parquet(self.folder / BINS_FILE)
 
-    def scan_grid(self) -> pl.LazyFrame:
+    def scan_grid(self) -> "pl.LazyFrame":
         """The grid as a lazy polars frame, a row for each (bin_seq, k)."""
         import polars as pl
 
@@ -222,13 +220,13 @@ class Dataset(BinFrames):
             if sums.get(name) != actual:
                 raise DatasetError(
                     f"dataset {self.folder.name} is damaged: {name} has SHA-256 {actual[:12]}..., {CHECKSUMS_FILE} says "
-                    f"{str(sums.get(name))[:12]}.... Remove {self.folder} and publish it again."
+                    f"{str(sums.get(name))[:12]}.... Remove {self.folder} and publish it again"
                 )
         rows = 2 * self.radius + 1
         for name, expected in ((BINS_FILE, self.n_bins), (GRID_FILE, self.n_bins * rows)):
             found = pq.read_metadata(self.folder / name).num_rows
             if found != expected:
-                raise DatasetError(f"dataset {self.folder.name}: {name} has {found} rows, the manifest asks for {expected}.")
+                raise DatasetError(f"dataset {self.folder.name}: {name} has {found} rows, the manifest asks for {expected}")
         order = np.arange(self.n_bins)
         columns = self.columns(["bin_seq", "k"])
         if (
@@ -236,7 +234,7 @@ class Dataset(BinFrames):
             or not (columns["bin_seq"] == order[:, None]).all()
             or not (columns["k"] == self.k_values).all()
         ):
-            raise DatasetError(f"dataset {self.folder.name}: rows are not sorted by (bin_seq, k) without a gap.")
+            raise DatasetError(f"dataset {self.folder.name}: rows are not sorted by (bin_seq, k) without a gap")
 
     def _require(self, wanted: Sequence[str], known: Sequence[str], file: str) -> None:
         unknown = [name for name in wanted if name not in known]
@@ -337,7 +335,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except ValueError as error:
-        raise DatasetError(f"{path} is not JSON: {error}.") from error
+        raise DatasetError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict):
-        raise DatasetError(f"{path} must hold a JSON object.")
+        raise DatasetError(f"{path} must hold a JSON object")
     return content

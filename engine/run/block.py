@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.constants import NS_PER_S
 from engine.run import state as rs
-from engine.schema import GRID_F64, GRID_I32, GRID_LABELS_I8, MboRecords
+from engine.schema import GRID_F64, GRID_I32, GRID_LABELS_I8, BinRows
 
 
 class GridView(Mapping[str, NDArray[Any]]):
@@ -42,7 +42,7 @@ class GridView(Mapping[str, NDArray[Any]]):
 class BinBlock:
     """Consecutive bins: ``bins`` (n,) of BIN_DTYPE, ``grid`` columns (n, 2 * radius + 1), and the signal that scored them."""
 
-    bins: MboRecords
+    bins: BinRows
     grid: GridView
     model_name: str
 

@@ -16,6 +16,7 @@ import tune
 from engine.dataset.read import Dataset
 from engine.errors import ChampionError
 from engine.lake import Lake
+from engine.signals.registry import get_signal
 from tests.blocks import publish_plain
 from tests.face import examples, public, refusal, run_examples
 from tests.test_tune.scores import RULES, N, foresight, noise, written
@@ -74,7 +75,7 @@ def test_calibrated_and_learned_signals_too(tmp_path: Path, signal: str) -> None
     ResultStore(lake).append([result], sweep_id="s", **COMMON)
     outputs = engine.run_signal(signal, dataset)
     column = "prediction" if "prediction" in outputs.columns else "score"
-    mode = prediction_mode(signal)
+    mode = prediction_mode(get_signal(signal))
     thresholds = json.loads(result.meta["thresholds_json"])
     mine = tune.judge(outputs, dataset, column=column, **as_judged(point, thresholds=thresholds, mode=mode))
     assert figures(mine.table()) == figures(ResultStore(lake).rows([point.run_id]))
