@@ -71,7 +71,7 @@ def test_calibrated_and_learned_signals_too(tmp_path: Path, signal: str) -> None
     lake = Lake(tmp_path / "lake")
     dataset = publish_plain(lake, "plain", n_bins=4000, radius=50, seed=3)
     (point,) = points_of(lake, datasets=["plain"], signals=[signal], sweep={}, eval={"tp_ticks": 2, "sl_ticks": 2})
-    result = evaluate(point, load_market(dataset, [signal]))
+    result = evaluate(point, load_market(dataset, [get_signal(signal)]))
     ResultStore(lake).append([result], sweep_id="s", **COMMON)
     outputs = engine.run_signal(signal, dataset)
     column = "prediction" if "prediction" in outputs.columns else "score"
@@ -352,6 +352,6 @@ def test_examples_of_docstrings(morning: Path, monkeypatch: pytest.MonkeyPatch, 
         lake = Lake(morning / "lake")
         rules = {"tp_ticks": 4, "sl_ticks": 4, "min_signals": 1}
         (point,) = points_of(lake, datasets=["morning"], signals=["ads"], eval=rules, sweep={})
-        market = load_market(Dataset.open(lake, "morning"), ["ads"])
+        market = load_market(Dataset.open(lake, "morning"), [get_signal("ads")])
         ResultStore(lake).append([evaluate(point, market)], sweep_id="s", **COMMON)
     run_examples(found)
