@@ -39,13 +39,13 @@ def standings(
     ConfigError
         There is no run of that signal or dataset; those there are, are told.
     """
-    if signal is not None and not is_outside(signal):
-        get_signal(signal)
     rows = ResultStore(lake).rows()
     for column, wanted in (("signal_name", signal), ("dataset_id", dataset)):
         if wanted is not None:
             known = sorted(set(rows.get_column(column)))
             if wanted not in known:
+                if column == "signal_name" and not is_outside(wanted):
+                    get_signal(wanted)  # tells a name that nobody knows from one without runs
                 raise ConfigError(f"no run of {wanted!r} in {lake.results}; there are runs of: {', '.join(known) or 'none'}")
             rows = rows.filter(rows.get_column(column) == wanted)
     rows, n_loose = (rows, 0) if with_all else without_loose(rows)
