@@ -3,8 +3,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
-	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
+PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3.14 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 PY := $(VENV)/bin/python
 NODE := $(shell command -v npm 2>/dev/null)
@@ -13,7 +13,7 @@ START_TIME ?= 09:05
 
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup page demo serve test test-python test-page check bench soak lock clean
+.PHONY: help setup page demo wheel serve test test-python test-page check bench soak lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,7 +21,7 @@ help:  ## this list
 setup: $(VENV)/.ready  ## make .venv/ with the locked packages
 
 $(VENV)/.ready: requirements.txt requirements-setup.txt pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed and none was found; install one, or run make PYTHON=/path/to/python"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.14 is needed and none was found; install one, or run make PYTHON=/path/to/python"; exit 1; }
 	@echo "setting up $(VENV) with $(PYTHON)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PY) -m pip install --quiet --require-hashes --no-deps -r requirements-setup.txt
@@ -48,9 +48,13 @@ frontend/dist/.built: frontend/node_modules/.ready $(shell find frontend/src fro
 
 demo: setup  ## from nothing to a leaderboard, a champion and a live page
 	@$(MAKE) --no-print-directory page || echo "the page could not be built (see above); the demo goes on without it"
-	@$(PY) tune/sweep.py
-	@$(PY) -m tune promote --best --sweep smoke_perm_derivative
-	@$(PY) -m serve --dt $(DT) --start-time $(START_TIME)
+	@$(VENV)/bin/spymaster demo --dt $(DT) --start-time $(START_TIME)
+
+wheel: setup page  ## the wheel with the page in it, into dist/
+	@rm -rf build *.egg-info
+	@$(VENV)/bin/uv build --quiet --wheel --no-build-isolation --python $(PY) --out-dir dist
+	@rm -rf build *.egg-info
+	@ls dist/*.whl
 
 serve: setup page  ## serve the lake's file of DT=2026-02-06 from START_TIME=09:05
 	@$(PY) -m serve --dt $(DT) --start-time $(START_TIME)
@@ -89,4 +93,4 @@ lock: $(VENV)/.ready  ## resolve requirements.txt anew from pyproject.toml
 		--upgrade --quiet pyproject.toml --output-file requirements.txt
 
 clean:  ## remove the environment and what was built; the lake stays
-	@rm -rf $(VENV) frontend/node_modules frontend/dist
+	@rm -rf $(VENV) frontend/node_modules frontend/dist build dist

@@ -3,8 +3,6 @@
 Source: interfaces.md, "Champion".
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -141,7 +139,7 @@ def write_champion(lake: Lake, champion: Champion) -> Path:
     except FileExistsError as error:
         raise ChampionError(
             f"champion version {champion.version} exists in {lake.models}; versions are immutable. "
-            f"The next free one is {versions(lake)[-1] + 1}."
+            f"The next free one is {versions(lake)[-1] + 1}"
         ) from error
     return path
 
@@ -165,12 +163,12 @@ def read_champion(lake: Lake, version: int | None = None) -> Champion:
         data = path.read_bytes()
     except FileNotFoundError:
         known = ", ".join(map(str, versions(lake))) or "none"
-        raise ChampionError(f"champion version was {version}; {lake.models} holds {known}.") from None
+        raise ChampionError(f"champion version was {version}; {lake.models} holds {known}") from None
     if digest and sha256(data).hexdigest() != digest:
-        raise ChampionError(f"{path} is not as it was promoted: its SHA-256 differs from the pointer's. Roll back.")
+        raise ChampionError(f"{path} is not as it was promoted: its SHA-256 differs from the pointer's. Roll back")
     champion = _parse(path, data)
     if champion.version != version:
-        raise ChampionError(f"{path} says version {champion.version}; its name says {version}.")
+        raise ChampionError(f"{path} says version {champion.version}; its name says {version}")
     return champion
 
 
@@ -196,7 +194,7 @@ def read_pointer(lake: Lake) -> PointerState:
             sha256(data).hexdigest()[:16],
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise ChampionError(f"{path} must hold version, sha256 and trail ({error}). Promote a run again.") from error
+        raise ChampionError(f"{path} must hold version, sha256 and trail ({error}). Promote a run again") from error
 
 
 def move_pointer(lake: Lake, version: int) -> PointerState:
@@ -224,7 +222,7 @@ def roll_back(lake: Lake) -> PointerState:
     """
     now = read_pointer(lake)
     if not now.trail:
-        raise ChampionError(f"no earlier champion to roll back to in {lake.models}; in service: {now.version or 'none'}.")
+        raise ChampionError(f"no earlier champion to roll back to in {lake.models}; in service: {now.version or 'none'}")
     return _write_pointer(lake, now.trail[-1], now.trail[:-1])
 
 
@@ -245,9 +243,9 @@ def _load_yaml(path: Path, data: bytes) -> dict[str, Any]:
     try:
         content = yaml.safe_load(data)
     except yaml.YAMLError as error:
-        raise ChampionError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+        raise ChampionError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise ChampionError(f"{path} must hold a mapping.")
+        raise ChampionError(f"{path} must hold a mapping")
     return content
 
 
@@ -257,4 +255,4 @@ def _parse(path: Path, data: bytes) -> Champion:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        raise ChampionError(f"{path}: {field} was {first['input']!r}: {first['msg']}.") from error
+        raise ChampionError(f"{path}: {field} was {first['input']!r}: {first['msg']}") from error

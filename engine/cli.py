@@ -4,36 +4,38 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from engine.door import Command, parse, run_door
+from engine.commands import arguments
+from engine.door import Command, Door
 
-DESCRIPTION: Final = "Replay market-by-order data through the order book and the force field."
 COMMANDS: Final[Mapping[str, Command]] = {
-    "simulate": Command("write a believable session as a real DBN file", "engine.commands.simulate"),
-    "replay": Command("turn a DBN file into bins: a folder, or a dataset of the lake", "engine.commands.replay"),
+    "simulate": Command(
+        "write a believable session as a real DBN file", "engine.commands.simulate", arguments=arguments.simulate
+    ),
+    "replay": Command("a DBN file becomes bins: a folder, or a dataset", "engine.commands.replay", arguments=arguments.replay),
     "campaign": Command(
-        "gold datasets: the variants of a file, built on Ray workers",
+        "gold datasets: a file's variants, on Ray workers",
         "engine.commands.campaign",
-        "Build the datasets of a campaign that are missing. What is there stays; a killed run goes on where it was.",
+        "Build the datasets of a campaign that are missing. What is there\nstays; a killed run goes on where it was.",
+        arguments.campaign,
     ),
-    "book": Command("the order book at a moment of one or more files", "engine.commands.book"),
-    "check": Command("raw files and datasets of the lake: readable, whole, unchanged, true", "engine.commands.check"),
+    "book": Command("the order book at a moment of one or more files", "engine.commands.book", arguments=arguments.book),
+    "check": Command(
+        "raw files and datasets: readable, whole, unchanged, true", "engine.commands.check", arguments=arguments.check
+    ),
     "check-signal": Command(
-        "the contract of a signal, run on your own: FILE or module:Class",
+        "the signal contract, run on a class of your own",
         "engine.commands.check_signal",
-        "Run every check of the signal contract on a class and say in words what fails.\n"
-        "Exit code: 0 the contract is kept, 1 it is broken, 2 the signal does not load.",
+        "Run every check of the signal contract on a class and say in words\nwhat fails. Exit code: 0 the contract is kept, "
+        "1 it is broken,\n2 the signal does not load.",
+        arguments.check_signal,
     ),
-    "datasets": Command("what the lake holds", "engine.commands.datasets"),
-    "bench": Command("how fast this machine is at it", "engine.commands.bench"),
+    "datasets": Command("what the lake holds", "engine.commands.datasets", arguments=arguments.datasets),
+    "demo": Command("from nothing to a leaderboard, a champion and a page", "engine.commands.demo"),
+    "bench": Command("how fast this machine is at it", "engine.commands.bench", arguments=arguments.bench),
 }
+DOOR: Final = Door("Replay market-by-order data through the order book and the force field.", COMMANDS)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m engine") -> int:
     """Run one command; the exit code: 0 well, 1 failed, 2 bad input, 130 stopped with Ctrl-C."""
-    arguments = sys.argv[1:] if argv is None else argv
-
-    def call() -> int:
-        args = parse(prog, DESCRIPTION, COMMANDS, arguments)
-        return int(args.run(args))
-
-    return run_door(prog, call)
+    return DOOR.main(sys.argv[1:] if argv is None else argv, prog)

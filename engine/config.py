@@ -21,6 +21,7 @@ from engine.errors import ConfigError
 
 INSTRUMENT_ENV = "VP_INSTRUMENT_CONFIG_PATH"
 DEFAULT_INSTRUMENT = Path(__file__).resolve().parent / "instrument.yaml"
+INSTRUMENTS = DEFAULT_INSTRUMENT.parent / "instruments"
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Width = Annotated[int, Field(gt=0)]
@@ -98,28 +99,28 @@ class InstrumentConfig(BaseModel):
     tau_acceleration: Tau = Field(description="seconds")
     tau_jerk: Tau = Field(description="seconds")
     tau_rest_decay: Tau = Field(description="seconds")
-    c1_v_add: Weight
-    c2_v_rest_pos: Weight
-    c3_a_add: Weight
-    c4_v_pull: Weight
-    c5_v_fill: Weight
-    c6_v_rest_neg: Weight
-    c7_a_pull: Weight
-    perm_runtime_enabled: bool
+    c1_v_add: Weight = Field(description="pressure per contract/s added")
+    c2_v_rest_pos: Weight = Field(description="pressure per contract/s by which resting depth grows")
+    c3_a_add: Weight = Field(description="pressure per contract/s² of adds that speed up")
+    c4_v_pull: Weight = Field(description="vacuum per contract/s pulled")
+    c5_v_fill: Weight = Field(description="vacuum per contract/s filled")
+    c6_v_rest_neg: Weight = Field(description="vacuum per contract/s by which resting depth shrinks")
+    c7_a_pull: Weight = Field(description="vacuum per contract/s² of pulls that speed up")
+    perm_runtime_enabled: bool = Field(description="score while no champion is promoted")
     perm_center_exclusion_radius: Annotated[int, Field(ge=0)] = Field(description="ticks")
-    perm_spatial_decay_power: Weight
+    perm_spatial_decay_power: Weight = Field(description="weight of a row is |k| to minus this; 0 weighs all alike")
     perm_zscore_window_bins: Annotated[int, Field(ge=2, le=100_000)] = Field(description="bins")
     perm_zscore_min_periods: Annotated[int, Field(ge=2)] = Field(description="bins")
     perm_tanh_scale: Positive = Field(description="z units")
-    perm_d1_weight: Weight
-    perm_d2_weight: Weight
-    perm_d3_weight: Weight
-    perm_bull_pressure_weight: Weight
-    perm_bull_vacuum_weight: Weight
-    perm_bear_pressure_weight: Weight
-    perm_bear_vacuum_weight: Weight
-    perm_mixed_weight: Weight
-    perm_enable_weighted_blend: bool
+    perm_d1_weight: Weight = Field(description="of the score's first difference")
+    perm_d2_weight: Weight = Field(description="of the second")
+    perm_d3_weight: Weight = Field(description="of the third; one of the three must be > 0")
+    perm_bull_pressure_weight: Weight = Field(description="of rows in state +1")
+    perm_bull_vacuum_weight: Weight = Field(description="of rows in state +2")
+    perm_bear_pressure_weight: Weight = Field(description="of rows in state -1")
+    perm_bear_vacuum_weight: Weight = Field(description="of rows in state -2")
+    perm_mixed_weight: Weight = Field(description="how far rows in state 0 damp, with perm_enable_weighted_blend")
+    perm_enable_weighted_blend: bool = Field(description="damp where rows are mixed")
     state5_table: Literal["reference", "by_side"] = Field(description="how quote moves become five states")
 
     @model_validator(mode="after")
@@ -302,7 +303,8 @@ def load_instrument(path: Path | None = None, overrides: Mapping[str, Any] | Non
     Parameters
     ----------
     path
-        A YAML file; default ``$VP_INSTRUMENT_CONFIG_PATH``, else ``engine/instrument.yaml``.
+        A YAML file; default ``$VP_INSTRUMENT_CONFIG_PATH`` (a path, or the name of one in ``engine/instruments``), else
+        ``engine/instrument.yaml``.
     overrides
         Field name to value, applied over the file.
 
@@ -313,7 +315,7 @@ def load_instrument(path: Path | None = None, overrides: Mapping[str, Any] | Non
     """
     if path is None:
         named = os.environ.get(INSTRUMENT_ENV)
-        path = Path(named) if named else DEFAULT_INSTRUMENT
+        path = _instrument_file(named) if named else DEFAULT_INSTRUMENT
     values = read_yaml(path)
     where = str(path)
     if overrides:
@@ -321,6 +323,12 @@ def load_instrument(path: Path | None = None, overrides: Mapping[str, Any] | Non
         where += f" with overrides {dict(overrides)}"
     config: InstrumentConfig = validate(InstrumentConfig, values, where)
     return config
+
+
+def _instrument_file(named: str) -> Path:
+    """The file that `INSTRUMENT_ENV` names: a path, or the name of one that is shipped, like ``es``."""
+    shipped = INSTRUMENTS / f"{named}.yaml"
+    return shipped if shipped.is_file() and not Path(named).is_file() else Path(named)
 
 
 def require_instrument(config: InstrumentConfig, product_type: str, symbol: str) -> None:

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time
 from importlib import import_module
@@ -15,6 +15,7 @@ from engine.errors import ConfigError, EngineError, WorkError
 
 BAD_INPUT: Final = 2
 FAILED: Final = 1
+DISTRIBUTION: Final = "spymaster-orderflow"  # as pyproject.toml names it
 INTERRUPTED: Final = 128 + signal.SIGINT
 LAKE_HELP: Final = "data folder (default $SPYMASTER_LAKE, else lake/)"
 ADDRESS_HELP: Final = (
@@ -33,40 +34,100 @@ class OneLineParser(argparse.ArgumentParser):
 
 @dataclass(frozen=True)
 class Command:
-    """A command of a door: its line in the listing, and the module that holds ``add_arguments(parser)`` and ``run(args)``.
+    """A command of a door: its line in the listing, and where its function stands.
 
-    The module is imported when the command is called, so that a listing waits for nothing.
+    ``module`` is ``"package.module"``, whose ``run`` is meant, or ``"package.module:function"``. It is imported when the command
+    is called, so that a listing waits for nothing. ``arguments`` is given where importing that module takes long; else the module
+    holds ``add_arguments(parser)`` beside ``run(args)``.
     """
 
     help: str
     module: str
     description: str = ""
+    arguments: Callable[[argparse.ArgumentParser], None] | None = None
+
+    def fill(self, parser: argparse.ArgumentParser) -> None:
+        """Add what the command takes, and what is called with it."""
+        module, _, function = self.module.partition(":")
+        arguments = self.arguments or import_module(module).add_arguments
+        arguments(parser)
+        parser.set_defaults(run=lambda args: getattr(import_module(module), function or "run")(args))
 
 
-def parse(prog: str, description: str, commands: Mapping[str, Command], argv: Sequence[str]) -> argparse.Namespace:
-    """The arguments of one command; only that command's module is imported.
+@dataclass(frozen=True)
+class Door:
+    """A command line: its commands, and what it does where none is named (else a command must be named)."""
 
-    Raises
-    ------
-    ConfigError
-        The command or an argument is not known.
-    """
-    parser = OneLineParser(prog=prog, description=description, formatter_class=argparse.RawTextHelpFormatter)
-    chosen = parser.add_subparsers(required=True, metavar="COMMAND")
-    wanted = next((word for word in argv if not word.startswith("-")), None)
-    for name, command in commands.items():
-        one = chosen.add_parser(name, help=command.help, description=command.description or _sentence(command.help))
-        if name == wanted:
-            module = import_module(command.module)
-            module.add_arguments(one)
-            one.set_defaults(run=module.run)
-    return parser.parse_args(argv)
+    description: str
+    commands: Mapping[str, Command]
+    bare: Command | None = None
+    allow_abbrev: bool = True
+
+    def main(self, argv: Sequence[str], prog: str) -> int:
+        """Run one command; the exit code: 0 well, 1 failed, 2 bad input, 130 stopped with Ctrl-C."""
+
+        def call() -> int:
+            args = self.parse(argv, prog)
+            return int(args.run(args))
+
+        return run_door(prog, call)
+
+    def parse(self, argv: Sequence[str], prog: str) -> argparse.Namespace:
+        """The arguments of one command; only what that command needs is imported.
+
+        Raises
+        ------
+        ConfigError
+            The command or an argument is not known.
+        """
+        parser = OneLineParser(
+            prog=prog, description=self.description, formatter_class=_help_formatter, allow_abbrev=self.allow_abbrev
+        )
+        wanted = next((word for word in argv if not word.startswith("-")), "")
+        if self.bare is not None and (not argv or wanted != argv[0]):
+            self.bare.fill(parser)
+            parser.epilog = f"commands ({prog} COMMAND --help):\n" + self.listing()
+        else:
+            self.add_commands(parser.add_subparsers(required=True, metavar="COMMAND", title="commands"), [wanted])
+        return parser.parse_args(argv)
+
+    def fill(self, parser: argparse.ArgumentParser) -> None:
+        """Give ``parser`` everything that the door takes, all its commands imported: what a shell completes."""
+        if self.bare is not None:
+            self.bare.fill(parser)
+        self.add_commands(parser.add_subparsers(metavar="COMMAND", title="commands"), self.commands)
+
+    def listing(self) -> str:
+        """Its commands, a line each."""
+        width = max(len(name) for name in self.commands)
+        return "\n".join(f"  {name:{width}}  {command.help}" for name, command in self.commands.items())
+
+    def add_commands(self, chosen: Any, wanted: Collection[str]) -> None:
+        """Add the commands to what `argparse.ArgumentParser.add_subparsers` gave, those ``wanted`` with their arguments."""
+        for name, command in self.commands.items():
+            one = chosen.add_parser(
+                name,
+                help=command.help,
+                description=command.description or _sentence(command.help),
+                formatter_class=_help_formatter,
+                allow_abbrev=self.allow_abbrev,
+            )
+            if name in wanted:
+                command.fill(one)
+
+
+def _help_formatter(prog: str) -> argparse.HelpFormatter:
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=28)
 
 
 def run_door(prog: str, call: Callable[[], int]) -> int:
     """Run a command; the exit code: 0 well, 1 the work failed, 2 bad input, 130 stopped with Ctrl-C. Errors are one line."""
     try:
-        return call()
+        try:
+            return call()
+        finally:
+            if sys.stdout is not None:  # as with `>&-`
+                sys.stdout.flush()  # here, where a reader who has gone is no traceback
     except WorkError as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return FAILED
@@ -82,6 +143,16 @@ def run_door(prog: str, call: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print(f"{prog}: stopped", file=sys.stderr)
         return INTERRUPTED
+
+
+def version() -> str:
+    """The version of the installed distribution; ``unknown`` where these files were not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # here, since it takes as long as all the rest of a door
+
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def add_lake(parser: argparse.ArgumentParser) -> None:
@@ -108,11 +179,12 @@ def read_day(text: str, name: str = "--dt") -> date:
         It is not one; ``name`` says what was given.
     """
     try:
-        if len(text) != len("YYYY-MM-DD"):
-            raise ValueError
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"{name} was {text!r}; give a UTC day as YYYY-MM-DD, like 2026-02-06") from None
+        day = None
+    if day is None or text != day.isoformat():  # the library takes weeks and basic forms too
+        raise ConfigError(f"{name} was {text!r}; give a UTC day as YYYY-MM-DD, like 2026-02-06")
+    return day
 
 
 def read_clock(text: str, name: str = "start time") -> time:
@@ -127,7 +199,8 @@ def read_clock(text: str, name: str = "start time") -> time:
         clock = time.fromisoformat(text)
     except ValueError:
         clock = None
-    if clock is None or clock.tzinfo is not None or len(text) not in (len("HH:MM"), len("HH:MM:SS")):
+    # The library takes more than these two forms, and more with each version: 0925, T09:25, 09:25Z, 24:00.
+    if clock is None or clock.tzinfo is not None or text not in (clock.isoformat("minutes"), clock.isoformat("seconds")):
         raise ConfigError(f"{name} was {text!r}; give New York wall-clock time as HH:MM or HH:MM:SS, like 09:25")
     return clock
 

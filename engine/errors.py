@@ -1,5 +1,8 @@
 """The errors a user can meet: one line each, saying what was given, what is allowed and how to mend it."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class EngineError(Exception):
     """Bad input to any part of the system; doors print it as one line and exit with code 2."""
@@ -23,3 +26,14 @@ class ChampionError(EngineError):
 
 class WorkError(EngineError):
     """The input was fine, the work was not: what failed, what state it left, how to go on; doors exit with code 1."""
+
+
+def among(given: str, known: Iterable[str], most: int = 10) -> str:
+    """What there is instead of an unknown name, for the end of an error line: names like it first, then the others."""
+    names = list(known)
+    near = get_close_matches(given, names, 3)
+    others = [name for name in names if name not in near]
+    there = ", ".join(others[:most]) + (f" and {len(others) - most} more" if len(others) > most else "")
+    if not near:
+        return f"there: {there or 'none'}"
+    return f"nearest: {', '.join(near)}" + (f"; also there: {there}" if there else "")

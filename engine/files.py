@@ -1,7 +1,5 @@
 """How a file or a folder gets where it lies whole or not at all, and what its bytes hash to."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import tempfile

@@ -81,13 +81,13 @@ def _module_hash(module: str) -> str:
 def cache_dir() -> str:
     """Folder of the engine's compiled kernels for exactly these sources; made when missing.
 
-    ``$NUMBA_CACHE_DIR``, else ``$SPYMASTER_LAKE/cache/kernels``, else ``lake/cache/kernels`` beside the packages; where that
-    cannot be written (an installed, read-only tree) the machine's temporary folder.
+    ``$NUMBA_CACHE_DIR``, else ``$SPYMASTER_LAKE/cache/kernels``, else ``lake/cache/kernels`` of the checkout, or where the
+    packages are installed the user's own cache folder; where that cannot be written the machine's temporary folder.
     """
     base = os.environ.get("NUMBA_CACHE_DIR")
     if base is None:
         lake = os.environ.get("SPYMASTER_LAKE")
-        base = str((Path(lake) if lake else _ROOT / "lake") / "cache" / "kernels")
+        base = str(Path(lake) / "cache" / "kernels" if lake else _own_cache())
     for candidate in (Path(base), Path(tempfile.gettempdir()) / f"spymaster-kernels-{os.getuid()}"):
         folder = candidate / _core_hash()
         try:
@@ -97,6 +97,13 @@ def cache_dir() -> str:
         if os.access(folder, os.W_OK):
             return str(folder)
     return tempfile.mkdtemp(prefix="spymaster-kernels-")
+
+
+def _own_cache() -> Path:
+    """Where kernels are kept when nobody says: the checkout's lake; for installed packages a folder of the user's."""
+    if (_ROOT / "pyproject.toml").is_file():
+        return _ROOT / "lake" / "cache" / "kernels"
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "spymaster" / "kernels"
 
 
 # Of modules that are not ours: the specification a module was loaded by (a reload makes a new one), and its folder's name.

@@ -1,12 +1,17 @@
 """Where things lie in the lake."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Literal, Self
 
 from engine.errors import ConfigError, DatasetError
+
+_CONFIGS: Final = Path("research", "vp_harness", "configs")
+_KINDS: Final = {"sweep": Path(), "campaign": Path("gold_campaigns")}  # folders of configurations
+
+_PACKAGE: Final = Path(__file__).resolve().parent
+_BROUGHT: Final = _PACKAGE / "configs"  # in a wheel; a checkout has them in its own lake
 
 
 @dataclass(frozen=True)
@@ -14,25 +19,36 @@ class Lake:
     """The data folder: one root, every path below it in one place.
 
     Source: interfaces.md, "Lake layout".
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import engine
+    >>> engine.Lake(Path("lake")).results.as_posix()
+    'lake/research/vp_harness/results'
     """
 
     root: Path
 
     @classmethod
-    def open(cls, arg: str | Path | None = None) -> Lake:
-        """Lake named by the argument, else by the environment (``SPYMASTER_LAKE``), else ``lake/``.
+    def open(cls, arg: "str | Path | Lake | None" = None) -> Self:
+        """Lake named by the argument, else by the environment (``SPYMASTER_LAKE``), else ``lake/``; a lake is itself.
 
         Raises
         ------
         ConfigError
-            The name is a URI, or something that is not a folder is in the way.
+            The name is neither text nor a path, or a URI, or something that is not a folder is in the way.
         """
+        if isinstance(arg, cls):
+            return arg
+        if not isinstance(arg, str | Path | None):
+            raise ConfigError(f"lake was {arg!r}; it must be the path of a folder, or None for $SPYMASTER_LAKE, else lake/")
         given = str(arg or os.environ.get("SPYMASTER_LAKE") or "lake")
         if "://" in given:
-            raise ConfigError(f"lake was {given!r}; only a folder is allowed so far. Mount the store and pass its path.")
+            raise ConfigError(f"lake was {given!r}; only a folder is allowed so far. Mount the store and pass its path")
         root = Path(given).expanduser().resolve()
         if root.exists() and not root.is_dir():
-            raise ConfigError(f"lake was {given!r}, which is a file; it must be a folder. Pass --lake DIR.")
+            raise ConfigError(f"lake was {given!r}, which is a file; it must be a folder. Pass --lake DIR")
         return cls(root)
 
     def raw_dir(self, symbol_root: str, product_type: str = "future_mbo") -> Path:
@@ -55,7 +71,7 @@ class Lake:
 
     @property
     def configs(self) -> Path:
-        return self.harness / "configs"
+        return self.root / _CONFIGS
 
     @property
     def results(self) -> Path:
@@ -81,6 +97,29 @@ class Lake:
     def book_checkpoints(self) -> Path:
         """Books kept at the start of a warm-up."""
         return self.cache / "books"
+
+
+def open_lake(path: str | Path | Lake | None = None) -> Lake:
+    """The data folder, by its path.
+
+    Parameters
+    ----------
+    path
+        Of the folder; None for ``$SPYMASTER_LAKE``, else ``lake/`` where Python stands. It need not exist yet.
+
+    Raises
+    ------
+    ConfigError
+        It is a file, a URI, or no path at all.
+
+    Examples
+    --------
+    >>> import engine
+    >>> lake = engine.open_lake("lake")
+    >>> lake.datasets.relative_to(lake.root).as_posix()
+    'research/vp_immutable'
+    """
+    return Lake.open(path)
 
 
 def raw_file(lake: Lake, symbol_root: str, dt: str) -> Path:
@@ -109,5 +148,41 @@ def raw_file(lake: Lake, symbol_root: str, dt: str) -> Path:
     names = ", ".join(p.name for p in (found or present)[:5]) or "nothing"
     raise DatasetError(
         f"dt was {dt} and {folder} holds {what} (there: {names}); exactly one *{day}*.dbn[.zst] is needed. "
-        "Put it there or name the file with --dbn."
+        "Put it there or name the file with --dbn"
     )
+
+
+def config_file(lake: Lake, given: str | Path, kind: Literal["sweep", "campaign"]) -> Path:
+    """The YAML file of a sweep or a campaign, by its path or by its name.
+
+    A file that exists is taken as it is. A bare name, with or without ``.yaml``, is looked for in the lake's configurations,
+    then among those that come with the packages: one's own go before the shipped ones.
+
+    Parameters
+    ----------
+    given : str or Path
+        As typed; a path of several parts is returned as it is, whether the file exists or not.
+
+    Raises
+    ------
+    ConfigError
+        A bare name that nothing bears; the line names those there are.
+    """
+    path = Path(given)
+    if path.is_file() or path.is_absolute() or len(path.parts) != 1:
+        return path
+    name = path.name if path.suffix in (".yaml", ".yml") else f"{path.name}.yaml"
+    folders = [folder / _KINDS[kind] for folder in (lake.configs, shipped_configs())]
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    known = sorted({found.stem for folder in folders for found in folder.glob("*.yaml")})
+    raise ConfigError(
+        f"{kind} was {str(given)!r}, which does not exist here, in {folders[0]} or among those that are shipped; "
+        f"pass a path, or one of: {', '.join(known) or 'none'}"
+    )
+
+
+def shipped_configs() -> Path:
+    """Folder of the configurations that come with the packages, laid out as `Lake.configs`."""
+    return _BROUGHT if _BROUGHT.is_dir() else _PACKAGE.parent / "lake" / _CONFIGS

@@ -5,8 +5,6 @@ read off the sources, those inside functions included. Not seen is what a source
 whose names are put together at run time.
 """
 
-from __future__ import annotations
-
 import ast
 import importlib.util
 import json
@@ -48,12 +46,9 @@ class Standing:
 
     def digest(self) -> str:
         """SHA-256 over names, contents and versions, as hex."""
-        found = sha256()
-        for name, version in sorted(self.versions.items()):
-            found.update(f"{name} {version}\n".encode())
-        for name, source in sorted(self.sources.items()):
-            found.update(f"{name} {len(source)}\n".encode() + source)
-        return found.hexdigest()
+        parts = [f"{name} {version}\n".encode() for name, version in sorted(self.versions.items())]
+        parts += [f"{name} {len(source)}\n".encode() + source for name, source in sorted(self.sources.items())]
+        return sha256(b"".join(parts)).hexdigest()
 
 
 # Modules loaded from bundles, by their names in sys.modules; see engine.signals.bundle.

@@ -95,5 +95,5 @@ def require_answer(address: str) -> None:
 def no_cluster(address: str) -> ConfigError:
     """What is said where no cluster answers."""
     return ConfigError(
-        f"--address was {address!r}, where no Ray cluster answers; start one (ray start --head, ray up) or use --address local."
+        f"--address was {address!r}, where no Ray cluster answers; start one (ray start --head, ray up) or use --address local"
     )

@@ -1,6 +1,6 @@
 """Order statistics of a sliding window: the window is kept sorted, so median and MAD need no re-sort.
 
-Both the spectrum and the runtime models use these, so that a value means the same everywhere.
+Both the spectrum and the signals use these, so that a value means the same everywhere.
 Negative zeros must be kept out of a window (add 0.0): which of two equal values leaves it would otherwise show in the sign bit.
 """
 

@@ -31,7 +31,7 @@ MBO_DTYPE: Final = np.dtype(
     ]
 )
 
-# What a runtime model says about one bin; on the wire and in the bins each name bears MODEL_PREFIX.
+# What a signal says about one bin; on the wire and in the bins each name bears MODEL_PREFIX.
 MODEL_DTYPE: Final = np.dtype(
     [
         ("score", "f8"),  # -1..1, positive is up
@@ -52,7 +52,7 @@ MODEL_DTYPE: Final = np.dtype(
 )
 MODEL_PREFIX: Final = "runtime_model_"
 
-# One bin, without the model's part.
+# One bin, without the signal's part.
 _BIN_FIELDS: Final[list[tuple[str, str]]] = [
     ("bin_seq", "i8"),
     ("bin_start_ns", "i8"),
@@ -88,7 +88,6 @@ BIN_FIELD_NAMES: Final[tuple[str, ...]] = tuple(name for name, _ in _BIN_FIELDS)
 MODEL_FIELD_NAMES: Final[tuple[str, ...]] = tuple(MODEL_PREFIX + name for name in MODEL_DTYPE.names or ())
 BIN_DTYPE: Final = np.dtype(_BIN_FIELDS + [(MODEL_PREFIX + name, MODEL_DTYPE[name].str) for name in MODEL_DTYPE.names or ()])
 
-FLOWS: Final = ("add", "pull", "fill")
 CHAINS: Final = ("add", "pull", "fill", "rest_depth", "bid_depth", "ask_depth")
 
 # The float columns of a grid row, in the order the kernels write them.
@@ -133,7 +132,7 @@ def grid_schema() -> pa.Schema:
 
 @cache
 def bins_schema() -> pa.Schema:
-    """Arrow schema of ``bins.parquet``: the bin fields, then the runtime model's, led by its name."""
+    """Arrow schema of ``bins.parquet``: the bin fields, then the signal's under MODEL_PREFIX, led by its name."""
     fields = [pa.field(name, pa.from_numpy_dtype(BIN_DTYPE[name]), nullable=False) for name in BIN_FIELD_NAMES]
     fields.append(pa.field(MODEL_PREFIX + "name", pa.string(), nullable=False))
     fields += [pa.field(name, pa.from_numpy_dtype(BIN_DTYPE[name]), nullable=False) for name in MODEL_FIELD_NAMES]
@@ -141,7 +140,10 @@ def bins_schema() -> pa.Schema:
 
 
 # Aliases by which kernels and owners are typed.
-MboRecords = NDArray[np.void]
+MboRecords = NDArray[np.void]  # (n,) MBO_DTYPE: what a feed sends
+BinRows = NDArray[np.void]  # (n,) BIN_DTYPE
+Outputs = NDArray[np.void]  # (n,) MODEL_DTYPE, or that and a signal's own fields
+Structured = NDArray[np.void]  # any other array whose elements are read by key: state, orders, counts
 Record = np.void  # one element of a structured array, read by key
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

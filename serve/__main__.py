@@ -2,10 +2,7 @@
 
 import sys
 
-if __name__ == "__main__":
-    try:
-        from serve.cli import main  # here, since Ctrl-C may also come while the imports run
+from serve.cli import main
 
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,7 +15,7 @@ from typing import Any, Final
 from engine.champion import Champion, read_champion, read_pointer
 from engine.config import InstrumentConfig
 from engine.constants import NS_PER_DAY
-from engine.dataset.publish import Dataset
+from engine.dataset.read import Dataset
 from engine.errors import ChampionError, EngineError
 from engine.lake import Lake
 from engine.run.runner import Runner, Span

@@ -1,64 +1,17 @@
-"""The door: arguments in, one call, one line out; errors become exit codes here only."""
+"""The door of serve: arguments in, one call, a table or a line out; errors become exit codes here only."""
 
 import argparse
-import json
-import os
-import signal
-import socket
 import sys
-import threading
-from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlencode
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-from engine.champion import read_champion, read_pointer
-from engine.config import InstrumentConfig, load_instrument, require_instrument
-from engine.constants import NS_PER_DAY
-from engine.door import FAILED, LAKE_HELP, OneLineParser, default_address, read_day, run_door
-from engine.errors import ChampionError, ConfigError
-from engine.jit import cache_dir
-from engine.lake import Lake, raw_file
-from engine.ray_environment import prepare_ray_environment
-from engine.run.replay import Replay
-from engine.run.runner import Runner, Span
-from engine.source.records import open_source
-from serve.client import fetch_health, health_lines, stream_url, tail
-from serve.request import PERM_FIELDS, QUERY_NAMES, last_day, read_start_time, scalar
-from serve.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_ENV, ServeSettings, StreamDefaults, require_token
-from serve.trust import ALLOW_ENV, read_trust
-
-DESCRIPTION: Final = """\
-Serve one instrument's bins and model scores on Ray Serve.
-
-  python -m serve                 the service; Ctrl-C ends it
-  python -m serve status          how it is doing
-  python -m serve tail            its stream, a line per bin
-"""
+from engine.door import ADDRESS_HELP, Command, Door, add_lake, default_address
+from serve.query import PERM_FIELDS, QUERY_NAMES
+from serve.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_ENV
+from serve.trust import ALLOW_ENV
 
 
-def main(argv: Sequence[str] | None = None, prog: str = "python -m serve") -> int:
-    """Run one command; the exit code: 0 well, 1 failed, 2 bad input, 130 stopped with Ctrl-C."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    command = arguments.pop(0) if arguments and arguments[0] in _COMMANDS else "run"
-    return run_door(prog, lambda: _COMMANDS[command](arguments))
-
-
-def _parser(command: str, description: str) -> OneLineParser:
-    return OneLineParser(
-        prog=f"python -m serve {command}".strip(),
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-
-
-# --- python -m serve ---
-
-
-def _run(arguments: list[str]) -> int:
-    parser = _parser("", DESCRIPTION)
+def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--product-type", help="must be the instrument's own (default)")
     parser.add_argument("--symbol", help="must be the instrument's own (default)")
     parser.add_argument("--dt", metavar="YYYY-MM-DD", help="day of a stream that does not say; default the lake's last day")
@@ -68,13 +21,9 @@ def _run(arguments: list[str]) -> int:
     parser.add_argument("--host", default=DEFAULT_HOST, help=f"default {DEFAULT_HOST}; on another one {TOKEN_ENV} must be set")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}")
     parser.add_argument("--source", default="replay", choices=("replay",), help="where events come from")
-    parser.add_argument("--lake", metavar="DIR", help=LAKE_HELP)
+    add_lake(parser)
     parser.add_argument("--replicas", type=int, default=1, help="processes that serve streams; default 1")
-    parser.add_argument(
-        "--address",
-        default=default_address(),
-        help="Ray: local starts one, auto or HOST:PORT joins one; default auto where RAY_ADDRESS is set, else local",
-    )
+    parser.add_argument("--address", default=default_address(), help=ADDRESS_HELP)
     parser.add_argument(
         "--allow-origin", action="append", default=[], metavar="URL", help="origin of another web page that may connect"
     )
@@ -87,159 +36,22 @@ def _run(arguments: list[str]) -> int:
         metavar="HASH",
         help=f"load the signal whose source has this SHA-256; may be given again; also {ALLOW_ENV}=HASH,HASH or all",
     )
-    perm = parser.add_argument_group("the instrument's own model, which scores while no champion is promoted")
+    perm = parser.add_argument_group("the instrument's own signal, which scores while no champion is promoted")
     for name in PERM_FIELDS:
         perm.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="X", help=f"instead of {name} of the instrument file")
-    options = parser.parse_args(arguments)
-    overrides = {name: scalar(name, value) for name in PERM_FIELDS if (value := getattr(options, name)) is not None}
-    config = load_instrument(overrides=overrides)
-    settings = _settings(options, config)
-    dbn = _check_day(settings, config)
-    _check_trust(settings)
-    _check_port(settings.host, settings.port)
-    return _serve(settings, config, dbn, options.address)
 
 
-def _settings(options: argparse.Namespace, config: InstrumentConfig) -> ServeSettings:
-    require_instrument(config, options.product_type or config.product_type, options.symbol or config.symbol)
-    if not 1 <= options.port <= 65535:
-        raise ConfigError(f"--port was {options.port}; it must be 1 to 65535")
-    if not 1 <= options.replicas <= 64:
-        raise ConfigError(f"--replicas was {options.replicas}; it must be 1 to 64")
-    return ServeSettings(
-        lake=Lake.open(options.lake),
-        host=options.host,
-        port=options.port,
-        replicas=options.replicas,
-        token=require_token(options.host),
-        allowed_origins=tuple(options.allow_origin),
-        trust=read_trust(options.allow_signals, options.allow_signal),
-        defaults=StreamDefaults(
-            dt=None if options.dt is None else read_day(options.dt).isoformat(),
-            start_time=None if options.start_time is None else read_start_time(options.start_time),
-        ),
-    )
-
-
-def _check_day(settings: ServeSettings, config: InstrumentConfig) -> Path:
-    """Open what a stream without wishes would open, so that a bad file is refused before anything starts."""
-    lake, defaults = settings.lake, settings.defaults
-    day = read_day(defaults.dt or last_day(lake, config.symbol_root))
-    dbn = raw_file(lake, config.symbol_root, day.isoformat())
-    Replay(open_source([dbn], config, day), config, start_time=defaults.start_time, block_bins=1)
-    return dbn
-
-
-def _check_trust(settings: ServeSettings) -> None:
-    """Refuse to start beside a champion that may not be loaded; one that is damaged is the watcher's to report."""
-    try:
-        if read_pointer(settings.lake).version is None:
-            return
-        champion = read_champion(settings.lake)
-    except (ChampionError, OSError):
-        return
-    settings.trust.require(champion)
-
-
-def _check_port(host: str, port: int) -> None:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except socket.gaierror as error:
-        raise ConfigError(f"--host was {host}: {error.strerror}; give an address of this machine") from None
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError as error:
-            raise ConfigError(
-                f"--port {port} on {host} cannot be used: {error.strerror}; end what runs there, or pass another --port"
-            ) from None
-
-
-def _serve(settings: ServeSettings, config: InstrumentConfig, dbn: Path, address: str) -> int:
-    prepare_ray_environment(is_own=address == "local")
-    os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")  # Serve's own log stays in its files; ours is shown
-    from serve.deployment import ServeCluster  # here, since Ray is imported only where it is used
-
-    ended = threading.Event()
-    cluster = ServeCluster(address)
-    _compile(config)
-    print(f"starting Ray Serve for {config.product_type}:{config.symbol}, data {dbn.name} …", flush=True)
-    try:
-        _on_signals(ended, breaks_off=True)
-        cluster.start(settings, config)
-        _on_signals(ended, breaks_off=False)  # again: Ray takes some of them for itself while it starts
-        if not ended.is_set():
-            host = f"[{settings.host}]" if ":" in settings.host else settings.host
-            print(f"Ray dashboard  {cluster.dashboard_url or '-'}")
-            query = {"product_type": config.product_type, "symbol": config.symbol}
-            query |= {name: value for name, value in asdict(settings.defaults).items() if value is not None}
-            print(f"page           http://{host}:{settings.port}/?{urlencode(query, safe=':')}")
-            print(f"serving        http://{host}:{settings.port}/  (Ctrl-C ends it)", flush=True)
-        ended.wait()
-    except KeyboardInterrupt:
-        _on_signals(ended, breaks_off=False)
-    except RuntimeError as error:  # Ray's word for whatever kept a replica from starting
-        print(f"python -m serve: Ray Serve did not start: {' '.join(str(error).split())}", file=sys.stderr)
-        return FAILED
-    finally:
-        print("ending …", flush=True)
-        cluster.stop()
-    print("ended", flush=True)
-    return 0
-
-
-def _on_signals(ended: threading.Event, *, breaks_off: bool) -> None:
-    """Let Ctrl-C and a polite kill set ``ended``, and break off what is being waited for.
-
-    While Ray starts it may swallow the exception, never the event.
-    """
-
-    def take(*_: Any) -> None:
-        ended.set()
-        if breaks_off:
-            raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, take)
-
-
-def _compile(config: InstrumentConfig) -> None:
-    """Fill the kernel cache here, where the wait can be explained; a replica that compiles looks like one that hangs."""
-    if next(Path(cache_dir()).rglob("*consume*.nbi"), None) is None:
-        print("compiling the engine's kernels, once for this version: about half a minute …", flush=True)
-        Runner(config, Span(0, NS_PER_DAY)).warmup()
-
-
-# --- python -m serve status ---
-
-
-def _status(arguments: list[str]) -> int:
-    parser = _parser("status", "How the service is doing; exit code 1 when it is not well.")
+def _status(parser: argparse.ArgumentParser) -> None:
     _add_url(parser)
     parser.add_argument("--json", action="store_true", help="machine-readable")
-    options = parser.parse_args(arguments)
-    body = fetch_health(_base(options), os.environ.get(TOKEN_ENV))
-    print(json.dumps(body, indent=2) if options.json else "\n".join(health_lines(body)))
-    return 0 if body["status"] == "ok" else FAILED
 
 
-# --- python -m serve tail ---
-
-
-def _tail(arguments: list[str]) -> int:
-    parser = _parser("tail", "The stream, a line per bin; checks the frames' order as it goes.")
+def _tail(parser: argparse.ArgumentParser) -> None:
     _add_url(parser)
     parser.add_argument("--bins", type=int, metavar="N", help="end after N bins; default at the end of the data")
     for name in QUERY_NAMES:
         if name != "token":
             parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="X", help="passed to the stream")
-    options = parser.parse_args(arguments)
-    if options.bins is not None and options.bins < 1:
-        raise ConfigError(f"--bins was {options.bins}; it must be at least 1")
-    query = [(name, value) for name in QUERY_NAMES if (value := getattr(options, name, None)) is not None]
-    tail(stream_url(_base(options), query), options.bins, os.environ.get(TOKEN_ENV))
-    return 0
 
 
 def _add_url(parser: argparse.ArgumentParser) -> None:
@@ -247,11 +59,25 @@ def _add_url(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, help="the service's port on this machine, instead of --url")
 
 
-def _base(options: argparse.Namespace) -> str:
-    url: str = options.url or f"http://{DEFAULT_HOST}:{options.port or DEFAULT_PORT}"
-    if not url.startswith(("http://", "https://", "ws://", "wss://")):
-        raise ConfigError(f"--url was {url!r}; it must start with http://, https://, ws:// or wss://")
-    return url
+COMMANDS: Final[Mapping[str, Command]] = {
+    "status": Command(
+        "how it is doing", "serve.commands:status", "How the service is doing; exit code 1 when it is not well.", _status
+    ),
+    "tail": Command(
+        "its stream, a line per bin",
+        "serve.commands:follow",
+        "The stream, a line per bin; checks the frames' order as it goes.",
+        _tail,
+    ),
+}
+DOOR: Final = Door(
+    "Serve one instrument's bins and its signal's scores on Ray Serve; Ctrl-C ends it.",
+    COMMANDS,
+    bare=Command("page, API and stream; Ctrl-C ends it", "serve.commands:run", arguments=_run),
+    allow_abbrev=False,
+)
 
 
-_COMMANDS: Final = {"run": _run, "status": _status, "tail": _tail}
+def main(argv: Sequence[str] | None = None, prog: str = "python -m serve") -> int:
+    """Run one command; the exit code: 0 well, 1 failed, 2 bad input, 130 stopped with Ctrl-C."""
+    return DOOR.main(sys.argv[1:] if argv is None else argv, prog)

@@ -93,17 +93,17 @@ def _follow(socket: ClientConnection, checker: FrameChecker, n_bins: int | None,
 
 
 def _config_line(config: dict[str, Any]) -> str:
-    model = config["runtime_model"]
+    signal = config["runtime_model"]
     what = f"{config['symbol']} {config['cell_width_ms']} ms, {config['grid_rows']} rows, config {config['config_version']}"
     if config.get("reason") == "model_change":
-        return f"-- model change from bin {config['effective_bin_seq']}: {_model_name(model)}"
-    return f"-- {what}, model {_model_name(model)}"
+        return f"-- signal change from bin {config['effective_bin_seq']}: {_signal_name(signal)}"
+    return f"-- {what}, signal {_signal_name(signal)}"
 
 
-def _model_name(model: dict[str, Any]) -> str:
-    if not model["enabled"]:
+def _signal_name(signal: dict[str, Any]) -> str:
+    if not signal["enabled"]:
         return "none"
-    return f"{model['name']} ({'champion v' + str(model['version']) if model['version'] else 'instrument'})"
+    return f"{signal['name']} ({'champion v' + str(signal['version']) if signal['version'] else 'instrument'})"
 
 
 def _bin_line(header: dict[str, Any], config: dict[str, Any]) -> str:

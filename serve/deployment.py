@@ -21,8 +21,6 @@ from serve.listener import open_listener, run_listener
 from serve.service import Service
 from serve.settings import ServeSettings, is_loopback
 
-logger = logging.getLogger(__name__)
-
 APP_NAME: Final = "vacuum-pressure"
 DEPLOYMENT_NAME: Final = "streams"
 MAX_ONGOING: Final = 10_000  # behind a proxy each WebSocket holds one, and past it even /health would hang
@@ -136,7 +134,7 @@ async def push_metrics(figures: Figures, n_clients: Callable[[], int]) -> None:
     """Carry a replica's counters to Ray's metrics once a second, until cancelled."""
     bins = Counter("spymaster_bins_served", "Bins sent to clients")
     dropped = Counter("spymaster_bins_dropped", "Bins skipped for slow readers")
-    swaps = Counter("spymaster_model_swaps", "Models that took over in open streams")
+    swaps = Counter("spymaster_model_swaps", "Signals that took over in open streams")
     clients = Gauge("spymaster_clients", "Open streams")
     lag = Histogram("spymaster_bin_lag_ms", "Sending after due, milliseconds", boundaries=_LAG_BOUNDARIES_MS)
     counted = (0, 0, 0)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from engine.schema import BIN_FIELD_NAMES, GRID_COLUMNS, MODEL_FIELD_NAMES, MODEL_PREFIX, grid_schema
+from engine.schema import BIN_FIELD_NAMES, GRID_COLUMNS, MODEL_FIELD_NAMES, MODEL_PREFIX, BinRows, grid_schema
 
 STREAM_FORMAT: Final = "dense_grid"
 _ARROW_ALIGNMENT: Final = 8  # bytes; Arrow pads every buffer of an IPC body to this
@@ -26,7 +26,7 @@ class Block(Protocol):
     @property
     def n(self) -> int: ...
     @property
-    def bins(self) -> NDArray[np.void]: ...
+    def bins(self) -> BinRows: ...
     @property
     def model_name(self) -> str: ...
     @property

@@ -14,6 +14,11 @@ _START_PAGES: Final = ("index.html", "vacuum-pressure.html")
 _NO_STORE: Final = {"cache-control": "no-store"}
 
 
+def start_page(folder: Path) -> Path | None:
+    """The file that is shown at ``/``; None where no page is built in the folder."""
+    return next((path for name in _START_PAGES if (path := folder / name).is_file()), None)
+
+
 class Page:
     """ASGI app over the folder of the built page; looks each time, so a page built later is served without a restart."""
 
@@ -23,14 +28,14 @@ class Page:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        start = next((name for name in _START_PAGES if (self._folder / name).is_file()), None)
+        start = start_page(self._folder)
         if scope["type"] == "http" and start is None:
             is_root = scope["path"] == "/"
             response = HTMLResponse(_placeholder(), status_code=200 if is_root else 404, headers=_NO_STORE)
             await response(scope, receive, send)
             return
-        if scope["type"] == "http" and scope["path"] == "/":
-            scope = {**scope, "path": f"/{start}"}
+        if start is not None and scope["type"] == "http" and scope["path"] == "/":
+            scope = {**scope, "path": f"/{start.name}"}
         await self._files(scope, receive, send)
 
 
@@ -42,7 +47,7 @@ def _placeholder() -> str:
 <p>The page is not built yet. Build it with <code>make page</code> (needs Node), then reload.</p>
 <ul>
 <li><a href="/health">/health</a>: how the service is doing</li>
-<li><a href="/v1/model/champion">/v1/model/champion</a>: the model that scores, and its history</li>
+<li><a href="/v1/model/champion">/v1/model/champion</a>: the signal that scores, and its history</li>
 <li><code>{escape(STREAM_PATH)}</code>: the stream; in a terminal: <code>python -m serve tail</code></li>
 </ul></body></html>
 """

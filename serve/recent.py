@@ -1,4 +1,4 @@
-"""The last bins of one stream, kept so that another model can be warmed on them."""
+"""The last bins of one stream, kept so that another signal can be warmed on them."""
 
 import math
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.schema import BIN_DTYPE, GRID_COLUMNS, MboRecords
+from engine.schema import BIN_DTYPE, GRID_COLUMNS, BinRows
 
 
 class RecentBins:
@@ -49,7 +49,7 @@ class RecentBins:
         """Bins added so far, forgotten ones included."""
         return self._n_seen
 
-    def append(self, columns: Mapping[str, NDArray[Any]], i_bin: int = 0, fields: MboRecords | None = None) -> None:
+    def append(self, columns: Mapping[str, NDArray[Any]], i_bin: int = 0, fields: BinRows | None = None) -> None:
         """Keep one bin of a block; ``columns`` have shape (n, n_rows), ``fields`` is the block's (n,) of BIN_DTYPE."""
         place = self._n_seen % self.capacity
         for name, kept in self._ring.items():

@@ -13,11 +13,9 @@ from engine.config import InstrumentConfig, require_instrument, validate
 from engine.door import read_clock, read_day
 from engine.errors import ConfigError, DatasetError
 from engine.lake import Lake, raw_file
+from serve.query import HORIZONS, PERM_FIELDS, QUERY_NAMES
 from serve.settings import StreamDefaults
 
-HORIZONS: Final = "projection_horizons_bins"
-PERM_FIELDS: Final = tuple(name for name in InstrumentConfig.model_fields if name.startswith("perm_"))
-QUERY_NAMES: Final = ("product_type", "symbol", "dt", "start_time", "speed", "resume_from", HORIZONS, "token", *PERM_FIELDS)
 MAX_SPEED: Final = 10_000.0
 
 

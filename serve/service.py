@@ -1,7 +1,6 @@
 """What all streams of one replica share: settings, the watched champion, threads, counters; and its state of health."""
 
 import asyncio
-import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -16,8 +15,6 @@ from serve.figures import Figures
 from serve.pacing import Clock, WallClock
 from serve.request import last_day
 from serve.settings import SERVICE_NAME, ServeSettings
-
-logger = logging.getLogger(__name__)
 
 
 class OpenStream(Protocol):
@@ -57,10 +54,10 @@ class Service:
         self.figures = Figures()
         self.streams: set[OpenStream] = set()
         self.closing = False
-        # Apart, so that a long fast-forward of one stream never delays the bins of another, nor a model's warm-up either.
+        # Apart, so that a long fast-forward of one stream never delays the bins of another, nor a signal's warm-up either.
         self.start_pool = ThreadPoolExecutor(limits.start_workers, thread_name_prefix="stream-start")
         self.bin_pool = ThreadPoolExecutor(limits.bin_workers, thread_name_prefix="stream-bins")
-        self.aside_pool = ThreadPoolExecutor(1, thread_name_prefix="model-warm")
+        self.aside_pool = ThreadPoolExecutor(1, thread_name_prefix="signal-warm")
         self._began = time.monotonic()
 
     def start(self) -> None:

@@ -143,7 +143,7 @@ class Session:
 
     def step(self) -> list[ConfigFrame | BinFrames]:
         """The next bin, after the ``runtime_config`` of a signal that takes over with it; no bin at the end of the data."""
-        frames: list[ConfigFrame | BinFrames] = [*self.change_model()]
+        frames: list[ConfigFrame | BinFrames] = [*self.change_signal()]
         block, self._ahead = self._ahead or self._next_block(), None
         if block is None:
             self.ended = True
@@ -158,7 +158,7 @@ class Session:
         """Whether another signal is to take over."""
         return self._serving().generation != self._taken.generation
 
-    def change_model(self) -> list[ConfigFrame]:
+    def change_signal(self) -> list[ConfigFrame]:
         """Between two bins: begin to warm the signal that is to take over, or let it take over once it is warm."""
         wanted = self._serving()
         # The first bin was scored while opening; a signal takes over after it.
@@ -176,11 +176,9 @@ class Session:
             self._taken = replace(self._taken, generation=wanted.generation)
             return []
         if warmed.serving.generation != wanted.generation or self._recent.n_seen - warmed.n_seen > self._recent.capacity:
-            return self.change_model()  # overtaken meanwhile: warm again
+            return self.change_signal()  # overtaken meanwhile: warm again
         _let_see(warmed.signal, warmed.config, self._recent.since(warmed.n_seen, warmed.choice.reads))
-        self._replay.runner.signal = warmed.signal
-        self._replay.runner.config = warmed.config
-        self._replay.runner.params = warmed.config.to_params()
+        self._replay.runner.take_over(warmed.signal, warmed.config)
         self._taken, self.config, self.choice = warmed.serving, warmed.config, warmed.choice
         return [self.config_frame("model_change")]
 

@@ -15,7 +15,9 @@ DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8002
 STREAM_PATH: Final = "/v1/vacuum-pressure/stream"
 SERVICE_NAME: Final = "vacuum-pressure"
-PAGE_DIR: Final = Path(__file__).resolve().parent.parent / "frontend" / "dist"
+_PACKAGE: Final = Path(__file__).resolve().parent
+_BROUGHT: Final = _PACKAGE / "built_page"  # in a wheel; a checkout builds it beside the page's sources
+PAGE_DIR: Final = _BROUGHT if _BROUGHT.is_dir() else _PACKAGE.parent / "frontend" / "dist"
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _MIN_TOKEN_CHARS: Final = 16
@@ -32,7 +34,7 @@ class Limits:
     bin_workers: int = 4  # threads that compute bins of running streams
     champion_poll_s: float = 0.25
     close_s: float = 2.0  # how long a stream may take to say goodbye
-    recent_bytes: int = 32 << 20  # of one stream's recent bins, kept to warm another model: 4,000 bins at radius 50
+    recent_bytes: int = 32 << 20  # of one stream's recent bins, kept to warm another signal: 4,000 bins at radius 50
 
 
 @dataclass(frozen=True)

@@ -206,14 +206,14 @@ class Stream:
         return session
 
     async def _until_due(self, session: Session, queue: SendQueue, pacer: Pacer) -> None:
-        """Wait for the next bin's time; a new model takes over meanwhile, however slow the pace is."""
+        """Wait for the next bin's time; a new signal takes over meanwhile, however slow the pace is."""
         service = self._service
         due = pacer.due(session.next_bin)
         while (now := service.clock.now()) < due:
             await service.clock.sleep_until(min(due, now + service.settings.limits.champion_poll_s))
             if session.wants_change:
                 loop = asyncio.get_running_loop()
-                for frame in await loop.run_in_executor(service.bin_pool, session.change_model):
+                for frame in await loop.run_in_executor(service.bin_pool, session.change_signal):
                     await self._put(frame, queue)
 
     async def _put(self, frame: ConfigFrame | BinFrames, queue: SendQueue) -> None:

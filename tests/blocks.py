@@ -1,7 +1,5 @@
 """Blocks of bins with seeded random content, for tests of what stores and reads them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

@@ -8,8 +8,6 @@ mended defects). *at a cost*: entered at the touch a bin later, one position at 
 is lost is cost. *out of sample*: each fold trades the threshold that the folds before it chose; what is lost is luck.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +17,8 @@ import numpy as np
 
 from engine.dataset.read import Dataset
 from engine.lake import Lake
-from engine.signals.reference import REFERENCE_PARAMETERS, REFERENCE_THRESHOLDS
-from engine.signals.registry import signal_names
+from engine.signals.registry import get_signal, signal_names
+from tests.reference_choices import REFERENCE_PARAMETERS, REFERENCE_THRESHOLDS
 from tune.config import parse_sweep_config
 from tune.outofsample import fold_picks, out_of_sample
 from tune.scoring import Scored, statistics_of, walk_all
@@ -82,7 +80,7 @@ def judged(point: Point, market: Market, thresholds: Sequence[float] | None = No
     series = signal_series(point.signal, point.parameters, market)
     levels = thresholds_of(point, market, series) if thresholds is None else thresholds
     tape = market.tape(point.rules)
-    scored = walk_all(score_of(point, series), tape, levels, [point.rules], prediction_mode(point.signal))
+    scored = walk_all(score_of(point, series), tape, levels, [point.rules], prediction_mode(get_signal(point.signal)))
     return statistics_of(scored, tape, market.ts_ns), scored
 
 
@@ -101,7 +99,7 @@ def out_of_sample_tp(point: Point, rows: Sequence[dict[str, Any]], scored: Score
 
 def claim_of(dataset: Dataset, signal: str) -> Claim:
     """All four stages of a signal on its default parameters, TP 8, SL 4, hold 1200, warm-up 300, cooldown 30."""
-    market = load_market(dataset, [signal])
+    market = load_market(dataset, [get_signal(signal)])
     reference = point_of(dataset, signal, REFERENCE_PARAMETERS[signal], {"form": "reference"})
     claimed, _ = judged(reference, market, REFERENCE_THRESHOLDS.get(signal))
     causal, _ = judged(point_of(dataset, signal, {}, {"form": "reference"}), market)

@@ -57,3 +57,18 @@ def simulated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("simulated") / "glbx-mdp3-20260206.mbo.dbn.zst"
     simulate(path, seed=7, seconds=40.0, rate=400.0)
     return path
+
+
+@pytest.fixture(scope="session")
+def morning(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two simulated minutes in `morning_20260206.dbn.zst`, and the dataset `morning` of them in its `lake`."""
+    from engine.config import load_instrument
+    from engine.dataset.capture import publish_replay
+    from engine.lake import Lake
+    from engine.simulate.session import simulate
+
+    folder = tmp_path_factory.mktemp("morning")
+    file = folder / "morning_20260206.dbn.zst"
+    simulate(file, seed=7, seconds=120.0, rate=300.0)
+    publish_replay(Lake(folder / "lake"), "morning", [file], load_instrument())
+    return folder

@@ -182,6 +182,7 @@ class Session:
             "trade_count": tally.n_trades, "buy_volume": tally.buy_volume, "sell_volume": tally.sell_volume,
             "last_trade_price_int": self.last_trade_price,
         }  # fmt: skip
+        fields |= self._labels(moves)
         outputs = self.model.update(grid["perm_state5_code"])
         fields |= {f"runtime_model_{name}": value for name, value in outputs.items()}
         self.n_bins += 1
@@ -209,7 +210,6 @@ class Session:
         state = self.field.ticks.get(tick) if tick is not None else None
         if spot is None:
             moves = {"A": 0, "B": 0}
-        ask_sign, bid_sign = scores.sign(moves["A"]), scores.sign(moves["B"])
         row: dict[str, Any] = {"k": k}
         row |= dict.fromkeys(("pressure_variant", "vacuum_variant", "add_mass", "pull_mass", "fill_mass"), 0.0)
         row |= dict.fromkeys(("rest_depth", "bid_depth", "ask_depth"), 0.0)
@@ -224,11 +224,17 @@ class Session:
             row |= {"spectrum_score": score, "spectrum_state_code": (score >= threshold) - (score <= -threshold)}
             row["last_event_id"] = state.last_event_id
         table = getattr(self.config, "state5_table", "reference")
-        return row | {
+        state5 = scores.state5(table, scores.sign(moves["A"]), scores.sign(moves["B"]), k)
+        return row | self._labels(moves) | {"perm_state5_code": state5}
+
+    @staticmethod
+    def _labels(moves: dict[str, int]) -> dict[str, int]:
+        """Quote moves as a bin and, around a spot, its rows bear them."""
+        ask_sign, bid_sign = scores.sign(moves["A"]), scores.sign(moves["B"])
+        return {
             "best_ask_move_ticks": moves["A"], "best_bid_move_ticks": moves["B"],
             "ask_reprice_sign": ask_sign, "bid_reprice_sign": bid_sign,
             "perm_microstate_id": 3 * (ask_sign + 1) + (bid_sign + 1),
-            "perm_state5_code": scores.state5(table, ask_sign, bid_sign, k),
             "chase_up_flag": int(ask_sign > 0 and bid_sign > 0),
             "chase_down_flag": int(ask_sign < 0 and bid_sign < 0),
         }  # fmt: skip

@@ -1,7 +1,5 @@
 """The sound trading rules in plain Python, one trade at a time: what `tune.walk_kernels` and `tune.tally_kernels` must equal."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

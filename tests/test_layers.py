@@ -23,8 +23,10 @@ WRONG = {
     "engine/audit/lake.py": "engine.bench.suite",
     "engine/bench/suite.py": "engine.commands.bench",
     "engine/commands/book.py": "engine.cli",
+    "engine/cli.py": "engine.front",
     "engine/run/replay.py": "ray",
-    "engine/cli.py": "tune.cli",
+    "engine/front.py": "serve.cli",
+    "engine/commands/check.py": "tune.cli",
     "tune/cli.py": "serve.cli",
     "serve/cli.py": "tune.cli",
 }

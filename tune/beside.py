@@ -1,7 +1,5 @@
 """What stands beside a leaderboard: how many trials there were, and how much of the best ones is luck."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,13 +1,12 @@
 """The door of tune: arguments in, one call, a table or a line out; errors become exit codes here only."""
 
-from __future__ import annotations
-
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from engine.door import ADDRESS_HELP, LAKE_HELP, OneLineParser, run_door
+from engine.door import ADDRESS_HELP, Command, Door, add_lake
 
 SORTS: Final = (
     "oos_expectancy_low",
@@ -22,22 +21,14 @@ SORTS: Final = (
 DESCRIPTION: Final = """\
 Search the parameters of a signal over stored sessions, and promote the best.
 
-  sweep          run a sweep on Ray and show its leaderboard; without a file, a small one on a simulated session
-  list-signals   the signals that can be swept, with their parameters
-  list-datasets  the datasets of the lake
-  compare        the leaderboard over all sweeps
-  score          one signal's series over a dataset, as a parquet file
-  online-sim     one signal driven bin by bin: latency of each call, memory, and the proof that it equals the batch
-  promote        make a run the champion that serving loads; roll back; show
-
 Runs are ranked out of sample and net of costs: each part of a session trades the threshold that the parts before it chose.
 """
 SWEEP_HELP: Final = """\
-Run every point of a sweep file, in parallel, on Ray Tune.
+Run every point of a sweep file, in parallel, on Ray Tune. Without a file: a small sweep on a simulated session.
 
-The file's keys: name, description, datasets, signals, signal_files, grid_variant, eval, sweep, search, parallel, tracking,
-online_sim. Anything unknown in it, and any dataset that is missing, is refused before a worker starts. Results go into the lake
-as they arrive, under an id that is a hash of all that decides them: a point that is there already is never computed again, so a
+The file's keys: name, description, datasets, signals, grid_variant, eval, sweep, search, parallel, tracking, online_sim.
+Anything unknown in it, and any dataset that is missing, is refused before a worker starts. Results go into the lake as they
+arrive, under an id that is a hash of all that decides them: a point that is there already is never computed again, so a
 sweep that was stopped or killed goes on with --resume, and a sweep begun twice costs nothing the second time.
 
 Exit code: 0 all points evaluated, 1 some failed (they are named), 2 bad input, 130 stopped with Ctrl-C.
@@ -46,76 +37,50 @@ ONLINE_HELP: Final = """\
 Drive a signal over a stored session as a stream would: one call of `update` a bin, fits included, each call timed. Its outputs
 must be those of the batch, bit for bit, or the command fails with exit code 1.
 """
+JUDGE_HELP: Final = """\
+Judge a score series of your own as a sweep judges a signal: the same rules, costs, out-of-sample folds and luck. It is counted
+in the same trial ledger and kept as a run, which `compare` shows as series:NAME. The same scores under the same rules are the
+same run, counted once. Without --threshold the levels are percentiles of the first 3000 bins' scores, which are then not judged.
+
+Nothing here can see whether scores from outside look ahead, so such a run cannot be promoted.
+"""
 PROMOTE_HELP: Final = """\
 Make a run the champion: an immutable version in lake/models, registered in MLflow, and the pointer that every serving replica
 watches is moved to it. The alias `champion` in the MLflow registry follows the pointer; the pointer is the truth.
 """
 
 
-def main(argv: Sequence[str] | None = None, prog: str = "python -m tune") -> int:
-    """Run one command; the exit code: 0 well, 1 failed, 2 bad input, 130 stopped by Ctrl-C."""
-
-    def call() -> int:
-        args = build_parser(prog).parse_args(argv)
-        from tune.commands import COMMANDS  # not before: --help must not wait for numba, pyarrow and polars
-
-        return COMMANDS[args.command](args)
-
-    return run_door(prog, call)
+def _common(parser: argparse.ArgumentParser) -> None:
+    add_lake(parser)
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
 
 
-def build_parser(prog: str = "python -m tune") -> argparse.ArgumentParser:
-    """The whole command line."""
-    parser = OneLineParser(prog=prog, description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    sweep = _command(commands, "sweep", "run a sweep on Ray", SWEEP_HELP)
-    sweep.add_argument("config", type=Path, nargs="?", metavar="CONFIG.yaml", help="default: the smoke sweep")
-    sweep.add_argument(
-        "--address",
-        help=ADDRESS_HELP,
+def _sweep(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument(
+        "config",
+        type=Path,
+        nargs="?",
+        metavar="CONFIG.yaml",
+        help="a file, or the name of one in the lake or shipped; default: the smoke sweep",
     )
-    _add_signals(sweep)
-    sweep.add_argument("--resume", metavar="SWEEP", help="go on with the sweep of this id")
-    sweep.add_argument("--limit", type=int, metavar="N", help="only the first N points")
-
-    _add_signals(_command(commands, "list-signals", "the signals and their parameters", ""))
-    _command(commands, "list-datasets", "the datasets of the lake", "")
-
-    compare = _command(commands, "compare", "the leaderboard over all sweeps", "")
-    compare.add_argument("--signal", help="only this signal")
-    compare.add_argument("--dataset", help="only this dataset")
-    compare.add_argument("--min-signals", type=int, default=5, help="trades a row needs to count (default 5)")
-    compare.add_argument("--top", type=int, default=20, help="runs shown (default 20)")
-    compare.add_argument("--all", action="store_true", help="also runs under looser rules: the reference form, lookahead")
-    compare.add_argument("--sort", choices=SORTS, default=SORTS[0], help=f"what is best (default {SORTS[0]})")
-
-    score = _command(commands, "score", "one signal's series over a dataset", "")
-    score.add_argument("--signal", required=True)
-    _add_signals(score)
-    score.add_argument("--dataset-id", required=True)
-    score.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the signal")
-    score.add_argument("--out", type=Path, required=True, metavar="FILE.parquet", help="bin_seq, score, ready; metadata inside")
-
-    online = _command(commands, "online-sim", "one signal driven bin by bin", ONLINE_HELP)
-    online.add_argument("--signal", required=True)
-    _add_signals(online)
-    online.add_argument("--dataset-id", required=True)
-    online.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the signal")
-    online.add_argument("--bin-budget-ms", type=float, default=100.0, metavar="MS", help="time a bin may take (default 100)")
-
-    promote = _command(commands, "promote", "make a run the champion", PROMOTE_HELP)
-    promote.add_argument("run_id", nargs="?", metavar="RUN_ID")
-    promote.add_argument("--threshold", type=float, help="score level to trade at; default the run's best")
-    promote.add_argument("--best", action="store_true", help="the best run of --sweep")
-    promote.add_argument("--sweep", metavar="SWEEP", help="id of a sweep")
-    _add_signals(promote)
-    promote.add_argument("--rollback", action="store_true", help="back to the champion before")
-    promote.add_argument("--show", action="store_true", help="what is in service, and the history")
-    return parser
+    parser.add_argument("--address", help=ADDRESS_HELP)
+    _signals(parser)
+    parser.add_argument("--resume", metavar="SWEEP", help="go on with the sweep of this id")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N points")
 
 
-def _add_signals(parser: argparse.ArgumentParser) -> None:
+def _compare(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("--signal", help="only this signal")
+    parser.add_argument("--dataset", help="only this dataset")
+    parser.add_argument("--min-signals", type=int, default=5, help="trades a row needs to count (default 5)")
+    parser.add_argument("--top", type=int, default=20, help="runs shown (default 20)")
+    parser.add_argument("--all", action="store_true", help="also runs under looser rules: the reference form, lookahead")
+    parser.add_argument("--sort", choices=SORTS, default=SORTS[0], help=f"what is best (default {SORTS[0]})")
+
+
+def _signals(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--signals",
         type=Path,
@@ -126,14 +91,67 @@ def _add_signals(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _command(commands: Any, name: str, short: str, long: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=short,
-        description=long or f"{short[0].upper()}{short[1:]}.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _list_signals(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    _signals(parser)
+
+
+def _one_signal(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    _signals(parser)
+    parser.add_argument("--signal", required=True)
+    parser.add_argument("--dataset-id", required=True)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the signal")
+
+
+def _score(parser: argparse.ArgumentParser) -> None:
+    _one_signal(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.parquet", help="bin_seq, score, ready; metadata inside")
+
+
+def _judge(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("--scores", type=Path, required=True, metavar="FILE.parquet", help="bin_seq, score, and perhaps ready")
+    parser.add_argument("--dataset-id", required=True)
+    parser.add_argument("--name", help="what it is called on the leaderboard (default the file's name)")
+    parser.add_argument("--column", default="score", help="name of the scores in the file (default score)")
+    parser.add_argument("--threshold", type=float, action="append", metavar="T", help="level to trade at; may stand again")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a rule: tp_ticks, sl_ticks, cooldown_bins and so on"
     )
-    parser.add_argument("--lake", metavar="DIR", help=LAKE_HELP)
-    parser.add_argument("--json", action="store_true", help="machine-readable output")
-    parser.set_defaults(command=name)
-    return parser
+
+
+def _online_sim(parser: argparse.ArgumentParser) -> None:
+    _one_signal(parser)
+    parser.add_argument("--bin-budget-ms", type=float, default=100.0, metavar="MS", help="time a bin may take (default 100)")
+
+
+def _promote(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("run_id", nargs="?", metavar="RUN_ID")
+    parser.add_argument("--threshold", type=float, help="score level to trade at; default the run's best")
+    parser.add_argument("--best", action="store_true", help="the best run of --sweep")
+    parser.add_argument("--sweep", metavar="SWEEP", help="id of a sweep")
+    _signals(parser)
+    parser.add_argument("--rollback", action="store_true", help="back to the champion before")
+    parser.add_argument("--show", action="store_true", help="what is in service, and the history")
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "sweep": Command("run a sweep on Ray and show its leaderboard", "tune.commands:sweep", SWEEP_HELP, _sweep),
+    "list-signals": Command("the signals and their parameters", "tune.commands:list_signals", arguments=_list_signals),
+    "list-datasets": Command("the datasets of the lake", "tune.commands:list_lake_datasets", arguments=_common),
+    "compare": Command("the leaderboard over all sweeps", "tune.commands:compare", arguments=_compare),
+    "score": Command("a signal's series over a dataset, as a parquet file", "tune.commands:score", arguments=_score),
+    "judge": Command("a score series of your own before the same judge", "tune.commands:judge", JUDGE_HELP, _judge),
+    "online-sim": Command(
+        "one signal bin by bin, timed, equal to the batch", "tune.commands:online_sim", ONLINE_HELP, _online_sim
+    ),
+    "promote": Command("make a run the champion; roll back; show", "tune.commands:promote", PROMOTE_HELP, _promote),
+}
+DOOR: Final = Door(DESCRIPTION, COMMANDS)
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "python -m tune") -> int:
+    """Run one command; the exit code: 0 well, 1 failed, 2 bad input, 130 stopped with Ctrl-C."""
+    return DOOR.main(sys.argv[1:] if argv is None else argv, prog)

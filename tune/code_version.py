@@ -3,11 +3,11 @@
 Not covered: data files that a signal reads while it runs, and modules whose names are put together at run time.
 """
 
-from __future__ import annotations
-
+from functools import cache
+from hashlib import sha256
 from typing import Final
 
-from engine.modules import Standing, is_standard, standing
+from engine.modules import Standing, is_standard, our_source, standing
 from engine.signals.base import SignalLike
 from engine.signals.registry import get_signal, home_of
 
@@ -28,6 +28,9 @@ _FITTED_BY: Final = {"sklearn": "scikit-learn", "lightgbm": "lightgbm", "xgboost
 # These change no number: names of signals, where they come from and what is said of them, wording of errors, how sources are
 # found, and the checks of an instrument's fields, which a point's identity already holds resolved.
 _LEFT_OUT: Final = (
+    "engine",  # lends names of others, which are followed
+    "tune",
+    "serve",
     "engine.signals.registry",
     "engine.signals.bundle",
     "engine.signals.declaration",
@@ -64,3 +67,10 @@ def class_version(signal: type[SignalLike]) -> str:
     judge = standing(_SCORING, "the judge", _SCORING.__contains__)
     own = standing(first, f"signal {signal.name}", lambda module: module not in _LEFT_OUT, _FITTED_BY)
     return Standing({**own.sources, **judge.sources}, own.versions).digest()[:16]
+
+
+@cache
+def scoring_version() -> str:
+    """First 16 hex of a SHA-256 over the sources of the scoring alone: which judge it was that judged a series from outside."""
+    sources = [f"{module}\n".encode() + (our_source(module) or b"") for module in sorted(_SCORING)]
+    return sha256(b"".join(sources)).hexdigest()[:16]

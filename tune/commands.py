@@ -1,74 +1,76 @@
 """What each command does with its arguments: opens the lake, makes one call, prints."""
 
-from __future__ import annotations
-
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from functools import wraps
 from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine.config import parse_overrides
+from engine.config import parse_overrides, validate
 from engine.dataset.read import Dataset, list_datasets
+from engine.door import default_address
 from engine.errors import ConfigError
 from engine.files import write_atomic
-from engine.lake import Lake
+from engine.lake import Lake, config_file
 from engine.signals.bundle import read_bundle
 from engine.signals.registry import BUILT_IN_WHERE, get_signal, origin, signal_names, signals_of
+from engine.tables import console
 from tune import promote as promotion
-from tune.beside import Beside, with_luck
+from tune.beside import Beside
 from tune.code_version import code_version
 from tune.config import read_sweep_config
-from tune.leaderboard import caption, parameter_parts, rank, records, render, without_loose
-from tune.ledger import TrialLedger
+from tune.judgement import OUTSIDE, UNPROVEN_ROWS
+from tune.judging import JudgeConfig
+from tune.judging import judge as judge_series
+from tune.leaderboard import caption, parameter_parts, records, render
+from tune.notebook import standings
 from tune.online import simulate_online
-from tune.results import ResultStore
 from tune.run import SweepOutcome, new_state, read_state, run_sweep
-from tune.screen import Screen, result_console
+from tune.screen import Screen
 from tune.tables import Column, Fitted
 from tune.trial import load_market, signal_series
 
-SMOKE_CONFIG: Final = "smoke_perm_derivative.yaml"
+SMOKE_CONFIG: Final = "smoke_perm_derivative"
 TOP: Final = 20
+
+
+def _knowing(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """A command with the signals of its ``--signals`` files known while it runs."""
+
+    @wraps(command)
+    def run(args: argparse.Namespace) -> int:
+        with signals_of([read_bundle(path) for path in args.signals]):
+            return command(args)
+
+    return run
 
 
 def sweep(args: argparse.Namespace) -> int:
     """Run or resume a sweep."""
     lake = Lake.open(args.lake)
     if args.limit is not None and args.limit < 1:
-        raise ConfigError(f"--limit was {args.limit}; it must be at least 1.")
+        raise ConfigError(f"--limit was {args.limit}; it must be at least 1")
     if args.resume is not None:
         if args.config is not None or args.limit is not None or args.signals:
-            raise ConfigError("--resume goes on with the sweep as it was begun; leave CONFIG, --limit and --signals out.")
+            raise ConfigError("--resume goes on with the sweep as it was begun; leave CONFIG, --limit and --signals out")
         state = read_state(lake, args.resume)
     else:
-        path = args.config or smoke_config_path(lake)
+        path = config_file(lake, args.config or SMOKE_CONFIG, "sweep")
         state = new_state(read_sweep_config(path), args.limit, args.signals)
-    address = args.address or ("auto" if os.environ.get("RAY_ADDRESS") else "local")
+    address = args.address or default_address()
     try:
         with Screen() as screen:
             outcome = run_sweep(state, lake, address, screen)
     except KeyboardInterrupt:
-        print(f"stopped; what was computed is kept. Go on with: python tune/sweep.py --resume {state.sweep_id}", file=sys.stderr)
+        print(f"stopped; what was computed is kept. Go on with: python -m tune sweep --resume {state.sweep_id}", file=sys.stderr)
         raise
     _show_outcome(outcome, args.json)
     return 1 if outcome.failures else 0
-
-
-def smoke_config_path(lake: Lake) -> Path:
-    """The smoke sweep's file: the lake's own, else the one of this checkout."""
-    own = lake.configs / SMOKE_CONFIG
-    shipped = Lake(Path(__file__).resolve().parent.parent / "lake").configs / SMOKE_CONFIG
-    for path in (own, shipped):
-        if path.is_file():
-            return path
-    raise ConfigError(f"no CONFIG was given and {own} is missing; name a sweep file.")
 
 
 def _show_outcome(outcome: SweepOutcome, as_json: bool) -> None:
@@ -83,38 +85,39 @@ def _show_outcome(outcome: SweepOutcome, as_json: bool) -> None:
             }
         )
         return
-    console = result_console()
+    out = console()
     if len(outcome.ranking):
-        console.print(render(outcome.ranking, f"{outcome.sweep_id}: best runs", TOP), "")
+        out.print(render(outcome.ranking, f"{outcome.sweep_id}: best runs", TOP), "")
         _print_foot(outcome.ranking.head(TOP), outcome.beside)
     else:
-        console.print("no run took enough trades to be ranked; lower eval.min_signals or widen the grid")
+        out.print("no run took enough trades to be ranked; lower eval.min_signals or widen the grid")
     ranked, failed = len(outcome.ranking), len(outcome.failures)
-    console.print(
+    out.print(
         f"sweep {outcome.sweep_id}: {outcome.n_points} points, {outcome.n_reused} known before, {failed} failed, {ranked} ranked",
         highlight=False,
     )
     if ranked:
         command = f"python -m tune promote --best --sweep {outcome.sweep_id}"
-        console.print(f"promote the best with: {command}", highlight=False, soft_wrap=True)  # to be copied whole
+        out.print(f"promote the best with: {command}", highlight=False, soft_wrap=True)  # to be copied whole
 
 
+@_knowing
 def list_signals(args: argparse.Namespace) -> int:
     """Every signal with its parameters; one that does not load with the reason."""
     found = [_told_of(name) for name in signal_names()]
     if args.json:
         _print_json(found)
         return 0
-    console = result_console()
+    out = console()
     for signal in found:
         if signal["broken"]:
-            console.print(f"{signal['name']}: broken; {signal['broken']}", "", highlight=False, soft_wrap=True)
+            out.print(f"{signal['name']}: broken; {signal['broken']}", "", highlight=False, soft_wrap=True)
             continue
         thresholds = " ".join(f"{t:g}" for t in signal["thresholds"])
         reads = ", ".join((*signal["required_columns"], *signal["required_fields"]))
         place = "" if signal["origin"] == BUILT_IN_WHERE else f"; {signal['origin']}"
         title = f"{signal['name']}: reads {reads}; thresholds {thresholds}{place}"
-        console.print(_signal_table(title, signal["parameters"]), "")
+        out.print(_signal_table(title, signal["parameters"]), "")
     return 0
 
 
@@ -163,52 +166,46 @@ def compare(args: argparse.Namespace) -> int:
     """The leaderboard over every sweep of the lake."""
     lake = Lake.open(args.lake)
     if args.min_signals < 1 or args.top < 1:
-        raise ConfigError(f"--min-signals was {args.min_signals} and --top {args.top}; both must be at least 1.")
-    rows = ResultStore(lake).rows()
-    for column, wanted in (("signal_name", args.signal), ("dataset_id", args.dataset)):
-        if wanted is not None:
-            known = sorted(set(rows.get_column(column)))
-            if wanted not in known:
-                raise ConfigError(f"no run of {wanted!r} in {lake.results}; there are runs of: {', '.join(known) or 'none'}.")
-            rows = rows.filter(rows.get_column(column) == wanted)
-    rows, n_loose = (rows, 0) if args.all else without_loose(rows)
-    best_first = rank(rows, args.sort, args.min_signals).head(args.top)
-    beside = with_luck(best_first, rows, TrialLedger(lake).trials(), args.min_signals)
+        raise ConfigError(f"--min-signals was {args.min_signals} and --top {args.top}; both must be at least 1")
+    found = standings(lake, args.signal, args.dataset, args.sort, args.min_signals, args.top, args.all)
+    beside, n_loose = found.beside, found.n_loose
     ranking = beside.ranking
     if args.json:
         _print_json(records(ranking))
         return 0
-    console = result_console()
+    out = console()
     loose = (
         f"{n_loose} runs under looser rules (mid fills, unsound bins, lookahead) are not shown; --all shows them"
         if n_loose
         else ""
     )
     if not len(ranking):
-        none = f"no run with {args.min_signals} trades or more in {lake.results}; run a sweep: python tune/sweep.py"
-        console.print(none, highlight=False, soft_wrap=True)
-        console.print(loose, highlight=False)
+        none = f"no run with {args.min_signals} trades or more in {lake.results}; run a sweep: python -m tune sweep"
+        out.print(none, highlight=False, soft_wrap=True)
+        out.print(loose, highlight=False)
         return 0
-    console.print(render(ranking, f"best runs by {args.sort}", args.top), "")
+    out.print(render(ranking, f"best runs by {args.sort}", args.top), "")
     _print_foot(ranking, beside)
     if loose:
-        console.print(loose, highlight=False)
+        out.print(loose, highlight=False)
     return 0
 
 
 def _print_foot(ranking: pl.DataFrame, beside: Beside) -> None:
     """What the columns mean, and what to make of them."""
-    console = result_console()
-    for line in (caption(ranking), *beside.lines):
-        console.print(line, highlight=False)
+    out = console()
+    outside = [UNPROVEN_ROWS] if ranking.get_column("signal_name").str.starts_with(f"{OUTSIDE}:").any() else []
+    for line in (caption(ranking), *outside, *beside.lines):
+        out.print(line, highlight=False)
 
 
+@_knowing
 def score(args: argparse.Namespace) -> int:
     """One signal's series over a dataset: ``bin_seq, score, ready``, and what made it as the file's metadata."""
     parameters = parse_overrides(args.set)
     get_signal(args.signal)
     dataset = Dataset.open(Lake.open(args.lake), args.dataset_id)
-    market = load_market(dataset, [args.signal])
+    market = load_market(dataset, [get_signal(args.signal)])
     series = signal_series(args.signal, parameters, market)
     metadata = {
         "dataset_id": dataset.dataset_id,
@@ -235,14 +232,30 @@ def score(args: argparse.Namespace) -> int:
     return 0
 
 
+def judge(args: argparse.Namespace) -> int:
+    """A score series from outside before the judge."""
+    rules = parse_overrides(args.set)
+    if args.threshold:
+        rules["thresholds"] = args.threshold
+    values = validate(JudgeConfig, rules, "the rules of judge").model_dump(exclude_unset=True)
+    result = judge_series(args.scores, args.dataset_id, name=args.name, column=args.column, lake=Lake.open(args.lake), **values)
+    if args.json:
+        _print_json(result.as_dict())
+        return 0
+    for line in result.lines:
+        print(line)
+    return 0
+
+
+@_knowing
 def online_sim(args: argparse.Namespace) -> int:
     """One signal as a stream would drive it."""
     parameters = parse_overrides(args.set)
     get_signal(args.signal)
     if not args.bin_budget_ms > 0:
-        raise ConfigError(f"--bin-budget-ms was {args.bin_budget_ms:g}; it must be more than 0.")
+        raise ConfigError(f"--bin-budget-ms was {args.bin_budget_ms:g}; it must be more than 0")
     dataset = Dataset.open(Lake.open(args.lake), args.dataset_id)
-    report = simulate_online(args.signal, parameters, load_market(dataset, [args.signal]), args.bin_budget_ms)
+    report = simulate_online(args.signal, parameters, load_market(dataset, [get_signal(args.signal)]), args.bin_budget_ms)
     if args.json:
         _print_json({"dataset_id": dataset.dataset_id, **report.as_dict()})
         return 0
@@ -262,28 +275,29 @@ def online_sim(args: argparse.Namespace) -> int:
         Column("", list(lines), kept=True),
         Column("value", [text.split(" ") for text in lines.values()], kept=True, stacks=True),
     ]
-    console = result_console()
-    console.print(Fitted(f"{args.signal} on {dataset.dataset_id}: {report.n_bins} bins, one call each", columns))
-    console.print("the outputs are those of the batch, bit for bit")
+    out = console()
+    out.print(Fitted(f"{args.signal} on {dataset.dataset_id}: {report.n_bins} bins, one call each", columns))
+    out.print("the outputs are those of the batch, bit for bit")
     return 0
 
 
+@_knowing
 def promote(args: argparse.Namespace) -> int:
     """Promote, roll back or show."""
     lake = Lake.open(args.lake)
     chosen = [bool(args.run_id), args.best, args.rollback, args.show]
     if sum(chosen) != 1:
-        raise ConfigError("give exactly one of RUN_ID, --best --sweep SWEEP, --rollback, --show.")
+        raise ConfigError("give exactly one of RUN_ID, --best --sweep SWEEP, --rollback, --show")
     if bool(args.sweep) != args.best:
-        raise ConfigError("--best and --sweep SWEEP belong together.")
+        raise ConfigError("--best and --sweep SWEEP belong together")
     if args.threshold is not None and not args.run_id:
-        raise ConfigError("--threshold goes with RUN_ID only.")
+        raise ConfigError("--threshold goes with RUN_ID only")
     if args.show:
         shown = promotion.show(lake)
         if args.json:
             _print_json(shown)
         else:
-            result_console().print(history_table(shown))
+            console().print(history_table(shown))
         return 0
     if args.rollback:
         report = promotion.roll_back_champion(lake)
@@ -324,24 +338,3 @@ def _figure(value: float | None, form: str) -> str:
 
 def _print_json(values: Any) -> None:
     print(json.dumps(values, indent=1, allow_nan=False))
-
-
-def _knowing(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """A command with the signals of its ``--signals`` files known while it runs."""
-
-    def run(args: argparse.Namespace) -> int:
-        with signals_of([read_bundle(path) for path in args.signals]):
-            return command(args)
-
-    return run
-
-
-COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
-    "sweep": sweep,
-    "list-signals": _knowing(list_signals),
-    "list-datasets": list_lake_datasets,
-    "compare": compare,
-    "score": _knowing(score),
-    "online-sim": _knowing(online_sim),
-    "promote": _knowing(promote),
-}

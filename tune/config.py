@@ -3,8 +3,6 @@
 Source: interfaces.md, "Sweep YAML".
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
@@ -16,7 +14,9 @@ from tune.rules import Fill, Position, Trigger
 
 Scalar = bool | int | float | str
 Axis = tuple[Any, ...]
+AxisInput = Scalar | Annotated[list[Any], Field(min_length=1)]  # as it may stand in a file
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Barriers = Annotated[tuple[Positive, ...], Field(min_length=1)]
 Text = Annotated[str, Field(min_length=1)]
 Objective = Literal["oos_expectancy_low", "expectancy_low", "expectancy_ticks", "mean_pnl_ticks", "tp_rate", "sharpe"]
 Count = Annotated[int, Field(ge=0)]
@@ -61,8 +61,8 @@ _FORMS: Final[dict[str, dict[str, Any]]] = {
 class EvalConfig(_Part):
     """How scores become trades; lists are swept. What is not given follows ``form``: sound, or as the model system had it."""
 
-    tp_ticks: Annotated[tuple[Positive, ...], Field(min_length=1)] = (8.0,)
-    sl_ticks: Annotated[tuple[Positive, ...], Field(min_length=1)] = (4.0,)
+    tp_ticks: Annotated[Barriers, Field(description="profit at which a trade ends, ticks; a list is swept")] = (8.0,)
+    sl_ticks: Annotated[Barriers, Field(description="loss at which a trade ends, ticks; a list is swept")] = (4.0,)
     max_hold_bins: Annotated[int, Field(ge=1, description="longest trade, bins")] = 1200
     warmup_bins: Annotated[int, Field(ge=0, description="bins before the first trade")] = 300
     tick_size: Annotated[float | None, Field(gt=0, description="dollars; the dataset's own where not given")] = None
@@ -81,7 +81,7 @@ class EvalConfig(_Part):
     n_folds: Annotated[int, Field(ge=1, le=23, description="walk-forward test segments")] = 5
     embargo_bins: Annotated[Count | None, Field(description="between learning and testing; default the signal's memory")] = None
 
-    _lists = field_validator("tp_ticks", "sl_ticks", mode="before")(_as_list)
+    _lists = field_validator("tp_ticks", "sl_ticks", mode="before", json_schema_input_type=Positive | Barriers)(_as_list)
 
     def value(self, key: str) -> Any:
         """A key as given, else as the form has it; None where dataset or signal decides."""
@@ -92,15 +92,19 @@ class EvalConfig(_Part):
 class AxesConfig(_Part):
     """Values to combine: for every signal, and for single ones."""
 
-    universal: dict[str, Axis] = Field(default_factory=dict)
-    per_signal: dict[str, dict[str, Axis]] = Field(default_factory=dict)
+    universal: dict[str, Axis] = Field(
+        default_factory=dict, description="cooldown_bins or a parameter to values, for every signal"
+    )
+    per_signal: dict[str, dict[str, Axis]] = Field(
+        default_factory=dict, description="signal to its parameters' values; they go before the universal ones"
+    )
 
-    @field_validator("universal", mode="before")
+    @field_validator("universal", mode="before", json_schema_input_type=dict[str, AxisInput] | None)
     @classmethod
     def _universal_lists(cls, value: Any) -> Any:
         return _axes(value)
 
-    @field_validator("per_signal", mode="before")
+    @field_validator("per_signal", mode="before", json_schema_input_type=dict[str, dict[str, AxisInput] | None])
     @classmethod
     def _per_signal_lists(cls, value: Any) -> Any:
         return {name: _axes(axes) for name, axes in value.items()} if isinstance(value, dict) else value
@@ -119,10 +123,10 @@ def _axes(value: Any) -> Any:
 class SearchConfig(_Part):
     """Which points of the product are tried."""
 
-    kind: Literal["grid", "random"] = "grid"
+    kind: Annotated[Literal["grid", "random"], Field(description="every point, or n_trials drawn")] = "grid"
     n_trials: Annotated[int | None, Field(ge=1, description="points drawn; random only")] = None
-    seed: int = 0
-    objective: Objective = "oos_expectancy_low"
+    seed: Annotated[int, Field(description="the same seed draws the same points")] = 0
+    objective: Annotated[Objective, Field(description="what the leaderboard is ranked by")] = "oos_expectancy_low"
 
     @field_validator("kind", mode="before")
     @classmethod
@@ -135,38 +139,40 @@ class SearchConfig(_Part):
 class ParallelConfig(_Part):
     """How much may run at once, and for how long one point may take."""
 
-    max_workers: Annotated[int, Field(ge=1)] = 4
+    max_workers: Annotated[int, Field(ge=1, description="points evaluated at once, a core each")] = 4
     timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False, description="per point")] = 3600.0
 
 
 class TrackingConfig(_Part):
     """Where runs are logged beside the lake's own results."""
 
-    backend: Literal["mlflow", "none"] = "mlflow"
-    tracking_uri: Text | None = None
-    experiment_name: Text | None = None
-    run_name_prefix: Text | None = None
-    tags: dict[str, Scalar] = Field(default_factory=dict)
+    backend: Annotated[Literal["mlflow", "none"], Field(description="none: only into the lake")] = "mlflow"
+    tracking_uri: Annotated[Text | None, Field(description="MLflow's; default SQLite in the lake")] = None
+    experiment_name: Annotated[Text | None, Field(description="default vp/NAME")] = None
+    run_name_prefix: Annotated[Text | None, Field(description="before each run's name")] = None
+    tags: dict[str, Scalar] = Field(default_factory=dict, description="on every run")
 
 
 class OnlineSimConfig(_Part):
     """Settings of the online simulator; a sweep checks them and makes no other use of them."""
 
-    signals: tuple[Text, ...] = ()
-    measure_latency: bool = True
-    measure_memory: bool = True
-    warmup_bins: Annotated[int, Field(ge=0)] = 300
+    signals: Annotated[tuple[Text, ...], Field(description="to be simulated")] = ()
+    measure_latency: Annotated[bool, Field(description="time each call")] = True
+    measure_memory: Annotated[bool, Field(description="note the peak")] = True
+    warmup_bins: Annotated[int, Field(ge=0, description="bins before the first that is measured")] = 300
 
 
 class SweepConfig(_Part):
     """One sweep file."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="letters, digits, . _ -")]
-    description: str = ""
-    datasets: Annotated[tuple[Text, ...], Field(min_length=1)]
-    signals: Annotated[tuple[Text, ...], Field(min_length=1)]
-    signal_files: Annotated[tuple[Text, ...], Field(description="files with signals of one's own, beside this one")] = ()
-    grid_variant: dict[str, Any] = Field(default_factory=dict)
+    description: Annotated[str, Field(description="for the reader")] = ""
+    datasets: Annotated[tuple[Text, ...], Field(min_length=1, description="ids of datasets in the lake")]
+    signals: Annotated[tuple[Text, ...], Field(min_length=1, description="names of signals, or all")]
+    signal_files: Annotated[tuple[Text, ...], Field(description="files with signals of one's own, from this file's folder")] = ()
+    grid_variant: dict[str, Any] = Field(
+        default_factory=dict, description="instrument fields; each combination of listed values becomes a dataset first"
+    )
     eval: EvalConfig = EvalConfig()
     sweep: AxesConfig = AxesConfig()
     search: SearchConfig = SearchConfig()

@@ -3,13 +3,13 @@
 Source: signals.md 3.8, metadata, and section 10.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from engine.schema import Outputs
 
 STATE5_CODES: Final = (-2, -1, 0, 1, 2)
 TAXONOMY_VERSION: Final = "state5_micro9_v1"
@@ -22,7 +22,7 @@ COLUMNS: Final = (
 )
 
 
-def state5_diagnostics(signal: str, series: NDArray[np.void], microstate: NDArray[np.int8]) -> dict[str, Any]:
+def state5_diagnostics(signal: str, series: Outputs, microstate: NDArray[np.int8]) -> dict[str, Any]:
     """Bins by dominant state and by quote-move pair, and the 5 x 5 counts of one dominant state after another.
 
     Rows of the matrix are the state before, columns the state after, both in the order -2..2. None for other signals.

@@ -5,8 +5,6 @@ E. Carlstein, "The use of subseries values for estimating the variance of a gene
 Annals of Statistics 14 (1986), for the blocks; P. Hall, "The Bootstrap and Edgeworth Expansion" (1992), for the studentised form.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Final
 
@@ -34,12 +32,6 @@ def wilson(hits: Floats, n: Floats) -> tuple[Floats, Floats]:
     low, high = np.maximum(0.0, centre - half), np.minimum(1.0, centre + half)
     low[nothing] = high[nothing] = np.nan
     return low, high
-
-
-def wilson_interval(hits: int, n: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of one rate."""
-    low, high = wilson(np.array([float(hits)]), np.array([float(n)]))
-    return float(low[0]), float(high[0])
 
 
 @cache

@@ -4,8 +4,6 @@ Runs are ranked by the lower confidence bound of what they earn net of costs on 
 other figures of a row are in sample: of its best threshold, on the bins it was chosen on. The table says which is which.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -150,8 +148,8 @@ def render(frame: pl.DataFrame, title: str, top: int, *, fits_height: bool = Fal
         "n": [str(row["n_signals"]) for row in rows],
         "TP rate": [f"{row['tp_rate']:.3f}" for row in rows],
         "even": [f"{row['break_even_rate']:.3f}" for row in rows],
-        "net [95 %]": [_interval(row, "expectancy") for row in rows],
-        "out of sample [95 %]": [_interval(row, "oos_expectancy") for row in rows],
+        "net [95 %]": [interval(row, "expectancy") for row in rows],
+        "out of sample [95 %]": [interval(row, "oos_expectancy") for row in rows],
         "oos n": [str(row["oos_n_signals"]) for row in rows],
         "DSR": [f"{row['deflated_sharpe']:.2f}" if row.get("deflated_sharpe") is not None else "-" for row in rows],
         "per h": [f"{row['events_per_scored_hour']:.0f}" for row in rows],
@@ -174,7 +172,8 @@ def caption(frame: pl.DataFrame) -> str:
     return f"{CAPTION} {fills} Left out of these rows for unsound bins: {left_out} trades."
 
 
-def _interval(row: dict[str, Any], name: str) -> str:
+def interval(row: Mapping[str, Any], name: str) -> str:
+    """A figure with its 95 % interval, as every table and line shows it; a dash where there is none."""
     mean, low, high = (row[f"{name}_{part}"] for part in ("ticks", "low", "high"))
     if mean != mean:
         return "-"
@@ -195,6 +194,6 @@ def describe(row: dict[str, Any]) -> str:
     return (
         f"{row['run_id']} {row['signal_name']} {_parameters(row['signal_params_json'])} "
         f"tp/sl {row['eval_tp_ticks']:g}/{row['eval_sl_ticks']:g} thr {row['threshold']:g} n {row['n_signals']} "
-        f"TP {row['tp_rate']:.3f} net {_interval(row, 'expectancy')} "
-        f"out of sample {_interval(row, 'oos_expectancy')} ticks"
+        f"TP {row['tp_rate']:.3f} net {interval(row, 'expectancy')} "
+        f"out of sample {interval(row, 'oos_expectancy')} ticks"
     )

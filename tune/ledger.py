@@ -5,8 +5,6 @@ of a session count together. Part files are only ever added, and lie beside the 
 stopped, results that were deleted and runs that were repeated leave the count as it was.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,10 +66,6 @@ class TrialLedger:
     def trials(self) -> pl.DataFrame:
         """One row per distinct trial, in the order they were first scored."""
         return read_parts(self.folder, SCHEMA).unique(["run_id", "threshold"], keep="first", maintain_order=True)
-
-    def on(self, sources: Sequence[str]) -> Trials:
-        """The trials scored on any of some raw files."""
-        return tried_on(self.trials(), sources)
 
 
 def tried_on(trials: pl.DataFrame, sources: Sequence[str]) -> Trials:

@@ -9,8 +9,6 @@ Computational Finance 20 (2017). D. H. Bailey, M. Lopez de Prado, "The deflated 
 backtest overfitting and non-normality", Journal of Portfolio Management 40 (2014).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -140,9 +138,7 @@ class Luck:
             return "Too few trials, or too short a record, to tell luck from skill."
         stable, real = self.pbo < PBO_LIMIT, self.deflated > DSR_LIMIT
         if stable and real:
-            return (
-                "What is best in one half of the time stays good in the other, and the best is better than luck: worth a trial."
-            )
+            return "What is best in one half of the time stays good in the other, and the best is better than luck: worth a try."
         if stable:
             return (
                 "The ranking is stable, but its best is no better than the luck of so many trials, or the record is too short: "

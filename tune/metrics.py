@@ -1,7 +1,5 @@
 """A running sweep's figures in Ray's own metrics, for Prometheus and the dashboard. Imports Ray, as `tune.search` does."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable

@@ -7,8 +7,6 @@ bin would adopt one that is not done yet, the simulator waits off the clock and 
 Source: signals.md sections 8 and 14, item 26.
 """
 
-from __future__ import annotations
-
 import resource
 import sys
 import time
@@ -16,9 +14,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from engine.schema import Ints
+from engine.schema import Ints, Outputs
 from engine.signals.base import SignalLike, signal_inputs
 from engine.signals.registry import make_signal
 from tune.errors import RunFailedError
@@ -73,7 +70,7 @@ def simulate_online(signal: str, parameters: dict[str, Any], market: Market, bin
     n = len(market.ts_ns)
     width_s = market.context.cell_width_ms / 1000.0
     taken, busy = np.zeros(n, np.int64), np.zeros(n, np.int64)
-    outputs: list[NDArray[np.void]] = []
+    outputs: list[Outputs] = []
     late, longest = 0, 0.0
     for t in range(n):
         rows = {name: column[t] for name, column in columns.items()}
@@ -129,7 +126,7 @@ def _latencies(taken: Ints) -> dict[str, float]:
     return {**found, "max": float(us.max()), "mean": float(us.mean())}
 
 
-def _require_equal(online: NDArray[np.void], batch: NDArray[np.void], signal: str) -> None:
+def _require_equal(online: Outputs, batch: Outputs, signal: str) -> None:
     if online.tobytes() == batch.tobytes():
         return
     size = batch.dtype.itemsize
@@ -137,7 +134,7 @@ def _require_equal(online: NDArray[np.void], batch: NDArray[np.void], signal: st
     first = int(np.flatnonzero((one != other).any(axis=1))[0])
     raise RunFailedError(
         f"{signal} gave bin {first} {online[first]} one by one and {batch[first]} as a batch; they must be equal to the last "
-        "bit. This is a fault of the signal."
+        "bit. This is a fault of the signal"
     )
 
 

@@ -3,8 +3,6 @@
 Source: signals.md section 14, item 4.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final

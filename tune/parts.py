@@ -1,7 +1,5 @@
 """Tables that only grow: a folder of immutable part files, one for each write."""
 
-from __future__ import annotations
-
 import io
 import time
 import uuid

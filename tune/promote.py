@@ -5,8 +5,6 @@ what serving follows; the alias, which mirrors it. Until the pointer moves the o
 promotion takes up where it stopped: no version is made twice. Source: interfaces.md, "Champion".
 """
 
-from __future__ import annotations
-
 import json
 import os
 from datetime import UTC, datetime
@@ -32,6 +30,7 @@ from engine.signals.registry import BUILT_IN, signal_names, signals_of
 from tune.code_version import code_version
 from tune.config import SweepConfig
 from tune.errors import RunFailedError
+from tune.judgement import is_outside
 from tune.leaderboard import METRICS, rank
 from tune.registry import ChampionRegistry
 from tune.results import ResultStore
@@ -52,7 +51,7 @@ def best_run(lake: Lake, sweep_id: str) -> tuple[str, float]:
     config = SweepConfig.model_validate(state.config)
     ranking = rank(ResultStore(lake).rows(state.run_ids), config.search.objective, config.eval.min_signals)
     if not len(ranking):
-        raise ConfigError(f"sweep {sweep_id} has no run with {config.eval.min_signals} trades or more; promote by RUN_ID.")
+        raise ConfigError(f"sweep {sweep_id} has no run with {config.eval.min_signals} trades or more; promote by RUN_ID")
     row = ranking.row(0, named=True)
     return str(row["run_id"]), float(row["threshold"])
 
@@ -73,6 +72,11 @@ def promote_run(lake: Lake, run_id: str, threshold: float | None) -> dict[str, A
         MLflow failed; the message says what stands.
     """
     row = _run_row(lake, run_id, threshold)
+    if is_outside(row["signal_name"]):
+        raise ChampionError(
+            f"run {run_id} judged {row['signal_name']}, scores from outside: there is no signal that could be served, and "
+            "nothing shows that they do not look ahead. Write it as a signal, sweep it, and promote that run"
+        )
     with signals_of(_bundles(lake, row)):
         champion = _build(lake, row)
     _require_loads(champion)
@@ -83,7 +87,7 @@ def promote_run(lake: Lake, run_id: str, threshold: float | None) -> dict[str, A
     except Exception as error:  # whatever MLflow raises
         raise RunFailedError(
             f"champion {champion.version} was written but not registered in MLflow ({_one_line(error)}); the pointer was not "
-            f"moved, champion {read_pointer(lake).version or 'none'} serves on. Mend MLflow and promote again."
+            f"moved, champion {read_pointer(lake).version or 'none'} serves on. Mend MLflow and promote again"
         ) from error
     before = read_pointer(lake).version
     if before != champion.version:
@@ -138,11 +142,11 @@ def _run_row(lake: Lake, run_id: str, threshold: float | None) -> dict[str, Any]
     if threshold is None:
         best = rank(rows, "expectancy_low", 1)
         if not len(best):
-            raise ConfigError(f"run {run_id} took no trade at any threshold; promote another.")
+            raise ConfigError(f"run {run_id} took no trade at any threshold; promote another")
         threshold = float(best.item(0, "threshold"))
     known = sorted(rows.get_column("threshold"))
     if threshold not in known:
-        raise ConfigError(f"--threshold was {threshold:g}; run {run_id} was scored at {', '.join(f'{t:g}' for t in known)}.")
+        raise ConfigError(f"--threshold was {threshold:g}; run {run_id} was scored at {', '.join(f'{t:g}' for t in known)}")
     return rows.filter(rows.get_column("threshold") == threshold).row(0, named=True)
 
 
@@ -161,12 +165,12 @@ def _build(lake: Lake, row: dict[str, Any]) -> Champion:
     """The champion a run's row describes; its version is the next free one until it is stored."""
     dataset = Dataset.open(lake, row["dataset_id"])
     if dataset.checksum != row["dataset_checksum"]:
-        raise ChampionError(f"dataset {dataset.dataset_id} is not the one run {row['run_id']} was scored on; sweep again.")
+        raise ChampionError(f"dataset {dataset.dataset_id} is not the one run {row['run_id']} was scored on; sweep again")
     signal = row["signal_name"]
     if code_version(signal) != row["code_version"]:
         raise ChampionError(
             f"run {row['run_id']} was scored by another version of {signal} ({row['code_version']}, now {code_version(signal)}); "
-            "its figures do not hold for what would be served. Run the sweep again."
+            "its figures do not hold for what would be served. Run the sweep again"
         )
     config = dataset.manifest["config"]
     return Champion(
@@ -220,7 +224,7 @@ def _stored(lake: Lake, champion: Champion) -> Champion:
 def _follow(lake: Lake, registry: ChampionRegistry, champion: Champion, before: int | None) -> dict[str, Any]:
     """Let the alias follow the pointer, and say where both are."""
     try:
-        model_version = registry.point(champion.version)
+        model_version = registry.move_alias(champion.version)
     except Exception as error:  # whatever MLflow raises
         raise RunFailedError(_alias_line(champion.version, error)) from error
     was = "already in service" if before == champion.version else f"in service (before: {before or 'none'})"

@@ -3,8 +3,6 @@
 The registry mirrors the lake: the pointer in ``lake/models`` is what serving follows.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -48,7 +46,7 @@ class ChampionRegistry:
         model = self._client.create_model_version(MODEL_NAME, f"{run.info.artifact_uri}/champion", run.info.run_id, tags=tags)
         return str(model.version)
 
-    def point(self, champion_version: int) -> str:
+    def move_alias(self, champion_version: int) -> str:
         """Move the alias to a champion's model version.
 
         Raises

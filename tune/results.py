@@ -5,8 +5,6 @@ truth: rows without it (a crash in between) are not seen. Any number of writers 
 twice is read once. Source: signals.md section 10; interfaces.md, "Lake layout".
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from typing import Final
 

@@ -3,8 +3,6 @@
 Source: signals.md sections 6 and 14 (6, 7, 8, 18, 19, 25).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -44,39 +42,6 @@ class Rules:
     n_folds: int  # walk-forward test segments
     embargo_bins: int  # between the last label a choice may use and the segment it is tested on
     cell_width_ms: int
-
-    @classmethod
-    def reference(
-        cls,
-        tp_ticks: float,
-        sl_ticks: float,
-        max_hold_bins: int,
-        warmup_bins: int,
-        cooldown_bins: int,
-        tick_size: float,
-        trigger: Trigger = "edge",
-    ) -> Rules:
-        """The model system's rules: mid to mid, free, overlapping, every bin."""
-        return cls(
-            tp_ticks,
-            sl_ticks,
-            max_hold_bins,
-            warmup_bins,
-            cooldown_bins,
-            tick_size,
-            fill="mid",
-            trigger=trigger,
-            position="overlapping",
-            rearm=False,
-            feed_delay_bins=0,
-            order_delay_bins=0,
-            fee_per_contract=0.0,
-            contract_multiplier=1.0,
-            sound_only=False,
-            n_folds=5,
-            embargo_bins=0,
-            cell_width_ms=100,
-        )
 
     @property
     def delay_bins(self) -> int:

@@ -1,7 +1,5 @@
 """One sweep from its configuration to its leaderboard: what is done already is skipped, what arrives is kept at once."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import secrets
@@ -11,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -28,9 +26,9 @@ from tune.leaderboard import LiveRanking, rank
 from tune.ledger import TrialLedger
 from tune.results import ResultStore
 from tune.screen import LIVE_ROWS, Screen
-from tune.space import NO_VARIANT, build_points, open_datasets, plan_signals
+from tune.space import NO_VARIANT, SignalPlan, build_points, open_datasets, plan_signals
 from tune.tracking import SweepTracker, experiment_name
-from tune.trial import Point, RunFailure, RunResult, load_market
+from tune.trial import Point, PointFailure, RunResult, load_market
 from tune.variants import SMOKE_DATASET, ensure_smoke_dataset, with_variants
 
 
@@ -59,13 +57,21 @@ class SweepOutcome:
     sweep_id: str
     n_points: int
     n_reused: int
-    failures: list[RunFailure]
+    failures: list[PointFailure]
     beside: Beside
 
     @property
     def ranking(self) -> pl.DataFrame:
         """Best runs first, with what luck may have to do with it."""
         return self.beside.ranking
+
+
+class SweepPlan(NamedTuple):
+    """What a sweep is to do: its points, their datasets by id, and the signals as they were asked for once."""
+
+    points: list[Point]
+    datasets: dict[str, Dataset]
+    signals: tuple[SignalPlan, ...]
 
 
 def state_path(lake: Lake, sweep_id: str) -> Path:
@@ -93,7 +99,7 @@ def read_state(lake: Lake, sweep: str) -> SweepState:
         named = [state for state in states if state.config["name"] == sweep]
         if not named:
             known = ", ".join(state.sweep_id for state in states[-5:]) or "none"
-            raise ConfigError(f"sweep was {sweep!r}; {lake.sweeps} has: {known}.")
+            raise ConfigError(f"sweep was {sweep!r}; {lake.sweeps} has: {known}")
         return named[-1]
     return SweepState(**json.loads(path.read_text()))
 
@@ -123,8 +129,8 @@ def new_state(config: SweepConfig, limit: int | None, signal_files: Sequence[str
     )
 
 
-def plan_sweep(config: SweepConfig, lake: Lake, say: Callable[[str], None]) -> tuple[list[Point], dict[str, Dataset]]:
-    """All points of a sweep, and their datasets by id; datasets that are missing are made on the way, and ``say`` says so.
+def plan_sweep(config: SweepConfig, lake: Lake, say: Callable[[str], None]) -> SweepPlan:
+    """All points of a sweep; datasets that are missing are made on the way, and ``say`` says so.
 
     Each signal is asked for once, before anything is made.
 
@@ -140,7 +146,8 @@ def plan_sweep(config: SweepConfig, lake: Lake, say: Callable[[str], None]) -> t
     on_bases = [(base, NO_VARIANT) for base in bases]
     build_points(config, on_bases, signals)  # refuses what is wrong before variants take their time
     datasets = with_variants(config, bases, lake, say)
-    return build_points(config, datasets, signals), {dataset.dataset_id: dataset for dataset, _ in datasets}
+    points = build_points(config, datasets, signals)
+    return SweepPlan(points, {dataset.dataset_id: dataset for dataset, _ in datasets}, signals)
 
 
 def run_sweep(state: SweepState, lake: Lake, address: str, screen: Screen) -> SweepOutcome:
@@ -171,8 +178,8 @@ def _since(bundle: Bundle) -> str:
 
 def _run_sweep(state: SweepState, bundles: Sequence[Bundle], lake: Lake, address: str, screen: Screen) -> SweepOutcome:
     config = parse_sweep_config(state.config, f"sweep {state.sweep_id}")
-    points, datasets = plan_sweep(config, lake, screen.say)
-    points = points[: state.limit]
+    plan = plan_sweep(config, lake, screen.say)
+    points = plan.points[: state.limit]
     run_ids = [point.run_id for point in points]
     if state.run_ids and set(state.run_ids) != set(run_ids):
         screen.say("the code or the datasets have changed since this sweep began; changed points are computed anew")
@@ -184,7 +191,7 @@ def _run_sweep(state: SweepState, bundles: Sequence[Bundle], lake: Lake, address
     screen.say(f"sweep {state.sweep_id}: {len(points)} points, {len(points) - len(missing)} known already")
 
     folder = lake.sweeps / state.sweep_id
-    run = _Run(state, config, store, TrialLedger(lake), screen, len(points), len(points) - len(missing))
+    arrivals = _Arrivals(state, config, store, TrialLedger(lake), screen, len(points), len(points) - len(missing))
     if missing:
         prepare_ray_environment(is_own=address == "local")  # before Ray is imported
         importlib.import_module("tune.search")  # now, so that no second thread imports at the same time
@@ -193,23 +200,23 @@ def _run_sweep(state: SweepState, bundles: Sequence[Bundle], lake: Lake, address
         # MLflow takes seconds to import and to make its tables: meanwhile the workers start.
         tracker = beside.submit(_start_tracking, config, state.sweep_id, lake)
         if missing:
-            _search(missing, datasets, bundles, address, folder, run)
-        write_atomic(folder / "failures.json", json.dumps([asdict(f) for f in run.failures], indent=1).encode())
+            _search(missing, plan, bundles, address, folder, arrivals)
+        write_atomic(folder / "failures.json", json.dumps([asdict(f) for f in arrivals.failures], indent=1).encode())
         rows = store.rows(run_ids)
         best_first = rank(rows, config.search.objective, config.eval.min_signals)
         judged = with_luck(best_first, rows, TrialLedger(lake).trials(), config.eval.min_signals)
         ranking = judged.ranking
-        figures = {"n_points": len(points), "n_failed": len(run.failures), "n_ranked": len(ranking)}
+        figures = {"n_points": len(points), "n_failed": len(arrivals.failures), "n_ranked": len(ranking)}
         try:
             if (started := tracker.result()) is not None:
-                started.finish(ranking, figures, bool(run.failures))
+                started.finish(ranking, figures, bool(arrivals.failures))
         except Exception as error:  # whatever tracking raises: the results are in the lake already
             screen.say(f"tracking failed, the results are safe in the lake: {' '.join(str(error).split())[:300]}")
-    return SweepOutcome(state.sweep_id, len(points), len(points) - len(missing), run.failures, judged)
+    return SweepOutcome(state.sweep_id, len(points), len(points) - len(missing), arrivals.failures, judged)
 
 
-class _Run:
-    """Takes what arrives: into the store first, then to the screen."""
+class _Arrivals:
+    """Takes the runs of a sweep as they arrive: into the store first, then to the screen."""
 
     def __init__(
         self,
@@ -224,7 +231,7 @@ class _Run:
         self._state, self._config, self._store, self._ledger, self.screen = state, config, store, ledger, screen
         self._total, self._done = total, done
         self._best = LiveRanking(config.search.objective, config.eval.min_signals, LIVE_ROWS)
-        self.failures: list[RunFailure] = []
+        self.failures: list[PointFailure] = []
 
     @property
     def config(self) -> SweepConfig:
@@ -240,7 +247,7 @@ class _Run:
         best = self._best.best
         return None if best is None or best.is_empty() else float(best.item(0, self._config.search.objective))
 
-    def take(self, results: Sequence[RunResult], failures: Sequence[RunFailure]) -> None:
+    def take(self, results: Sequence[RunResult], failures: Sequence[PointFailure]) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._ledger.add(results, self._state.sweep_id, now)  # first: what was seen counts, whatever becomes of it
         self._store.append(
@@ -261,28 +268,24 @@ class _Run:
 
 
 def _search(
-    missing: Sequence[Point],
-    datasets: dict[str, Dataset],
-    bundles: Sequence[Bundle],
-    address: str,
-    folder: Path,
-    run: _Run,
+    missing: Sequence[Point], plan: SweepPlan, bundles: Sequence[Bundle], address: str, folder: Path, arrivals: _Arrivals
 ) -> None:
     from tune.metrics import SweepMetrics
     from tune.search import ray_session, run_points
 
-    signals = {point.signal for point in missing}
-    markets = {name: load_market(datasets[name], signals) for name in {point.dataset_id for point in missing}}
+    wanted = {point.signal for point in missing}
+    classes = [signal.signal_class for signal in plan.signals if signal.name in wanted]
+    markets = {name: load_market(plan.datasets[name], classes) for name in {point.dataset_id for point in missing}}
     n_bytes = sum(market.nbytes for market in markets.values())
-    with ray_session(address, run.config.parallel.max_workers, n_bytes) as dashboard:
-        run.screen.say(f"Ray dashboard: {dashboard}")
-        metrics = SweepMetrics(run.sweep_id)
+    with ray_session(address, arrivals.config.parallel.max_workers, n_bytes) as dashboard:
+        arrivals.screen.say(f"Ray dashboard: {dashboard}")
+        metrics = SweepMetrics(arrivals.sweep_id)
 
-        def take(results: Sequence[RunResult], failures: Sequence[RunFailure]) -> None:
-            run.take(results, failures)
-            metrics.take(len(results), len(failures), run.best_score)
+        def take(results: Sequence[RunResult], failures: Sequence[PointFailure]) -> None:
+            arrivals.take(results, failures)
+            metrics.take(len(results), len(failures), arrivals.best_score)
 
-        run_points(missing, markets, run.config.parallel, folder / "tune", take, bundles)
+        run_points(missing, markets, arrivals.config.parallel, folder / "tune", take, bundles)
 
 
 def _start_tracking(config: SweepConfig, sweep_id: str, lake: Lake) -> SweepTracker | None:

@@ -1,10 +1,8 @@
 """From a score series to trades and their statistics, for all thresholds, barriers and cooldowns of a signal at once.
 
-Source: signals.md sections 6 and 14. The reference form (``Rules.reference``) reproduces the model system's figures; the sound
+Source: signals.md sections 6 and 14. The reference form reproduces the model system's figures; the sound
 form is what a sweep uses unless told otherwise.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -169,9 +167,26 @@ def statistics_of(scored: Scored, tape: Tape, ts_ns: Ints) -> list[dict[str, Any
         the entry bin on, ticks in the trade's direction); ``sharpe`` of the blocks' net PnL, per square root of an hour;
         ``block_n, block_pnl`` and the sums each walk-forward choice may learn from.
     """
+    rules, tally = scored.rules, scored.tally
+    columns = _columns(scored, tape, ts_ns)
+    lists = {name: getattr(tally, name) for name in ("block_n", "block_pnl", "fold_n", "fold_sum", "fold_square")}
+    plain = {name: column.tolist() for name, column in (columns | lists).items()}
+    return [
+        {
+            "threshold": scored.thresholds[c // len(rules)],
+            "cooldown_bins": rules[c % len(rules)].cooldown_bins,
+            **{name: values[c] for name, values in plain.items()},
+            "fill_model": rules[0].fill_model,
+        }
+        for c in range(len(scored.left_out))
+    ]
+
+
+def _columns(scored: Scored, tape: Tape, ts_ns: Ints) -> dict[str, NDArray[Any]]:
+    """The figures of `statistics_of` that are one number a combination, each of shape (n_combos,)."""
     tally, rules = scored.tally, scored.rules
     base, n_bins = rules[0], len(ts_ns)
-    n_rules, n_combos = len(rules), len(scored.left_out)
+    n_combos = len(scored.left_out)
     start = min(base.warmup_bins, n_bins)
     n = np.diff(scored.trades.first).astype(np.float64)
     counts, sums = tally.counts, tally.sums
@@ -194,7 +209,7 @@ def statistics_of(scored: Scored, tape: Tape, ts_ns: Ints) -> list[dict[str, Any
         spread = tally.block_pnl.std(axis=1, ddof=1)
         block_hours = (n_bins - start) * base.cell_width_ms / 3.6e6 / N_BLOCKS
         sharpe = tally.block_pnl.mean(axis=1) / spread / np.sqrt(block_hours)
-        columns: dict[str, NDArray[Any]] = {
+        return {
             "n_signals": np.diff(scored.trades.first),
             "n_up": counts[:, tk.N_UP],
             "n_down": np.diff(scored.trades.first) - counts[:, tk.N_UP],
@@ -233,17 +248,6 @@ def statistics_of(scored: Scored, tape: Tape, ts_ns: Ints) -> list[dict[str, Any
             "net_square": sums[:, tk.SQUARE],
             "sharpe": np.where(spread > 0, sharpe, np.nan),
         }
-    lists = {name: getattr(tally, name) for name in ("block_n", "block_pnl", "fold_n", "fold_sum", "fold_square")}
-    plain = {name: column.tolist() for name, column in (columns | lists).items()}
-    return [
-        {
-            "threshold": scored.thresholds[c // n_rules],
-            "cooldown_bins": rules[c % n_rules].cooldown_bins,
-            **{name: values[c] for name, values in plain.items()},
-            "fill_model": base.fill_model,
-        }
-        for c in range(n_combos)
-    ]
 
 
 def _mean_holds(trades: Trades) -> Floats:

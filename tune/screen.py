@@ -1,56 +1,27 @@
 """What a sweep shows while it runs: a live table on a terminal, plain lines elsewhere. All of it on stderr."""
 
-from __future__ import annotations
-
-import os
 import sys
 import time
 from types import TracebackType
-from typing import Final, Self, TextIO
+from typing import Final, Self
 
 import polars as pl
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from engine.tables import console
 from tune.leaderboard import describe, render
 
 LIVE_ROWS: Final = 10
 LINE_SECONDS: Final = 1.0
-UNKNOWN_WIDTH: Final = 120  # columns, where nobody says how wide the reader is
-
-
-def result_console(file: TextIO | None = None) -> Console:
-    """Where tables go: stdout or ``file``, as wide as its terminal or as the environment's COLUMNS.
-
-    A pipe, a dumb terminal and one without a size (a container's, a submitted job's) do not say; they get ``UNKNOWN_WIDTH``.
-    """
-    file = file or sys.stdout
-    console = Console(file=file)
-    said = os.environ.get("COLUMNS", "")
-    if said.isdigit() and int(said) > 0:
-        width = int(said)
-    elif not console.is_dumb_terminal and _terminal_columns(file) > 0:
-        return console  # follows a window that is resized
-    else:
-        width = UNKNOWN_WIDTH
-    # A dumb terminal heeds a width only together with a height.
-    return Console(file=file, width=width, height=console.size.height)
-
-
-def _terminal_columns(file: TextIO) -> int:
-    """Width of the terminal behind a file; 0 where there is none or it does not know."""
-    try:
-        return os.get_terminal_size(file.fileno()).columns
-    except (OSError, ValueError):  # not a terminal; closed, or without a descriptor
-        return 0
 
 
 class Screen:
     """Progress of one sweep; use it as a context."""
 
     def __init__(self) -> None:
-        self._console = result_console(sys.stderr)
+        self._console = console(sys.stderr)
         self._is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._live: Live | None = None
         self._said_at = 0.0

@@ -1,9 +1,7 @@
-"""Ray Tune wiring only: few trials of many points each, results handed over as they arrive.
+"""Ray Tune wiring only: few of its trials, of many points each, results handed over as they arrive.
 
 The caller's store is the truth and decides what is missing; Tune's own state is never read back. Source: ray.md.
 """
-
-from __future__ import annotations
 
 import logging
 import os
@@ -26,7 +24,7 @@ from engine.signals.bundle import Bundle
 from engine.signals.registry import origin, signals_of
 from tune.code_version import code_version
 from tune.config import ParallelConfig
-from tune.trial import Market, Point, RunFailure, RunResult, evaluate_batch
+from tune.trial import Market, Point, PointFailure, RunResult, evaluate_batch
 
 BATCHES_PER_WORKER: Final = 4
 MAX_BATCH_POINTS: Final = 200
@@ -34,7 +32,7 @@ REPORT_SECONDS: Final = 0.25  # how long a worker gathers results before it send
 WORKER_RETRIES: Final = 2
 _SHIPPED: Final = ("engine", "tune")
 
-OnBatch = Callable[[Sequence[RunResult], Sequence[RunFailure]], None]
+OnBatch = Callable[[Sequence[RunResult], Sequence[PointFailure]], None]
 
 
 @contextmanager
@@ -92,7 +90,7 @@ def run_points(
     """
     open_points = {point.run_id: point for point in points}
 
-    def deliver(results: Sequence[RunResult], failures: Sequence[RunFailure]) -> None:
+    def deliver(results: Sequence[RunResult], failures: Sequence[PointFailure]) -> None:
         new_results = [result for result in results if open_points.pop(result.meta["run_id"], None)]
         new_failures = [failure for failure in failures if open_points.pop(failure.run_id, None)]
         if new_results or new_failures:
@@ -128,7 +126,7 @@ def split(points: Sequence[Point], workers: int) -> list[list[Point]]:
 class _Job:
     """What the rounds of one sweep have in common."""
 
-    data: ray.ObjectRef[dict[str, Market]]
+    data: "ray.ObjectRef[dict[str, Market]]"
     marks: Path
     parallel: ParallelConfig
     storage: Path
@@ -137,7 +135,7 @@ class _Job:
 
 
 def _run_round(batches: Sequence[Sequence[Point]], job: _Job, retries: int) -> dict[str, str]:
-    """One Tune run over the batches; returns the error of each point whose trial was given up."""
+    """One Tune run over the batches; returns the error of each point whose trial Tune gave up."""
     trainable = ray_tune.with_parameters(
         _run_batch,
         markets=job.data,  # Tune hands the object itself to the worker, arrays as views of the store
@@ -208,7 +206,7 @@ def _require_same_code(batch: Sequence[Point]) -> None:
 
 def _report_each(batch: Sequence[Point], markets: Mapping[str, Market], marks: Path, timeout_s: float) -> None:
     results: list[RunResult] = []
-    failures: list[RunFailure] = []
+    failures: list[PointFailure] = []
     reported = time.monotonic()
     watch = _Watch(batch, marks, timeout_s)
     with watch:
@@ -260,10 +258,10 @@ def _mark(marks: Path, point: Point) -> Path:
     return marks / f"timed-out-{point.run_id}"
 
 
-def _timed_out(points: Iterable[Point], marks: Path, parallel: ParallelConfig) -> list[RunFailure]:
+def _timed_out(points: Iterable[Point], marks: Path, parallel: ParallelConfig) -> list[PointFailure]:
     reason = f"took longer than parallel.timeout_seconds, {parallel.timeout_seconds:g} s"
     return [_failure(point, reason) for point in points if _mark(marks, point).exists()]
 
 
-def _failure(point: Point, reason: str) -> RunFailure:
-    return RunFailure(point.run_id, point.dataset_id, point.signal, point.swept, reason)
+def _failure(point: Point, reason: str) -> PointFailure:
+    return PointFailure(point.run_id, point.dataset_id, point.signal, point.swept, reason)

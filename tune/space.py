@@ -3,8 +3,6 @@
 Source: signals.md section 7; interfaces.md, "Sweep YAML".
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,10 +16,9 @@ from engine.lake import Lake
 from engine.signals.base import SignalLike
 from engine.signals.registry import get_signal, signal_names
 from tune.code_version import class_version
-from tune.config import SweepConfig
-from tune.rules import KNOWN_FEES, Rules
-from tune.scoring import is_degenerate
-from tune.trial import Point, signal_context
+from tune.config import EvalConfig, SweepConfig
+from tune.rules import KNOWN_FEES, Rules, Trigger
+from tune.trial import Point, signal_context, usable_thresholds
 
 DEFAULT_COOLDOWN_BINS: Final = 30
 NO_VARIANT: Final = "immutable"
@@ -58,14 +55,6 @@ class SignalPlan:
         params = validate(self.signal_class.Params, swept, f"the parameters of signal {self.name}")
         return params.model_dump(mode="json"), self.signal_class(params, signal_context(dataset))
 
-    def thresholds(self, scorer: SignalLike, rules: Rules) -> tuple[float, ...]:
-        """The signal's own thresholds that the rules allow: `tune.trial.usable_thresholds`, which asks for the class by name.
-
-        Not shared with it, because every run id holds the source of that file.
-        """
-        mode = "probability" if self.signal_class.prediction_mode == "probability" else "signed"
-        return tuple(float(t) for t in scorer.default_thresholds if not (rules.sound_only and is_degenerate(t, mode)))
-
 
 def plan_signals(config: SweepConfig, say: Callable[[str], None] | None = None) -> tuple[SignalPlan, ...]:
     """The signals to run, ``[all]`` written out, in the order in which they run; ``say`` hears which of all do not load.
@@ -78,7 +67,7 @@ def plan_signals(config: SweepConfig, say: Callable[[str], None] | None = None) 
     """
     names = tuple(signal_names()) if config.signals == ("all",) else config.signals
     if len(set(names)) != len(names):
-        raise ConfigError(f"signals was {list(names)}; each may stand once.")
+        raise ConfigError(f"signals was {list(names)}; each may stand once")
     classes: dict[str, type[SignalLike]] = {}
     for name in names:
         try:
@@ -89,7 +78,7 @@ def plan_signals(config: SweepConfig, say: Callable[[str], None] | None = None) 
             say(f"left out of all signals: {error}")  # one that somebody installed must not stand in the way of the others
     for name in (name for name in config.sweep.per_signal if name not in classes):
         get_signal(name)
-        raise ConfigError(f"sweep.per_signal has {name}, which is not in signals ({', '.join(names)}). Add or remove it.")
+        raise ConfigError(f"sweep.per_signal has {name}, which is not in signals ({', '.join(names)}). Add or remove it")
     plans = []
     for name, signal_class in classes.items():
         axes = {**config.sweep.universal, **config.sweep.per_signal.get(name, {})}
@@ -118,7 +107,7 @@ def build_points(
     for signal in plan_signals(config) if signals is None else signals:
         for dataset, variant in datasets:
             resolved = [signal.resolve(swept, dataset) for swept in signal.combinations]
-            rules = _rules(config, dataset, signal)
+            rules = make_rules(config.eval, dataset, signal.signal_class.trigger, signal.cooldowns)
             for (swept, (parameters, scorer)), common in product(zip(signal.combinations, resolved, strict=True), rules):
                 rule = _fitted(common, scorer, dataset)
                 point = Point(
@@ -129,7 +118,7 @@ def build_points(
                     parameters=parameters,
                     swept=dict(swept),
                     rules=rule,
-                    thresholds=signal.thresholds(scorer, rule),
+                    thresholds=usable_thresholds(scorer, scorer.default_thresholds, rule),
                     code_version=signal.code_version,
                 )
                 points.setdefault(point.run_id, point)
@@ -145,14 +134,14 @@ def open_datasets(config: SweepConfig, lake: Lake) -> list[Dataset]:
         One is missing or damaged.
     """
     if len(set(config.datasets)) != len(config.datasets):
-        raise ConfigError(f"datasets was {list(config.datasets)}; each may stand once.")
+        raise ConfigError(f"datasets was {list(config.datasets)}; each may stand once")
     return [Dataset.open(lake, dataset_id) for dataset_id in config.datasets]
 
 
 def _cooldowns(values: Sequence[Any]) -> tuple[int, ...]:
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise ConfigError(f"sweep: {_COOLDOWN} was {value!r}; it must be a whole number of bins, 0 or more.")
+            raise ConfigError(f"sweep: {_COOLDOWN} was {value!r}; it must be a whole number of bins, 0 or more")
     return tuple(values)
 
 
@@ -162,34 +151,46 @@ def _fitted(rules: Rules, scorer: SignalLike, dataset: Dataset) -> Rules:
     if start >= dataset.n_bins:
         raise ConfigError(
             f"signal {scorer.name} finds its thresholds on the first {start} bins; dataset {dataset.dataset_id} has only "
-            f"{dataset.n_bins} bins. Set a smaller calibration_bins."
+            f"{dataset.n_bins} bins. Set a smaller calibration_bins"
         )
     embargo = min(scorer.memory_bins, rules.max_hold_bins) if rules.embargo_bins < 0 else rules.embargo_bins
     return replace(rules, warmup_bins=start, embargo_bins=embargo)
 
 
-def _fee(config: SweepConfig, dataset: Dataset) -> float:
-    fee = config.eval.value("fee_per_contract")
+def _fee(rules: EvalConfig, dataset: Dataset) -> float:
+    fee = rules.value("fee_per_contract")
     root = str(dataset.manifest["config"].get("symbol_root", ""))
     if fee is None and root not in KNOWN_FEES:
         raise ConfigError(
             f"eval.fee_per_contract is not given, and the usual fee of {root or 'this contract'} is not known here (known: "
-            f"{', '.join(KNOWN_FEES)}). Give it in dollars per contract and side."
+            f"{', '.join(KNOWN_FEES)}). Give it in dollars per contract and side"
         )
     return float(KNOWN_FEES[root] if fee is None else fee)
 
 
-def _rules(config: SweepConfig, dataset: Dataset, signal: SignalPlan) -> list[Rules]:
-    instrument, rules = dataset.manifest["config"], config.eval
+def make_rules(rules: EvalConfig, dataset: Dataset, trigger: Trigger, cooldowns: Sequence[int]) -> list[Rules]:
+    """The rules of every barrier and cooldown on a dataset; an embargo of -1 stands for as far as the signal remembers.
+
+    Parameters
+    ----------
+    trigger
+        Where the configuration gives none.
+
+    Raises
+    ------
+    ConfigError
+        A rule does not fit the dataset.
+    """
+    instrument = dataset.manifest["config"]
     own_tick = float(instrument["tick_size"])
-    given = config.eval.tick_size
+    given = rules.tick_size
     if given is not None and given != own_tick:
         raise ConfigError(
-            f"eval.tick_size was {given}; dataset {dataset.dataset_id} was made with {own_tick}. Leave it out or set it so."
+            f"eval.tick_size was {given}; dataset {dataset.dataset_id} was made with {own_tick}. Leave it out or set it so"
         )
-    if config.eval.warmup_bins >= dataset.n_bins:
+    if rules.warmup_bins >= dataset.n_bins:
         raise ConfigError(
-            f"eval.warmup_bins was {config.eval.warmup_bins}; dataset {dataset.dataset_id} has only {dataset.n_bins} bins."
+            f"eval.warmup_bins was {rules.warmup_bins}; dataset {dataset.dataset_id} has only {dataset.n_bins} bins"
         )
     embargo = rules.value("embargo_bins")
     return [
@@ -201,19 +202,19 @@ def _rules(config: SweepConfig, dataset: Dataset, signal: SignalPlan) -> list[Ru
             cooldown,
             own_tick,
             fill=rules.value("fill"),
-            trigger=rules.value("trigger") or signal.signal_class.trigger,
+            trigger=rules.value("trigger") or trigger,
             position=rules.value("position"),
             rearm=rules.value("rearm"),
             feed_delay_bins=rules.value("feed_delay_bins"),
             order_delay_bins=rules.value("order_delay_bins"),
-            fee_per_contract=_fee(config, dataset),
+            fee_per_contract=_fee(rules, dataset),
             contract_multiplier=float(instrument["contract_multiplier"]),
             sound_only=rules.value("quality") == "sound",
             n_folds=rules.n_folds,
             embargo_bins=-1 if embargo is None else embargo,  # -1: as far as the signal remembers
             cell_width_ms=int(instrument["cell_width_ms"]),
         )
-        for tp, sl, cooldown in product(rules.tp_ticks, rules.sl_ticks, signal.cooldowns)
+        for tp, sl, cooldown in product(rules.tp_ticks, rules.sl_ticks, cooldowns)
     ]
 
 
@@ -221,10 +222,10 @@ def _drawn(points: list[Point], config: SweepConfig) -> list[Point]:
     search = config.search
     if search.kind == "grid":
         if search.n_trials is not None:
-            raise ConfigError("search.n_trials is for kind random; a grid runs every point. Use --limit N to run the first N.")
+            raise ConfigError("search.n_trials is for kind random; a grid runs every point. Use --limit N to run the first N")
         return points
     if search.n_trials is None:
-        raise ConfigError("search.kind random needs search.n_trials, the number of points to draw.")
+        raise ConfigError("search.kind random needs search.n_trials, the number of points to draw")
     if search.n_trials >= len(points):
         return points
     chosen = random.Random(search.seed).sample(range(len(points)), search.n_trials)

@@ -1,7 +1,5 @@
 """Tables that never cut a value: what identifies a row stands whole at any width, the rest as far as there is room."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """From trades to sums: what the statistics of every combination are made of, in one pass over the trades."""
 
-from __future__ import annotations
-
 from typing import Final, NamedTuple
 
 import numpy as np

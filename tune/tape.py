@@ -1,7 +1,5 @@
 """The prices a trade can meet, bin by bin, as the walking kernels read them."""
 
-from __future__ import annotations
-
 from typing import Final, NamedTuple
 
 import numpy as np

@@ -4,8 +4,6 @@ A sweep never waits for, or fails with, its tracking: what goes wrong is said in
 sweep of more than ``MAX_CHILDREN`` points logs its best ones; the parent's artifact ``leaderboard.parquet`` holds them all.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os
@@ -47,7 +45,7 @@ def tracking_uri(lake: Lake, given: str | None = None) -> str:
     return given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{lake.mlflow / 'mlflow.db'}"
 
 
-def open_client(lake: Lake, given: str | None = None) -> MlflowClient:
+def open_client(lake: Lake, given: str | None = None) -> "MlflowClient":
     """A client for tracking and registry; importing MLflow takes seconds, so only those who need it call this."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -68,7 +66,7 @@ def experiment_name(config: TrackingConfig, sweep_name: str) -> str:
     return config.experiment_name or f"vp/{sweep_name}"
 
 
-def experiment_id(client: MlflowClient, lake: Lake, name: str) -> str:
+def experiment_id(client: "MlflowClient", lake: Lake, name: str) -> str:
     """Id of an experiment, made where it is missing; artifacts lie in the lake, not in the working folder."""
     found = client.get_experiment_by_name(name)
     if found is not None:

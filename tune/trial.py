@@ -3,8 +3,6 @@
 Source: signals.md sections 6 and 7; interfaces.md, "Sweep YAML".
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,20 +10,19 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.dataset.read import Dataset
-from engine.schema import Floats, Ints
-from engine.signals.base import SignalContext, signal_inputs
+from engine.schema import Floats, Ints, Outputs
+from engine.signals.base import SignalContext, SignalLike, signal_inputs
 from engine.signals.registry import get_signal, make_signal
 from tune.diagnostics import state5_diagnostics
 from tune.outofsample import out_of_sample
 from tune.rules import Rules
 from tune.scoring import is_degenerate, statistics_of, walk_all
-from tune.tally_kernels import Trades
 from tune.tape import SOUND, Tape, mid_tape, touch_tape
 
 BIN_COLUMNS: Final = (
@@ -122,6 +119,20 @@ class Market:
         return mid_tape(self.mid)._replace(state=touch.state) if rules.fill == "mid" else touch
 
 
+class JudgedSeries(NamedTuple):
+    """What is judged, wherever it came from.
+
+    ``score`` (n,) f8, NaN says nothing; ``mode`` ``signed`` or ``probability``; ``lookahead`` what is known to read later bins;
+    ``diagnostics`` more columns of the run's row.
+    """
+
+    score: Floats
+    thresholds: tuple[float, ...]
+    mode: str
+    lookahead: str
+    diagnostics: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class RunResult:
     """One run's row for ``runs_meta`` and its rows, one a threshold, for ``runs``."""
@@ -131,7 +142,7 @@ class RunResult:
 
 
 @dataclass(frozen=True)
-class RunFailure:
+class PointFailure:
     """A point that could not be evaluated, and why."""
 
     run_id: str
@@ -146,9 +157,8 @@ def signal_context(dataset: Dataset) -> SignalContext:
     return SignalContext(cell_width_ms=int(dataset.manifest["config"]["cell_width_ms"]), radius=dataset.radius)
 
 
-def load_market(dataset: Dataset, signals: Iterable[str]) -> Market:
-    """Read the columns some signals need, each once."""
-    classes = [get_signal(signal) for signal in signals]
+def load_market(dataset: Dataset, classes: Sequence[type[SignalLike]]) -> Market:
+    """Read the columns that signals of some classes need, each once."""
     names = sorted({name for one in classes for name in one.required_columns})
     own = {name for one in classes for name in one.required_fields}
     return Market(
@@ -159,7 +169,7 @@ def load_market(dataset: Dataset, signals: Iterable[str]) -> Market:
     )
 
 
-def signal_series(signal: str, parameters: Mapping[str, Any], market: Market) -> NDArray[np.void]:
+def signal_series(signal: str, parameters: Mapping[str, Any], market: Market) -> Outputs:
     """A signal's outputs over the whole session, shape (n,) of MODEL_DTYPE: the kernel that also runs live.
 
     Raises
@@ -171,7 +181,7 @@ def signal_series(signal: str, parameters: Mapping[str, Any], market: Market) ->
     return scorer.run(signal_inputs(scorer, market.columns, market.bins))
 
 
-def score_of(point: Point, series: NDArray[np.void]) -> Floats:
+def score_of(point: Point, series: Outputs) -> Floats:
     """What a point's rules act on, learned signals' predictions as such; NaN where not ready (but for the reference's edges)."""
     fields = series.dtype.names or ()
     score = np.ascontiguousarray(series["prediction" if "prediction" in fields else "score"])
@@ -180,37 +190,30 @@ def score_of(point: Point, series: NDArray[np.void]) -> Floats:
     return np.where(series["ready"], score, np.nan)
 
 
-def thresholds_of(point: Point, market: Market, series: NDArray[np.void]) -> tuple[float, ...]:
+def thresholds_of(point: Point, market: Market, series: Outputs) -> tuple[float, ...]:
     """The thresholds a point is scored at: those the signal takes from the bins before the scored ones, else its own."""
     scorer = make_signal(point.signal, point.parameters, market.context)
     found = scorer.thresholds(np.ascontiguousarray(series["score"]))
-    return usable_thresholds(point.signal, found, point.rules)
+    return usable_thresholds(scorer, found, point.rules)
 
 
-def usable_thresholds(signal: str, thresholds: Iterable[float], rules: Rules) -> tuple[float, ...]:
-    """Thresholds as numbers; those that leave no score at which a signal is silent serve the reference form only."""
+def usable_thresholds(signal: SignalLike | type[SignalLike], thresholds: Iterable[float], rules: Rules) -> tuple[float, ...]:
+    """A signal's thresholds as numbers; those that leave no score at which a signal is silent serve the reference form only."""
     mode = prediction_mode(signal)
     return tuple(float(t) for t in thresholds if not (rules.sound_only and is_degenerate(t, mode)))
 
 
-def prediction_mode(signal: str) -> str:
+def prediction_mode(signal: SignalLike | type[SignalLike]) -> str:
     """``signed`` where a score of 0 is neutral, ``probability`` where 0.5 is."""
-    return "probability" if get_signal(signal).prediction_mode == "probability" else "signed"
+    return "probability" if signal.prediction_mode == "probability" else "signed"
 
 
-def point_trades(point: Point, market: Market, threshold: float) -> Trades:
-    """The trades behind one row, for a look at each of them."""
-    series = signal_series(point.signal, point.parameters, market)
-    tape = market.tape(point.rules)
-    return walk_all(score_of(point, series), tape, [threshold], [point.rules], prediction_mode(point.signal)).trades
-
-
-def evaluate(point: Point, market: Market, series: NDArray[np.void] | None = None) -> RunResult:
+def evaluate(point: Point, market: Market, series: Outputs | None = None) -> RunResult:
     """Score one point.
 
     Parameters
     ----------
-    series : NDArray[np.void], optional
+    series : Outputs, optional
         The point's score series where the caller has it already.
     """
     if series is None:
@@ -218,16 +221,28 @@ def evaluate(point: Point, market: Market, series: NDArray[np.void] | None = Non
     return evaluate_together([point], market, series)[0]
 
 
-def evaluate_together(points: Sequence[Point], market: Market, series: NDArray[np.void]) -> list[RunResult]:
+def evaluate_together(points: Sequence[Point], market: Market, series: Outputs) -> list[RunResult]:
     """Score points of one series whose rules differ in barriers and cooldown only, in one pass over the bins."""
+    first = points[0]
+    judged = JudgedSeries(
+        score=score_of(first, series),
+        thresholds=thresholds_of(first, market, series),
+        mode=prediction_mode(get_signal(first.signal)),
+        lookahead=" ".join(make_signal(first.signal, first.parameters, market.context).lookahead),
+        diagnostics=state5_diagnostics(first.signal, series, market.bins["perm_microstate_id"]),
+    )
+    return judge_together(points, market, judged)
+
+
+def judge_together(points: Sequence[Point], market: Market, judged: JudgedSeries) -> list[RunResult]:
+    """Judge one series under points whose rules differ in barriers and cooldown only, in one pass over the bins."""
     started = time.perf_counter()
     first = points[0]
+    thresholds = judged.thresholds
     rules = [point.rules for point in points]
     tape = market.tape(first.rules)
-    thresholds = thresholds_of(first, market, series)
-    scored = walk_all(score_of(first, series), tape, thresholds, rules, prediction_mode(first.signal))
+    scored = walk_all(judged.score, tape, thresholds, rules, judged.mode)
     rows = statistics_of(scored, tape, market.ts_ns)
-    diagnostics = state5_diagnostics(first.signal, series, market.bins["perm_microstate_id"])
     warm = tape.state[first.rules.warmup_bins :]
     results = []
     for place, point in enumerate(points):
@@ -246,7 +261,7 @@ def evaluate_together(points: Sequence[Point], market: Market, series: NDArray[n
             "warmup_bins": point.rules.warmup_bins,
             "cooldown_bins": point.rules.cooldown_bins,
             "tick_size": point.rules.tick_size,
-            "lookahead": " ".join(make_signal(point.signal, point.parameters, market.context).lookahead),
+            "lookahead": judged.lookahead,
             "rules_json": json.dumps(asdict(point.rules), sort_keys=True),
             "thresholds_json": json.dumps(list(thresholds)),
             "code_version": point.code_version,
@@ -256,7 +271,7 @@ def evaluate_together(points: Sequence[Point], market: Market, series: NDArray[n
             "end_ns": int(market.ts_ns[-1]),
             "sources_json": json.dumps(market.sources),
             **out_of_sample(own, point.rules, len(tape.state)),
-            **diagnostics,
+            **judged.diagnostics,
         }
         results.append(RunResult(meta, [{"run_id": point.run_id, **row} for row in own]))
     elapsed = (time.perf_counter() - started) / len(points)
@@ -265,13 +280,13 @@ def evaluate_together(points: Sequence[Point], market: Market, series: NDArray[n
     return results
 
 
-def evaluate_batch(points: Sequence[Point], markets: Mapping[str, Market]) -> Iterator[RunResult | RunFailure]:
+def evaluate_batch(points: Sequence[Point], markets: Mapping[str, Market]) -> Iterator[RunResult | PointFailure]:
     """Score points in turn; one that fails is reported and the rest go on.
 
     Points standing together share what they have in common: the score series, and the pass over the bins.
     """
     for _, same_series in groupby(points, lambda point: point.series_key):
-        series: NDArray[np.void] | None = None
+        series: Outputs | None = None
         for _, group in groupby(same_series, lambda point: (point.thresholds, point.rules.shared)):
             together = list(group)
             try:
@@ -281,4 +296,4 @@ def evaluate_batch(points: Sequence[Point], markets: Mapping[str, Market]) -> It
                 yield from evaluate_together(together, market, series)
             except Exception as error:  # whatever a signal raises is these points' result, not the sweep's end
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                yield from (RunFailure(p.run_id, p.dataset_id, p.signal, p.swept, reason) for p in together)
+                yield from (PointFailure(p.run_id, p.dataset_id, p.signal, p.swept, reason) for p in together)

@@ -1,7 +1,5 @@
 """Datasets made on the way to a sweep: variants of the instrument's fields, and the simulated session of the smoke sweep."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from hashlib import sha256
@@ -12,7 +10,7 @@ from engine.dataset.capture import publish_replay, publish_variant, recipe_confi
 from engine.dataset.read import Dataset
 from engine.errors import DatasetError
 from engine.lake import Lake, raw_file
-from engine.progress import Progress
+from engine.tables import Progress
 from tune.config import SweepConfig
 from tune.space import NO_VARIANT, expand
 
@@ -97,4 +95,4 @@ def ensure_smoke_dataset(lake: Lake, say: Say) -> None:
             progress=lambda made: bar.update(made / _SMOKE_BINS, f"{made} bins"),
         )
     if dataset.n_bins < _SMOKE_BINS:
-        raise DatasetError(f"{path} gave only {dataset.n_bins} bins from {_SMOKE_START}; the smoke sweep wants {_SMOKE_BINS}.")
+        raise DatasetError(f"{path} gave only {dataset.n_bins} bins from {_SMOKE_START}; the smoke sweep wants {_SMOKE_BINS}")

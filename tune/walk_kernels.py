@@ -5,8 +5,6 @@ on its entry bin, direction and barriers alone, so it is worked out once and sha
 Source: signals.md sections 6.1, 6.2, 6.4 and 14.
 """
 
-from __future__ import annotations
-
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -23,7 +21,6 @@ CUT: Final = 4  # a time-out that came early because the data ended
 LEFT_OUT: Final = 5  # the record broke while the trade was open
 UNKNOWN: Final = 0
 UNSETTLED: Final = 2
-REASONS: Final = {TP: "tp", SL: "sl", TIMEOUT: "timeout", CUT: "timeout"}
 
 
 class Plan(NamedTuple):

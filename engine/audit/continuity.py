@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine import constants as c
 from engine.book.kernels import BID, BookState
-from engine.schema import MboRecords
+from engine.schema import MboRecords, Structured
 from engine.source.records import Source
 
 RESTING_DTYPE: Final = np.dtype(
@@ -29,7 +29,7 @@ RESTING_DTYPE: Final = np.dtype(
 _SIDES: Final = {c.SIDE_BID: "bid", c.SIDE_ASK: "ask"}
 
 
-def resting_orders(book: BookState, source: Source) -> NDArray[np.void]:
+def resting_orders(book: BookState, source: Source) -> Structured:
     """What rests in a book that all of ``source`` has made, with the places in the queues; RESTING_DTYPE, sorted by id."""
     live = book.orders[(book.orders["side"] != 0) & (book.orders["size"] > 0)]
     resting = np.zeros(len(live), RESTING_DTYPE)
@@ -42,7 +42,7 @@ def resting_orders(book: BookState, source: Source) -> NDArray[np.void]:
     return resting
 
 
-def opening_snapshot(source: Source) -> NDArray[np.void]:
+def opening_snapshot(source: Source) -> Structured:
     """The adds of the snapshot that opens a source, RESTING_DTYPE, sorted by id; empty where none does."""
     parts = []
     for records in source.records():
@@ -62,7 +62,7 @@ def opening_snapshot(source: Source) -> NDArray[np.void]:
     return opening
 
 
-def compare_books(end: NDArray[np.void], opening: NDArray[np.void]) -> dict[str, Any]:
+def compare_books(end: Structured, opening: Structured) -> dict[str, Any]:
     """How many orders differ, by kind, with the first of each kind.
 
     Returns

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine import constants as c
 from engine.audit.continuity import resting_orders
@@ -14,7 +13,7 @@ from engine.config import InstrumentConfig
 from engine.errors import EngineError
 from engine.hours import open_intervals
 from engine.run.runner import Runner, Span
-from engine.schema import Ints, MboRecords
+from engine.schema import Ints, MboRecords, Structured
 from engine.source.records import Source, open_source
 
 
@@ -24,7 +23,7 @@ class RawCheck:
 
     report: dict[str, Any]
     source: Source | None = None
-    resting: NDArray[np.void] | None = None
+    resting: Structured | None = None
 
 
 def check_raw(path: Path, config: InstrumentConfig, keeps_book: bool) -> RawCheck:

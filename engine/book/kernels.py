@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.book.order_table import delete_order, free_place
 from engine.jit import inline_kernel, kernel
-from engine.schema import Ints, MboRecords, Record
+from engine.schema import Ints, Record, Structured
 
 BID: Final = 1
 ASK: Final = 2
@@ -46,8 +46,8 @@ BOOK_DTYPE: Final = np.dtype(
 class BookState(NamedTuple):
     """All of a book: ``scalars`` (1,), ``orders`` (2^m,), ``depth`` (n_slots, 2) contracts."""
 
-    scalars: MboRecords
-    orders: MboRecords
+    scalars: Structured
+    orders: Structured
     depth: Ints
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from engine.jit import inline_kernel, kernel
-from engine.schema import MboRecords, Record
+from engine.schema import Record, Structured
 
 ORDER_DTYPE: Final = np.dtype(
     [
@@ -33,7 +33,7 @@ def _home(order_id: int, mask: int) -> int:
 
 
 @inline_kernel
-def find_order(orders: MboRecords, order_id: int) -> int:
+def find_order(orders: Structured, order_id: int) -> int:
     """Place of an order in the table, -1 when it is not there."""
     mask = orders.shape[0] - 1
     i = _home(order_id, mask)
@@ -45,7 +45,7 @@ def find_order(orders: MboRecords, order_id: int) -> int:
 
 
 @inline_kernel
-def free_place(orders: MboRecords, order_id: int) -> int:
+def free_place(orders: Structured, order_id: int) -> int:
     """Free place for a new id; the caller has made sure that there is room."""
     mask = orders.shape[0] - 1
     i = _home(order_id, mask)
@@ -66,7 +66,7 @@ def _write(to: Record, order: Record) -> None:
 
 
 @inline_kernel
-def delete_order(orders: MboRecords, i: int) -> None:
+def delete_order(orders: Structured, i: int) -> None:
     """Empty a place and close the probe chain behind it."""
     mask = orders.shape[0] - 1
     j = i
@@ -83,7 +83,7 @@ def delete_order(orders: MboRecords, i: int) -> None:
 
 
 @kernel
-def rehash(orders: MboRecords, larger: MboRecords) -> None:
+def rehash(orders: Structured, larger: Structured) -> None:
     """Put every order of ``orders`` into a larger, empty table."""
     for i in range(orders.shape[0]):
         if orders[i]["side"] != 0:

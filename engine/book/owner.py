@@ -11,7 +11,7 @@ import numpy as np
 from engine.book.kernels import ASK, BID, BOOK_DTYPE, FIRST_TABLE, NO_TICK, BookState
 from engine.book.order_table import ORDER_DTYPE, rehash
 from engine.constants import NS_PER_S
-from engine.schema import MboRecords
+from engine.schema import Structured
 
 
 def make_book(n_slots: int, table: int = FIRST_TABLE) -> BookState:
@@ -22,7 +22,7 @@ def make_book(n_slots: int, table: int = FIRST_TABLE) -> BookState:
     return BookState(scalars=scalars, orders=np.zeros(table, ORDER_DTYPE), depth=np.zeros((n_slots, 2), np.int64))
 
 
-def table_for(n_orders: int) -> MboRecords:
+def table_for(n_orders: int) -> Structured:
     """An empty order table with ample room for so many orders."""
     return np.zeros(max(FIRST_TABLE, 1 << (4 * n_orders).bit_length()), ORDER_DTYPE)
 

@@ -6,8 +6,6 @@ where it was. Ray is imported inside one function.
 Source: interfaces.md, "Campaign YAML".
 """
 
-from __future__ import annotations
-
 import fcntl
 import json
 import shutil

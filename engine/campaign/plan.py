@@ -3,8 +3,6 @@
 Source: interfaces.md, "Campaign YAML".
 """
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass
@@ -12,15 +10,16 @@ from datetime import date, datetime, time
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from engine.config import InstrumentConfig, load_instrument, read_yaml, require_instrument, validate
+from engine.door import read_clock
 from engine.errors import ConfigError
 
 MEND: Final = "Mend it there"
-_CLOCK: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d")
+_CLOCK_SCHEMA: Final[dict[str, Any]] = {"pattern": r"^([01]\d|2[0-3]):[0-5]\d:[0-5]\d$"}
 _FIRST_SEXAGESIMAL_S: Final = 36_000  # YAML reads 10:00:00 as this number, but 09:59:59 as a text
 
 Text = Annotated[str, Field(min_length=1)]
@@ -32,11 +31,11 @@ class BaseCapture(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    product_type: Text
-    symbol: Text
-    dt: date = Field(description="UTC day")
-    capture_start_et: str = Field(description="New York time of the first bin's start, HH:MM:SS")
-    capture_end_et: str = Field(description="New York time of the last bin's end, HH:MM:SS")
+    product_type: Text = Field(description="kind of product; the instrument's own")
+    symbol: Text = Field(description="raw symbol of the contract; the instrument's own")
+    dt: date = Field(description="UTC day, YYYY-MM-DD", json_schema_extra={"pattern": r"^\d{4}-\d{2}-\d{2}$"})
+    capture_start_et: str = Field(description="New York time of the first bin's start, HH:MM:SS", json_schema_extra=_CLOCK_SCHEMA)
+    capture_end_et: str = Field(description="New York time of the last bin's end, HH:MM:SS", json_schema_extra=_CLOCK_SCHEMA)
 
     @field_validator("dt", mode="before")
     @classmethod
@@ -50,12 +49,12 @@ class BaseCapture(BaseModel):
     def _clock(cls, value: Any) -> Any:
         if isinstance(value, int) and not isinstance(value, bool) and _FIRST_SEXAGESIMAL_S <= value < 86_400:
             value = f"{value // 3600:02}:{value // 60 % 60:02}:{value % 60:02}"
-        if not isinstance(value, str) or not _CLOCK.fullmatch(value):
+        if not isinstance(value, str) or len(value) != len("HH:MM:SS") or not _is_clock(value):
             raise ValueError(f'capture time was {value!r}; it must be New York time as HH:MM:SS, like "09:25:00" in quotes')
         return value
 
     @model_validator(mode="after")
-    def _forward(self) -> BaseCapture:
+    def _forward(self) -> Self:
         if self.capture_end_et <= self.capture_start_et:
             raise ValueError(
                 f"capture_end_et was {self.capture_end_et}; it must be after capture_start_et, which is {self.capture_start_et}"
@@ -63,11 +62,14 @@ class BaseCapture(BaseModel):
         return self
 
     @property
+    def clocks(self) -> tuple[time, time]:
+        """Start and end on New York's clock."""
+        return read_clock(self.capture_start_et), read_clock(self.capture_end_et)
+
+    @property
     def span_ms(self) -> int:
         """Length of the capture, milliseconds of New York's clock."""
-        start, end = (
-            datetime.combine(self.dt, time.fromisoformat(text)) for text in (self.capture_start_et, self.capture_end_et)
-        )
+        start, end = (datetime.combine(self.dt, clock) for clock in self.clocks)
         return round((end - start).total_seconds() * 1000)
 
 
@@ -76,13 +78,17 @@ class Campaign(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Text
+    name: Text = Field(description="goes into ids; with a letter or a digit", json_schema_extra={"pattern": "[A-Za-z0-9]"})
     base_capture: BaseCapture
-    sweep_axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
-    bundles: Annotated[list[Overrides], Field(min_length=1)] = [{}]
+    sweep_axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        default_factory=dict, description="instrument field to values; all are combined"
+    )
+    bundles: Annotated[list[Overrides], Field(min_length=1)] = Field(
+        default=[{}], description="instrument fields set together; each combined with every point of the axes"
+    )
 
     @model_validator(mode="after")
-    def _apart(self) -> Campaign:
+    def _apart(self) -> Self:
         if not re.search(r"[A-Za-z0-9]", self.name):
             raise ValueError(f"name was {self.name!r}; it must hold a letter or a digit")
         for number, bundle in enumerate(self.bundles, start=1):
@@ -111,6 +117,14 @@ class Variant:
     def described(self) -> str:
         """The overrides in a line."""
         return " ".join(f"{name}={value}" for name, value in self.overrides.items()) or "defaults"
+
+
+def _is_clock(text: str) -> bool:
+    try:
+        read_clock(text)
+    except ConfigError:
+        return False
+    return True
 
 
 def load_campaign(path: Path) -> Campaign:

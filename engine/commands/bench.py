@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -11,14 +10,6 @@ from engine.bench.stages import HOUR_BINS
 from engine.bench.suite import bench, keep
 from engine.door import print_json
 from engine.tables import console
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    parser.add_argument("--seconds", type=float, default=4200.0, help="length of the simulated session (default 4200)")
-    parser.add_argument("--day", action="store_true", help="also 24 hours of 50 million records; minutes, and 3 GB of disk")
-    parser.add_argument("--keep", metavar="DIR", type=Path, help="write the figures there, as dated JSON")
-    parser.add_argument("--json", action="store_true")
 
 
 def run(args: argparse.Namespace) -> int:

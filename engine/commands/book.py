@@ -15,19 +15,10 @@ from engine.config import load_instrument
 from engine.constants import NS_PER_DAY, NS_PER_S
 from engine.door import print_json
 from engine.errors import ConfigError
-from engine.progress import Progress
 from engine.run.runner import Runner, Span
 from engine.source.dbn_file import day_start_ns
 from engine.source.records import open_source
-from engine.tables import console, counts
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="read one after the other")
-    parser.add_argument("--at", metavar="ISO", help="moment, UTC without an offset; default the end of the last file")
-    parser.add_argument("--depth", type=int, default=10, help="levels shown (default 10)")
-    parser.add_argument("--json", action="store_true")
+from engine.tables import Progress, console, counts
 
 
 def run(args: argparse.Namespace) -> int:

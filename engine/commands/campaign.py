@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -12,31 +12,15 @@ from rich.table import Table
 from engine.campaign.build import CampaignReport, describe, index_path, plan_campaign, run_campaign
 from engine.campaign.plan import BaseCapture, load_campaign
 from engine.config import load_instrument
-from engine.door import ADDRESS_HELP, FAILED, add_lake, default_address, print_json
+from engine.door import FAILED, default_address, print_json
 from engine.errors import DatasetError
-from engine.lake import Lake
-from engine.progress import Progress
+from engine.lake import Lake, config_file
 from engine.run.replay import SESSION_TZ
-from engine.tables import console, counts
+from engine.tables import Progress, console, counts
 
 BEFORE: Final = timedelta(minutes=35)  # simulated before the capture: the warm-up, and a little
 BEHIND: Final = timedelta(minutes=1)
 SIMULATED_RATE: Final = 1000.0  # records/s
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    parser.add_argument("file", type=Path, metavar="CAMPAIGN.yaml", help="see lake/research/vp_harness/configs/gold_campaigns/")
-    parser.add_argument("--dry-run", action="store_true", help="show the variants and which are missing; build nothing")
-    parser.add_argument("--max-variants", type=int, metavar="N", help="only the first N variants")
-    parser.add_argument(
-        "--address",
-        help=ADDRESS_HELP,
-    )
-    parser.add_argument("--simulate", action="store_true", help="where the day's raw file is missing, simulate it first")
-    parser.add_argument("--allow-cold", action="store_true", help="build also from a file that opens without a snapshot")
-    parser.add_argument("--json", action="store_true")
-    add_lake(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -74,8 +58,8 @@ def campaign_command(
     EngineError
         One line, for anything the user can mend.
     """
-    campaign = load_campaign(file)
     lake = Lake.open(lake_argument)
+    campaign = load_campaign(config_file(lake, file, "campaign"))
     variants, present = plan_campaign(lake, campaign, limit)
     if dry_run:
         return CampaignReport(
@@ -122,10 +106,7 @@ def _require_raw(lake: Lake, capture: BaseCapture, simulate_missing: bool) -> No
     from engine.simulate.session import simulate  # only here
 
     zone = ZoneInfo(SESSION_TZ)
-    begin, end = (
-        datetime.combine(capture.dt, time.fromisoformat(text), zone)
-        for text in (capture.capture_start_et, capture.capture_end_et)
-    )
+    begin, end = (datetime.combine(capture.dt, clock, zone) for clock in capture.clocks)
     start = begin - BEFORE
     print(f"simulating {capture.symbol} from {start:%H:%M:%S} to {end + BEHIND:%H:%M:%S} into {path}", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,29 +1,15 @@
 """`check`: raw files and datasets of the lake, their anomalies and their seams."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from engine.audit.lake import check_lake
-from engine.door import FAILED, add_lake, print_json
+from engine.door import FAILED, print_json
 from engine.lake import Lake
 from engine.tables import console, counts, utc
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    parser.add_argument("files", type=Path, nargs="*", metavar="FILE", help="raw files to check instead of the lake's")
-    parser.add_argument("--dt", help="only this day, YYYY-MM-DD")
-    parser.add_argument(
-        "--continuity",
-        action="store_true",
-        help="compare the book at each file's end with the snapshot that opens the next day's: ids, prices, sizes, queues",
-    )
-    parser.add_argument("--json", action="store_true")
-    add_lake(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,14 +9,6 @@ from engine.errors import ConfigError
 from engine.signals.check import check_signal, classes_named
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    parser.add_argument("signal", metavar="FILE|module:Class", help="a file with signals in it, or a class that can be imported")
-    parser.add_argument("--params", metavar="JSON", help="parameters to try it with, instead of the class's own test_params")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one of them")
-    parser.add_argument("--json", action="store_true", help="machine-readable")
-
-
 def run(args: argparse.Namespace) -> int:
     """Do it; the exit code: 0 the contract is kept, 1 it is broken, 2 the signal does not load."""
     given = {**_read_params(args.params), **parse_overrides(args.set)}

@@ -7,15 +7,9 @@ from typing import Any
 from rich.table import Table
 
 from engine.dataset.read import DatasetSummary, list_datasets
-from engine.door import add_lake, print_json
+from engine.door import print_json
 from engine.lake import Lake
 from engine.tables import console, utc
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    parser.add_argument("--json", action="store_true")
-    add_lake(parser)
 
 
 def run(args: argparse.Namespace) -> int:

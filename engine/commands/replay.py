@@ -1,39 +1,25 @@
 """`replay`: a DBN file becomes bins, in a folder or as a dataset of the lake."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from engine.config import InstrumentConfig, load_instrument, parse_overrides
 from engine.constants import NS_PER_S
-from engine.dataset.capture import provenance, require_whole_book
+from engine.dataset.capture import write_replay
 from engine.dataset.publish import publish_dataset, write_dataset_dir
-from engine.door import add_lake, print_json, read_day
+from engine.dataset.read import Dataset
+from engine.door import print_json, read_day
 from engine.errors import ConfigError
 from engine.lake import Lake, raw_file
-from engine.progress import Progress
-from engine.run.block import BinBlock
 from engine.run.replay import SESSION_TZ, Replay
 from engine.source.records import Source, open_source
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    parser.add_argument("--dbn", type=Path, help="the file; default the lake's raw file of --dt")
-    parser.add_argument("--dt", help="UTC day of the session, YYYY-MM-DD; default the day in the file's name")
-    parser.add_argument("--start-time", help="New York time of the first bin, HH:MM[:SS]; default the first event")
-    parser.add_argument("--bins", type=int, help="stop after so many bins")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override an instrument field")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
-    parser.add_argument("--allow-cold", action="store_true", help="publish also what opens without a snapshot")
-    target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument("--out", type=Path, metavar="DIR", help="write to a new folder")
-    target.add_argument("--publish", nargs="?", const="", metavar="DATASET_ID", help="publish into the lake")
-    add_lake(parser)
+from engine.tables import Progress
 
 
 def run(args: argparse.Namespace) -> int:
@@ -125,16 +111,18 @@ def replay_to_dataset(
         day = read_day(dt)
         dbn = raw_file(lake, config.symbol_root, f"{day:%Y-%m-%d}")
     source = open_source([dbn], config, None if dt is None else read_day(dt))
-    if out is None and not allow_cold:
-        require_whole_book(source, start_time)
     replay = Replay(source, config, start_time, n_bins, checkpoints=lake.book_checkpoints)
-    recipe = provenance(replay, changes, start_time)
-    with Progress("replaying") as progress:
-        blocks = _watched(replay, progress, n_bins)
-        if out is not None:
-            dataset = write_dataset_dir(out, blocks, recipe)
-        else:
-            dataset = publish_dataset(lake, dataset_id or dataset_id_of(source, config, start_time, n_bins), blocks, recipe)
+    write: Callable[..., Dataset]
+    if out is not None:
+        write = partial(write_dataset_dir, out)
+    else:
+        write = partial(publish_dataset, lake, dataset_id or dataset_id_of(source, config, start_time, n_bins))
+    with Progress("replaying") as bar:
+
+        def show(made: int) -> None:
+            bar.update(made / n_bins if n_bins else None, f"{made} bins, {_clock(replay.runner.bin_start_ns)}")
+
+        dataset = write_replay(replay, write, overrides=changes, allow_cold=allow_cold or out is not None, progress=show)
     return ReplaySummary(
         dataset_id=dataset.dataset_id,
         folder=str(dataset.folder),
@@ -152,11 +140,3 @@ def replay_to_dataset(
 
 def _clock(ns: int) -> str:
     return datetime.fromtimestamp(ns / NS_PER_S, ZoneInfo(SESSION_TZ)).strftime("%Y-%m-%d %H:%M:%S ET")
-
-
-def _watched(replay: Replay, progress: Progress, n_bins: int | None) -> Iterator[BinBlock]:
-    done = 0
-    for block in replay:
-        done += block.n
-        progress.update(done / n_bins if n_bins else None, f"{done} bins, {_clock(int(block.bins['bin_end_ns'][-1]))}")
-        yield block

@@ -2,26 +2,9 @@
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 
-from engine.progress import Progress
 from engine.simulate.session import simulate_days
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    parser.add_argument("out", type=Path, metavar="OUT.dbn[.zst]")
-    parser.add_argument("--seed", type=int, required=True, help="the same seed gives the same bytes")
-    parser.add_argument("--seconds", type=float, required=True, help="length of the session")
-    parser.add_argument("--rate", type=float, help="mean records per second (default 1000)")
-    parser.add_argument("--start", help="ISO time, New York without an offset (default 2026-02-06T09:00)")
-    parser.add_argument("--symbol", help="raw symbol (default MNQH6)")
-    parser.add_argument(
-        "--days",
-        type=int,
-        default=1,
-        help="a session on each of so many days, opened by a snapshot of the day before's last book; OUT holds the first date",
-    )
+from engine.tables import Progress
 
 
 def run(args: argparse.Namespace) -> int:

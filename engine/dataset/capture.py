@@ -1,9 +1,8 @@
 """A replay made into a dataset, with everything in its manifest that is needed to make it again."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +22,8 @@ from engine.source.records import Source, open_source
 _DERIVED = ("projection_horizons_ms", "config_version")
 
 
-def provenance(replay: Replay, overrides: Mapping[str, Any], start_time: str | None) -> Callable[[], dict[str, Any]]:
-    """What the manifest says of a replay; called when the last block is written, since only then the counts are known.
-
-    Parameters
-    ----------
-    overrides
-        Instrument fields set for this run, beyond the instrument's file.
-    start_time
-        As the replay was asked for: it belongs to the recipe.
-    """
+def _provenance(replay: Replay, overrides: Mapping[str, Any]) -> Callable[[], dict[str, Any]]:
+    """What the manifest says of a replay; called when the last block is written, since only then the counts are known."""
 
     def resolve() -> dict[str, Any]:
         config = replay.runner.config
@@ -41,7 +32,7 @@ def provenance(replay: Replay, overrides: Mapping[str, Any], start_time: str | N
         return {
             "source_files": files,
             "dt": replay.source.dt.isoformat(),
-            "start_time": start_time,
+            "start_time": replay.start_time,
             "config": config.resolved(),
             "config_version": config.config_version,
             "overrides": dict(overrides),
@@ -80,6 +71,56 @@ def require_whole_book(source: Source, start_time: str | None) -> None:
         )
 
 
+def write_replay(
+    replay: Replay,
+    write: Callable[[Iterator[BinBlock], Callable[[], dict[str, Any]]], Dataset],
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    allow_cold: bool = False,
+    needs_all_bins: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Dataset:
+    """Run a replay into a dataset: the one way in which a dataset is made of records.
+
+    Parameters
+    ----------
+    write
+        Takes the blocks and what goes into the manifest: ``partial(publish_dataset, lake, dataset_id)`` or
+        ``partial(write_dataset_dir, folder)``.
+    overrides
+        Instrument fields set for this run, beyond the instrument's file: they belong to the recipe.
+    allow_cold
+        Take a source that opens without a snapshot or a clear; its bins are marked cold.
+    needs_all_bins
+        Refuse to write fewer bins than the replay was asked for.
+    progress
+        Called after each block with the number of bins made so far.
+
+    Raises
+    ------
+    EngineError
+        The source starts cold, gives too little, or the dataset cannot be written.
+    """
+    if not allow_cold:
+        require_whole_book(replay.source, replay.start_time)
+    wanted = replay.runner.span.n_bins
+
+    def blocks() -> Iterator[BinBlock]:
+        made = 0
+        for block in replay:
+            yield block
+            made += block.n
+            if progress is not None:
+                progress(made)
+        if needs_all_bins and wanted is not None and made < wanted:
+            raise DatasetError(
+                f"{replay.source.files[-1].path} gave only {made} of the {wanted} bins wanted; "
+                "give a file that reaches further, or ask for fewer"
+            )
+
+    return write(blocks(), _provenance(replay, overrides or {}))
+
+
 def publish_replay(
     lake: Lake,
     dataset_id: str,
@@ -94,18 +135,12 @@ def publish_replay(
     needs_all_bins: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Dataset:
-    """Replay a source into a dataset of the lake.
+    """Replay a source into a dataset of the lake: `write_replay` of a `Replay` made here.
 
     Parameters
     ----------
     source
         Opened already, or the files of it.
-    allow_cold
-        Take a source that opens without a snapshot or a clear; its bins are marked cold.
-    needs_all_bins
-        Refuse to publish fewer than ``n_bins``.
-    progress
-        Called after each block with the number of bins made so far.
 
     Raises
     ------
@@ -114,24 +149,14 @@ def publish_replay(
     """
     if not isinstance(source, Source):
         source = open_source(source, config, dt)
-    if not allow_cold:
-        require_whole_book(source, start_time)
-    replay = Replay(source, config, start_time, n_bins, checkpoints=lake.book_checkpoints)
-
-    def blocks() -> Iterator[BinBlock]:
-        made = 0
-        for block in replay:
-            yield block
-            made += block.n
-            if progress is not None:
-                progress(made)
-        if needs_all_bins and n_bins is not None and made < n_bins:
-            raise DatasetError(
-                f"{source.files[-1].path} gave only {made} of the {n_bins} bins of dataset {dataset_id}; "
-                "give a file that reaches further, or ask for fewer"
-            )
-
-    return publish_dataset(lake, dataset_id, blocks(), provenance(replay, overrides or {}, start_time))
+    return write_replay(
+        Replay(source, config, start_time, n_bins, checkpoints=lake.book_checkpoints),
+        partial(publish_dataset, lake, dataset_id),
+        overrides=overrides,
+        allow_cold=allow_cold,
+        needs_all_bins=needs_all_bins,
+        progress=progress,
+    )
 
 
 def recipe_config(base: Dataset, overrides: Mapping[str, Any]) -> InstrumentConfig:
@@ -166,7 +191,7 @@ def publish_variant(
         if not path.is_file() or sha256_file(path) != file["sha256"]:
             raise DatasetError(
                 f"dataset {base.dataset_id} was made from {path}, which is missing or no longer the same file; "
-                "put it back to make variants of it."
+                "put it back to make variants of it"
             )
     config = recipe_config(base, overrides)
     span_ns = int(base.manifest["end_ns"]) - int(base.manifest["start_ns"])

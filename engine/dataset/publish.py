@@ -4,8 +4,6 @@ A dataset is a folder of ``bins.parquet``, ``grid_clean.parquet``, ``manifest.js
 or not at all and is never rewritten. Source: interfaces.md, "Lake layout".
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import re
@@ -24,28 +22,14 @@ from engine.dataset.read import (
     SCHEMA_VERSION,
     TABLES,
     Dataset,
-    DatasetSummary,
-    list_datasets,
     remember_verified,
-    verify,
 )
 from engine.dataset.write import BlockLike, TableWriter, grid_table_schema
 from engine.errors import DatasetError
 from engine.files import seal_folder, sha256_file
 from engine.jit import source_hash
-from engine.lake import Lake, raw_file
+from engine.lake import Lake
 from engine.schema import bins_schema
-
-__all__ = [
-    "Dataset",
-    "DatasetSummary",
-    "Lake",
-    "list_datasets",
-    "publish_dataset",
-    "raw_file",
-    "verify",
-    "write_dataset_dir",
-]
 
 REQUIRED_PROVENANCE: Final = ("source_files", "dt", "config", "config_version", "overrides", "anomalies")
 Provenance = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
@@ -62,7 +46,7 @@ def check_dataset_id(dataset_id: str) -> str:
     """
     if not _ID.fullmatch(dataset_id):
         raise DatasetError(
-            f"dataset id was {dataset_id!r}; it must be 1 to 200 letters, digits, '.', '-' or '_', a letter or digit first."
+            f"dataset id was {dataset_id!r}; it must be 1 to 200 letters, digits, '.', '-' or '_', a letter or digit first"
         )
     return dataset_id
 
@@ -113,7 +97,7 @@ def write_dataset_dir(out_dir: Path, blocks: Iterable[BlockLike], provenance: Pr
     """The same as ``publish_dataset`` to a folder outside the lake, which must not exist yet or be empty."""
     out_dir = out_dir.resolve()
     if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
-        raise DatasetError(f"output folder {out_dir} exists and is not empty; name a new folder.")
+        raise DatasetError(f"output folder {out_dir} exists and is not empty; name a new folder")
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", suffix=".tmp", dir=out_dir.parent))
     try:
@@ -123,7 +107,7 @@ def write_dataset_dir(out_dir: Path, blocks: Iterable[BlockLike], provenance: Pr
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            raise DatasetError(f"output folder {out_dir} was filled by somebody else; name a new folder.") from error
+            raise DatasetError(f"output folder {out_dir} was filled by somebody else; name a new folder") from error
     finally:
         _remove(temporary)
     return Dataset(out_dir)
@@ -134,11 +118,11 @@ def _write(folder: Path, dataset_id: str, blocks: Iterable[BlockLike], provenanc
         for block in blocks:
             writer.append(block)
     if writer.n_bins == 0:
-        raise DatasetError(f"dataset {dataset_id} would hold no bins; check the day, the start time and the input file.")
+        raise DatasetError(f"dataset {dataset_id} would hold no bins; check the day, the start time and the input file")
     given = dict(provenance() if callable(provenance) else provenance)
     missing = [key for key in REQUIRED_PROVENANCE if key not in given]
     if missing:
-        raise DatasetError(f"provenance of dataset {dataset_id} lacks {', '.join(missing)}.")
+        raise DatasetError(f"provenance of dataset {dataset_id} lacks {', '.join(missing)}")
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "dataset_id": dataset_id,
@@ -154,7 +138,7 @@ def _write(folder: Path, dataset_id: str, blocks: Iterable[BlockLike], provenanc
     try:
         text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise DatasetError(f"provenance of dataset {dataset_id} cannot be written as JSON: {error}.") from error
+        raise DatasetError(f"provenance of dataset {dataset_id} cannot be written as JSON: {error}") from error
     (folder / MANIFEST_FILE).write_text(text + "\n")
     sums = {name: sha256_file(folder / name) for name in (*TABLES, MANIFEST_FILE)}
     (folder / CHECKSUMS_FILE).write_text(json.dumps(sums, indent=1, sort_keys=True) + "\n")
@@ -173,7 +157,7 @@ def _require_same(existing: Dataset, new: Dataset) -> None:
         if old_value != new_value:
             raise DatasetError(
                 f"dataset {existing.dataset_id} exists with {field} {old_value} and would be rewritten with {new_value}; "
-                "datasets are immutable. Choose another id."
+                "datasets are immutable. Choose another id"
             )
     if existing.checksum == new.checksum:
         return
@@ -188,5 +172,5 @@ def _require_same(existing: Dataset, new: Dataset) -> None:
 
 def _differs(existing: Dataset, column: str) -> DatasetError:
     return DatasetError(
-        f"dataset {existing.dataset_id} exists with other numbers in column {column}; datasets are immutable. Choose another id."
+        f"dataset {existing.dataset_id} exists with other numbers in column {column}; datasets are immutable. Choose another id"
     )

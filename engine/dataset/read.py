@@ -1,15 +1,14 @@
 """A dataset as it is read: checked once, then column arrays of shape (n_bins, 2R + 1)."""
 
-from __future__ import annotations
-
 import errno
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +16,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from engine.dataset.write import grid_table_schema
-from engine.errors import DatasetError
+from engine.errors import DatasetError, among
 from engine.files import sha256_file, write_atomic
 from engine.lake import Lake
-from engine.schema import bins_schema
+from engine.run.frames import BinFrames, field_names, grid_name
+from engine.schema import GRID_COLUMNS, bins_schema
+
+if TYPE_CHECKING:
+    import polars as pl
 
 SCHEMA_VERSION: Final = 1
 BINS_FILE: Final = "bins.parquet"
@@ -34,10 +37,10 @@ FILES: Final = (*TABLES, MANIFEST_FILE, CHECKSUMS_FILE)
 _verified: dict[Path, str] = {}
 
 
-class Dataset:
+class Dataset(BinFrames):
     """One immutable capture: bins and grid of a session.
 
-    Arrays handed out are read-only and belong to the caller.
+    Arrays handed out are read-only and belong to the caller. ``lake`` is where it was opened, None for a folder by itself.
 
     Parameters
     ----------
@@ -48,20 +51,39 @@ class Dataset:
     ------
     DatasetError
         A file is missing or of another schema version.
+
+    Examples
+    --------
+    >>> import engine
+    >>> dataset = engine.open_dataset("morning")
+    >>> dataset.to_arrow("mid_price").num_rows, dataset.to_pandas(["bin_seq", "mid_price"]).shape
+    (1200, (1200, 2))
+    >>> dataset.scan().select("mid_price").tail(1).collect().shape
+    (1, 1)
+    >>> column = dataset.grid("rest_depth")
+    >>> column.shape, column.flags.writeable
+    ((1200, 101), False)
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.lake: Lake | None = None
         for name in FILES:
             if not (folder / name).is_file():
-                raise DatasetError(f"dataset folder {folder} lacks {name}; it must hold {', '.join(FILES)}.")
+                raise DatasetError(f"dataset folder {folder} lacks {name}; it must hold {', '.join(FILES)}")
         self.manifest: dict[str, Any] = _read_json(folder / MANIFEST_FILE)
         version = self.manifest.get("schema_version")
         if version != SCHEMA_VERSION:
-            raise DatasetError(f"dataset {folder} has schema version {version}; this code reads {SCHEMA_VERSION}.")
+            raise DatasetError(f"dataset {folder} has schema version {version}; this code reads {SCHEMA_VERSION}")
+
+    def __repr__(self) -> str:
+        return (
+            f"<Dataset {self.dataset_id}: {self.manifest['dt']}, {self.n_bins:,} bins of {self.cell_width_ms} ms, "
+            f"radius {self.radius}, {self.size_bytes / 1e6:.1f} MB>"
+        )
 
     @classmethod
-    def open(cls, lake: Lake, dataset_id: str) -> Dataset:
+    def open(cls, lake: Lake, dataset_id: str) -> Self:
         """Dataset of a lake, verified unless its files are known to be sound.
 
         Raises
@@ -72,9 +94,9 @@ class Dataset:
         folder = lake.datasets / dataset_id
         if "/" in dataset_id or not (folder / BINS_FILE).is_file():
             known = [summary.dataset_id for summary in list_datasets(lake)]
-            there = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
-            raise DatasetError(f"dataset {dataset_id!r} is not in {lake.datasets} (there: {there or 'none'}).")
+            raise DatasetError(f"dataset {dataset_id!r} is not in {lake.datasets} ({among(dataset_id, known)})")
         dataset = cls(folder)
+        dataset.lake = lake
         mark = _fingerprint(folder)
         if _verified.get(folder) != mark:
             if _remembered(folder, lake) != mark:
@@ -97,9 +119,9 @@ class Dataset:
         return int(self.manifest["grid_radius_ticks"])
 
     @property
-    def k_values(self) -> NDArray[np.int32]:
-        """Ticks from spot of each grid row, shape (2R + 1,)."""
-        return np.arange(-self.radius, self.radius + 1, dtype=np.int32)
+    def cell_width_ms(self) -> int:
+        """Bin width, milliseconds."""
+        return int(self.manifest["config"]["cell_width_ms"])
 
     @cached_property
     def checksum(self) -> str:
@@ -128,6 +150,62 @@ class Dataset:
                 loaded[name] = _array(file.read([name]).column(0)).reshape(shape)
         return loaded
 
+    def grid(self, name: str) -> NDArray[Any]:
+        """One column of the grid, shape (n_bins, 2R + 1), memory-mapped: looked at without a copy, and read-only.
+
+        The dataset itself is compressed, so nothing in it can be mapped. A column's first use decodes it once into the lake's
+        cache (8 bytes a cell; may be deleted), and it is mapped from there, in this process and any other. A dataset outside a
+        lake, or a lake that cannot be written to, has no such place: there the column is decoded into memory each time.
+
+        Raises
+        ------
+        DatasetError
+            There is no such column; names like it are told.
+        """
+        name = grid_name(name)
+        if self.lake is None:
+            return self.columns([name])[name]
+        kept = self.lake.cache / "columns" / self.checksum[:32] / f"{name}.npy"
+        shape, dtype = (self.n_bins, 2 * self.radius + 1), np.dtype(GRID_COLUMNS[name])
+        for attempt in range(2):
+            try:
+                mapped = np.load(kept, mmap_mode="r")
+                if mapped.shape == shape and mapped.dtype == dtype:
+                    return np.asarray(mapped)  # a plain array over the map
+            except (OSError, ValueError, EOFError):
+                pass  # not kept yet, or damaged: made anew
+            if attempt == 0 and not self._keep(name, kept):
+                break
+        return self.columns([name])[name]
+
+    def scan(self) -> "pl.LazyFrame":
+        """The bins as a lazy polars frame: what a query needs is read when it is collected."""
+        import polars as pl
+
+        return pl.scan_parquet(self.folder / BINS_FILE)
+
+    def scan_grid(self) -> "pl.LazyFrame":
+        """The grid as a lazy polars frame, a row for each (bin_seq, k)."""
+        import polars as pl
+
+        return pl.scan_parquet(self.folder / GRID_FILE)
+
+    def to_arrow(self, columns: str | Iterable[str] | None = None) -> pa.Table:
+        """The bins as an Arrow table, a row each; ``columns`` names the fields to take, in this order."""
+        return pq.read_table(self.folder / BINS_FILE, columns=field_names(columns))
+
+    def _keep(self, name: str, path: Path) -> bool:
+        """Decode a column into the cache; whether it lies there now."""
+        buffer = io.BytesIO()
+        np.save(buffer, self.columns([name])[name])
+        try:
+            write_atomic(path, buffer.getvalue())
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC):
+                raise
+            return False
+        return True
+
     def verify(self) -> None:
         """Hash every file and check shape and order of the tables.
 
@@ -142,13 +220,13 @@ class Dataset:
             if sums.get(name) != actual:
                 raise DatasetError(
                     f"dataset {self.folder.name} is damaged: {name} has SHA-256 {actual[:12]}..., {CHECKSUMS_FILE} says "
-                    f"{str(sums.get(name))[:12]}.... Remove {self.folder} and publish it again."
+                    f"{str(sums.get(name))[:12]}.... Remove {self.folder} and publish it again"
                 )
         rows = 2 * self.radius + 1
         for name, expected in ((BINS_FILE, self.n_bins), (GRID_FILE, self.n_bins * rows)):
             found = pq.read_metadata(self.folder / name).num_rows
             if found != expected:
-                raise DatasetError(f"dataset {self.folder.name}: {name} has {found} rows, the manifest asks for {expected}.")
+                raise DatasetError(f"dataset {self.folder.name}: {name} has {found} rows, the manifest asks for {expected}")
         order = np.arange(self.n_bins)
         columns = self.columns(["bin_seq", "k"])
         if (
@@ -156,12 +234,12 @@ class Dataset:
             or not (columns["bin_seq"] == order[:, None]).all()
             or not (columns["k"] == self.k_values).all()
         ):
-            raise DatasetError(f"dataset {self.folder.name}: rows are not sorted by (bin_seq, k) without a gap.")
+            raise DatasetError(f"dataset {self.folder.name}: rows are not sorted by (bin_seq, k) without a gap")
 
     def _require(self, wanted: Sequence[str], known: Sequence[str], file: str) -> None:
         unknown = [name for name in wanted if name not in known]
         if unknown:
-            raise DatasetError(f"{file} has no column {', '.join(unknown)}; it has {', '.join(known)}.")
+            raise DatasetError(f"{file} has no column {', '.join(unknown)} ({among(unknown[0], known, len(known))})")
 
 
 @dataclass(frozen=True)
@@ -257,7 +335,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except ValueError as error:
-        raise DatasetError(f"{path} is not JSON: {error}.") from error
+        raise DatasetError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict):
-        raise DatasetError(f"{path} must hold a JSON object.")
+        raise DatasetError(f"{path} must hold a JSON object")
     return content

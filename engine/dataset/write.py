@@ -5,8 +5,6 @@ Encoding, measured on 36,000 bins x 101 rows (2 cores): floats as BYTE_STREAM_SP
 bytes. All are lossless.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from engine.errors import DatasetError
-from engine.schema import BIN_DTYPE, GRID_COLUMNS, MODEL_PREFIX, bins_schema, grid_schema
+from engine.schema import BIN_DTYPE, GRID_COLUMNS, MODEL_PREFIX, BinRows, bins_schema, grid_schema
 
 ROW_GROUP_BINS: Final = 1024
 
@@ -29,7 +27,7 @@ class BlockLike(Protocol):
     @property
     def n(self) -> int: ...
     @property
-    def bins(self) -> NDArray[np.void]: ...
+    def bins(self) -> BinRows: ...
     @property
     def model_name(self) -> str: ...
     @property
@@ -114,7 +112,7 @@ class TableWriter:
         if seq.shape != (block.n,) or not np.array_equal(seq, np.arange(first, first + block.n)):
             raise DatasetError(
                 f"bin_seq of a block runs {seq[0]}..{seq[-1]} over {block.n} bins; "
-                f"it must count {first}, {first + 1}, ... without a gap."
+                f"it must count {first}, {first + 1}, ... without a gap"
             )
         rows = block.grid["k"].shape[1]
         if not self._grid:
@@ -125,7 +123,7 @@ class TableWriter:
         if rows != 2 * radius + 1 or not np.array_equal(
             block.grid["k"], np.broadcast_to(np.arange(-radius, radius + 1), (block.n, self.n_rows))
         ):
-            raise DatasetError(f"k of a block must run -{radius}..{radius} in every bin; it has {rows} rows a bin.")
+            raise DatasetError(f"k of a block must run -{radius}..{radius} in every bin; it has {rows} rows a bin")
 
     def _flush(self) -> None:
         count = self._fill

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.constants import NS_PER_S
 from engine.run import state as rs
-from engine.schema import GRID_F64, GRID_I32, GRID_LABELS_I8, MboRecords
+from engine.schema import GRID_F64, GRID_I32, GRID_LABELS_I8, BinRows
 
 
 class GridView(Mapping[str, NDArray[Any]]):
@@ -26,6 +28,9 @@ class GridView(Mapping[str, NDArray[Any]]):
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self._columns[name]
 
+    def __repr__(self) -> str:
+        return f"<GridView {', '.join(self)}>"
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)
 
@@ -33,13 +38,23 @@ class GridView(Mapping[str, NDArray[Any]]):
         return len(self._columns)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BinBlock:
     """Consecutive bins: ``bins`` (n,) of BIN_DTYPE, ``grid`` columns (n, 2 * radius + 1), and the signal that scored them."""
 
-    bins: MboRecords
+    bins: BinRows
     grid: GridView
     model_name: str
+
+    def __repr__(self) -> str:
+        if not self.n:
+            return "<BinBlock without bins>"
+        first, last = self.bins[0], self.bins[-1]
+        begin, end = (datetime.fromtimestamp(int(ns) / NS_PER_S, UTC) for ns in (first["bin_start_ns"], last["bin_end_ns"]))
+        return (
+            f"<BinBlock bins {first['bin_seq']} to {last['bin_seq']}, {begin:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S} UTC, "
+            f"{self.grid['k'].shape[1]} rows each>"
+        )
 
     @property
     def n(self) -> int:

@@ -47,7 +47,7 @@ from engine.run.state import (
     has_both_sides,
     middle_tick,
 )
-from engine.schema import MboRecords, Record
+from engine.schema import MboRecords, Record, Structured
 
 # What a call of `consume` ended with; the owner acts on it and calls again.
 DONE: Final = 0  # all records are in
@@ -72,7 +72,7 @@ OUTSIDE_WINDOW: Final = c.ANOMALIES.index("outside_window")
 
 
 @kernel
-def count_anomaly(counts: MboRecords, kind: int, record: Record) -> None:
+def count_anomaly(counts: Structured, kind: int, record: Record) -> None:
     """Count one by kind and remember the first, so that it can be found again."""
     one = counts[kind]
     if one["count"] == 0:
@@ -90,7 +90,7 @@ def needs_recentre(s: Record, radius: int, n_slots: int) -> bool:
 
 
 @inline_kernel
-def _apply(book: BookState, counts: MboRecords, record: Record, p: Params) -> tuple[int, float, float, float, int, float]:
+def _apply(book: BookState, counts: Structured, record: Record, p: Params) -> tuple[int, float, float, float, int, float]:
     """One kept record meets the book.
 
     Returns (tick, add, pull, fill, second tick, its add): the order flow at up to two ticks, NO_TICK where there is none. Only a

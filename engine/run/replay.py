@@ -92,6 +92,7 @@ class Replay:
         day_start, day_end = source.window
         first = None if start_time is None else first_bin_ns(source, start_time)
         self.source = source
+        self.start_time = start_time
         self.block_bins = block_bins
         self.chunk_records = chunk_records
         self.quality_counts: dict[str, int] = {}
@@ -164,8 +165,3 @@ class Replay:
             return end
         current = sessions[(sessions[:, 0] <= last) & (last < sessions[:, 1])]
         return min(end, int(current[0, 1])) if len(current) else None
-
-
-def replay(source: Source, config: InstrumentConfig, start_time: str | None = None, n_bins: int | None = None) -> Replay:
-    """`Replay` with its defaults: the way a dataset is made."""
-    return Replay(source, config, start_time, n_bins)

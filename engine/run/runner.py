@@ -31,6 +31,7 @@ from engine.schema import (
     MBO_DTYPE,
     Ints,
     MboRecords,
+    Structured,
 )
 from engine.signals.base import SignalLike, signal_inputs, write_outputs
 
@@ -47,7 +48,7 @@ class Span:
     n_bins: int | None = None
 
 
-def no_far_flow() -> MboRecords:
+def no_far_flow() -> Structured:
     """Room for what a record does outside the slots, unused."""
     far = np.zeros(rs.N_FAR, rs.FAR_DTYPE)
     far["tick"] = NO_TICK
@@ -66,7 +67,7 @@ class Runner:
     sessions
         (m, 2) ns, open trading intervals; empty when the hours are unknown.
     signal
-        Scores each bin; may be replaced between two calls of `feed`. None leaves the signal's fields at zero.
+        Scores each bin; `take_over` replaces it. None leaves the signal's fields at zero.
     """
 
     def __init__(
@@ -107,6 +108,20 @@ class Runner:
         self._n_records = n_records
         self.engine.run["pause_at_warm_up"] = 1
 
+    def take_over(self, signal: SignalLike | None, config: InstrumentConfig) -> None:
+        """Let another signal score from the next bin on, under its own configuration; to be called between two calls of `feed`.
+
+        Parameters
+        ----------
+        signal
+            Warmed by its owner with the bins that are out; None leaves the signal's fields at zero.
+        config
+            That of this run, but for the fields the signal decides: the book and the field stand as they are.
+        """
+        self.signal = signal
+        self.config = config
+        self.params = config.to_params()
+
     @property
     def is_finished(self) -> bool:
         """Whether the last wanted bin is out; further records change nothing."""
@@ -131,6 +146,11 @@ class Runner:
     def n_events(self) -> int:
         """Kept events so far."""
         return int(self.engine.run["event_id"][0])
+
+    @property
+    def bin_start_ns(self) -> int:
+        """Start of the bin that is open, UTC ns: how far the bins that are out reach."""
+        return int(self.engine.run["bin_start"][0])
 
     def snapshot(self) -> bytes:
         """All state as bytes, to be taken between two calls of `feed`; `restore` goes on from there to the last bit.

@@ -9,7 +9,7 @@ from engine.book.kernels import NO_TICK, BookState
 from engine.field.kernels import FieldState
 from engine.field.spectrum import SpectrumState
 from engine.jit import inline_kernel
-from engine.schema import Floats, Ints, MboRecords, Record
+from engine.schema import BinRows, Floats, Ints, Record, Structured
 
 BOOK_ONLY: Final = 0  # phases: before the warm-up,
 WARM_UP: Final = 1  # the field runs,
@@ -68,9 +68,9 @@ class Engine(NamedTuple):
     ``run`` (1,), ``counts`` (n_kinds,), ``far`` (N_FAR,) with tick NO_TICK where unused, ``sessions`` (m, 2) ns of open trading.
     """
 
-    run: MboRecords
-    counts: MboRecords
-    far: MboRecords
+    run: Structured
+    counts: Structured
+    far: Structured
     sessions: Ints
     book: BookState
     field: FieldState
@@ -80,7 +80,7 @@ class Engine(NamedTuple):
 class Out(NamedTuple):
     """Room for a block: ``bins`` (n,), then per grid dtype ``(n, columns, rows)``; ``codes`` and ``event_ids`` (n, rows)."""
 
-    bins: MboRecords
+    bins: BinRows
     floats: Floats
     codes: NDArray[np.int8]
     moves: NDArray[np.int32]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from engine.errors import ConfigError
-from engine.schema import BIN_DTYPE, MODEL_PREFIX, Floats, MboRecords
+from engine.schema import BIN_DTYPE, MODEL_PREFIX, BinRows, Floats, Outputs
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -66,11 +66,11 @@ class SignalLike(Protocol):
         """First bin that has no part in `thresholds`."""
         ...
 
-    def update(self, rows: Columns) -> MboRecords:
+    def update(self, rows: Columns) -> Outputs:
         """One bin: columns of shape (2 * radius + 1,), fields of shape (), to an ``output_dtype`` array of shape ()."""
         ...
 
-    def run(self, columns: Columns) -> MboRecords:
+    def run(self, columns: Columns) -> Outputs:
         """Many bins, shapes (n, 2 * radius + 1) and (n,); continues the state, bit-equal to `update` one by one."""
         ...
 
@@ -78,7 +78,7 @@ class SignalLike(Protocol):
         """Levels to trade a whole session at, ascending: of ``prediction`` where the outputs have it, else of ``score``."""
         ...
 
-    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+    def metadata(self, outputs: Outputs) -> dict[str, Any]:
         """Figures over a whole session's outputs, ready for JSON: signals.md section 3 and 5, "Metadata"."""
         ...
 
@@ -108,7 +108,7 @@ def signal_inputs(signal: SignalLike | type[SignalLike], grid: Columns, fields: 
     return {name: grid[name] for name in signal.required_columns} | {name: fields[name] for name in signal.required_fields}
 
 
-def write_outputs(outputs: MboRecords, bins: MboRecords) -> None:
+def write_outputs(outputs: Outputs, bins: BinRows) -> None:
     """Leave what the bins have room for of a signal's outputs in their ``runtime_model_*`` fields."""
     for name in outputs.dtype.names or ():
         if MODEL_PREFIX + name in BIN_DTYPE.fields:  # type: ignore[operator]

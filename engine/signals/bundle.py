@@ -4,8 +4,6 @@ A bundle is names and contents, nothing of where it lay. It is loaded under name
 one process: what streams are scored with now, and what takes over.
 """
 
-from __future__ import annotations
-
 import ast
 import builtins
 import importlib.util

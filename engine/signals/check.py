@@ -3,8 +3,6 @@
 Source: sktime's ``check_estimator``; style.md section 7.
 """
 
-from __future__ import annotations
-
 import sys
 import traceback
 import warnings
@@ -65,7 +63,8 @@ class SignalReport:
 
     def lines(self) -> list[str]:
         """A line a check: ``ok`` and what it means, or ``failed`` with the reason."""
-        found = [f"{self.signal}: {'keeps the contract' if self.passed else 'breaks the contract'}"]
+        verdict = "keeps the contract" if self.passed else f"breaks the contract: {', '.join(self.failed)}"
+        found = [f"{self.signal}: {verdict}"]
         many = len({repr(one.parameters) for one in self.findings if one.check != DECLARED}) > 1
         for one in self.findings:
             where = f" with {dict(one.parameters)}" if many and one.check != DECLARED else ""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import EngineError
-from engine.schema import MboRecords
+from engine.schema import Outputs
 from engine.signals.base import SignalLike
 from engine.signals.example import example_market
 from engine.signals.mirror import Bins, MirrorError, mirrored
@@ -353,7 +353,7 @@ def yield_checks(signal: type[SignalLike]) -> Iterator[Check]:
         yield check_mirror
 
 
-def _same(expected: MboRecords, found: MboRecords, what: str) -> None:
+def _same(expected: Outputs, found: Outputs, what: str) -> None:
     if expected.tobytes() == found.tobytes():
         return
     for name in expected.dtype.names or ():

@@ -1,7 +1,5 @@
 """What a signal's class must say of itself, checked before any bin is scored: each fault in words, none as an AttributeError."""
 
-from __future__ import annotations
-
 import difflib
 import inspect
 import json

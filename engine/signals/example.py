@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.schema import BIN_DTYPE, GRID_COLUMNS, GRID_F64, MODEL_FIELD_NAMES, MODEL_PREFIX, Ints, MboRecords
+from engine.schema import BIN_DTYPE, GRID_COLUMNS, GRID_F64, MODEL_FIELD_NAMES, MODEL_PREFIX, BinRows, Ints
 from engine.signals.base import SignalLike, signal_inputs
 from engine.signals.mirror import FIELDS, GRID, counterpart
 
@@ -38,7 +38,7 @@ def example_inputs(signal: SignalLike | type[SignalLike], n: int, radius: int = 
     return x
 
 
-def example_market(n: int, radius: int, seed: int) -> tuple[dict[str, NDArray[Any]], MboRecords]:
+def example_market(n: int, radius: int, seed: int) -> tuple[dict[str, NDArray[Any]], BinRows]:
     rng = np.random.default_rng(seed)
     rows = 2 * radius + 1
     x: dict[str, NDArray[Any]] = {}
@@ -66,7 +66,7 @@ def example_market(n: int, radius: int, seed: int) -> tuple[dict[str, NDArray[An
     return x, fields
 
 
-def _add_quotes(x: dict[str, NDArray[Any]], fields: MboRecords, walk: Ints, rng: np.random.Generator) -> None:
+def _add_quotes(x: dict[str, NDArray[Any]], fields: BinRows, walk: Ints, rng: np.random.Generator) -> None:
     """Best prices around a mid ``walk`` half ticks from 20,000.00, and what follows from them: moves, labels, depths by side."""
     n, rows = x["k"].shape
     twice = 2 * EXAMPLE_SPOT + walk  # half ticks
@@ -102,7 +102,7 @@ def _add_quotes(x: dict[str, NDArray[Any]], fields: MboRecords, walk: Ints, rng:
     fields["last_trade_price_int"] = np.where(np.arange(n) < EXAMPLE_FIRST_TRADE, 0, traded)
 
 
-def _add_run(fields: MboRecords, rng: np.random.Generator) -> None:
+def _add_run(fields: BinRows, rng: np.random.Generator) -> None:
     """Times, counts and volumes, and the outputs of some signal."""
     n = len(fields)
     fields["bin_start_ns"] = EXAMPLE_START_NS + np.arange(n) * EXAMPLE_BIN_NS

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from engine.errors import ConfigError
 from engine.packing import pack, unpack
-from engine.schema import BIN_DTYPE, GRID_COLUMNS, Floats, MboRecords
+from engine.schema import BIN_DTYPE, GRID_COLUMNS, Floats, Outputs
 from engine.signals.base import SCORE_DTYPE, Columns, LatePolicy, SignalContext
 
 
@@ -55,7 +55,7 @@ class Signal(ABC):
         """A NamedTuple of arrays: the state before the first bin."""
 
     @abstractmethod
-    def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
+    def _advance(self, x: dict[str, NDArray[Any]], out: Outputs) -> None:
         """Call the kernel over n bins; columns are contiguous and read-only."""
 
     @property
@@ -77,18 +77,18 @@ class Signal(ABC):
         """Levels to trade at; the fixed ones unless a signal knows better."""
         return self.default_thresholds
 
-    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+    def metadata(self, outputs: Outputs) -> dict[str, Any]:
         """Figures over a session's outputs."""
         return {}
 
-    def update(self, rows: Columns) -> MboRecords:
+    def update(self, rows: Columns) -> Outputs:
         """One bin."""
         self._refuse_lookahead()
         one = {name: np.asarray(rows[name])[np.newaxis] for name in (*self.required_columns, *self.required_fields)}
-        scored: MboRecords = self.run(one).reshape(())
+        scored: Outputs = self.run(one).reshape(())
         return scored
 
-    def run(self, columns: Columns) -> MboRecords:
+    def run(self, columns: Columns) -> Outputs:
         """Many bins; continues the state."""
         x = self._inputs(columns)
         n = len(next(iter(x.values())))

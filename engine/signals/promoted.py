@@ -1,7 +1,5 @@
 """A champion's signal: built in, or loaded from the source that stands in the champion, and then only where that is allowed."""
 
-from __future__ import annotations
-
 from engine.champion import Champion, SignalSource, source_digest
 from engine.errors import ChampionError, ConfigError
 from engine.modules import source_files, standing, top_of

@@ -4,8 +4,6 @@ Nothing is imported before a signal is asked for. A signal that is broken or dou
 one else's way.
 """
 
-from __future__ import annotations
-
 import inspect
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping

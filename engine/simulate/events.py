@@ -24,6 +24,7 @@ from engine.constants import (
     UNDEF_PRICE,
 )
 from engine.jit import kernel
+from engine.schema import MboRecords
 from engine.simulate.flow import advance_latent, draw_arrival, excite, set_leans, start_latent
 from engine.simulate.queues import (
     ASK,
@@ -133,7 +134,7 @@ def open_book(market: Market, feed: Feed, ages: NDArray[np.int64]) -> None:
 
 
 @kernel
-def write_snapshot(market: Market, feed: Feed, out: NDArray[np.void]) -> int:
+def write_snapshot(market: Market, feed: Feed, out: MboRecords) -> int:
     """Write the clear and the adds of the opening snapshot, best level first, queues from the front; returns the count.
 
     Each add bears the time at which its order took its place.
@@ -265,7 +266,7 @@ def change_order(market: Market, slot: int) -> None:
 
 
 @kernel
-def sweep(market: Market, feed: Feed, out: NDArray[np.void], hit_side: int) -> None:
+def sweep(market: Market, feed: Feed, out: MboRecords, hit_side: int) -> None:
     """A marketable order: the trade, a fill per resting order hit in price-time priority, then what is left of each.
 
     The trade bears the whole size and the first fill's price.
@@ -310,7 +311,7 @@ def sweep(market: Market, feed: Feed, out: NDArray[np.void], hit_side: int) -> N
 
 
 @kernel
-def make_event(market: Market, feed: Feed, out: NDArray[np.void]) -> None:
+def make_event(market: Market, feed: Feed, out: MboRecords) -> None:
     """Choose what happens at the current time and write its records."""
     rng = market.rng
     state = market.state[0]
@@ -358,7 +359,7 @@ def make_event(market: Market, feed: Feed, out: NDArray[np.void]) -> None:
 
 
 @kernel
-def fill_chunk(market: Market, feed: Feed, out: NDArray[np.void]) -> int:
+def fill_chunk(market: Market, feed: Feed, out: MboRecords) -> int:
     """Make events until ``out`` has no room for another or the session ends; returns the records written.
 
     The next event's time is drawn as soon as the last one is done, so where a chunk ends changes nothing.

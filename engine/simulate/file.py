@@ -1,7 +1,5 @@
 """The file around a simulated session: metadata by Databento's own encoder, and a name it takes only when it is whole."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Iterator, Sequence

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engine.constants import MBO_LENGTH_WORDS, RTYPE_MBO, SIDE_ASK, SIDE_BID
 from engine.jit import kernel
+from engine.schema import MboRecords, Structured
 
 BID: Final = 0
 ASK: Final = 1
@@ -78,10 +79,10 @@ class Market(NamedTuple):
     """All the simulator's state; plain arrays, so that a chunk can end anywhere."""
 
     rng: NDArray[np.int64]  # (4,) 32-bit words
-    state: NDArray[np.void]  # (1,) STATE_DTYPE
-    orders: NDArray[np.void]  # (N_SLOTS,) ORDER_DTYPE
+    state: Structured  # (1,) STATE_DTYPE
+    orders: Structured  # (N_SLOTS,) ORDER_DTYPE
     live: NDArray[np.int64]  # (N_SLOTS,) slots, the resting ones first, the free ones after
-    levels: NDArray[np.void]  # (2, N_LEVELS) LEVEL_DTYPE, bid then ask
+    levels: Structured  # (2, N_LEVELS) LEVEL_DTYPE, bid then ask
     fills: NDArray[np.int64]  # (MAX_FILLS, 2) slot, contracts: the sweep at work
 
 
@@ -244,7 +245,7 @@ def drop_order(market: Market, slot: int) -> None:
 def emit(
     market: Market,
     feed: Feed,
-    out: NDArray[np.void],
+    out: MboRecords,
     action: int,
     side: int,
     order_id: int,
@@ -276,7 +277,7 @@ def emit(
 
 
 @kernel
-def emit_order(market: Market, feed: Feed, out: NDArray[np.void], action: int, slot: int, size: int, flags: int) -> None:
+def emit_order(market: Market, feed: Feed, out: MboRecords, action: int, slot: int, size: int, flags: int) -> None:
     """Write a record about the resting order of ``slot``."""
     order = market.orders[slot]
     side = SIDE_BID if order["side"] == BID else SIDE_ASK

@@ -5,8 +5,6 @@ records are the 56-byte MBO message, and it opens with a snapshot in the documen
 same bytes.
 """
 
-from __future__ import annotations
-
 import re
 import zlib
 from collections.abc import Callable
@@ -22,7 +20,7 @@ from numpy.typing import NDArray
 
 from engine.constants import NS_PER_DAY, NS_PER_S
 from engine.errors import ConfigError
-from engine.schema import MBO_DTYPE
+from engine.schema import MBO_DTYPE, MboRecords
 from engine.simulate.events import MAX_EVENT_RECORDS, fill_chunk, open_book, write_snapshot
 from engine.simulate.file import session_metadata, whole_or_nothing
 from engine.simulate.queues import N_LEVELS, N_SLOTS, Feed, Market, empty_market
@@ -125,11 +123,18 @@ def simulate(
 
     Source: Databento DBN version 3, schema ``mbo``; engine.md section 1 for the snapshot's form.
     """
-    path = _checked_path(out)
-    market, feed = _empty_session(seed, seconds, rate, start, symbol)
-    records = np.zeros(max(chunk_records, N_SLOTS + MAX_EVENT_RECORDS), MBO_DTYPE)
-    n_snapshot = _write_opening(market, feed, records)
-    return _write_session(path, market, feed, records, n_snapshot, symbol, seed, progress)
+    (summary,) = simulate_days(
+        out,
+        days=1,
+        seed=seed,
+        seconds=seconds,
+        rate=rate,
+        start=start,
+        symbol=symbol,
+        progress=progress,
+        chunk_records=chunk_records,
+    )
+    return summary
 
 
 def simulate_days(
@@ -142,11 +147,11 @@ def simulate_days(
     start: datetime | str = DEFAULT_START,
     symbol: str = DEFAULT_SYMBOL,
     progress: Callable[[float], None] | None = None,
+    chunk_records: int = CHUNK_RECORDS,
 ) -> list[SimulationSummary]:
     """Write a session a day on consecutive days, each opened by a snapshot of the book the day before ended with.
 
-    Between two sessions nothing happens: every order keeps its id, size, price and place in its queue. The first file is that
-    of ``simulate`` with the same arguments.
+    Between two sessions nothing happens: every order keeps its id, size, price and place in its queue.
 
     Parameters
     ----------
@@ -154,6 +159,8 @@ def simulate_days(
         Name of the first file; it must hold the first day's date as YYYYMMDD, in whose place the later ones' stand.
     days
         How many, from 1 to 31.
+    seed, seconds, rate, start, symbol, progress, chunk_records
+        As `simulate` takes them, ``seconds`` of each day; with several days at most 86,400.
 
     Raises
     ------
@@ -161,18 +168,18 @@ def simulate_days(
         An argument is not allowed.
     """
     if not 1 <= days <= 31:
-        raise ConfigError(f"days was {days}; it must be from 1 to 31.")
+        raise ConfigError(f"days was {days}; it must be from 1 to 31")
     path = _checked_path(out)
     market, feed = _empty_session(seed, seconds, rate, start, symbol)
     first_day = datetime.fromtimestamp(feed.start_ns // NS_PER_S, UTC).date()
     if days > 1 and f"{first_day:%Y%m%d}" not in path.name:
         raise ConfigError(
             f"output was {str(out)!r}; with several days its name must hold the first one's date, {first_day:%Y%m%d}, in whose "
-            "place the others' stand."
+            "place the others' stand"
         )
     if days > 1 and (seconds > 86_400 or seconds * rate * days > MAX_RECORDS):
-        raise ConfigError(f"{days} days of {seconds:g} seconds at rate {rate:g} do not fit; a day has 86,400 seconds.")
-    records = np.zeros(max(CHUNK_RECORDS, N_SLOTS + MAX_EVENT_RECORDS), MBO_DTYPE)
+        raise ConfigError(f"{days} days of {seconds:g} seconds at rate {rate:g} do not fit; a day has 86,400 seconds")
+    records = np.zeros(max(chunk_records, N_SLOTS + MAX_EVENT_RECORDS), MBO_DTYPE)
     n_snapshot = _write_opening(market, feed, records)
     written = []
     for number in range(days):
@@ -211,7 +218,7 @@ def _write_session(
     path: Path,
     market: Market,
     feed: Feed,
-    records: NDArray[np.void],
+    records: MboRecords,
     n_snapshot: int,
     symbol: str,
     seed: int,
@@ -250,11 +257,11 @@ def _write_session(
 def _checked_path(out: Path) -> Path:
     path = Path(out)
     if not path.name.endswith((".dbn", ".dbn.zst")):
-        raise ConfigError(f"output was {str(out)!r}; its name must end in .dbn or .dbn.zst.")
+        raise ConfigError(f"output was {str(out)!r}; its name must end in .dbn or .dbn.zst")
     if path.is_dir():
-        raise ConfigError(f"output was {str(out)!r}, which is a folder; give the name of a file in it.")
+        raise ConfigError(f"output was {str(out)!r}, which is a folder; give the name of a file in it")
     if not path.parent.is_dir():
-        raise ConfigError(f"output was {str(out)!r}, but there is no folder {str(path.parent)!r}; make it first.")
+        raise ConfigError(f"output was {str(out)!r}, but there is no folder {str(path.parent)!r}; make it first")
     return path
 
 
@@ -264,7 +271,7 @@ def _checked_product(symbol: str) -> tuple[float, float]:
     if root not in PRODUCTS:
         raise ConfigError(
             f"symbol was {symbol!r}; it must be a future such as {DEFAULT_SYMBOL}: a root of {', '.join(PRODUCTS)}, "
-            "a month letter of FGHJKMNQUVXZ and one or two digits of the year."
+            "a month letter of FGHJKMNQUVXZ and one or two digits of the year"
         )
     return PRODUCTS[root]
 
@@ -272,27 +279,27 @@ def _checked_product(symbol: str) -> tuple[float, float]:
 def _checked_span(seed: int, seconds: float, rate: float, start: datetime | str) -> tuple[int, int]:
     """Start and end of the session in UTC ns."""
     if not 0 <= seed < 2**63:
-        raise ConfigError(f"seed was {seed}; it must be an integer from 0 to 2**63 - 1.")
+        raise ConfigError(f"seed was {seed}; it must be an integer from 0 to 2**63 - 1")
     if not (isfinite(seconds) and 0 < seconds <= MAX_SECONDS):
-        raise ConfigError(f"seconds was {seconds:g}; it must be above 0 and at most {MAX_SECONDS:g}.")
+        raise ConfigError(f"seconds was {seconds:g}; it must be above 0 and at most {MAX_SECONDS:g}")
     if not (isfinite(rate) and 1 <= rate <= MAX_RATE):
-        raise ConfigError(f"rate was {rate:g} records/s; it must be from 1 to {MAX_RATE:g}.")
+        raise ConfigError(f"rate was {rate:g} records/s; it must be from 1 to {MAX_RATE:g}")
     if seconds * rate > MAX_RECORDS:
-        raise ConfigError(f"{seconds:g} seconds at rate {rate:g} would exceed {MAX_RECORDS} records; lower one of them.")
+        raise ConfigError(f"{seconds:g} seconds at rate {rate:g} would exceed {MAX_RECORDS} records; lower one of them")
     if isinstance(start, str):
         try:
             moment = datetime.fromisoformat(start)
         except ValueError:
             raise ConfigError(
                 f"start was {start!r}; it must be an ISO date and time such as {DEFAULT_START}, "
-                "in New York time unless it carries an offset."
+                "in New York time unless it carries an offset"
             ) from None
     else:
         moment = start
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=NEW_YORK)
     if not 1971 <= moment.year <= 2200:
-        raise ConfigError(f"start was {moment.isoformat()}; its year must be from 1971 to 2200.")
+        raise ConfigError(f"start was {moment.isoformat()}; its year must be from 1971 to 2200")
     since = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     start_ns = ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000
     return start_ns, start_ns + round(seconds * NS_PER_S)
@@ -312,7 +319,7 @@ def _seed_words(seed: int) -> NDArray[np.int64]:
     return np.array(words, np.int64)
 
 
-def _write_opening(market: Market, feed: Feed, records: NDArray[np.void]) -> int:
+def _write_opening(market: Market, feed: Feed, records: MboRecords) -> int:
     """Fill the book and write its snapshot; ids grow with the age at which the orders came."""
     ages = np.zeros(N_SLOTS, np.int64)
     open_book(market, feed, ages)
@@ -324,7 +331,7 @@ def _write_opening(market: Market, feed: Feed, records: NDArray[np.void]) -> int
     return int(write_snapshot(market, feed, records))
 
 
-def _write_next_opening(market: Market, feed: Feed, records: NDArray[np.void]) -> int:
+def _write_next_opening(market: Market, feed: Feed, records: MboRecords) -> int:
     """Take the market over to a later session and write its snapshot; the latent state stands still meanwhile."""
     state = market.state[0]
     for name in ("latent_ns", "regime_end_ns"):

@@ -5,7 +5,6 @@ Uncompressed files are mapped a window at a time, compressed ones streamed.
 Source: engine.md section 1; DBN versions 1 to 3.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from engine.constants import MBO_RECORD_BYTES, NS_PER_S, UNDEF_TIMESTAMP
 from engine.errors import SourceError
+from engine.files import sha256_file
 from engine.schema import MBO_DTYPE, MboRecords
 from engine.source.kernels import are_all_of, is_plain, walk_records
 
@@ -112,10 +112,7 @@ class DbnFile:
     @cached_property
     def sha256(self) -> str:
         """Checksum of the file as it lies on disk."""
-        digest = hashlib.sha256()
-        for block in _read_file(self.path):
-            digest.update(block)
-        return digest.hexdigest()
+        return sha256_file(self.path)
 
     @property
     def size(self) -> int:

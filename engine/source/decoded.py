@@ -8,8 +8,6 @@ store 2.3 s once and 0.07 s a variant, 1,528 MB in the driver.
 Source: DBN's 56-byte MBO record, as it is.
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import json

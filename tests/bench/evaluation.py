@@ -6,8 +6,6 @@ Shown beside it, where it is installed (it is no dependency of this project): on
 `Portfolio.from_signals` with stops over the same entries, which gives an equity curve but none of the intervals.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import platform

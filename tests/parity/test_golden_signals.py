@@ -15,9 +15,9 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.signals.base import SignalContext, signal_inputs
-from engine.signals.reference import REFERENCE_PARAMETERS, REFERENCE_THRESHOLDS
 from engine.signals.registry import make_signal, signal_names
 from tests.parity.test_golden import engine_bins
+from tests.reference_choices import REFERENCE_PARAMETERS, REFERENCE_THRESHOLDS
 from tests.sessions import Bins
 
 CONTEXT = SignalContext(cell_width_ms=100, radius=50)

@@ -5,8 +5,6 @@ Linux. Process namespaces because ``ray stop`` ends every Ray process it can see
 ``/tmp``, a home and a checkout of its own.
 """
 
-from __future__ import annotations
-
 import os
 import pwd
 import shutil

@@ -6,8 +6,6 @@ Two ways, since each sees what the other cannot: a connection to each port of an
 host; and the kernel's list of listening sockets, which also shows those bound to a single address that no scan here may try.
 """
 
-from __future__ import annotations
-
 import argparse
 import ipaddress
 import re

@@ -1,7 +1,5 @@
 """The user's side of a cluster: `ray` commands on a terminal of their own, with time limits, and what they print."""
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import os
@@ -20,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from getpass import getuser
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import yaml
 
@@ -52,7 +50,7 @@ class Client:
 
     @classmethod
     @contextmanager
-    def open(cls, folder: Path, cluster_file: Path) -> Iterator[Client]:
+    def open(cls, folder: Path, cluster_file: Path) -> Iterator[Self]:
         (folder / "tmp").mkdir(parents=True)
         try:
             yield cls(folder, cluster_file)
@@ -82,7 +80,7 @@ class Client:
         return printed
 
     @contextmanager
-    def start(self, arguments: list[str], **environment: str) -> Iterator[Running]:
+    def start(self, arguments: list[str], **environment: str) -> "Iterator[Running]":
         """Begin `ray ...`; it and its children are ended with the context."""
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))

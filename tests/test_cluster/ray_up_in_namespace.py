@@ -11,8 +11,6 @@ Prints every command and what it printed. Exit code 0 when all of it worked; eve
 removed at the end.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

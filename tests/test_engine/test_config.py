@@ -139,6 +139,19 @@ def test_file_is_taken_from_the_environment(tmp_path: Path, monkeypatch: pytest.
     assert load_instrument().symbol == "MNQM6"
 
 
+def test_a_shipped_instrument_is_taken_by_name_unless_a_file_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(INSTRUMENT_ENV, "es")
+    assert load_instrument().symbol_root == "ES"
+    Path("es").write_text(yaml.safe_dump(DEFAULTS | {"symbol": "MNQM6"}))
+    assert load_instrument().symbol == "MNQM6"
+    monkeypatch.setenv(INSTRUMENT_ENV, "nq")
+    with pytest.raises(ConfigError, match="nq does not exist"):
+        load_instrument()
+
+
 def test_es_instrument_file_loads() -> None:
     config = load_instrument(REPO_ROOT / "engine" / "instruments" / "es.yaml")
     assert (config.tick_size, config.contract_multiplier) == (0.25, 50.0)

@@ -202,6 +202,22 @@ def test_a_kernel_typed_at_a_prompt_compiles_and_is_not_kept(tmp_path: Path) -> 
     assert list(tmp_path.rglob("*.nbi")) == []
 
 
+@pytest.mark.parametrize("is_checkout", [True, False])
+def test_kernels_of_installed_packages_go_to_the_users_cache(
+    is_checkout: bool, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_checkout:
+        (tree / "pyproject.toml").write_text("")
+    monkeypatch.setattr(jit, "_ROOT", tree)
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
+    monkeypatch.delenv("SPYMASTER_LAKE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    parent = tree / "lake" / "cache" / "kernels" if is_checkout else tmp_path / "home" / "spymaster" / "kernels"
+    assert Path(jit.cache_dir.__wrapped__()).parent == parent
+    monkeypatch.setenv("SPYMASTER_LAKE", str(tmp_path / "own"))
+    assert Path(jit.cache_dir.__wrapped__()).parent == tmp_path / "own" / "cache" / "kernels"
+
+
 def test_named_tuples_of_kernels_differ_by_name() -> None:
     """Numba tells tuples apart by class name and fields, not by module: two alike cost each call 200 us of slow dispatch."""
     seen: dict[tuple[str, tuple[str, ...]], str] = {}

@@ -4,7 +4,7 @@ import pytest
 
 from engine.errors import ConfigError, DatasetError
 from engine.files import write_atomic, write_new
-from engine.lake import Lake, raw_file
+from engine.lake import Lake, config_file, raw_file, shipped_configs
 
 
 def test_lake_is_the_argument_then_the_environment_then_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,3 +54,34 @@ def test_write_new_never_overwrites(tmp_path: Path) -> None:
         write_new(tmp_path / "x", b"second")
     assert (tmp_path / "x").read_bytes() == b"first"
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_configuration_is_a_file_then_the_lakes_then_a_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lake = Lake(tmp_path / "lake")
+    shipped = shipped_configs() / "smoke_perm_derivative.yaml"
+    assert shipped.is_file()
+    assert config_file(lake, "smoke_perm_derivative", "sweep") == shipped
+    assert config_file(lake, Path("smoke_perm_derivative.yaml"), "sweep") == shipped
+    own = lake.configs / "smoke_perm_derivative.yaml"
+    write_atomic(own, b"")
+    assert config_file(lake, "smoke_perm_derivative", "sweep") == own
+    here = Path("smoke_perm_derivative.yaml")
+    here.write_text("")
+    assert config_file(lake, here, "sweep") == here
+    assert config_file(lake, "smoke_perm_derivative", "sweep") == own
+
+
+def test_a_configuration_is_of_its_kind(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    campaign = "mnq_grid_spectrum_force_smoke"
+    assert config_file(lake, campaign, "campaign") == shipped_configs() / "gold_campaigns" / f"{campaign}.yaml"
+    write_atomic(lake.configs / "gold_campaigns" / "mine.yaml", b"")
+    assert config_file(lake, "mine", "campaign").parent == lake.configs / "gold_campaigns"
+    with pytest.raises(ConfigError, match=r"^sweep was 'mine', .* one of: smoke_perm_derivative, tune_perm_derivative$"):
+        config_file(lake, "mine", "sweep")
+
+
+@pytest.mark.parametrize("given", ["some/smoke_perm_derivative.yaml", "/nowhere/a.yaml", "../a.yaml"])
+def test_a_path_is_left_as_it_is(given: str, tmp_path: Path) -> None:
+    assert config_file(Lake(tmp_path), given, "sweep") == Path(given)

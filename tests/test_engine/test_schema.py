@@ -1,11 +1,17 @@
 """The one schema: names in the contract's order, records of the DBN layout, arrow and numpy in step."""
 
+import json
+import os
+import subprocess
+import sys
+
 import databento_dbn as dbn
 import numpy as np
 import pyarrow as pa
 
 from engine import constants
 from engine.schema import BIN_DTYPE, GRID_COLUMNS, MBO_DTYPE, bins_schema, grid_schema
+from tests.conftest import REPO_ROOT
 
 # engine.md section 8, k first and last_event_id last
 GRID_TEXT = """
@@ -82,3 +88,61 @@ def test_flags_and_sentinels_are_databentos() -> None:
 def test_quality_bits_are_the_contracts() -> None:
     names = ["cold", "gap", "crossed", "one_sided", "bad_time", "doubtful_book", "closed", "roll"]
     assert {2**i: name for i, name in enumerate(names)} == constants.QUALITY_NAMES
+
+
+_OTHER_ORDER = """
+import engine.constants as c, engine.schema as s
+chains = {order: tuple(f"{order}_{chain}" for chain in s.CHAINS) for order in "vaj"}
+rest = [name for name in s.GRID_F64 if not any(name in chain for chain in chains.values())]
+s.GRID_F64 = ("new_first", *reversed(rest[:5]), *chains["j"], "new_between", *chains["v"], *rest[5:], *chains["a"])
+s.GRID_I32 = ("new_move", *reversed(s.GRID_I32))
+s.GRID_LABELS_I8 = (*reversed(s.GRID_LABELS_I8), "new_label")
+kinds = {"k": "i4", "spectrum_state_code": "i1", "last_event_id": "i8"}
+groups = {"f8": s.GRID_F64, "i4": s.GRID_I32, "i1": s.GRID_LABELS_I8}
+s.GRID_COLUMNS = kinds | {name: code for code, names in groups.items() for name in names}
+c.ANOMALIES = ("new_kind", *reversed(c.ANOMALIES))
+"""
+_BINS_BY_NAME = """
+import json
+from hashlib import sha256
+from tests.sessions import join, make_runner, small_config
+from tests.streams import build_up, harmless, record, to_array
+odd = [record("C", 9, time=20_000_000), record("A", 1000, tick=-3, time=30_000_000), record("F", 8, time=40_000_000)]
+moves = [record("AC"[i % 2], 7000 + i // 2, tick=0, time=50_000_000 + i * 100_000_000) for i in range(20)]
+runner = make_runner(small_config())
+bins = join([*runner.feed(to_array([*build_up(), *odd, *moves]), 64), *runner.finish(None, 64)])
+columns = {name: sha256(column.tobytes()).hexdigest() for name, column in bins.grid.items() if not name.startswith("new_")}
+constant = [name for name in columns if len(set(bins.grid[name].ravel().tolist())) == 1]
+whole = sha256(bins.fields.tobytes()).hexdigest()
+print(json.dumps([len(bins.fields), columns, whole, runner.first_anomalies, sorted(constant)]))
+"""
+
+
+def in_own_process(code: str) -> subprocess.CompletedProcess[str]:
+    """Run uncompiled: a compiled kernel holds the places it was compiled with, as long as no source changes."""
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=REPO_ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_columns_and_anomalies_in_another_order_and_new_ones_between_shift_nothing() -> None:
+    plain, other = (in_own_process(code) for code in (_BINS_BY_NAME, _OTHER_ORDER + _BINS_BY_NAME))
+    assert plain.returncode == 0, plain.stderr
+    assert other.returncode == 0, other.stderr
+    n_bins, columns, _, anomalies, constant = json.loads(plain.stdout)
+    assert n_bins > 5
+    assert anomalies.keys() == {"unknown_cancel", "duplicate_add", "unknown_fill"}
+    assert {"perm_microstate_id", "best_bid_move_ticks", "v_add", "j_bid_depth", "a_pull", "add_mass"}.isdisjoint(constant)
+    assert len(columns) == len(GRID_COLUMNS)
+    assert json.loads(other.stdout) == json.loads(plain.stdout)
+
+
+def test_a_column_inside_a_chain_of_derivatives_is_refused_at_import() -> None:
+    code = (
+        "import engine.schema as s\nat = s.GRID_F64.index('v_pull')\ns.GRID_F64 = (*s.GRID_F64[:at], 'new', *s.GRID_F64[at:])\n"
+    )
+    assert in_own_process(code + "import engine.run.state").returncode == 0
+    refused = in_own_process(code + "import engine.run.bins")
+    assert refused.returncode == 1
+    assert refused.stderr.strip().endswith("AssertionError")

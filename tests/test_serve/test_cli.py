@@ -127,7 +127,7 @@ def test_tail_prints_a_line_per_bin(
         assert main(["tail", "--url", running.base, "--start-time", "09:25:10"]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].startswith("-- MNQH6 100 ms, 101 rows, config ")
-        assert lines[0].endswith("model perm_derivative (champion v1)")
+        assert lines[0].endswith("signal perm_derivative (champion v1)")
         assert lines[-1] == "end of the data: 300 bins, 0 skipped by the server"
         first = lines[1].split()
         assert first[:2] == ["0", "09:25:10.100"]

@@ -25,14 +25,15 @@ from websockets.sync.client import connect
 
 from engine.config import load_instrument
 from engine.lake import Lake
-from engine.run.replay import replay
+from engine.run.replay import Replay
 from engine.signals.base import SignalContext
 from engine.signals.registry import make_signal
 from engine.source.records import open_source
 from serve.cli import main
 from serve.client import fetch_health
+from serve.page import start_page
 from serve.request import read_request
-from serve.settings import STREAM_PATH, StreamDefaults
+from serve.settings import PAGE_DIR, STREAM_PATH, StreamDefaults
 from tests.conftest import REPO_ROOT
 from tests.sessions import join
 from tests.test_serve.conftest import Promote
@@ -165,12 +166,32 @@ def started(lake: Lake) -> Iterator[Started]:
         shutil.rmtree(ray_folder, ignore_errors=True)
 
 
+def require_end_by_ctrl_c(started: Started) -> None:
+    """Ctrl-C, as a terminal sends it: to the whole group. Clients are told, and nothing is left."""
+    processes = marked_processes(started.mark)
+    assert len(processes) > 5
+    with started.connect() as connection:
+        listen(connection, n_bins=2)
+        os.killpg(started.process.pid, signal.SIGINT)
+        said = []
+        with contextlib.suppress(ConnectionClosed):
+            said = [json.loads(frame) for frame in connection if isinstance(frame, str)]
+        assert said[-1]["code"] == "going_away"
+        assert connection.protocol.close_code == 1001
+    assert started.process.wait(END_S) == 0, "\n".join(started.lines)
+    assert wait_for_end(processes, END_S) == []
+    assert marked_processes(started.mark) == []
+    assert started.lines[-1] == "ended"
+    assert not any("Traceback" in line for line in started.lines), "\n".join(started.lines)
+
+
 @pytest.mark.timeout(300)
 def test_the_service_from_start_to_ctrl_c(
     started: Started, lake: Lake, promote: Promote, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert any(line.startswith("Ray dashboard  http://127.0.0.1:") for line in started.lines), started.lines
     assert fetch_health(started.base, None)["status"] == "ok"
+    assert any("not built: make page" in line for line in started.lines) == (start_page(PAGE_DIR) is None)
 
     # Nothing of ours can be reached from another machine.
     open_ports = listening(marked_processes(started.mark))
@@ -199,13 +220,12 @@ def test_the_service_from_start_to_ctrl_c(
     assert texts[change]["reason"] == "model_change"
     assert texts[change + 1]["bin_seq"] == texts[change]["effective_bin_seq"]
     assert texts[change + 1]["runtime_model_ready"] is True
-    bins = head.bins + [text for text in texts if text["type"] == "grid_update"]
-    assert [header["bin_seq"] for header in bins] == list(range(400))
+    assert [bin_["bin_seq"] for bin_ in head.bins + texts if bin_["type"] == "grid_update"] == list(range(400))
 
     # A stream that starts now carries the champion's scores, bit for bit those of a sweep.
     config = load_instrument()
     request = read_request([], config, lake, StreamDefaults())
-    dataset = join(replay(open_source([request.dbn], config, request.dt), config))
+    dataset = join(Replay(open_source([request.dbn], config, request.dt), config))
     model = make_signal(champion.signal, champion.parameters, SignalContext(config.cell_width_ms, config.grid_radius_ticks))
     expected = model.run({name: dataset.grid[name] for name in model.required_columns})
     with started.connect(speed="0") as connection:
@@ -221,19 +241,4 @@ def test_the_service_from_start_to_ctrl_c(
     assert (body["champion"]["version"], body["swaps"], body["clients"]) == (1, 1, 0)
     assert body["lag_ms"] is not None
 
-    # Ctrl-C, as a terminal sends it: to the whole group. Clients are told, and nothing is left.
-    processes = marked_processes(started.mark)
-    assert len(processes) > 5
-    with started.connect() as connection:
-        listen(connection, n_bins=2)
-        os.killpg(started.process.pid, signal.SIGINT)
-        said = []
-        with contextlib.suppress(ConnectionClosed):
-            said = [json.loads(frame) for frame in connection if isinstance(frame, str)]
-        assert said[-1]["code"] == "going_away"
-        assert connection.protocol.close_code == 1001
-    assert started.process.wait(END_S) == 0, "\n".join(started.lines)
-    assert wait_for_end(processes, END_S) == []
-    assert marked_processes(started.mark) == []
-    assert started.lines[-1] == "ended"
-    assert not any("Traceback" in line for line in started.lines), "\n".join(started.lines)
+    require_end_by_ctrl_c(started)

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import load_instrument
+from engine.config import InstrumentConfig, load_instrument
 from engine.errors import EngineError
 from engine.lake import Lake
+from serve.query import HORIZONS, PERM_FIELDS
 from serve.request import last_day, read_request, scalar
 from serve.settings import StreamDefaults
 
@@ -26,6 +27,11 @@ def lake(tmp_path: Path) -> Lake:
 
 def read(lake: Lake, defaults: StreamDefaults | None = None, **query: str):
     return read_request(list(query.items()), CONFIG, lake, defaults or StreamDefaults())
+
+
+def test_the_names_of_the_query_are_the_instruments_fields() -> None:
+    assert [name for name in InstrumentConfig.model_fields if name.startswith("perm_")] == list(PERM_FIELDS)
+    assert HORIZONS in InstrumentConfig.model_fields
 
 
 def test_an_empty_query_takes_the_servers_defaults(lake: Lake) -> None:

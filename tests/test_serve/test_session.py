@@ -10,7 +10,7 @@ import pytest
 from engine.config import InstrumentConfig
 from engine.errors import EngineError
 from engine.lake import Lake
-from engine.run.replay import Replay, replay
+from engine.run.replay import Replay
 from engine.schema import BIN_DTYPE, GRID_COLUMNS, MODEL_DTYPE, MODEL_PREFIX
 from engine.signals.base import SignalContext, signal_inputs
 from engine.signals.registry import make_signal, signal_names
@@ -111,7 +111,7 @@ def scores(bins: Bins) -> np.ndarray:
 def dataset(lake: Lake, config: InstrumentConfig) -> Bins:
     """The session the way a dataset is made."""
     request = request_of(lake, config)
-    return join(replay(open_source([request.dbn], config, request.dt), config))
+    return join(Replay(open_source([request.dbn], config, request.dt), config))
 
 
 @pytest.mark.parametrize("start_time", [None, "09:25", "09:25:20"])
@@ -269,7 +269,7 @@ def test_a_model_that_cannot_be_warmed_leaves_the_old_one_and_the_stream(
 def test_a_champion_of_the_other_table_is_served_with_that_table(lake: Lake, config: InstrumentConfig, promote: Promote) -> None:
     by_side = config.model_copy(update={"state5_table": "by_side"})
     request = request_of(lake, config)
-    expected = join(replay(open_source([request.dbn], by_side, request.dt), by_side))
+    expected = join(Replay(open_source([request.dbn], by_side, request.dt), by_side))
 
     watcher = ChampionWatcher(lake, config, 1.0)
     session = open_session(lake, config, watcher)

@@ -53,13 +53,13 @@ def closing(connection: Any) -> tuple[int, str]:
 
 
 def test_an_unpaced_stream_sends_every_bin_and_the_end(serve: Serve, lake: Lake, config: InstrumentConfig) -> None:
-    from engine.run.replay import replay
+    from engine.run.replay import Replay
     from engine.source.records import open_source
     from serve.request import read_request
     from serve.settings import StreamDefaults
 
     request = read_request([], config, lake, StreamDefaults())
-    expected = join(replay(open_source([request.dbn], config, request.dt), config))
+    expected = join(Replay(open_source([request.dbn], config, request.dt), config))
     with serve().connect(speed="0") as connection:
         heard = listen(connection)
         assert closing(connection) == (1000, "end of the data")

@@ -5,8 +5,6 @@
 Everything is seeded: the figures are the same on every machine but for the last digits of sums.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -14,9 +12,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.test_tune.causality import accusations
 from tests.test_tune.leaks import LEAKS, session
 from tests.test_tune.markets import TICK, sound_rules, times
-from tune.causality import accusations
 from tune.luck import DSR_LIMIT, best_by_chance, deflated_sharpe, overfitting_probability
 from tune.outofsample import out_of_sample
 from tune.rules import N_BLOCKS

@@ -1,7 +1,5 @@
 """Ten leaks as they are made in practice, each beside its honest twin: from a feature and a price to a score, bin by bin."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

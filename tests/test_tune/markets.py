@@ -1,12 +1,10 @@
 """Made-up markets with quotes, extremes and holes, for tests of the judge."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 
-from tune.rules import Rules
+from tune.rules import Rules, Trigger
 from tune.tape import Tape, touch_tape
 
 TICK = 250_000_000
@@ -35,6 +33,38 @@ def sound_rules(**changes: Any) -> Rules:
         "cell_width_ms": 100,
     }
     return Rules(**{**values, **changes})
+
+
+def reference_rules(
+    tp_ticks: float,
+    sl_ticks: float,
+    max_hold_bins: int,
+    warmup_bins: int,
+    cooldown_bins: int,
+    tick_size: float,
+    trigger: Trigger = "edge",
+) -> Rules:
+    """The model system's rules: mid to mid, free, overlapping, every bin."""
+    return Rules(
+        tp_ticks,
+        sl_ticks,
+        max_hold_bins,
+        warmup_bins,
+        cooldown_bins,
+        tick_size,
+        fill="mid",
+        trigger=trigger,
+        position="overlapping",
+        rearm=False,
+        feed_delay_bins=0,
+        order_delay_bins=0,
+        fee_per_contract=0.0,
+        contract_multiplier=1.0,
+        sound_only=False,
+        n_folds=5,
+        embargo_bins=0,
+        cell_width_ms=100,
+    )
 
 
 def walk_tape(n: int, seed: int, moves: int = 3, spread: int = 1, unsound: float = 0.0, broken: float = 0.0) -> Tape:

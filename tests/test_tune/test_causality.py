@@ -1,7 +1,5 @@
 """The causality check: on planted leaks and their honest twins, and on the judge itself, sound and with its locks taken off."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +8,14 @@ import pytest
 
 from engine.dataset.read import Dataset
 from engine.lake import Lake
-from engine.signals.registry import SIGNALS, signal_names
+from engine.signals.registry import SIGNALS, get_signal, signal_names
 from engine.signals.statistical.perm_derivative import PermDerivative
 from tests.blocks import publish_plain
+from tests.test_tune import causality
+from tests.test_tune.causality import Accusation, accusations, changed_after, market_arrays, point_decisions
 from tests.test_tune.leaks import LEAKS, session
 from tests.test_tune.small_sweep import DATASET, points_of
-from tune import causality, outofsample, scoring
-from tune.causality import Accusation, accusations, changed_after, market_arrays, point_decisions
+from tune import outofsample, scoring
 from tune.trial import Market, Point, load_market
 
 CUTS = tuple(range(107, 600, 31))
@@ -50,7 +49,7 @@ def test_a_change_touches_the_future_only_and_all_arrays_alike(change: str) -> N
 
 @pytest.fixture
 def market(lake: Lake) -> Market:
-    return load_market(Dataset.open(lake, DATASET), ["perm_derivative"])
+    return load_market(Dataset.open(lake, DATASET), [get_signal("perm_derivative")])
 
 
 def judged(lake: Lake, **rules: Any) -> Point:
@@ -81,7 +80,7 @@ def test_every_signal_is_judged_causally(tmp_path: Any, signal: str) -> None:
     lake = Lake(tmp_path / "lake")
     publish_plain(lake, DATASET, n_bins=4000, radius=50, seed=7)
     (point,) = points_of(lake, signals=[signal], sweep={}, eval={"tp_ticks": 2, "sl_ticks": 2, "max_hold_bins": 100})
-    market = load_market(Dataset.open(lake, DATASET), [signal])
+    market = load_market(Dataset.open(lake, DATASET), [get_signal(signal)])
     assert accusations(point_decisions(point, market), market_arrays(market), [3500]) == []
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from engine.dataset.read import Dataset
 from engine.lake import Lake
+from engine.signals.registry import get_signal
 from tests.conftest import REPO_ROOT
 from tests.test_tune.small_sweep import DATASET, finished_sweep
 from tune.cli import main
@@ -86,7 +87,7 @@ def test_score_writes_the_sweeps_series_bit_for_bit(lake: Lake, tmp_path: Path, 
     assert main(["score", *arguments, "--lake", str(lake.root), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n_bins"] == 2500
     table = pq.read_table(out)
-    market = load_market(Dataset.open(lake, DATASET), ["perm_derivative"])
+    market = load_market(Dataset.open(lake, DATASET), [get_signal("perm_derivative")])
     series = signal_series("perm_derivative", {"d2_weight": 0.5}, market)
     assert table.column_names == ["bin_seq", "score", "ready"]
     assert table["score"].to_numpy().tobytes() == np.ascontiguousarray(series["score"]).tobytes()

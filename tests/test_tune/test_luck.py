@@ -12,7 +12,7 @@ from tests.test_tune.small_sweep import COMMON, evaluated, finished_sweep, point
 from tune.beside import with_luck
 from tune.cli import main
 from tune.leaderboard import rank
-from tune.ledger import TrialLedger
+from tune.ledger import TrialLedger, tried_on
 from tune.luck import Luck, best_by_chance, deflated_sharpe, overfitting_probability
 from tune.results import ResultStore
 from tune.run import read_state, run_sweep
@@ -98,7 +98,7 @@ def test_a_flat_record_has_no_deflated_ratio() -> None:
 @pytest.mark.parametrize(
     ("pbo", "deflated", "words"),
     [
-        (0.05, 0.99, "worth a trial"),
+        (0.05, 0.99, "worth a try"),
         (0.05, 0.40, "no better than the luck"),
         (0.60, 0.99, "choosing by rank does not carry over"),
         (0.60, 0.40, "do not use it"),
@@ -114,13 +114,13 @@ def test_the_two_are_read_together_in_one_line(pbo: float, deflated: float, word
 def test_every_trial_counts_once_whoever_scored_it(lake: Lake) -> None:
     results = evaluated(lake, points_of(lake))
     ledger = TrialLedger(lake)
-    assert ledger.on(["0" * 64]).n == 0
+    assert tried_on(ledger.trials(), ["0" * 64]).n == 0
     ledger.add(results[:5], "first", "now")
     ledger.add(results[3:], "second", "later")
-    tried = ledger.on(["0" * 64])
+    tried = tried_on(ledger.trials(), ["0" * 64])
     assert tried.n == 8 * 6
     assert tried.sharpe_std > 0
-    assert ledger.on(["1" * 64]).n == 0  # other raw files
+    assert tried_on(ledger.trials(), ["1" * 64]).n == 0  # other raw files
     assert all(part.stat().st_mode & 0o222 == 0 for part in ledger.folder.iterdir())
 
 
@@ -128,12 +128,12 @@ def test_deleting_results_and_running_again_leaves_the_count(lake: Lake) -> None
     sweep_id = finished_sweep(lake)
     ledger = TrialLedger(lake)
     ledger.add(evaluated(lake, points_of(lake)), sweep_id, "now")
-    before = ledger.on(["0" * 64]).n
+    before = tried_on(ledger.trials(), ["0" * 64]).n
     shutil.rmtree(lake.results)
     results = evaluated(lake, points_of(lake))
     ledger.add(results, "again", "later")
     ResultStore(lake).append(results, sweep_id="again", **COMMON)
-    assert ledger.on(["0" * 64]).n == before == 48
+    assert tried_on(ledger.trials(), ["0" * 64]).n == before == 48
 
 
 @pytest.mark.timeout(200)
@@ -149,7 +149,7 @@ def test_a_sweep_writes_its_trials_down_before_its_results(lake: Lake, monkeypat
 
     with pytest.raises(TuneError, match="disk full"), Screen() as screen:
         run_sweep(read_state(lake, sweep_id), lake, "local", screen)
-    assert TrialLedger(lake).on(["0" * 64]).n > 0
+    assert tried_on(TrialLedger(lake).trials(), ["0" * 64]).n > 0
     assert len(ResultStore(lake).meta()) == 0
 
 

@@ -1,7 +1,5 @@
 """The online simulator: real calls on a real signal, its own arithmetic on made-up times, and a signal that cheats."""
 
-from __future__ import annotations
-
 import json
 import time
 from typing import Any
@@ -12,7 +10,7 @@ import pytest
 from engine.dataset.read import Dataset
 from engine.lake import Lake
 from engine.signals.base import SignalContext
-from engine.signals.registry import SIGNALS
+from engine.signals.registry import SIGNALS, get_signal
 from engine.signals.statistical.perm_derivative import PermDerivative
 from tests.test_tune.small_sweep import DATASET
 from tune.cli import main
@@ -57,7 +55,7 @@ class Fitted(PermDerivative):
 
 @pytest.fixture
 def market(lake: Lake) -> Market:
-    return load_market(Dataset.open(lake, DATASET), ["perm_derivative"])
+    return load_market(Dataset.open(lake, DATASET), [get_signal("perm_derivative")])
 
 
 def test_every_bin_is_one_call_and_the_percentiles_are_in_order(market: Market) -> None:

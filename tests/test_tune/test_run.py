@@ -14,6 +14,7 @@ from tune.cli import main
 from tune.config import parse_sweep_config
 from tune.run import plan_sweep, read_state, run_sweep
 from tune.screen import Screen
+from tune.trial import load_market
 
 Capture = pytest.CaptureFixture[str]
 
@@ -87,8 +88,11 @@ def test_planning_asks_once_what_each_signal_is(lake: Lake) -> None:
     values = sweep_values(signals=["all"], datasets=["wide", "wide2"], eval=rules)
     config = parse_sweep_config(values, "test")
     with resolutions() as asked:
-        points, datasets = plan_sweep(config, lake, print)
+        points, datasets, signals = plan_sweep(config, lake, print)
+        for dataset in datasets.values():
+            market = load_market(dataset, [signal.signal_class for signal in signals])
     assert sorted(asked) == signal_names()
+    assert {"spectrum_score", "pressure_variant", "perm_state5_code"} <= market.columns.keys()
     assert list(datasets) == ["wide", "wide2"]
     combinations = {name: 2 if name == "perm_derivative" else 1 for name in signal_names()}  # of swept parameters
     assert len(points) == sum(combinations.values()) * len(datasets) * 2 * 2  # barriers, cooldowns

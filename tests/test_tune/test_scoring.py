@@ -9,13 +9,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tune.intervals import wilson_interval
+from tests.test_tune.markets import reference_rules
+from tune.intervals import wilson
 from tune.rules import Rules
 from tune.scoring import statistics_of as statistics
 from tune.scoring import walk_all
 from tune.tally_kernels import Trades
 from tune.tape import mid_tape
-from tune.walk_kernels import CUT, REASONS, SL, TIMEOUT, TP
+from tune.walk_kernels import CUT, SL, TIMEOUT, TP
+
+REASONS = {TP: "tp", SL: "sl", TIMEOUT: "timeout", CUT: "timeout"}
 
 STATISTICAL = ("ads", "ads_pfp_svac", "erd", "iirc", "jad", "msd", "perm_derivative", "pfp", "spg")
 LEARNED = {
@@ -32,7 +35,7 @@ NAN = float("nan")
 
 def rules(**changes: float) -> Rules:
     values = {"tp_ticks": 2, "sl_ticks": 1, "max_hold_bins": 10, "warmup_bins": 0, "cooldown_bins": 0, "tick_size": 1.0}
-    return Rules.reference(**{**values, **changes})  # type: ignore[arg-type]
+    return reference_rules(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def find_trades(score: np.ndarray, mid: np.ndarray, threshold: float, r: Rules) -> Trades:
@@ -145,7 +148,8 @@ def test_no_trades_give_nan_rates_and_zero_per_hour() -> None:
     [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634), (81, 263, 0.2553, 0.3662)],
 )
 def test_wilson_interval_of_the_literature(hits: int, n: int, low: float, high: float) -> None:
-    assert wilson_interval(hits, n) == pytest.approx((low, high), abs=1e-4)
+    found = wilson(np.array([float(hits)]), np.array([float(n)]))
+    assert [float(bound[0]) for bound in found] == pytest.approx([low, high], abs=1e-4)
 
 
 def plain_trades(score: list[float], mid: list[float], threshold: float, r: Rules) -> list[tuple[int, int, int, str, float]]:
@@ -179,7 +183,7 @@ def test_kernels_equal_the_plain_reference_on_random_walks(seed: int) -> None:
     mid[rng.random(n) < 0.02] = 0
     score = np.tanh(np.cumsum(rng.standard_normal(n)) / 5)
     score[rng.random(n) < 0.01] = np.nan
-    r = Rules.reference(
+    r = reference_rules(
         tp_ticks=float(rng.integers(1, 9)),
         sl_ticks=float(rng.integers(1, 9)),
         max_hold_bins=int(rng.integers(1, 400)),
@@ -207,7 +211,7 @@ def test_golden_figures_of_every_signal(shared: Callable[[str], Path], signal: s
         first = PCA_FIRST_BIN if signal == "pca_ad" else np.flatnonzero(score != (0.5 if mode == "probability" else 0.0))[0]
         score[:first] = NAN
     golden = json.loads((folder / "evaluation.json").read_text())[signal]
-    r = Rules.reference(8, 4, 1200, 300, 30, 0.25, trigger="level" if signal in LEARNED else "edge")
+    r = reference_rules(8, 4, 1200, 300, 30, 0.25, trigger="level" if signal in LEARNED else "edge")
     assert len(golden) >= 4
     tape = mid_tape(mid)
     every = statistics(walk_all(score, tape, [row["threshold"] for row in golden], [r], mode), tape, ts)

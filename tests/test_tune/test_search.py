@@ -12,11 +12,12 @@ from engine.dataset.read import Dataset
 from engine.errors import ConfigError
 from engine.lake import Lake
 from engine.ray_environment import prepare_ray_environment, require_answer
+from engine.signals.registry import get_signal
 from tests.blocks import publish_random
 from tests.processes import descendants
 from tests.test_tune.small_sweep import DATASET, evaluated, points_of
 from tune.config import ParallelConfig
-from tune.trial import Point, RunFailure, RunResult, load_market
+from tune.trial import Point, PointFailure, RunResult, load_market
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -39,20 +40,20 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 def searched(
     lake: Lake, points: list[Point], storage: Path, timeout_s: float = 100.0
-) -> tuple[dict[str, RunResult], dict[str, RunFailure], list[str]]:
+) -> tuple[dict[str, RunResult], dict[str, PointFailure], list[str]]:
     """What came of the points: results, failures, and every id in the order of arrival."""
     from tune.search import run_points
 
     results: dict[str, RunResult] = {}
-    failures: dict[str, RunFailure] = {}
+    failures: dict[str, PointFailure] = {}
     arrived: list[str] = []
 
-    def take(new_results: list[RunResult], new_failures: list[RunFailure]) -> None:
+    def take(new_results: list[RunResult], new_failures: list[PointFailure]) -> None:
         results.update({result.meta["run_id"]: result for result in new_results})
         failures.update({failure.run_id: failure for failure in new_failures})
         arrived.extend([result.meta["run_id"] for result in new_results] + [failure.run_id for failure in new_failures])
 
-    markets = {DATASET: load_market(Dataset.open(lake, DATASET), ["perm_derivative"])}
+    markets = {DATASET: load_market(Dataset.open(lake, DATASET), [get_signal("perm_derivative")])}
     run_points(points, markets, ParallelConfig(max_workers=2, timeout_seconds=timeout_s), storage, take)
     return results, failures, arrived
 
@@ -94,14 +95,14 @@ def test_a_killed_worker_is_replaced_and_its_batch_done_again(ray_address: str, 
     arrived: list[str] = []
     killed: list[int] = []
 
-    def take(results: list[RunResult], failures: list[RunFailure]) -> None:
+    def take(results: list[RunResult], failures: list[PointFailure]) -> None:
         assert failures == []
         arrived.extend(result.meta["run_id"] for result in results)
         if not killed:
             killed.extend(pid for pid, title in descendants(os.getpid()).items() if "ImplicitFunc" in title)
             os.kill(killed[0], signal.SIGKILL)
 
-    markets = {DATASET: load_market(Dataset.open(lake, DATASET), ["perm_derivative"])}
+    markets = {DATASET: load_market(Dataset.open(lake, DATASET), [get_signal("perm_derivative")])}
     run_points(points, markets, ParallelConfig(max_workers=2), tmp_path, take)
     assert sorted(arrived) == sorted(point.run_id for point in points)
     assert killed

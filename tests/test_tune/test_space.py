@@ -208,7 +208,7 @@ def test_the_thresholds_of_every_signal_are_those_the_workers_would_use(lake: La
         points = points_of(lake, signals=["all"], datasets=["wide"], sweep={}, eval={"warmup_bins": 100, "form": form})
         assert len(points) == len(SIGNALS)
         for p in points:
-            assert p.thresholds == usable_thresholds(p.signal, SIGNALS[p.signal].default_thresholds, p.rules), p.signal
+            assert p.thresholds == usable_thresholds(SIGNALS[p.signal], SIGNALS[p.signal].default_thresholds, p.rules), p.signal
 
 
 def test_the_fee_of_an_unknown_contract_must_be_given(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,5 @@
 """Folds against brute force on random layouts, and what a point's out-of-sample score may and may not use."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -9,10 +7,11 @@ import polars as pl
 import pytest
 
 from tests.test_tune.markets import sound_rules, times, walk_tape
+from tests.test_tune.walk_forward import Segment, block_of, segments, walk_forward
 from tune.outofsample import MIN_TRAIN_TRADES, choose_as_you_go, chosen, out_of_sample, promise
 from tune.rules import N_BLOCKS
 from tune.scoring import statistics_of, walk_all
-from tune.splits import Segment, block_of, fold_blocks, fold_starts, segments, walk_forward
+from tune.splits import fold_blocks, fold_starts
 
 
 def brute_force(labels: list[tuple[int, int, int]], segment: Segment, embargo: int) -> tuple[list[int], list[int]]:

@@ -16,10 +16,11 @@ import polars as pl
 import pytest
 from rich.console import Console, RenderableType
 
+from engine import tables
 from engine.signals.registry import SIGNALS
 from tune.commands import history_table, list_signals
 from tune.leaderboard import SHOWN, TELLING, render
-from tune.screen import UNKNOWN_WIDTH, Screen, result_console
+from tune.screen import Screen
 from tune.tables import Column, Fitted
 
 WIDTHS = (80, 100, 120, 200)
@@ -204,9 +205,9 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[TextIO, int]]:
 def test_a_terminal_is_as_wide_as_it_says(terminal: tuple[TextIO, int]) -> None:
     file, ours = terminal
     code = (
-        "import termios; from tune.screen import result_console\n"
+        "import termios; from engine.tables import console\n"
         f"for width in {WIDTHS}:\n"
-        "    termios.tcsetwinsize(1, (40, width)); print(result_console().width)"
+        "    termios.tcsetwinsize(1, (40, width)); print(console().width)"
     )
     subprocess.run([sys.executable, "-c", code], stdin=file, stdout=file, stderr=file, check=True, timeout=60)
     assert os.read(ours, 1000).decode().split() == [str(width) for width in WIDTHS]
@@ -214,22 +215,22 @@ def test_a_terminal_is_as_wide_as_it_says(terminal: tuple[TextIO, int]) -> None:
 
 def test_where_nobody_says_how_wide_it_is_it_is_120_wide(terminal: tuple[TextIO, int], monkeypatch: pytest.MonkeyPatch) -> None:
     file, ours = terminal
-    assert UNKNOWN_WIDTH == 120
-    assert result_console(file).width == 120  # a terminal without a size, as of a container
-    assert result_console(StringIO()).width == 120
+    assert tables.UNKNOWN_WIDTH == 120
+    assert tables.console(file).width == 120  # a terminal without a size, as of a container
+    assert tables.console(StringIO()).width == 120
     monkeypatch.setenv("COLUMNS", "0")
-    assert result_console(StringIO()).width == 120
+    assert tables.console(StringIO()).width == 120
     monkeypatch.setenv("COLUMNS", "90")
-    assert result_console(StringIO()).width == 90
+    assert tables.console(StringIO()).width == 90
     monkeypatch.delenv("COLUMNS")
     termios.tcsetwinsize(ours, (40, 90))
     monkeypatch.setenv("TERM", "dumb")
-    assert result_console(file).width == 120
+    assert tables.console(file).width == 120
     monkeypatch.setenv("COLUMNS", "90")
-    assert result_console(file).width == 90
+    assert tables.console(file).width == 90
     monkeypatch.delenv("COLUMNS")
     with open(os.devnull, "w") as pipe:
-        assert result_console(pipe).width == 120
+        assert tables.console(pipe).width == 120
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -7,14 +7,35 @@ import pytest
 
 from engine.dataset.read import Dataset
 from engine.lake import Lake
-from engine.signals.registry import make_signal
+from engine.signals.registry import get_signal, make_signal
 from tests.test_tune.small_sweep import DATASET, evaluated, points_of
-from tune.trial import RunFailure, RunResult, evaluate, evaluate_batch, load_market, point_trades, signal_context, signal_series
+from tune.scoring import walk_all
+from tune.tally_kernels import Trades
+from tune.trial import (
+    Market,
+    Point,
+    PointFailure,
+    RunResult,
+    evaluate,
+    evaluate_batch,
+    load_market,
+    prediction_mode,
+    score_of,
+    signal_context,
+    signal_series,
+)
+
+
+def point_trades(point: Point, market: Market, threshold: float) -> Trades:
+    """The trades behind one row."""
+    series = signal_series(point.signal, point.parameters, market)
+    tape = market.tape(point.rules)
+    return walk_all(score_of(point, series), tape, [threshold], [point.rules], prediction_mode(get_signal(point.signal))).trades
 
 
 def test_series_is_the_live_models_bit_for_bit(lake: Lake) -> None:
     dataset = Dataset.open(lake, DATASET)
-    market = load_market(dataset, ["perm_derivative"])
+    market = load_market(dataset, [get_signal("perm_derivative")])
     series = signal_series("perm_derivative", {"d2_weight": 0.5}, market)
     live = make_signal("perm_derivative", {"d2_weight": 0.5}, signal_context(dataset))
     codes = dataset.columns(["perm_state5_code"])["perm_state5_code"]
@@ -24,7 +45,7 @@ def test_series_is_the_live_models_bit_for_bit(lake: Lake) -> None:
 
 def test_one_row_a_threshold_and_the_figures_follow_from_the_trades(lake: Lake) -> None:
     point = points_of(lake)[0]
-    market = load_market(Dataset.open(lake, DATASET), ["perm_derivative"])
+    market = load_market(Dataset.open(lake, DATASET), [get_signal("perm_derivative")])
     result = evaluate(point, market)
     assert [row["threshold"] for row in result.rows] == list(point.thresholds)
     trades = point_trades(point, market, point.thresholds[2])
@@ -35,7 +56,7 @@ def test_one_row_a_threshold_and_the_figures_follow_from_the_trades(lake: Lake) 
 
 def test_sharing_a_series_changes_nothing(lake: Lake) -> None:
     points = points_of(lake)
-    market = load_market(Dataset.open(lake, DATASET), ["perm_derivative"])
+    market = load_market(Dataset.open(lake, DATASET), [get_signal("perm_derivative")])
     for point, shared in zip(points, evaluated(lake, points), strict=True):
         assert evaluate(point, market).rows == shared.rows
 
@@ -51,11 +72,11 @@ def test_state_diagnostics_count_every_bin(lake: Lake) -> None:
 def test_a_point_that_fails_is_reported_and_the_rest_go_on(lake: Lake) -> None:
     good = points_of(lake)
     bad = replace(good[0], parameters={**good[0].parameters, "center_exclusion_radius": 50})
-    market = load_market(Dataset.open(lake, DATASET), ["perm_derivative"])
+    market = load_market(Dataset.open(lake, DATASET), [get_signal("perm_derivative")])
     outcomes = list(evaluate_batch([good[0], bad, good[1]], {DATASET: market}))
-    assert [type(outcome) for outcome in outcomes] == [RunResult, RunFailure, RunResult]
+    assert [type(outcome) for outcome in outcomes] == [RunResult, PointFailure, RunResult]
     failure = outcomes[1]
-    assert isinstance(failure, RunFailure)
+    assert isinstance(failure, PointFailure)
     assert "center_exclusion_radius was 50" in failure.reason
     assert failure.run_id == bad.run_id != good[0].run_id
 

@@ -52,7 +52,7 @@ def test_variants_do_not_ask_again_what_a_signal_is(replayed: tuple[Lake, Datase
     lake, base = replayed
     wanted = config(tau_velocity=[1.0, 4.0], cell_width_ms=200)
     with resolutions() as asked:
-        points, datasets = plan_sweep(wanted, lake, print)
+        points, datasets, _ = plan_sweep(wanted, lake, print)
     assert asked == ["perm_derivative"]
     assert len(datasets) == len({point.dataset_id for point in points}) == 3
     assert points == build_points(wanted, with_variants(wanted, [base], lake, print))

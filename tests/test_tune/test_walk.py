@@ -1,7 +1,5 @@
 """The sound trading rules: a table of cases by hand, and the plain reference on random markets with holes."""
 
-from __future__ import annotations
-
 from itertools import product
 from typing import Any
 

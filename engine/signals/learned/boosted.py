@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from engine.schema import MboRecords
+from engine.schema import Outputs
 from engine.signals.learned.labelled import SOON, LabelledParams, LabelledSignal
 from engine.signals.learned.schedule import Bins
 from engine.signals.learned.training import Fitted, TrainingSet, split_by_time
@@ -66,7 +66,7 @@ class BoostedSignal(LabelledSignal):
             booster, _ = self._boost(data, None, best)
         return self._as_table(booster, best) | {"best_rounds": np.array([best])}
 
-    def _score_rows(self, first: int, last: int, t0: int, fitted: Fitted, out: MboRecords) -> None:
+    def _score_rows(self, first: int, last: int, t0: int, fitted: Fitted, out: Outputs) -> None:
         score_rows(self._rows.features, t0, trees_of(fitted), out[first:last])
 
     def _blank(self) -> Fitted:
@@ -77,7 +77,7 @@ class BoostedSignal(LabelledSignal):
         """A name a feature."""
         return [f"f{i}" for i in range(self.n_features)]
 
-    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+    def metadata(self, outputs: Outputs) -> dict[str, Any]:
         """Features, fits, and what the last model leans on."""
         found = {**super().metadata(outputs), "feature_names": self.feature_names}
         if self._fitted is not None:

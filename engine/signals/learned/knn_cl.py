@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from engine.jit import kernel
-from engine.schema import Floats, Ints, MboRecords
+from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import SignalContext, require_rows
 from engine.signals.learned.features import C6, N_ASYM, are_numbers, asymmetries, padded_mean, tick_return
 from engine.signals.learned.labelled import SOON, LabelledParams, LabelledSignal
@@ -151,7 +151,7 @@ def _vote(past: _KnnPast, k: int, scratch: _KnnScratch) -> float:
 
 
 @kernel
-def score_rows(features: Floats, t0: int, past: _KnnPast, scratch: _KnnScratch, out: MboRecords) -> None:
+def score_rows(features: Floats, t0: int, past: _KnnPast, scratch: _KnnScratch, out: Outputs) -> None:
     """Votes on consecutive rows of a ring, the first at ``t0``; of two states at the same distance the older is nearer."""
     capacity = features.shape[0]
     size = scratch.distances.shape[0]
@@ -216,7 +216,7 @@ class KnnCl(LabelledSignal):
             *self._rows,
         )
 
-    def _score_rows(self, first: int, last: int, t0: int, fitted: Fitted, out: MboRecords) -> None:
+    def _score_rows(self, first: int, last: int, t0: int, fitted: Fitted, out: Outputs) -> None:
         past = _KnnPast._make(fitted[name] for name in _KnnPast._fields)
         score_rows(self._rows.features, t0, past, self._scratch, out[first:last])
 
@@ -227,7 +227,7 @@ class KnnCl(LabelledSignal):
         blocks = np.ascontiguousarray(states.reshape(-1, BLOCK, self.n_features).transpose(0, 2, 1))
         return _KnnPast(blocks, data.labels.astype(np.float64), data.weights.copy(), *scaler)._asdict()
 
-    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+    def metadata(self, outputs: Outputs) -> dict[str, Any]:
         """Neighbours, refits and predictions counted."""
         found = super().metadata(outputs)
         return found | {"k_neighbors": self.params.k_neighbors, "refit_count": found["retrain_count"]}

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from engine.errors import ConfigError
 from engine.jit import kernel
-from engine.schema import Floats, MboRecords
+from engine.schema import Floats, Outputs
 from engine.signals.base import Columns, SignalContext
 from engine.signals.learned.labels import UNKNOWN, LabelNumbers, LabelState, make_label_state, settle, settle_all, uniqueness
 from engine.signals.learned.schedule import Bins, ScheduledSignal, ScheduleParams
@@ -107,7 +107,7 @@ class LabelledSignal(ScheduledSignal):
         """Leave the features of some bins in the rows' ring."""
 
     @abstractmethod
-    def _score_rows(self, first: int, last: int, t0: int, fitted: Fitted, out: MboRecords) -> None:
+    def _score_rows(self, first: int, last: int, t0: int, fitted: Fitted, out: Outputs) -> None:
         """Write ``prediction`` of bins ``first`` to ``last``, whose rows are in the ring."""
 
     @abstractmethod
@@ -126,7 +126,7 @@ class LabelledSignal(ScheduledSignal):
         """Labels that are not known yet."""
         return () if self.params.label_purge else ("label_purge: false",)
 
-    def run(self, columns: Columns) -> MboRecords:
+    def run(self, columns: Columns) -> Outputs:
         """Many bins; without the purge a whole session, since its labels are looked up in the bins to come."""
         if self.params.label_purge:
             return super().run(columns)
@@ -144,13 +144,13 @@ class LabelledSignal(ScheduledSignal):
         is_sound: NDArray[np.bool_] = mid > 0
         return is_sound & (quality == 0) if self.params.unsound_bins == "mask" else is_sound
 
-    def _ingest(self, x: dict[str, NDArray[Any]], first: int, last: int, out: MboRecords) -> None:
+    def _ingest(self, x: dict[str, NDArray[Any]], first: int, last: int, out: Outputs) -> None:
         t0 = int(self._clock.seen[0])
         is_sound = self._sound_bins(x["mid_price"], x["quality"])
         self._take_features(x, is_sound, first, last, t0)
         settle_block(self._labels, x["mid_price"], is_sound, first, last, t0, self._label_numbers)
 
-    def _predict(self, x: dict[str, NDArray[Any]], first: int, last: int, fitted: Fitted, out: MboRecords) -> None:
+    def _predict(self, x: dict[str, NDArray[Any]], first: int, last: int, fitted: Fitted, out: Outputs) -> None:
         t0 = int(self._clock.seen[0]) - (last - first)
         places = np.arange(t0, t0 + last - first) % len(self._rows.is_whole)
         self._score_rows(first, last, t0, fitted, out)
@@ -204,7 +204,7 @@ class LabelledSignal(ScheduledSignal):
             t,
         )
 
-    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+    def metadata(self, outputs: Outputs) -> dict[str, Any]:
         """Features, fits and predictions counted."""
         return {"n_features": self.n_features, **super().metadata(outputs)}
 

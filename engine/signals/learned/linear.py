@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.jit import kernel
-from engine.schema import Floats, MboRecords
+from engine.schema import Floats, Outputs
 from engine.signals.learned.training import Fitted, Scaler
 
 
@@ -40,7 +40,7 @@ def blank(n_features: int) -> Fitted:
 
 
 @kernel
-def score_rows(features: NDArray[np.float64], t0: int, linear: Linear, out: MboRecords) -> None:
+def score_rows(features: NDArray[np.float64], t0: int, linear: Linear, out: Outputs) -> None:
     """Decision values of consecutive rows of a ring, the first at ``t0``; positive is up."""
     capacity, n = features.shape
     for i in range(out.shape[0]):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from engine.jit import kernel
-from engine.schema import Floats, Ints, MboRecords
+from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import SignalContext, require_rows
 from engine.signals.learned.features import C6, N_ASYM, are_numbers, asymmetries, ring_slopes
 from engine.signals.learned.labelled import SOON, LabelledParams, LabelledSignal
@@ -121,7 +121,7 @@ class LsvmDer(LabelledSignal):
         inputs = _LsvmInputs._make(x[name] for name in self.required_columns)
         take_features(self._state, inputs, first, last, t0, self._windows, self._near_weights, *self._rows)
 
-    def _score_rows(self, first: int, last: int, t0: int, fitted: Fitted, out: MboRecords) -> None:
+    def _score_rows(self, first: int, last: int, t0: int, fitted: Fitted, out: Outputs) -> None:
         score_rows(self._rows.features, t0, linear_of(fitted), out[first:last])
 
     @property
@@ -172,7 +172,7 @@ class LsvmDer(LabelledSignal):
             loss="hinge", penalty="l2", alpha=self.params.alpha, max_iter=1000, tol=1e-3, random_state=self.params.seed
         )
 
-    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+    def metadata(self, outputs: Outputs) -> dict[str, Any]:
         """Features, predictions and both kinds of fit counted."""
         found = super().metadata(outputs)
         counts = [0, 0] if self._fitted is None else np.asarray(self._fitted["counts"]).tolist()

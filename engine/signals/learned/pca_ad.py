@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
 from engine.jit import kernel
-from engine.schema import Floats, Ints, MboRecords
+from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import SignalContext
 from engine.signals.learned.features import are_numbers
 from engine.signals.learned.schedule import LEARNED_FIELDS, Bins, ScheduledSignal, ScheduleParams
@@ -96,7 +96,7 @@ def take_profiles(state: _PcaState, x: _PcaInputs, first: int, last: int, t0: in
 
 @kernel
 def score_profiles(
-    state: _PcaState, x: _PcaInputs, first: int, last: int, c: _PcaComponents, work: Floats, zeros_before: int, out: MboRecords
+    state: _PcaState, x: _PcaInputs, first: int, last: int, c: _PcaComponents, work: Floats, zeros_before: int, out: Outputs
 ) -> None:
     """Score bins ``first`` to ``last`` of a block by one model; ``work`` (rows,) is room for a standardised profile."""
     windows = ZWindows(state.z_ring, state.z_ordered, state.z_seen)
@@ -172,10 +172,10 @@ class PcaAd(ScheduledSignal):
     def _inputs_of(self, x: dict[str, NDArray[Any]]) -> _PcaInputs:
         return _PcaInputs._make(x[name] for name in self.required_columns)
 
-    def _ingest(self, x: dict[str, NDArray[Any]], first: int, last: int, out: MboRecords) -> None:
+    def _ingest(self, x: dict[str, NDArray[Any]], first: int, last: int, out: Outputs) -> None:
         take_profiles(self._state, self._inputs_of(x), first, last, int(self._clock.seen[0]))
 
-    def _predict(self, x: dict[str, NDArray[Any]], first: int, last: int, fitted: Fitted, out: MboRecords) -> None:
+    def _predict(self, x: dict[str, NDArray[Any]], first: int, last: int, fitted: Fitted, out: Outputs) -> None:
         components = _PcaComponents._make(fitted[name] for name in _PcaComponents._fields)
         zeros = int(self._clock.seen[0]) - (last - first) if self.params.z_start == "zeros" else 0
         score_profiles(self._state, self._inputs_of(x), first, last, components, self._work, zeros, out)
@@ -203,7 +203,7 @@ class PcaAd(ScheduledSignal):
         sense = np.array([1.0 if below > above else -1.0])
         return _PcaComponents(axes, np.maximum(variances[::-1][:n], 0.0), *scaler, sense)._asdict()
 
-    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+    def metadata(self, outputs: Outputs) -> dict[str, Any]:
         """Components, refits and predictions counted."""
         found = super().metadata(outputs)
         p = self.params

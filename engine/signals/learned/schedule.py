@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from engine.packing import pack, unpack
-from engine.schema import Ints, MboRecords
+from engine.schema import Ints, Outputs
 from engine.signals.base import COMMON_FIELDS, SignalContext
 from engine.signals.learned.training import Fitted
 from engine.signals.owner import Signal, SignalParams
@@ -111,18 +111,18 @@ class ScheduledSignal(Signal):
         self._coming: FitJob | Fitted | None = None
 
     @abstractmethod
-    def _ingest(self, x: dict[str, NDArray[Any]], first: int, last: int, out: MboRecords) -> None:
+    def _ingest(self, x: dict[str, NDArray[Any]], first: int, last: int, out: Outputs) -> None:
         """Features and labels of bins ``first`` to ``last`` (exclusive) of the block; models play no part."""
 
     @abstractmethod
-    def _predict(self, x: dict[str, NDArray[Any]], first: int, last: int, fitted: Fitted, out: MboRecords) -> None:
+    def _predict(self, x: dict[str, NDArray[Any]], first: int, last: int, fitted: Fitted, out: Outputs) -> None:
         """Score bins ``first`` to ``last`` (exclusive) of the block, which have been taken in, by one fitted model."""
 
     @abstractmethod
     def _plan_fit(self, x: dict[str, NDArray[Any]], i: int) -> Callable[[], Fitted] | None:
         """A fit on what is known at bin ``i`` of the block; None where that is too little."""
 
-    def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
+    def _advance(self, x: dict[str, NDArray[Any]], out: Outputs) -> None:
         i, n = 0, len(out)
         clock = self._clock
         while i < n:
@@ -146,7 +146,7 @@ class ScheduledSignal(Signal):
                 self._leave_out(out[i:end])
             i = end
 
-    def _leave_out(self, out: MboRecords) -> None:
+    def _leave_out(self, out: Outputs) -> None:
         """What stands in bins before the first fit."""
         out["prediction"] = 0.5 if self.prediction_mode == "probability" else 0.0
 
@@ -238,7 +238,7 @@ class ScheduledSignal(Signal):
     def _set_state_arrays(self, arrays: dict[str, NDArray[Any]]) -> None:
         self._state = type(self._state)(**arrays)
 
-    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+    def metadata(self, outputs: Outputs) -> dict[str, Any]:
         """Fits and predictions counted."""
         return {
             "n_predicted": int(np.count_nonzero(outputs["ready"])),

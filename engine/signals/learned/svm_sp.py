@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from engine.jit import kernel
-from engine.schema import Floats, Ints, MboRecords
+from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import SignalContext, require_rows
 from engine.signals.learned.features import are_numbers, ring_moments, tick_return
 from engine.signals.learned.labelled import SOON, LabelledParams, LabelledSignal
@@ -120,7 +120,7 @@ class SvmSp(LabelledSignal):
         tick = self.params.tick_size
         take_features(self._state, inputs, is_sound, first, last, t0, self._sampled, self._windows, tick, is_masked, *self._rows)
 
-    def _score_rows(self, first: int, last: int, t0: int, fitted: Fitted, out: MboRecords) -> None:
+    def _score_rows(self, first: int, last: int, t0: int, fitted: Fitted, out: Outputs) -> None:
         score_rows(self._rows.features, t0, linear_of(fitted), out[first:last])
 
     def _fit(self, data: TrainingSet, before: Fitted | None) -> Fitted:

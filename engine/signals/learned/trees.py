@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.jit import kernel
-from engine.schema import Floats, MboRecords
+from engine.schema import Floats, Outputs
 from engine.signals.learned.training import Fitted
 
 LEAF: Final = -1
@@ -112,7 +112,7 @@ def from_xgboost(booster: Any, n_rounds: int) -> Fitted:
 
 
 @kernel
-def score_rows(features: NDArray[np.floating], t0: int, trees: Trees, out: MboRecords) -> None:
+def score_rows(features: NDArray[np.floating], t0: int, trees: Trees, out: Outputs) -> None:
     """Probabilities of up of consecutive rows of a ring, the first at ``t0``."""
     capacity = features.shape[0]
     for i in range(out.shape[0]):

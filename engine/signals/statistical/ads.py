@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
 from engine.jit import kernel
-from engine.schema import Floats, Ints, MboRecords
+from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import COMMON_FIELDS, SignalContext, require_rows
 from engine.signals.owner import Signal, SignalParams
 from engine.signals.parts.bands import BAND_REACH, BANDS, side_gap
@@ -129,7 +129,7 @@ class _AdsInputs(NamedTuple):
 
 
 @kernel
-def run(state: SlopeState, bins_seen: Ints, x: _AdsInputs, band_weights: Floats, p: SlopeNumbers, out: MboRecords) -> None:
+def run(state: SlopeState, bins_seen: Ints, x: _AdsInputs, band_weights: Floats, p: SlopeNumbers, out: Outputs) -> None:
     """Many bins; ``out`` (n,) of AdsSignal.output_dtype. A bin with a cell that is no number is left out."""
     for i in range(out.shape[0]):
         bins_seen[0] += 1
@@ -178,7 +178,7 @@ class Ads(Signal):
     def _fresh_state(self) -> _AdsState:
         return _AdsState(np.zeros(1, np.int64), *make_slope_state(self.params.slope_windows, self.params.zscore_window))
 
-    def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
+    def _advance(self, x: dict[str, NDArray[Any]], out: Outputs) -> None:
         state: _AdsState = self._state
         run(SlopeState(*state[1:]), state.bins_seen, _AdsInputs(x["v_add"], x["v_pull"]), BAND_WEIGHTS, self._numbers, out)
 
@@ -187,6 +187,6 @@ class Ads(Signal):
         """The longest slope, then the z window."""
         return max(self.params.slope_windows) + self.params.zscore_window
 
-    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+    def metadata(self, outputs: Outputs) -> dict[str, Any]:
         """Spread of the asymmetry over all bins."""
         return {"combined_asym_std": float(np.std(outputs["combined_asym"]))} if len(outputs) else {}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
 from engine.jit import kernel
-from engine.schema import Floats, Ints, MboRecords
+from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import COMMON_FIELDS, SignalContext, require_rows
 from engine.signals.parts.averages import ema_memory
 from engine.signals.parts.bands import BAND_REACH, inverse_distance, weighted_gap
@@ -152,7 +152,7 @@ def run(
     p: _CompositeNumbers,
     slope_p: SlopeNumbers,
     front_p: PfpNumbers,
-    out: MboRecords,
+    out: Outputs,
 ) -> None:
     """Many bins; ``out`` (n,) of AdsPfpSvac.output_dtype. A bin with a cell that is no number is left out."""
     for i in range(out.shape[0]):
@@ -238,7 +238,7 @@ class AdsPfpSvac(CalibratedSignal):
         slopes = make_slope_state(self._windows.slopes, self._windows.zscore)
         return _CompositeState(np.zeros(1, np.int64), np.zeros(1), *slopes, *make_pfp_state(self._windows.lag))
 
-    def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
+    def _advance(self, x: dict[str, NDArray[Any]], out: Outputs) -> None:
         state: _CompositeState = self._state
         run(
             state,
@@ -266,7 +266,7 @@ class AdsPfpSvac(CalibratedSignal):
         warm_from = max(self._windows.warmup, self._windows.lag) - 1
         return percentile_thresholds(self._sample(score, warm_from), self.default_thresholds)
 
-    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+    def metadata(self, outputs: Outputs) -> dict[str, Any]:
         """Thresholds, times in bins, the parts' spread and how much of the time they were warm."""
         found: dict[str, Any] = {
             "adaptive_thresholds": list(self.thresholds(outputs["score"])),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from engine.jit import kernel
-from engine.schema import Floats, Ints, MboRecords
+from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import COMMON_FIELDS, SignalContext
 from engine.signals.owner import Signal, SignalParams
 from engine.signals.parts.bands import side_gap
@@ -56,7 +56,7 @@ def _entropy(pressure: int, vacuum: int, neutral: int, n: int) -> float:
 
 
 @kernel
-def run(state: _ErdState, x: _ErdInputs, spike_floor: float, is_b: bool, out: MboRecords) -> None:
+def run(state: _ErdState, x: _ErdInputs, spike_floor: float, is_b: bool, out: Outputs) -> None:
     """Many bins; ``out`` (n,) of Erd.output_dtype."""
     windows = ZWindows(state.z_ring, state.z_ordered, state.z_seen)
     n_rows = x.codes.shape[1]
@@ -121,7 +121,7 @@ class Erd(Signal):
     def _fresh_state(self) -> _ErdState:
         return _ErdState(np.zeros(1, np.int64), *make_z_windows(1, self.params.zscore_window))
 
-    def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
+    def _advance(self, x: dict[str, NDArray[Any]], out: Outputs) -> None:
         inputs = _ErdInputs(x["spectrum_state_code"], x["spectrum_score"])
         run(self._state, inputs, self.params.spike_floor, self.params.variant == "b", out)
 
@@ -130,7 +130,7 @@ class Erd(Signal):
         """The window."""
         return self.params.zscore_window
 
-    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+    def metadata(self, outputs: Outputs) -> dict[str, Any]:
         """Figures of the entropy and of both variants."""
         found: dict[str, Any] = {"variant": self.params.variant, "max_entropy_bits": math.log2(3)}
         if len(outputs):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from engine.errors import ConfigError
 from engine.jit import kernel
-from engine.schema import Floats, Ints, MboRecords
+from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import COMMON_FIELDS, SignalContext, require_rows
 from engine.signals.parts.calibrated import CalibratedParams, CalibratedSignal, signed_percentiles
 from engine.signals.parts.robust_z import ZWindows, make_z_windows, median_of, take_in
@@ -100,7 +100,7 @@ def _slope(state: _IircState, newest: int, window: int) -> float:
 
 
 @kernel
-def run(state: _IircState, x: _IircInputs, p: _IircNumbers, out: MboRecords) -> None:
+def run(state: _IircState, x: _IircInputs, p: _IircNumbers, out: Outputs) -> None:
     """Many bins; ``out`` (n,) of Iirc.output_dtype."""
     sizes = ZWindows(state.size_ring, state.size_ordered, state.size_seen)
     length = state.ring.shape[0]
@@ -181,7 +181,7 @@ class Iirc(CalibratedSignal):
         sizes = make_z_windows(1, p.noise_floor_window if p.noise_floor_source == "rolling" else 1)
         return _IircState(np.zeros(1, np.int64), np.zeros(length), np.zeros(length, np.bool_), np.zeros(1, np.int64), *sizes)
 
-    def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
+    def _advance(self, x: dict[str, NDArray[Any]], out: Outputs) -> None:
         run(self._state, _IircInputs(x["v_add"], x["v_pull"], x["v_fill"]), self._numbers, out)
 
     @property
@@ -199,7 +199,7 @@ class Iirc(CalibratedSignal):
         more = [level for limit, levels in EXTENSIONS if q95 > limit for level in levels]
         return tuple(sorted({*self.default_thresholds, *more}))
 
-    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+    def metadata(self, outputs: Outputs) -> dict[str, Any]:
         """Figures of the imbalance and of the scores that are not 0."""
         score = outputs["score"]
         nonzero = score[score != 0]

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from engine.errors import ConfigError
 from engine.jit import kernel
-from engine.schema import Floats, Ints, MboRecords
+from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import COMMON_FIELDS, SignalContext, require_rows
 from engine.signals.owner import Signal, SignalParams
 from engine.signals.parts.robust_z import ZWindows, make_z_windows, take_in_and_score
@@ -85,7 +85,7 @@ def _flow_gap(add: Floats, pull: Floats, rows: _JadRows) -> float:
 
 
 @kernel
-def run(state: _JadState, x: _JadInputs, rows: _JadRows, p: _JadNumbers, out: MboRecords) -> None:
+def run(state: _JadState, x: _JadInputs, rows: _JadRows, p: _JadNumbers, out: Outputs) -> None:
     """Many bins; ``out`` (n,) of Jad.output_dtype."""
     windows = ZWindows(state.z_ring, state.z_ordered, state.z_seen)
     for i in range(out.shape[0]):
@@ -144,7 +144,7 @@ class Jad(Signal):
     def _fresh_state(self) -> _JadState:
         return _JadState(np.zeros(1, np.int64), *make_z_windows(1, self.params.zscore_window))
 
-    def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
+    def _advance(self, x: dict[str, NDArray[Any]], out: Outputs) -> None:
         inputs = _JadInputs._make(x[name] for name in self.required_columns)
         run(self._state, inputs, self._rows, self._numbers, out)
 
@@ -153,7 +153,7 @@ class Jad(Signal):
         """The window."""
         return self.params.zscore_window
 
-    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+    def metadata(self, outputs: Outputs) -> dict[str, Any]:
         """Spread of jerk, acceleration and blend, and how often the first two agree."""
         if not len(outputs):
             return {"agreement_rate": 0.0}

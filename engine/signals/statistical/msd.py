@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from engine.jit import kernel
-from engine.schema import Floats, Ints, MboRecords
+from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import COMMON_FIELDS, SignalContext
 from engine.signals.parts.bands import inverse_distance, side_gap, weighted_gap
 from engine.signals.parts.robust_z import ZWindows
@@ -37,9 +37,7 @@ class _MsdInputs(NamedTuple):
 
 
 @kernel
-def run(
-    state: _MsdState, x: _MsdInputs, weights: Floats, is_sum: bool, is_scaled: bool, min_periods: int, out: MboRecords
-) -> None:
+def run(state: _MsdState, x: _MsdInputs, weights: Floats, is_sum: bool, is_scaled: bool, min_periods: int, out: Outputs) -> None:
     """Many bins; ``weights`` (radius,) by distance, ``out`` (n,) of Msd.output_dtype."""
     windows = ZWindows(state.size_ring, state.size_ordered, state.size_seen)
     radius = weights.shape[0]
@@ -83,7 +81,7 @@ class Msd(ScaledSignal):
     def _fresh_state(self) -> _MsdState:
         return _MsdState(np.zeros(1, np.int64), *self.scale_windows())
 
-    def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
+    def _advance(self, x: dict[str, NDArray[Any]], out: Outputs) -> None:
         p = self.params
         inputs = _MsdInputs(x["pressure_variant"], x["vacuum_variant"])
         run(self._state, inputs, self._weights, p.variant == "sum", self.is_scaled, p.scale_min_periods, out)
@@ -93,7 +91,7 @@ class Msd(ScaledSignal):
         """The window of the scale."""
         return self.params.scale_window_bins if self.is_scaled else 1
 
-    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+    def metadata(self, outputs: Outputs) -> dict[str, Any]:
         """Thresholds, both variants' spread and the balance of pressure."""
         found: dict[str, Any] = {
             "variant": self.params.variant,

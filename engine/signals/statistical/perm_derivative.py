@@ -14,7 +14,7 @@ from engine.config import InstrumentConfig
 from engine.errors import ConfigError
 from engine.jit import kernel
 from engine.rolling import MAD_TO_SIGMA, median_mad, sorted_insert, sorted_replace
-from engine.schema import MODEL_DTYPE, Floats, Ints, MboRecords, Record
+from engine.schema import MODEL_DTYPE, Floats, Ints, Outputs, Record
 from engine.signals.base import SignalContext
 from engine.signals.owner import Signal, SignalParams
 
@@ -212,7 +212,7 @@ def step(state: _PermState, codes: NDArray[np.int8], weights: Floats, p: _PermNu
 
 
 @kernel
-def run(state: _PermState, codes: NDArray[np.int8], weights: Floats, p: _PermNumbers, out: MboRecords) -> None:
+def run(state: _PermState, codes: NDArray[np.int8], weights: Floats, p: _PermNumbers, out: Outputs) -> None:
     """Many bins: the same step in a loop. ``codes`` (n, rows), ``out`` (n,)."""
     for i in range(codes.shape[0]):
         step(state, codes[i], weights, p, out[i])
@@ -269,12 +269,12 @@ class PermDerivative(Signal):
             n=np.zeros(1, np.int64), previous=np.zeros(3), rings=np.zeros((3, window)), ordered=np.zeros((3, window))
         )
 
-    def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
+    def _advance(self, x: dict[str, NDArray[Any]], out: Outputs) -> None:
         run(self._state, x["perm_state5_code"], self._weights, self._numbers, out)
         if self.params.flat_window == "whole_series":
             self._score_by_whole_series(out)
 
-    def _score_by_whole_series(self, out: MboRecords) -> None:
+    def _score_by_whole_series(self, out: Outputs) -> None:
         """Where all z of a derivative are nil, take its values over their standard deviation in the whole run."""
         weights = (self.params.d1_weight, self.params.d2_weight, self.params.d3_weight)
         total = np.zeros(len(out))
@@ -295,7 +295,7 @@ class PermDerivative(Signal):
         """The whole series' standard deviation."""
         return ("flat_window: whole_series",) if self.params.flat_window == "whole_series" else ()
 
-    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+    def metadata(self, outputs: Outputs) -> dict[str, Any]:
         """Bins by dominant state, and the 5 x 5 counts of one dominant state after another, in the order -2..2."""
         at = outputs["dominant_state5_code"].astype(np.int64) + 2
         counts = np.bincount(at, minlength=5)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from engine.errors import ConfigError
 from engine.jit import kernel
-from engine.schema import Floats, Ints, MboRecords
+from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import SCORE_DTYPE, SignalContext, require_rows
 from engine.signals.parts.averages import ema_memory
 from engine.signals.parts.bands import mean_over
@@ -156,7 +156,7 @@ class _PfpInputs(NamedTuple):
 
 
 @kernel
-def run(state: PfpState, bins_seen: Ints, x: _PfpInputs, zones: Zones, p: PfpNumbers, out: MboRecords) -> None:
+def run(state: PfpState, bins_seen: Ints, x: _PfpInputs, zones: Zones, p: PfpNumbers, out: Outputs) -> None:
     """Many bins; ``out`` (n,) of SCORE_DTYPE."""
     for i in range(out.shape[0]):
         bins_seen[0] += 1
@@ -225,7 +225,7 @@ class Pfp(CalibratedSignal):
     def _fresh_state(self) -> _PfpKept:
         return _PfpKept(np.zeros(1, np.int64), *make_pfp_state(self.params.lag_bins))
 
-    def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
+    def _advance(self, x: dict[str, NDArray[Any]], out: Outputs) -> None:
         state: _PfpKept = self._state
         inputs = _PfpInputs(x["v_add"], x["v_pull"], x["v_fill"])
         run(PfpState(*state[1:]), state.bins_seen, inputs, self._zones, self._numbers, out)
@@ -239,7 +239,7 @@ class Pfp(CalibratedSignal):
         """Percentiles of the score."""
         return percentile_thresholds(self._sample(score, self.params.warmup_bins), self.default_thresholds)
 
-    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+    def metadata(self, outputs: Outputs) -> dict[str, Any]:
         """Thresholds and percentiles of the score."""
         score = outputs["score"]
         return {

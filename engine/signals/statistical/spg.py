@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from engine.errors import ConfigError
 from engine.jit import kernel
-from engine.schema import Floats, Ints, MboRecords
+from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import COMMON_FIELDS, SignalContext, require_rows
 from engine.signals.parts.averages import ema_memory
 from engine.signals.parts.calibrated import REFERENCE_FALLBACK, signed_percentiles
@@ -117,7 +117,7 @@ def _curvature(row: Floats, columns: Ints, is_outward: bool) -> float:
 
 
 @kernel
-def run(state: _SpgState, x: _SpgInputs, rows: _SpgRows, p: _SpgNumbers, out: MboRecords) -> None:
+def run(state: _SpgState, x: _SpgInputs, rows: _SpgRows, p: _SpgNumbers, out: Outputs) -> None:
     """Many bins; ``out`` (n,) of Spg.output_dtype."""
     windows = ZWindows(state.size_ring, state.size_ordered, state.size_seen)
     for i in range(out.shape[0]):
@@ -217,7 +217,7 @@ class Spg(ScaledSignal):
     def _fresh_state(self) -> _SpgState:
         return _SpgState(np.zeros(1, np.int64), np.zeros(3), np.zeros(1, np.int64), *self.scale_windows())
 
-    def _advance(self, x: dict[str, NDArray[Any]], out: MboRecords) -> None:
+    def _advance(self, x: dict[str, NDArray[Any]], out: Outputs) -> None:
         run(self._state, _SpgInputs(x["pressure_variant"], x["vacuum_variant"]), self._rows, self._numbers, out)
 
     @property
@@ -237,7 +237,7 @@ class Spg(ScaledSignal):
         levels = {round(level, 6) for level in (0.5 * spread, spread, a75, 0.5 * (a75 + a95), a95)}
         return tuple(sorted(level for level in levels if level > MIN_THRESHOLD)) or REFERENCE_FALLBACK
 
-    def metadata(self, outputs: MboRecords) -> dict[str, Any]:
+    def metadata(self, outputs: Outputs) -> dict[str, Any]:
         """Thresholds, percentiles of the score, figures of the net gradient."""
         score = outputs["score"]
         found: dict[str, Any] = {

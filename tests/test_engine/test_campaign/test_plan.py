@@ -1,5 +1,6 @@
 """Campaign files: which variants they stand for, and what is refused in one line."""
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,13 @@ def test_the_capture_makes_so_many_bins(end: str, n_bins: int, tmp_path: Path) -
     assert (variant.n_bins, variant.start_time) == (n_bins, "09:00:05")
 
 
+def test_a_capture_may_fill_the_day_but_for_its_last_second(tmp_path: Path) -> None:
+    capture = campaign_values()["base_capture"] | {"capture_start_et": "00:00:00", "capture_end_et": "23:59:59"}
+    read = load_campaign(write_campaign(tmp_path, base_capture=capture)).base_capture
+    assert read.clocks == (dt.time(0), dt.time(23, 59, 59))
+    assert read.span_ms == 86_399_000
+
+
 def test_a_time_that_yaml_reads_as_a_number_is_a_time(tmp_path: Path) -> None:
     path = write_campaign(tmp_path)
     path.write_text(path.read_text().replace("09:00:15", "10:25:00").replace("'", ""))
@@ -76,6 +84,7 @@ CAPTURE_REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unknown key": ({"start": "09:00:00"}, "product_type, symbol, dt, capture_start_et, capture_end_et"),
     "time without seconds": ({"capture_start_et": "09:25"}, "HH:MM:SS"),
     "time read as a number of minutes": ({"capture_end_et": 625}, "HH:MM:SS"),
+    "time in another form": ({"capture_start_et": "090005.0"}, "capture time was '090005.0'"),
     "no such time": ({"capture_end_et": "24:00:00"}, "HH:MM:SS"),
     "backwards": ({"capture_end_et": "09:00:05"}, "after capture_start_et"),
     "no such day": ({"dt": "2026-02-30"}, "base_capture"),

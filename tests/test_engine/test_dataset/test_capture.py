@@ -1,12 +1,15 @@
 """A replay becomes a dataset that holds its bins bit for bit, and the recipe to make it again."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine.config import load_instrument
-from engine.dataset.capture import publish_replay, publish_variant
+from engine.dataset.capture import publish_replay, publish_variant, write_replay
+from engine.dataset.publish import write_dataset_dir
+from engine.errors import DatasetError
 from engine.files import sha256_file
 from engine.lake import Lake
 from engine.run.replay import Replay
@@ -48,6 +51,28 @@ def test_manifest_names_source_and_recipe(session: Path, tmp_path: Path) -> None
     assert dataset.manifest["config"]["tau_velocity"] == 3.0
     assert dataset.manifest["overrides"] == overrides
     assert dataset.manifest["runtime_model"]["name"] == "perm_derivative"
+
+
+def test_a_folder_and_the_lake_get_the_same_bytes_and_the_same_recipe(session: Path, tmp_path: Path) -> None:
+    config, lake = load_instrument(), Lake(tmp_path)
+    published = publish_replay(lake, "a", [session], config, start_time=START, n_bins=N_BINS)
+    replay = Replay(open_source([session], config), config, START, N_BINS, block_bins=7)
+    folder = write_replay(replay, partial(write_dataset_dir, tmp_path / "a"))
+    assert folder.checksum == published.checksum
+    of_the_moment = {"created_at"}
+    assert {k: v for k, v in folder.manifest.items() if k not in of_the_moment} == {
+        k: v for k, v in published.manifest.items() if k not in of_the_moment
+    }
+
+
+def test_a_session_that_gives_one_bin_less_than_all_that_are_needed_is_refused(session: Path, tmp_path: Path) -> None:
+    lake, config = Lake(tmp_path), load_instrument()
+    n_bins = publish_replay(lake, "whole", [session], config, start_time=START).n_bins
+    all_of_them = publish_replay(lake, "a", [session], config, start_time=START, n_bins=n_bins, needs_all_bins=True)
+    assert all_of_them.n_bins == n_bins
+    with pytest.raises(DatasetError, match=f"gave only {n_bins} of the {n_bins + 1} bins"):
+        publish_replay(lake, "b", [session], config, start_time=START, n_bins=n_bins + 1, needs_all_bins=True)
+    assert not (lake.datasets / "b").exists()
 
 
 def test_a_variant_with_nothing_changed_is_the_same_dataset(session: Path, tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_no_bins_and_missing_provenance_are_refused(lake: Lake) -> None:
 
 def test_unknown_column_names_the_known_ones(lake: Lake) -> None:
     dataset = publish_random(lake, "a", n_bins=5)
-    with pytest.raises(DatasetError, match=r"no column v_ad; it has bin_seq, k, pressure_variant"):
+    with pytest.raises(DatasetError, match=r"no column v_ad \(nearest: v_add, .*; also there: bin_seq, k, pressure_variant"):
         dataset.columns(["v_ad"])
 
 

@@ -11,8 +11,8 @@ from engine.signals.base import SignalContext, SignalLike
 from engine.signals.example import example_bins
 from engine.signals.learned.labels import LabelNumbers, make_label_state, settle_all
 from engine.signals.mirror import mirrored
-from engine.signals.reference import REFERENCE_PARAMETERS
 from engine.signals.registry import get_signal, make_signal
+from tests.reference_choices import REFERENCE_PARAMETERS
 
 CONTEXT = SignalContext(cell_width_ms=100, radius=50)
 ROWS = 101

@@ -5,10 +5,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import databento
 import numpy as np
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 
 from engine.errors import ConfigError
 from engine.schema import MBO_DTYPE
-from engine.simulate.session import PRODUCTS, SimulationSummary, simulate
+from engine.simulate.session import PRODUCTS, SimulationSummary, simulate, simulate_days
+from tests.test_engine.test_simulate.slow_book import SlowBook, apply_sweep, resting
 
 TICK = 250_000_000
 START_NS = int(datetime(2026, 2, 6, 14, tzinfo=UTC).timestamp()) * 10**9  # 09:00 in New York
@@ -66,90 +68,6 @@ def split_events(records: NDArray[np.void]) -> list[list[dict[str, Any]]]:
             events.append([])
     assert events.pop() == [], "the file ends inside an event"
     return events
-
-
-class Resting(NamedTuple):
-    side: str
-    price: int
-    size: int
-
-
-class SlowBook:
-    """Orders and queues in dictionaries; a queue is a list of ids, the front first."""
-
-    def __init__(self) -> None:
-        self.orders: dict[int, Resting] = {}
-        self.queues: dict[str, dict[int, list[int]]] = {"A": {}, "B": {}}
-        self.seen: set[int] = set()
-
-    def add(self, order_id: int, order: Resting) -> None:
-        assert order_id not in self.seen, "an order id comes twice"
-        assert order.size > 0
-        self.seen.add(order_id)
-        self._enter(order_id, order)
-
-    def cancel(self, order_id: int, order: Resting) -> None:
-        assert self.orders[order_id] == order, "a cancel takes the whole order where it rests"
-        self._leave(order_id)
-
-    def modify(self, order_id: int, order: Resting) -> None:
-        old = self.orders[order_id]
-        assert order.size > 0
-        assert old.side == order.side
-        assert old != order, "a modify changes something"
-        if old.price == order.price and order.size < old.size:
-            self.orders[order_id] = order  # keeps its place
-        else:
-            self._leave(order_id)
-            self._enter(order_id, order)
-
-    def _enter(self, order_id: int, order: Resting) -> None:
-        self.orders[order_id] = order
-        self.queues[order.side].setdefault(order.price, []).append(order_id)
-
-    def _leave(self, order_id: int) -> None:
-        order = self.orders.pop(order_id)
-        queue = self.queues[order.side][order.price]
-        queue.remove(order_id)
-        if not queue:
-            del self.queues[order.side][order.price]
-
-    def best(self) -> tuple[int, int]:
-        """Best bid and ask; fails on an empty side."""
-        return max(self.queues["B"]), min(self.queues["A"])
-
-    def in_priority(self, side: str) -> list[int]:
-        """The first ids that a sweep through this side would hit, enough of them."""
-        prices = sorted(self.queues[side], reverse=side == "B")[:10]
-        return [order_id for price in prices for order_id in self.queues[side][price]]
-
-
-def resting(record: dict[str, Any]) -> Resting:
-    return Resting(record["side"], record["price"], record["size"])
-
-
-def apply_sweep(book: SlowBook, event: list[dict[str, Any]]) -> None:
-    """One trade, its fills in price-time priority, then one update for each order hit, in the same order."""
-    trade, rest = event[0], event[1:]
-    fills, updates = rest[: len(rest) // 2], rest[len(rest) // 2 :]
-    hit_side = {"B": "A", "A": "B"}[trade["side"]]
-    assert [r["action"] for r in fills] == ["F"] * len(fills)
-    assert len(fills) == len(updates) > 0
-    assert trade["order_id"] == 0
-    assert sum(fill["size"] for fill in fills) == trade["size"]
-    assert trade["price"] == fills[0]["price"]
-    assert [fill["order_id"] for fill in fills] == book.in_priority(hit_side)[: len(fills)]
-    for i, (fill, update) in enumerate(zip(fills, updates, strict=True)):
-        order = book.orders[fill["order_id"]]
-        assert update["order_id"] == fill["order_id"]
-        assert (fill["side"], fill["price"]) == (hit_side, order.price)
-        if fill["size"] == order.size:
-            assert update["action"] == "C"
-            book.cancel(update["order_id"], resting(update))
-        else:
-            assert i == len(fills) - 1, "only the last order hit may be left with a rest"
-            assert (update["action"], update["size"]) == ("M", order.size - fill["size"])
-            book.modify(update["order_id"], resting(update))
 
 
 @cache
@@ -345,6 +263,16 @@ def test_a_longer_session_begins_like_a_shorter_one(tmp_path: Path) -> None:
     simulate(tmp_path / "long.dbn", seed=SEED, seconds=6.0)
     short, long = decode(tmp_path / "short.dbn"), decode(tmp_path / "long.dbn")
     assert np.array_equal(short, long[: len(short)])
+
+
+def test_the_first_of_several_days_is_the_session_of_one(tmp_path: Path) -> None:
+    alone = simulate(tmp_path / "alone.dbn", seed=SEED, seconds=5.0, start="2026-02-05T09:00")
+    first, second = simulate_days(
+        tmp_path / "20260205.dbn", days=2, seed=SEED, seconds=5.0, start="2026-02-05T09:00", chunk_records=1
+    )
+    assert first.path.read_bytes() == alone.path.read_bytes()
+    assert replace(first, path=alone.path) == alone
+    assert (second.path.name, second.start_ns - first.start_ns) == ("20260206.dbn", 86_400 * 10**9)
 
 
 def test_chunks_leave_no_trace(tmp_path: Path) -> None:

@@ -8,8 +8,6 @@ Which bins are sound is left as it is: a trade that a hole in the record cuts sh
 known only afterwards; the count of these trades is shown with every row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.signals.registry import get_signal
 from tune.outofsample import fold_picks
 from tune.scoring import statistics_of, walk_all
 from tune.splits import fold_starts
@@ -121,7 +120,7 @@ def point_decisions(point: Point, market: Market) -> Decide:
         series = signal_series(point.signal, point.parameters, own)
         score, rules, tape = score_of(point, series), point.rules, own.tape(point.rules)
         thresholds = thresholds_of(point, own, series)
-        scored = walk_all(score, tape, thresholds, [rules], prediction_mode(point.signal))
+        scored = walk_all(score, tape, thresholds, [rules], prediction_mode(get_signal(point.signal)))
         picks = fold_picks(statistics_of(scored, tape, own.ts_ns), rules.n_folds)
         n = len(score)
         threshold, fired = np.full(n, np.nan), np.zeros(n, np.int8)

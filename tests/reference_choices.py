@@ -1,6 +1,6 @@
-"""The choices that give each signal as the model system has it, for comparing against it; README.md says what each one is.
+"""The choices that give each signal as the model system has it, for comparing with it.
 
-Source: signals.md section 14.
+engine/signals/README.md says what each choice is. Source: signals.md section 14.
 """
 
 from typing import Any, Final

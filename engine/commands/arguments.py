@@ -1,0 +1,92 @@
+"""What each command takes: apart from the commands, whose imports take long, so that ``--help`` waits for nothing."""
+
+import argparse
+from pathlib import Path
+
+from engine.door import ADDRESS_HELP, add_lake
+
+
+def simulate(parser: argparse.ArgumentParser) -> None:
+    """Of `engine.commands.simulate`."""
+    parser.add_argument("out", type=Path, metavar="OUT.dbn[.zst]")
+    parser.add_argument("--seed", type=int, required=True, help="the same seed gives the same bytes")
+    parser.add_argument("--seconds", type=float, required=True, help="length of the session")
+    parser.add_argument("--rate", type=float, help="mean records per second (default 1000)")
+    parser.add_argument("--start", help="ISO time, New York without an offset (default 2026-02-06T09:00)")
+    parser.add_argument("--symbol", help="raw symbol (default MNQH6)")
+    parser.add_argument(
+        "--days",
+        type=int,
+        default=1,
+        help="a session on each of so many days, opened by a snapshot of the day before's last book; OUT holds the first date",
+    )
+
+
+def replay(parser: argparse.ArgumentParser) -> None:
+    """Of `engine.commands.replay`."""
+    parser.add_argument("--dbn", type=Path, help="the file; default the lake's raw file of --dt")
+    parser.add_argument("--dt", help="UTC day of the session, YYYY-MM-DD; default the day in the file's name")
+    parser.add_argument("--start-time", help="New York time of the first bin, HH:MM[:SS]; default the first event")
+    parser.add_argument("--bins", type=int, help="stop after so many bins")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override an instrument field")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.add_argument("--allow-cold", action="store_true", help="publish also what opens without a snapshot")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--out", type=Path, metavar="DIR", help="write to a new folder")
+    target.add_argument("--publish", nargs="?", const="", metavar="DATASET_ID", help="publish into the lake")
+    add_lake(parser)
+
+
+def campaign(parser: argparse.ArgumentParser) -> None:
+    """Of `engine.commands.campaign`."""
+    parser.add_argument("file", type=Path, metavar="CAMPAIGN.yaml", help="a file, or the name of one in the lake or shipped")
+    parser.add_argument("--dry-run", action="store_true", help="show the variants and which are missing; build nothing")
+    parser.add_argument("--max-variants", type=int, metavar="N", help="only the first N variants")
+    parser.add_argument("--address", help=ADDRESS_HELP)
+    parser.add_argument("--simulate", action="store_true", help="where the day's raw file is missing, simulate it first")
+    parser.add_argument("--allow-cold", action="store_true", help="build also from a file that opens without a snapshot")
+    parser.add_argument("--json", action="store_true")
+    add_lake(parser)
+
+
+def book(parser: argparse.ArgumentParser) -> None:
+    """Of `engine.commands.book`."""
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="read one after the other")
+    parser.add_argument("--at", metavar="ISO", help="moment, UTC without an offset; default the end of the last file")
+    parser.add_argument("--depth", type=int, default=10, help="levels shown (default 10)")
+    parser.add_argument("--json", action="store_true")
+
+
+def check(parser: argparse.ArgumentParser) -> None:
+    """Of `engine.commands.check`."""
+    parser.add_argument("files", type=Path, nargs="*", metavar="FILE", help="raw files to check instead of the lake's")
+    parser.add_argument("--dt", help="only this day, YYYY-MM-DD")
+    parser.add_argument(
+        "--continuity",
+        action="store_true",
+        help="compare the book at each file's end with the snapshot that opens the next day's: ids, prices, sizes, queues",
+    )
+    parser.add_argument("--json", action="store_true")
+    add_lake(parser)
+
+
+def check_signal(parser: argparse.ArgumentParser) -> None:
+    """Of `engine.commands.check_signal`."""
+    parser.add_argument("signal", metavar="FILE|module:Class", help="a file with signals in it, or a class that can be imported")
+    parser.add_argument("--params", metavar="JSON", help="parameters to try it with, instead of the class's own test_params")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one of them")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+
+
+def datasets(parser: argparse.ArgumentParser) -> None:
+    """Of `engine.commands.datasets`."""
+    parser.add_argument("--json", action="store_true")
+    add_lake(parser)
+
+
+def bench(parser: argparse.ArgumentParser) -> None:
+    """Of `engine.commands.bench`."""
+    parser.add_argument("--seconds", type=float, default=4200.0, help="length of the simulated session (default 4200)")
+    parser.add_argument("--day", action="store_true", help="also 24 hours of 50 million records; minutes, and 3 GB of disk")
+    parser.add_argument("--keep", metavar="DIR", type=Path, help="write the figures there, as dated JSON")
+    parser.add_argument("--json", action="store_true")

@@ -1,0 +1,110 @@
+"""`demo`: from nothing to a leaderboard, a champion and a live page, by the commands a user types.
+
+Each step is a process of its own: the engine knows neither `tune` nor `serve`.
+"""
+
+import argparse
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import Final
+
+from engine.door import INTERRUPTED, add_lake
+from engine.errors import WorkError
+from engine.lake import Lake
+
+SWEEP: Final = "smoke_perm_derivative"
+DAY: Final = "2026-02-06"  # the smoke sweep's; simulated where it is missing
+START_TIME: Final = "09:05"
+_ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of the demo: what is said before it, and its words after ``python``."""
+
+    title: str
+    words: Sequence[str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("--dt", default=DAY, metavar="YYYY-MM-DD", help=f"day that is served (default {DAY}, which is simulated)")
+    parser.add_argument("--start-time", default=START_TIME, metavar="HH:MM", help=f"New York time (default {START_TIME})")
+    parser.add_argument("--port", type=int, metavar="N", help="port of the page (default 8002)")
+    add_lake(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; the exit code: that of the first step that failed, or of the service once Ctrl-C has ended it."""
+    lake = Lake.open(args.lake)
+    return run_steps(steps(lake, args.dt, args.start_time, args.port))
+
+
+def steps(lake: Lake, dt: str, start_time: str, port: int | None) -> list[Step]:
+    """The demo's commands over a lake, in their order; ``port`` None leaves the service its own."""
+    where = ["--lake", str(lake.root)]
+    serve = ["-m", "serve", "--dt", dt, "--start-time", start_time, *where]
+    return [
+        Step(f"a sweep over a simulated session, into {lake.root}", ["-m", "tune", "sweep", SWEEP, *where]),
+        Step("its best run becomes the champion", ["-m", "tune", "promote", "--best", "--sweep", SWEEP, *where]),
+        Step("the champion scores a stream", serve if port is None else [*serve, "--port", str(port)]),
+    ]
+
+
+def run_steps(todo: Sequence[Step]) -> int:
+    """Run Python commands one after the other, until one does not end well; a Ctrl-C ends the running one.
+
+    Returns
+    -------
+    int
+        Exit code of the last command that ran, 130 where a Ctrl-C came before the last one ended well.
+
+    Raises
+    ------
+    WorkError
+        A command was killed.
+    """
+    turn = _Turn()
+    before = {number: signal.signal(number, turn.end) for number in _ENDS}
+    try:
+        for number, step in enumerate(todo, start=1):
+            print(f"[{number}/{len(todo)}] {step.title}", flush=True)
+            code = turn.run(step.words)
+            if code < 0 and not turn.is_ended:
+                raise WorkError(f"step {number}, python {' '.join(step.words)}, was killed by signal {-code}; run the demo again")
+            if turn.is_ended and (code < 0 or (code == 0 and number < len(todo))):
+                return INTERRUPTED
+            if code != 0:
+                return code
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 0
+
+
+class _Turn:
+    """The command that runs now; whatever asks this process to end asks that command instead, as a Ctrl-C would."""
+
+    def __init__(self) -> None:
+        self.is_ended = False
+        self._command: subprocess.Popen[bytes] | None = None
+
+    def run(self, words: Sequence[str]) -> int:
+        """Run one command to its end; its exit code, negative where a signal killed it."""
+        # A group of its own: a terminal's Ctrl-C goes to the whole group in front, and the command would get it twice.
+        self._command = subprocess.Popen([sys.executable, *words], process_group=0)
+        if self.is_ended:  # asked between two commands
+            self._command.send_signal(signal.SIGINT)
+        code = self._command.wait()
+        self._command = None
+        return code
+
+    def end(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
+        self.is_ended = True
+        if self._command is not None:
+            self._command.send_signal(signal.SIGINT)

@@ -1,0 +1,86 @@
+"""A door's table of commands: what of it is imported, and what of a call becomes which exit code."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.door import Command, Door
+
+MODULE = """
+from engine.errors import ConfigError, WorkError
+FAULTS = {"bad": ConfigError("it was 3"), "work": WorkError("it broke"), "disk": OSError("no space"), "stop": KeyboardInterrupt()}
+def add_arguments(parser):
+    parser.add_argument("--fault", choices=FAULTS)
+def run(args):
+    if args.fault:
+        raise FAULTS[args.fault]
+    print("run")
+    return 0
+def other(args):
+    print("other")
+    return 7
+"""
+
+
+@pytest.fixture
+def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Door:
+    """A door whose second command cannot be imported."""
+    (tmp_path / "a_command_of_a_test.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "a_command_of_a_test", raising=False)
+    commands = {
+        "one": Command("the one", "a_command_of_a_test"),
+        "gone": Command("not there", "no_such_module"),
+        "light": Command("with arguments here", "a_command_of_a_test:other", arguments=lambda parser: None),
+    }
+    return Door("A test's.", commands)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "line"),
+    [
+        ("bad", 2, "prog: it was 3\n"),
+        ("work", 1, "prog: it broke\n"),
+        ("disk", 1, "prog: no space\n"),
+        ("stop", 130, "prog: stopped\n"),
+    ],
+)
+def test_a_fault_is_one_line_and_its_code(
+    door: Door, fault: str, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert door.main(["one", "--fault", fault], "prog") == code
+    assert capsys.readouterr() == ("", line)
+
+
+def test_a_command_runs_and_its_code_is_the_doors(door: Door, capsys: pytest.CaptureFixture[str]) -> None:
+    assert door.main(["one"], "prog") == 0
+    assert door.main(["light"], "prog") == 7
+    assert capsys.readouterr().out == "run\nother\n"
+
+
+def test_a_listing_imports_no_command(door: Door, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        door.main(["--help"], "prog")
+    assert "not there" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        door.main(["light", "--help"], "prog")
+    assert "a_command_of_a_test" not in sys.modules
+
+
+def test_without_a_command_a_door_asks_for_one_or_does_what_it_does_then(door: Door, capsys: pytest.CaptureFixture[str]) -> None:
+    assert door.main([], "prog") == 2
+    assert "see prog --help" in capsys.readouterr().err
+    bare = Door(door.description, door.commands, bare=door.commands["one"])
+    assert bare.main([], "prog") == 0
+    assert bare.main(["--fault", "work"], "prog") == 1
+    assert bare.main(["light"], "prog") == 7
+    assert bare.main(["lihgt"], "prog") == 2
+    assert "'lihgt'" in capsys.readouterr().err
+
+
+def test_a_closed_output_is_no_fault() -> None:
+    code = "import sys; from engine.door import run_door; sys.exit(run_door('prog', lambda: 0))"
+    done = subprocess.run(["bash", "-c", f'"$1" -c "{code}" >&-', "bash", sys.executable], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
