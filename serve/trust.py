@@ -4,10 +4,12 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from engine.champion import Champion
 from engine.errors import ChampionError, ConfigError
+
+if TYPE_CHECKING:
+    from engine.champion import Champion
 
 ALLOW_ENV: Final = "SPYMASTER_ALLOW_SIGNALS"
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
@@ -21,7 +23,7 @@ class Trust:
     all_signals: bool = False
     hashes: tuple[str, ...] = ()
 
-    def require(self, champion: Champion) -> None:
+    def require(self, champion: "Champion") -> None:
         """Refuse a champion whose signal is foreign and not allowed; nothing of it has run then.
 
         Raises

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from engine.jit import kernel
-from engine.signals.owner import Signal, SignalParams
+from engine import Signal, SignalParams, kernel
 
 
 class TemplateParams(SignalParams):

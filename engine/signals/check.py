@@ -104,6 +104,14 @@ def check_signal(cls: type[Any], params: Mapping[str, Any] | Iterable[Mapping[st
     ------
     ConfigError
         ``params`` is neither, or ``cls`` is no class.
+
+    Examples
+    --------
+    >>> import engine
+    >>> from engine.signals.statistical.msd import Msd
+    >>> report = engine.check_signal(Msd)
+    >>> report.passed
+    True
     """
     if not isinstance(cls, type):
         raise ConfigError(f"check_signal was given {type(cls).__name__}; give the class of a signal, not one made of it")

@@ -68,7 +68,7 @@ def test_bad_yaml_names_the_line(lake: Lake, tmp_path: Path, capsys: Capture) ->
         (["promote", "abc", "--rollback"], "exactly one of RUN_ID"),
         (["promote", "abc"], "has no such run"),
         (["promote", "--rollback"], "no earlier champion"),
-        (["compare", "--signal", "nope"], "no run of 'nope'"),
+        (["compare", "--signal", "nope"], "signal 'nope' is not known"),
         (["compare", "--dataset", "nope"], "no run of 'nope'"),
         (["compare", "--top", "0"], "--top 0"),
         (["score", "--signal", "perm_derivative", "--dataset-id", "gone", "--out", "x.parquet"], "'gone' is not in"),
