@@ -1,6 +1,6 @@
 """A lake with one small dataset of random bins, and a sweep file over it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from engine.lake import Lake
+from engine.ray_environment import prepare_ray_environment
 from tests.blocks import publish_random
-from tests.test_tune.small_sweep import DATASET, sweep_values
+from tests.test_tune.small_sweep import DATASET, OWN_AXES, sweep_values
 
 
 @pytest.fixture
@@ -26,6 +27,30 @@ def write_config(tmp_path: Path) -> Callable[..., Path]:
     def write(**changes: Any) -> Path:
         path = tmp_path / "sweep.yaml"
         path.write_text(yaml.safe_dump(sweep_values(**changes)))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def own_ray() -> Iterator[str]:
+    """A Ray that the tests of a module share; its dashboard's address."""
+    prepare_ray_environment(is_own=True)
+    from tune.search import ray_session
+
+    with ray_session("local", 2, 64 << 20) as dashboard:
+        yield dashboard
+
+
+@pytest.fixture
+def own_sweep_file(tmp_path: Path) -> Callable[..., Path]:
+    """A sweep of four points of a signal ``mine``, whose file lies in a folder beside it."""
+
+    def write(**changes: Any) -> Path:
+        values = {"signals": ["mine"], "signal_files": ["signals/mine.py"], "sweep": OWN_AXES}
+        path = tmp_path / "here" / "sweep.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(yaml.safe_dump(sweep_values(**{**values, **changes})))
         return path
 
     return write

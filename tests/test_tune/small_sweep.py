@@ -8,17 +8,22 @@ from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
+import pytest
+
 from engine.dataset.read import Dataset
 from engine.files import write_atomic
 from engine.lake import Lake
 from engine.signals.registry import get_signal
+from tune.cli import main
 from tune.config import SweepConfig, parse_sweep_config
 from tune.results import ResultStore
 from tune.run import new_state, state_path
 from tune.space import build_points, open_datasets
 from tune.trial import Point, RunResult, evaluate_batch, load_market
 
+Capture = pytest.CaptureFixture[str]
 DATASET = "random_walk"
+OWN_AXES = {"universal": {"cooldown_bins": [10]}, "per_signal": {"mine": {"window_bins": [5, 20]}}}
 COMMON = {"experiment_name": "vp/t", "config_hash": "c" * 64, "timestamp_utc": "2026-02-06T15:00:00+00:00"}
 
 
@@ -79,3 +84,11 @@ def finished_sweep(lake: Lake, **changes: Any) -> str:
     write_atomic(state_path(lake, state.sweep_id), json.dumps(values).encode())
     ResultStore(lake).append(evaluated(lake, points), sweep_id=state.sweep_id, **COMMON)
     return state.sweep_id
+
+
+def swept(lake: Lake, capsys: Capture, *arguments: str) -> dict[str, Any]:
+    """What a sweep command reports; it must not fail."""
+    code = main(["sweep", *arguments, "--lake", str(lake.root), "--json"])
+    captured = capsys.readouterr()
+    assert code == 0, captured
+    return {**json.loads(captured.out), "said": captured.err}

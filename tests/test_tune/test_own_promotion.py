@@ -4,66 +4,32 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from engine.champion import read_champion, read_pointer, version_path
 from engine.dataset.read import Dataset
 from engine.errors import ChampionError, ConfigError
 from engine.lake import Lake
-from engine.ray_environment import prepare_ray_environment
 from engine.signals.bundle import read_bundle
 from engine.signals.promoted import make_promoted, source_of
 from engine.signals.registry import get_signal, signals_of
 from tests.conftest import REPO_ROOT
 from tests.own_signals import PLAIN, signal_text, write_distribution, write_signal, write_with_helper
-from tests.test_tune.small_sweep import DATASET, sweep_values
+from tests.test_tune.small_sweep import DATASET, Capture, swept
 from tune.cli import main
 
 # MLflow's own use of SQLAlchemy.
 pytestmark = [
+    pytest.mark.usefixtures("own_ray"),
     pytest.mark.timeout(240),
     pytest.mark.filterwarnings("ignore:The ..noload.. loader strategy:DeprecationWarning"),
 ]
-Capture = pytest.CaptureFixture[str]
 DOUBLED = f"2.0 * ({PLAIN})"
-AXES = {"universal": {"cooldown_bins": [10]}, "per_signal": {"mine": {"window_bins": [5, 20]}}}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ray_address() -> Iterator[str]:
-    prepare_ray_environment(is_own=True)
-    from tune.search import ray_session
-
-    with ray_session("local", 2, 64 << 20) as dashboard:
-        yield dashboard
-
-
-@pytest.fixture
-def sweep_file(tmp_path: Path) -> Callable[..., Path]:
-    """A sweep of two points of ``mine``, whose file lies in a folder beside it."""
-
-    def write(**changes: Any) -> Path:
-        values = {"signals": ["mine"], "signal_files": ["signals/mine.py"], "sweep": AXES}
-        path = tmp_path / "here" / "sweep.yaml"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(yaml.safe_dump(sweep_values(**{**values, **changes})))
-        return path
-
-    return write
-
-
-def swept(lake: Lake, capsys: Capture, *arguments: str) -> dict[str, Any]:
-    """What a sweep command reports; it must not fail."""
-    code = main(["sweep", *arguments, "--lake", str(lake.root), "--json"])
-    captured = capsys.readouterr()
-    assert code == 0, captured
-    return {**json.loads(captured.out), "said": captured.err}
 
 
 # --- promotion ---
@@ -75,13 +41,13 @@ def promoted(lake: Lake, capsys: Capture, *arguments: str) -> str:
 
 
 def test_promotion_stores_the_source_it_ran_with_and_needs_no_file(
-    lake: Lake, tmp_path: Path, sweep_file: Callable[..., Path], capsys: Capture
+    lake: Lake, tmp_path: Path, own_sweep_file: Callable[..., Path], capsys: Capture
 ) -> None:
     path = write_with_helper(tmp_path / "here" / "signals")
     text = path.read_text() + 'ODD = "\\t tab,\ttrailing: \\u00e9"   \n# Zeile mit Umlaut: ä\n'
     path.write_text(text)
     bundle = read_bundle(path)
-    report = swept(lake, capsys, str(sweep_file()))
+    report = swept(lake, capsys, str(own_sweep_file()))
     path.unlink()
     promoted(lake, capsys, "--best", "--sweep", report["sweep_id"])
     champion = read_champion(lake)
@@ -105,10 +71,10 @@ def test_promotion_stores_the_source_it_ran_with_and_needs_no_file(
 
 
 def test_a_file_that_changed_since_does_not_promote_another_versions_run(
-    lake: Lake, tmp_path: Path, sweep_file: Callable[..., Path], capsys: Capture
+    lake: Lake, tmp_path: Path, own_sweep_file: Callable[..., Path], capsys: Capture
 ) -> None:
     path = write_signal(tmp_path / "here" / "signals")
-    report = swept(lake, capsys, str(sweep_file()))
+    report = swept(lake, capsys, str(own_sweep_file()))
     run_id = report["leaderboard"][0]["run_id"]
     write_signal(path.parent, value=DOUBLED)
     assert main(["promote", run_id, "--signals", str(path), "--lake", str(lake.root)]) == 2
@@ -125,10 +91,10 @@ def test_a_file_that_changed_since_does_not_promote_another_versions_run(
 
 @pytest.mark.parametrize("what", ["text", "hash", "name", "built-in name"])
 def test_a_champion_whose_source_is_not_what_it_says_is_not_loaded(
-    lake: Lake, tmp_path: Path, sweep_file: Callable[..., Path], capsys: Capture, what: str
+    lake: Lake, tmp_path: Path, own_sweep_file: Callable[..., Path], capsys: Capture, what: str
 ) -> None:
     write_signal(tmp_path / "here" / "signals")
-    promoted(lake, capsys, "--best", "--sweep", swept(lake, capsys, str(sweep_file()))["sweep_id"])
+    promoted(lake, capsys, "--best", "--sweep", swept(lake, capsys, str(own_sweep_file()))["sweep_id"])
     champion = read_champion(lake)
     source = champion.source
     assert source is not None
@@ -181,7 +147,7 @@ except EngineError as error:
 
 
 def test_an_installed_signal_is_swept_promoted_and_loaded_where_it_is_the_same(
-    lake: Lake, tmp_path: Path, sweep_file: Callable[..., Path]
+    lake: Lake, tmp_path: Path, own_sweep_file: Callable[..., Path]
 ) -> None:
     files = {
         "outside_pack/__init__.py": "",
@@ -200,7 +166,7 @@ def test_an_installed_signal_is_swept_promoted_and_loaded_where_it_is_the_same(
         return done.stdout
 
     tail = ["--lake", str(lake.root), "--json"]
-    config = str(sweep_file(signal_files=[]))
+    config = str(own_sweep_file(signal_files=[]))
     report = json.loads(run("-m", "tune", "sweep", config, "--address", "local", *tail))
     assert (report["n_points"], report["failures"]) == (4, [])
     run("-m", "tune", "promote", "--best", "--sweep", report["sweep_id"], *tail)

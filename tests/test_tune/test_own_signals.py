@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,17 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from engine.dataset.read import Dataset
 from engine.errors import ConfigError
 from engine.files import write_atomic
 from engine.lake import Lake
-from engine.ray_environment import prepare_ray_environment
 from engine.signals.bundle import Bundle, read_bundle
 from engine.signals.registry import BUILT_IN, add_file, get_signal, signal_names, signals_of
 from tests.blocks import publish_random
 from tests.conftest import REPO_ROOT
 from tests.own_signals import EXAMPLE, PLAIN, signal_text, write_distribution, write_signal, write_with_helper
-from tests.test_tune.small_sweep import COMMON, DATASET, sweep_values
+from tests.test_tune.small_sweep import COMMON, DATASET, OWN_AXES, Capture, sweep_values, swept
 from tune.cli import main
 from tune.code_version import code_version
 from tune.config import ParallelConfig, parse_sweep_config
@@ -35,43 +33,11 @@ from tune.trial import PointFailure, RunResult, evaluate, load_market
 
 # MLflow's own use of SQLAlchemy.
 pytestmark = [
+    pytest.mark.usefixtures("own_ray"),
     pytest.mark.timeout(240),
     pytest.mark.filterwarnings("ignore:The ..noload.. loader strategy:DeprecationWarning"),
 ]
-Capture = pytest.CaptureFixture[str]
 DOUBLED = f"2.0 * ({PLAIN})"
-AXES = {"universal": {"cooldown_bins": [10]}, "per_signal": {"mine": {"window_bins": [5, 20]}}}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ray_address() -> Iterator[str]:
-    prepare_ray_environment(is_own=True)
-    from tune.search import ray_session
-
-    with ray_session("local", 2, 64 << 20) as dashboard:
-        yield dashboard
-
-
-@pytest.fixture
-def sweep_file(tmp_path: Path) -> Callable[..., Path]:
-    """A sweep of two points of ``mine``, whose file lies in a folder beside it."""
-
-    def write(**changes: Any) -> Path:
-        values = {"signals": ["mine"], "signal_files": ["signals/mine.py"], "sweep": AXES}
-        path = tmp_path / "here" / "sweep.yaml"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(yaml.safe_dump(sweep_values(**{**values, **changes})))
-        return path
-
-    return write
-
-
-def swept(lake: Lake, capsys: Capture, *arguments: str) -> dict[str, Any]:
-    """What a sweep command reports; it must not fail."""
-    code = main(["sweep", *arguments, "--lake", str(lake.root), "--json"])
-    captured = capsys.readouterr()
-    assert code == 0, captured
-    return {**json.loads(captured.out), "said": captured.err}
 
 
 def versions_of(lake: Lake) -> list[str]:
@@ -79,10 +45,10 @@ def versions_of(lake: Lake) -> list[str]:
 
 
 def test_one_edited_line_is_a_new_version_with_new_ids_and_nothing_reused(
-    lake: Lake, tmp_path: Path, sweep_file: Callable[..., Path], capsys: Capture
+    lake: Lake, tmp_path: Path, own_sweep_file: Callable[..., Path], capsys: Capture
 ) -> None:
     folder = tmp_path / "here" / "signals"
-    config = sweep_file()
+    config = own_sweep_file()
     write_with_helper(folder, "1.0")
     first = swept(lake, capsys, str(config))
     assert (first["n_points"], first["n_reused"], first["failures"]) == (4, 0, [])
@@ -98,13 +64,13 @@ def test_one_edited_line_is_a_new_version_with_new_ids_and_nothing_reused(
 
 
 def test_a_file_may_be_given_on_the_command_line_beside_or_instead_of_the_key(
-    lake: Lake, tmp_path: Path, sweep_file: Callable[..., Path], capsys: Capture
+    lake: Lake, tmp_path: Path, own_sweep_file: Callable[..., Path], capsys: Capture
 ) -> None:
     path = write_signal(tmp_path / "elsewhere")
-    report = swept(lake, capsys, str(sweep_file(signal_files=[])), "--signals", str(path), "--signals", str(path))
+    report = swept(lake, capsys, str(own_sweep_file(signal_files=[])), "--signals", str(path), "--signals", str(path))
     assert report["n_points"] == 4
     write_signal(tmp_path / "here" / "signals")
-    assert swept(lake, capsys, str(sweep_file()), "--signals", str(path))["n_reused"] == 4  # the same content: the same one
+    assert swept(lake, capsys, str(own_sweep_file()), "--signals", str(path))["n_reused"] == 4  # the same content: the same one
 
 
 def test_workers_need_no_file_of_the_drivers_and_no_folder_of_its(lake: Lake, tmp_path: Path) -> None:
@@ -112,7 +78,7 @@ def test_workers_need_no_file_of_the_drivers_and_no_folder_of_its(lake: Lake, tm
 
     path = write_with_helper(tmp_path / "short_lived")
     bundle = read_bundle(path)
-    config = parse_sweep_config(sweep_values(signals=["mine"], sweep=AXES), "test")
+    config = parse_sweep_config(sweep_values(signals=["mine"], sweep=OWN_AXES), "test")
     with signals_of([bundle]):
         plan = plan_sweep(config, lake, print)
         points, datasets = plan.points, plan.datasets
@@ -137,7 +103,7 @@ def test_a_signal_that_a_node_cannot_load_fails_its_points_and_says_why(lake: La
 
     imports = f"import os\n\nif os.getpid() != {os.getpid()}:\n    import nowhere_on_the_node\n"
     bundle = read_bundle(write_signal(tmp_path, imports=imports))
-    config = parse_sweep_config(sweep_values(signals=["mine"], sweep=AXES), "test")
+    config = parse_sweep_config(sweep_values(signals=["mine"], sweep=OWN_AXES), "test")
     with signals_of([bundle]):
         plan = plan_sweep(config, lake, print)
         points, datasets = plan.points, plan.datasets
@@ -161,11 +127,11 @@ def test_a_signal_that_a_node_cannot_load_fails_its_points_and_says_why(lake: La
     ],
 )
 def test_what_is_wrong_with_the_files_is_refused_before_anything_starts(
-    lake: Lake, tmp_path: Path, sweep_file: Callable[..., Path], capsys: Capture, changes: dict[str, Any], words: str
+    lake: Lake, tmp_path: Path, own_sweep_file: Callable[..., Path], capsys: Capture, changes: dict[str, Any], words: str
 ) -> None:
     write_signal(tmp_path / "here" / "signals")
     write_signal(tmp_path / "here" / "signals", "again.py", value=DOUBLED)
-    assert main(["sweep", str(sweep_file(**changes)), "--lake", str(lake.root)]) == 2
+    assert main(["sweep", str(own_sweep_file(**changes)), "--lake", str(lake.root)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
     assert not lake.sweeps.exists() or list(lake.sweeps.glob("*/tune")) == []
@@ -179,7 +145,7 @@ def test_a_resumed_sweep_goes_on_with_the_code_it_began_with(
 ) -> None:
     """As after a kill: the state is written, one result is there. `test_sweep_process` kills a real one."""
     path = write_with_helper(tmp_path / "own")
-    config = parse_sweep_config(sweep_values(signals=["mine"], sweep=AXES, signal_files=[str(path)]), "test")
+    config = parse_sweep_config(sweep_values(signals=["mine"], sweep=OWN_AXES, signal_files=[str(path)]), "test")
     state = new_state(config, None)
     with signals_of(state.signal_bundles):
         plan = plan_sweep(config, lake, print)
@@ -267,7 +233,7 @@ def test_a_node_whose_installed_signal_is_another_one_refuses_its_points(
     monkeypatch.syspath_prepend(site)
     forget_entry_points()
     try:
-        config = parse_sweep_config(sweep_values(signals=["mine"], sweep=AXES), "test")
+        config = parse_sweep_config(sweep_values(signals=["mine"], sweep=OWN_AXES), "test")
         points = plan_sweep(config, lake, print).points
         _require_same_code(points)
         (site / "outside_node.py").write_text(signal_text() + "# edited\n")
@@ -281,10 +247,10 @@ def test_a_node_whose_installed_signal_is_another_one_refuses_its_points(
         forget_entry_points()
 
 
-def test_the_example_sweeps(lake: Lake, tmp_path: Path, sweep_file: Callable[..., Path], capsys: Capture) -> None:
+def test_the_example_sweeps(lake: Lake, tmp_path: Path, own_sweep_file: Callable[..., Path], capsys: Capture) -> None:
     path = tmp_path / "my_signal.py"
     path.write_text(EXAMPLE)
-    config = sweep_file(
+    config = own_sweep_file(
         signals=["touch_flow"], signal_files=[str(path)], sweep={"per_signal": {"touch_flow": {"window_bins": [5, 20]}}}
     )
     report = swept(lake, capsys, str(config))
