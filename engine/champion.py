@@ -3,10 +3,11 @@
 Source: interfaces.md, "Champion".
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -18,6 +19,35 @@ from engine.lake import Lake
 FORMAT_VERSION: Final = 1
 POINTER_FILE: Final = "champion.yaml"
 _TRAIL_LENGTH: Final = 100
+
+
+class SignalSource(BaseModel):
+    """Where a signal that is not built in comes from, and its whole source: what a node needs to load it again, or to refuse it.
+
+    ``hash`` is the SHA-256 over ``main`` and the names and contents of ``files``; it is what a node allows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["file", "entry point"]
+    hash: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 over main, and names and contents of files")
+    main: str = Field(min_length=1, description="module that holds the signal, or the entry point's module:Class")
+    distribution: str = Field("", description="that installs the entry point")
+    distribution_version: str = ""
+    files: dict[str, str] = Field(min_length=1, description="sources by relative name")
+
+    def digest(self) -> str:
+        """What ``hash`` must be."""
+        return source_digest(self.main, self.files)
+
+
+def source_digest(main: str, files: Mapping[str, str]) -> str:
+    """SHA-256 over names and contents of some sources, as hex."""
+    digest = sha256(f"{main}\n".encode())
+    for name, source in sorted(files.items()):
+        data = source.encode()
+        digest.update(f"{name} {len(data)}\n".encode() + data)
+    return digest.hexdigest()
 
 
 class Champion(BaseModel):
@@ -43,6 +73,24 @@ class Champion(BaseModel):
     grid_radius_ticks: int = Field(gt=0, description="rows each side of spot the signal was scored on")
     code_version: str = Field(min_length=1, description="hash of the signal's and the scoring's sources")
     created_at: str = Field(min_length=1, description="ISO 8601, UTC")
+    source: SignalSource | None = Field(None, description="of a signal that is not built in")
+
+    def told(self) -> dict[str, Any]:
+        """For JSON and for screens: everything but the text of foreign sources."""
+        return self.model_dump(mode="json", exclude={"source": {"files"}})
+
+
+class _Text(str):
+    """A text of many lines, to be written as such."""
+
+    __slots__ = ()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes sources so that they can be read."""
+
+
+_Dumper.add_representer(_Text, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|"))
 
 
 @dataclass(frozen=True)
@@ -80,7 +128,12 @@ def write_champion(lake: Lake, champion: Champion) -> Path:
         The version exists already.
     """
     path = version_path(lake, champion.version)
-    text = yaml.safe_dump(champion.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    values = champion.model_dump(mode="json")
+    if champion.source is None:
+        del values["source"]  # as such files have always been
+    else:
+        values["source"]["files"] = {name: _Text(text) for name, text in champion.source.files.items()}
+    text = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     try:
         write_new(path, text.encode())
     except FileExistsError as error:

@@ -22,6 +22,13 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "check": Command(
         "raw files and datasets: readable, whole, unchanged, true", "engine.commands.check", arguments=arguments.check
     ),
+    "check-signal": Command(
+        "the signal contract, run on a class of your own",
+        "engine.commands.check_signal",
+        "Run every check of the signal contract on a class and say in words\nwhat fails. Exit code: 0 the contract is kept, "
+        "1 it is broken,\n2 the signal does not load.",
+        arguments.check_signal,
+    ),
     "datasets": Command("what the lake holds", "engine.commands.datasets", arguments=arguments.datasets),
     "demo": Command("from nothing to a leaderboard, a champion and a page", "engine.commands.demo"),
     "bench": Command("how fast this machine is at it", "engine.commands.bench", arguments=arguments.bench),

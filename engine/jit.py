@@ -2,12 +2,13 @@
 
 Numba's own cache keys a function by its own file only: after an edit in a *called* kernel of another file it would go on
 serving the old machine code. So the cache folder's name carries a hash of every source that compiled code depends on: one of
-the engine's core, and beside it one for each module of the signals and of the judge.
+the engine's core, and beside it one for each module of the signals, of the judge, and of others' code.
 """
 
 import hashlib
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -16,18 +17,22 @@ from typing import Any, TypeVar, cast
 
 import numba
 
+from engine.modules import OURS, is_standard, standing, top_of
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ROOT = Path(__file__).resolve().parent.parent
 # Modules without kernels whose values kernels freeze in.
 _FROZEN_IN = ("engine/constants.py", "engine/schema.py", "engine/config.py", "engine/jit.py")
 _SIGNALS = "engine/signals/"
+_EXAMPLES = "engine/examples/"  # others' code to start from; nothing of ours stands on it
 _IMPORT = re.compile(r"^\s*from ((?:engine|tune)[.\w]*) import ([^\n(]+|\([^)]*\))", re.MULTILINE)
 
 
 def _is_compiled(path: Path) -> bool:
     """Whether compiled code depends on a source of ours: it holds kernels, or values that kernels freeze in."""
-    return b"kernel\ndef " in path.read_bytes() or str(path.relative_to(_ROOT)) in _FROZEN_IN
+    place = str(path.relative_to(_ROOT))
+    return (b"kernel\ndef " in path.read_bytes() or place in _FROZEN_IN) and not place.startswith(_EXAMPLES)
 
 
 def _hash_of(paths: Iterable[Path]) -> str:
@@ -101,9 +106,29 @@ def _own_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "spymaster" / "kernels"
 
 
-def _cache_dir_of(module: str) -> str:
-    """Where a module's kernels are kept: a signal's and the judge's in folders of their own, so that an edit there compiles
-    nothing else anew."""
+# Of modules that are not ours: the specification a module was loaded by (a reload makes a new one), and its folder's name.
+_outside_keys: dict[str, tuple[object, str]] = {}
+
+
+def _outside_hash(module: str) -> str:
+    """Hash of a module that is not ours and of what it stands on, our core left out."""
+    spec = getattr(sys.modules.get(module), "__spec__", None)
+    known = _outside_keys.get(module)
+    if known is None or known[0] is not spec:
+        found = standing([module], f"a kernel of {module}", lambda name: name.startswith(("engine.signals.", "tune.")))
+        known = _outside_keys[module] = (spec, found.digest()[:16])
+    return known[1]
+
+
+def _cache_dir_of(module: str | None) -> str | None:
+    """Where a module's kernels are kept; None where they cannot be, as those typed at a prompt.
+
+    A signal's, the judge's and others' are kept in folders of their own, so that an edit there compiles nothing else anew.
+    """
+    if module is None or module == "__main__" or is_standard(module):
+        return None
+    if top_of(module) not in OURS:
+        return str(Path(cache_dir()) / _outside_hash(module))
     if not module.startswith(("engine.signals.", "tune.")):
         return cache_dir()
     return str(Path(cache_dir()) / _module_hash(module))
@@ -112,10 +137,13 @@ def _cache_dir_of(module: str) -> str:
 def _compile(function: F, **options: Any) -> F:
     config: Any = numba.config
     previous = config.CACHE_DIR
-    config.CACHE_DIR = _cache_dir_of(function.__module__)
+    folder = _cache_dir_of(function.__module__)
     try:
+        if folder is not None:
+            config.CACHE_DIR = folder
         compile_lazily: Any = numba.njit  # its annotations leave out _nrt
-        compiled = compile_lazily(cache=True, nogil=True, fastmath=False, error_model="numpy", _nrt=False, **options)(function)
+        options = {"nogil": True, "fastmath": False, "error_model": "numpy", "_nrt": False, **options}
+        compiled = compile_lazily(cache=folder is not None, **options)(function)
     finally:
         config.CACHE_DIR = previous
     return cast(F, compiled)

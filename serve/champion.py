@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final
 
 from engine.champion import Champion, read_champion, read_pointer
@@ -19,9 +20,11 @@ from engine.errors import ChampionError, EngineError
 from engine.lake import Lake
 from engine.run.runner import Runner, Span
 from engine.signals.base import SignalContext, SignalLike
-from engine.signals.registry import SIGNALS, make_signal
+from engine.signals.promoted import load_built_in, promoted_class
+from engine.signals.registry import BUILT_IN, signal_of
 from engine.signals.statistical.perm_derivative import PermDerivative, perm_params_from_config
 from serve.request import with_overrides
+from serve.trust import Trust
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +60,22 @@ class SignalChoice:
     parameters: dict[str, Any]
     context: SignalContext
     enabled: bool = True
+    champion: Champion | None = None
 
     def build(self) -> SignalLike | None:
         """A fresh signal; None where the instrument's own one is switched off."""
-        return make_signal(self.name, self.parameters, self.context) if self.enabled else None
+        if not self.enabled:
+            return None
+        return signal_of(self._class, self.parameters, self.context)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns and bin fields to remember so that it can be warmed: what it reads, and the microstates."""
+        return tuple(sorted({MICROSTATES, *self._class.required_columns, *self._class.required_fields}))
+
+    @property
+    def _class(self) -> type[SignalLike]:
+        return PermDerivative if self.champion is None else promoted_class(self.champion)
 
     def describe(self) -> dict[str, Any]:
         """The ``runtime_model`` object of a ``runtime_config``."""
@@ -77,15 +92,23 @@ def choose_signal(champion: Champion | None, config: InstrumentConfig) -> Signal
     """The champion's signal, or without one the instrument's own ``perm_*`` signal."""
     context = SignalContext(cell_width_ms=config.cell_width_ms, radius=config.grid_radius_ticks)
     if champion is not None:
-        return SignalChoice(champion.signal, CHAMPION, champion.version, dict(champion.parameters), context)
+        return SignalChoice(champion.signal, CHAMPION, champion.version, dict(champion.parameters), context, champion=champion)
     parameters = perm_params_from_config(config).model_dump(mode="json")
     return SignalChoice(PermDerivative.name, INSTRUMENT, None, parameters, context, config.perm_runtime_enabled)
 
 
-def required_columns() -> tuple[str, ...]:
-    """Columns and bin fields that some signal reads, and the microstates: what a stream remembers to warm any champion."""
-    read = [(*signal.required_columns, *signal.required_fields) for signal in SIGNALS.values()]
-    return tuple(sorted({MICROSTATES}.union(*read)))
+def required_columns(choice: SignalChoice | None = None) -> tuple[str, ...]:
+    """What a stream remembers from its start, to warm whatever takes over: what built-in signals read, and its own signal.
+
+    A foreign champion that comes later and reads other columns than these starts cold in the streams that are open then.
+    """
+    return tuple(sorted({*_built_in_columns(), *(() if choice is None else choice.reads)}))
+
+
+@cache
+def _built_in_columns() -> frozenset[str]:
+    signals = [load_built_in(name) for name in BUILT_IN]
+    return frozenset({MICROSTATES}.union(*((*signal.required_columns, *signal.required_fields) for signal in signals)))
 
 
 def config_for(champion: Champion | None, config: InstrumentConfig) -> InstrumentConfig:
@@ -135,11 +158,19 @@ class ChampionWatcher:
         Seconds between two looks.
     on_change : callable, optional
         Called from the watching thread after `serving` has changed.
+    trust : Trust
+        Which foreign signals may run here; by default none.
     """
 
     def __init__(
-        self, lake: Lake, config: InstrumentConfig, poll_s: float, on_change: Callable[[Serving], None] | None = None
+        self,
+        lake: Lake,
+        config: InstrumentConfig,
+        poll_s: float,
+        on_change: Callable[[Serving], None] | None = None,
+        trust: Trust | None = None,
     ) -> None:
+        self._trust = trust or Trust()
         self._lake = lake
         self._config = config
         self._poll_s = poll_s
@@ -210,6 +241,7 @@ class ChampionWatcher:
                 raise ChampionError("the champion's pointer is gone; promote a run again")
             return None
         champion = read_champion(self._lake)
+        self._trust.require(champion)
         check_champion(champion, self._config, self._lake)
         warm_up(choose_signal(champion, self._config))
         return champion

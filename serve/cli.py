@@ -8,6 +8,7 @@ from typing import Final
 from engine.door import ADDRESS_HELP, Command, Door, add_lake, default_address
 from serve.query import PERM_FIELDS, QUERY_NAMES
 from serve.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_ENV
+from serve.trust import ALLOW_ENV
 
 
 def _run(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +26,15 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--address", default=default_address(), help=ADDRESS_HELP)
     parser.add_argument(
         "--allow-origin", action="append", default=[], metavar="URL", help="origin of another web page that may connect"
+    )
+    foreign = parser.add_argument_group("champions whose signal is not built in; without these none is loaded")
+    foreign.add_argument("--allow-signals", action="store_true", help="load whatever is promoted: its source runs here")
+    foreign.add_argument(
+        "--allow-signal",
+        action="append",
+        default=[],
+        metavar="HASH",
+        help=f"load the signal whose source has this SHA-256; may be given again; also {ALLOW_ENV}=HASH,HASH or all",
     )
     perm = parser.add_argument_group("the instrument's own signal, which scores while no champion is promoted")
     for name in PERM_FIELDS:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from engine.champion import read_champion, read_pointer
 from engine.config import InstrumentConfig, load_instrument, require_instrument
 from engine.constants import NS_PER_DAY
 from engine.door import FAILED, print_json, read_day
-from engine.errors import ConfigError, WorkError
+from engine.errors import ChampionError, ConfigError, WorkError
 from engine.jit import cache_dir
 from engine.lake import Lake, raw_file
 from engine.ray_environment import prepare_ray_environment
@@ -25,6 +26,7 @@ from serve.page import start_page
 from serve.query import PERM_FIELDS, QUERY_NAMES
 from serve.request import last_day, read_start_time, scalar
 from serve.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_ENV, ServeSettings, StreamDefaults, require_token
+from serve.trust import read_trust
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,6 +35,7 @@ def run(options: argparse.Namespace) -> int:
     config = load_instrument(overrides=overrides)
     settings = _settings(options, config)
     dbn = _check_day(settings, config)
+    _check_trust(settings)
     _check_port(settings.host, settings.port)
     return _serve(settings, config, dbn, options.address)
 
@@ -76,6 +79,7 @@ def _settings(options: argparse.Namespace, config: InstrumentConfig) -> ServeSet
         replicas=options.replicas,
         token=require_token(options.host),
         allowed_origins=tuple(options.allow_origin),
+        trust=read_trust(options.allow_signals, options.allow_signal),
         defaults=StreamDefaults(
             dt=None if options.dt is None else read_day(options.dt).isoformat(),
             start_time=None if options.start_time is None else read_start_time(options.start_time),
@@ -90,6 +94,17 @@ def _check_day(settings: ServeSettings, config: InstrumentConfig) -> Path:
     dbn = raw_file(lake, config.symbol_root, day.isoformat())
     Replay(open_source([dbn], config, day), config, start_time=defaults.start_time, block_bins=1)
     return dbn
+
+
+def _check_trust(settings: ServeSettings) -> None:
+    """Refuse to start beside a champion that may not be loaded; one that is damaged is the watcher's to report."""
+    try:
+        if read_pointer(settings.lake).version is None:
+            return
+        champion = read_champion(settings.lake)
+    except (ChampionError, OSError):
+        return
+    settings.trust.require(champion)
 
 
 def _check_port(host: str, port: int) -> None:

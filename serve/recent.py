@@ -24,15 +24,25 @@ class RecentBins:
     """
 
     def __init__(self, columns: tuple[str, ...], n_rows: int, max_bytes: int) -> None:
-        kinds = {
-            name: (np.dtype(GRID_COLUMNS[name]), (n_rows,)) if name in GRID_COLUMNS else (BIN_DTYPE[name], ()) for name in columns
-        }
-        bin_bytes = sum(dtype.itemsize * math.prod(shape) for dtype, shape in kinds.values())
+        self._n_rows = n_rows
+        kinds = [self._kind(name) for name in columns]
+        bin_bytes = sum(dtype.itemsize * math.prod(shape) for dtype, shape in kinds)
         self.capacity = max(1, max_bytes // max(1, bin_bytes))
-        self._ring: dict[str, NDArray[Any]] = {
-            name: np.empty((self.capacity, *shape), dtype) for name, (dtype, shape) in kinds.items()
-        }
+        self._ring: dict[str, NDArray[Any]] = {}
+        self._known_from: dict[str, int] = {}  # bins added before a column was kept
         self._n_seen = 0
+        self.add(columns)
+
+    def add(self, columns: tuple[str, ...]) -> None:
+        """Keep further columns from the next bin on; they come on top of the bound."""
+        for name in columns:
+            if name not in self._ring:
+                dtype, shape = self._kind(name)
+                self._ring[name] = np.empty((self.capacity, *shape), dtype)
+                self._known_from[name] = self._n_seen
+
+    def _kind(self, name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
+        return (np.dtype(GRID_COLUMNS[name]), (self._n_rows,)) if name in GRID_COLUMNS else (BIN_DTYPE[name], ())
 
     @property
     def n_seen(self) -> int:
@@ -49,8 +59,12 @@ class RecentBins:
                 kept[place] = fields[name][i_bin]
         self._n_seen += 1
 
-    def since(self, n_seen: int) -> dict[str, NDArray[Any]]:
-        """Copies of the bins added after the first ``n_seen``, oldest first, shape (n, n_rows) or (n,); those still kept."""
-        first = max(n_seen, self._n_seen - self.capacity)
+    def since(self, n_seen: int, columns: tuple[str, ...] | None = None) -> dict[str, NDArray[Any]]:
+        """Copies of the bins added after the first ``n_seen``, oldest first, shape (n, n_rows) or (n,).
+
+        Those are given that are still kept, and of which every one of ``columns`` was: all that are kept, where not named.
+        """
+        columns = tuple(self._ring) if columns is None else columns
+        first = max([n_seen, self._n_seen - self.capacity, *(self._known_from[name] for name in columns)])
         places = np.arange(first, self._n_seen) % self.capacity
-        return {name: kept[places] for name, kept in self._ring.items()}
+        return {name: self._ring[name][places] for name in columns}

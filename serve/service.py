@@ -50,7 +50,7 @@ class Service:
         self.settings = settings
         self.config = config
         self.clock: Clock = clock or WallClock()
-        self.watcher = ChampionWatcher(settings.lake, config, limits.champion_poll_s)
+        self.watcher = ChampionWatcher(settings.lake, config, limits.champion_poll_s, trust=settings.trust)
         self.figures = Figures()
         self.streams: set[OpenStream] = set()
         self.closing = False
@@ -135,9 +135,9 @@ class Service:
         return {
             "model": choose_signal(serving.champion, self.config).describe(),
             "since": serving.since,
-            "champion": None if serving.champion is None else serving.champion.model_dump(mode="json"),
+            "champion": None if serving.champion is None else serving.champion.told(),
             "alarm": None if alarm is None else alarm.message,
-            "history": [champion.model_dump(mode="json") for champion in history(self.settings.lake)],
+            "history": [champion.told() for champion in history(self.settings.lake)],
         }
 
 

@@ -75,7 +75,7 @@ class Session:
         self.config = config_for(self._taken.champion, request.config)
         self.choice = choose_signal(self._taken.champion, self.config)
         self._encoder = FrameEncoder(self.config.n_rows)
-        self._recent = RecentBins(required_columns(), self.config.n_rows, (limits or Limits()).recent_bytes)
+        self._recent = RecentBins(required_columns(self.choice), self.config.n_rows, (limits or Limits()).recent_bytes)
         self._warming: Future[_Warmed] | None = None
         self._replay: Replay | None = None
         self._blocks: Iterator[BinBlock] = iter(())
@@ -165,7 +165,7 @@ class Session:
         if wanted.generation == self._taken.generation or self._ahead is not None or self._replay is None:
             return []
         if self._warming is None:
-            self._warming = self._aside.submit(self._warm, wanted, self._recent.n_seen, self._recent.since(0))
+            self._warming = self._begin_to_warm(wanted)
         if not self._warming.done():
             return []
         warming, self._warming = self._warming, None
@@ -177,7 +177,7 @@ class Session:
             return []
         if warmed.serving.generation != wanted.generation or self._recent.n_seen - warmed.n_seen > self._recent.capacity:
             return self.change_signal()  # overtaken meanwhile: warm again
-        _let_see(warmed.signal, warmed.config, self._recent.since(warmed.n_seen))
+        _let_see(warmed.signal, warmed.config, self._recent.since(warmed.n_seen, warmed.choice.reads))
         self._replay.runner.take_over(warmed.signal, warmed.config)
         self._taken, self.config, self.choice = warmed.serving, warmed.config, warmed.choice
         return [self.config_frame("model_change")]
@@ -194,6 +194,17 @@ class Session:
         if block is not None:
             self._recent.append(block.grid, fields=block.bins)
         return block
+
+    def _begin_to_warm(self, wanted: Serving) -> Future[_Warmed]:
+        """Hand the recent bins to another thread; columns that were not kept so far are from here on."""
+        try:
+            reads = choose_signal(wanted.champion, self.config).reads
+        except Exception as error:  # as where the signal is built
+            failed: Future[_Warmed] = Future()
+            failed.set_exception(error)
+            return failed
+        self._recent.add(reads)
+        return self._aside.submit(self._warm, wanted, self._recent.n_seen, self._recent.since(0, reads))
 
     def _warm(self, serving: Serving, n_seen: int, past: dict[str, Any]) -> _Warmed:
         """Build a signal aside and let it see as many of the recent bins as it can remember."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from engine.errors import ConfigError
 from engine.lake import Lake
+from serve.trust import Trust
 
 TOKEN_ENV: Final = "SPYMASTER_TOKEN"
 DEFAULT_HOST: Final = "127.0.0.1"
@@ -57,6 +58,7 @@ class ServeSettings:
     page_dir: Path = PAGE_DIR
     defaults: StreamDefaults = StreamDefaults()
     limits: Limits = Limits()
+    trust: Trust = Trust()
 
 
 def is_loopback(host: str) -> bool:

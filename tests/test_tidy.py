@@ -25,15 +25,22 @@ NOT_DEAD: Final = {
     "engine.bench.stages.checkpoint": "called by its name in a process of its own",
     "engine.constants.F_TOB": "the feed's flags are listed whole, and compared with Databento's",
     "engine.constants.F_MBP": "the feed's flags are listed whole, and compared with Databento's",
-    "engine.signals.contract.example_bins": "bins for the tests of a signal, ours and other people's",
-    "engine.signals.contract.example_inputs": "bins for the tests of a signal, ours and other people's",
-    "engine.signals.contract.yield_checks": "the contract as a list, for the tests of a signal",
+    "engine.signals.example.example_bins": "bins for the tests of a signal, ours and other people's",
+    "engine.examples.my_signal.TouchFlow": "a file of signals is loaded for the classes in it",
+    "engine.examples.signal_template.Template": "a file of signals is loaded for the classes in it",
+    "engine.signals.registry.SIGNALS": "the registry as a mapping, for a notebook and for tests",
+    "engine.signals.registry.add_class": "a signal typed in a notebook, for the process it was typed in",
+    "engine.signals.registry.add_file": "a signal's file, for a notebook",
+    "engine.signals.registry.forget_entry_points": "for a notebook that has installed a package meanwhile, and for tests",
+    "engine.signals.promoted.make_promoted": "a champion's signal by hand",
     "tune.trial.evaluate": "a point scored in one call, without Ray: for a notebook, and for the tests of every judge",
 }
 # Methods and fields that a library calls or reads by their names.
 FOUND_BY_NAME: Final = {
     "model_config": "pydantic",
     "on_trial_result": "Ray Tune's callbacks",
+    "utcnow": "whoever reads the time by `datetime`",
+    "today": "whoever reads the time by `datetime`",
 }
 # What raises where it does not like what it is given: a test may be that it does not.
 REFUSES: Final = {"check", "check_causality", "check_mirror", "require_instrument", "validate_config"}

@@ -65,6 +65,7 @@ def _sweep(parser: argparse.ArgumentParser) -> None:
         help="a file, or the name of one in the lake or shipped; default: the smoke sweep",
     )
     parser.add_argument("--address", help=ADDRESS_HELP)
+    _signals(parser)
     parser.add_argument("--resume", metavar="SWEEP", help="go on with the sweep of this id")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N points")
 
@@ -79,8 +80,25 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sort", choices=SORTS, default=SORTS[0], help=f"what is best (default {SORTS[0]})")
 
 
+def _signals(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--signals",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help="a file with signals of your own, known beside the built-in ones; may be given again",
+    )
+
+
+def _list_signals(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    _signals(parser)
+
+
 def _one_signal(parser: argparse.ArgumentParser) -> None:
     _common(parser)
+    _signals(parser)
     parser.add_argument("--signal", required=True)
     parser.add_argument("--dataset-id", required=True)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the signal")
@@ -114,13 +132,14 @@ def _promote(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=float, help="score level to trade at; default the run's best")
     parser.add_argument("--best", action="store_true", help="the best run of --sweep")
     parser.add_argument("--sweep", metavar="SWEEP", help="id of a sweep")
+    _signals(parser)
     parser.add_argument("--rollback", action="store_true", help="back to the champion before")
     parser.add_argument("--show", action="store_true", help="what is in service, and the history")
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
     "sweep": Command("run a sweep on Ray and show its leaderboard", "tune.commands:sweep", SWEEP_HELP, _sweep),
-    "list-signals": Command("the signals and their parameters", "tune.commands:list_signals", arguments=_common),
+    "list-signals": Command("the signals and their parameters", "tune.commands:list_signals", arguments=_list_signals),
     "list-datasets": Command("the datasets of the lake", "tune.commands:list_lake_datasets", arguments=_common),
     "compare": Command("the leaderboard over all sweeps", "tune.commands:compare", arguments=_compare),
     "score": Command("a signal's series over a dataset, as a parquet file", "tune.commands:score", arguments=_score),

@@ -1,16 +1,16 @@
-"""Which code made a number: a hash of the sources a score depends on."""
+"""Which code made a number: a hash of the sources a score depends on, wherever they lie.
 
-import ast
+Not covered: data files that a signal reads while it runs, and modules whose names are put together at run time.
+"""
+
 from functools import cache
 from hashlib import sha256
-from importlib.metadata import version
-from pathlib import Path
 from typing import Final
 
+from engine.modules import Standing, is_standard, our_source, standing
 from engine.signals.base import SignalLike
-from engine.signals.registry import get_signal
+from engine.signals.registry import get_signal, home_of
 
-_ROOT: Final = Path(__file__).resolve().parent.parent
 _SCORING: Final = (
     "tune.rules",
     "tune.tape",
@@ -25,67 +25,52 @@ _SCORING: Final = (
 )
 # A fit's numbers follow the library that makes it: its module, and the distribution whose version counts.
 _FITTED_BY: Final = {"sklearn": "scikit-learn", "lightgbm": "lightgbm", "xgboost": "xgboost-cpu"}
-# These change no number: names of signals (and the registry imports every other one), wording of errors, and the checks of
-# an instrument's fields, which a point's identity already holds resolved.
-_LEFT_OUT: Final = ("engine.signals.registry", "engine.errors", "engine.config")
+# These change no number: names of signals, where they come from and what is said of them, wording of errors, how sources are
+# found, and the checks of an instrument's fields, which a point's identity already holds resolved.
+_LEFT_OUT: Final = (
+    "engine",  # lends names of others, which are followed
+    "tune",
+    "serve",
+    "engine.signals.registry",
+    "engine.signals.bundle",
+    "engine.signals.declaration",
+    "engine.modules",
+    "engine.errors",
+    "engine.config",
+)
 
 
-@cache
 def code_version(signal: str) -> str:
     """`class_version` of a signal by its name.
 
     Raises
     ------
     ConfigError
-        Unknown signal.
+        Unknown signal, or one of whose modules there is no source.
     """
     return class_version(get_signal(signal))
 
 
 def class_version(signal: type[SignalLike]) -> str:
-    """First 16 hex of a SHA-256 over the sources of a signal, of all of ours it imports, and of the scoring.
+    """First 16 hex of a SHA-256 over the sources of a signal, of all it imports, and of the scoring.
 
-    The versions of the libraries that fit its model go in too.
+    Followed are the modules of the class and its bases, of ours all that they import, and everything else that belongs to no
+    regular distribution; distributions count by name and version, beneath our own modules only those that fit a model.
+
+    Raises
+    ------
+    ConfigError
+        There is no source of one of the modules.
     """
-    sources = {module: _source(module) for module in _SCORING}
-    pending = [signal.__module__]
-    libraries: set[str] = set()
-    while pending:
-        module = pending.pop()
-        source = _source(module)
-        if module in sources or module in _LEFT_OUT or source is None:
-            continue
-        sources[module] = source
-        imported = _imports(source)
-        pending += [name for name in imported if name.split(".")[0] == "engine"]
-        libraries |= {name.split(".")[0] for name in imported} & _FITTED_BY.keys()
-    digest = sha256("".join(f"{name} {version(_FITTED_BY[name])}\n" for name in sorted(libraries)).encode())
-    for module, source in sorted(sources.items()):
-        digest.update(f"{module}\n".encode() + (source or b""))
-    return digest.hexdigest()[:16]
+    homes = [cls.__module__ for cls in signal.__mro__ if not is_standard(cls.__module__) or cls.__module__ == "__main__"]
+    first = dict.fromkeys([*homes, *home_of(signal)])
+    judge = standing(_SCORING, "the judge", _SCORING.__contains__)
+    own = standing(first, f"signal {signal.name}", lambda module: module not in _LEFT_OUT, _FITTED_BY)
+    return Standing({**own.sources, **judge.sources}, own.versions).digest()[:16]
 
 
 @cache
 def scoring_version() -> str:
     """First 16 hex of a SHA-256 over the sources of the scoring alone: which judge it was that judged a series from outside."""
-    sources = [f"{module}\n".encode() + (_source(module) or b"") for module in sorted(_SCORING)]
+    sources = [f"{module}\n".encode() + (our_source(module) or b"") for module in sorted(_SCORING)]
     return sha256(b"".join(sources)).hexdigest()[:16]
-
-
-def _source(module: str) -> bytes | None:
-    stem = _ROOT.joinpath(*module.split("."))
-    for path in (stem.with_suffix(".py"), stem / "__init__.py"):
-        if path.is_file():
-            return path.read_bytes()
-    return None
-
-
-def _imports(source: bytes) -> list[str]:
-    """The modules a source names; names imported *from* a module are tried as modules too."""
-    found: list[str] = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return found

@@ -3,6 +3,8 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, Final
 
 import polars as pl
@@ -15,7 +17,8 @@ from engine.door import default_address
 from engine.errors import ConfigError
 from engine.files import write_atomic
 from engine.lake import Lake, config_file
-from engine.signals.registry import get_signal, signal_names
+from engine.signals.bundle import read_bundle
+from engine.signals.registry import BUILT_IN_WHERE, get_signal, origin, signal_names, signals_of
 from engine.tables import console
 from tune import promote as promotion
 from tune.beside import Beside
@@ -36,18 +39,29 @@ SMOKE_CONFIG: Final = "smoke_perm_derivative"
 TOP: Final = 20
 
 
+def _knowing(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """A command with the signals of its ``--signals`` files known while it runs."""
+
+    @wraps(command)
+    def run(args: argparse.Namespace) -> int:
+        with signals_of([read_bundle(path) for path in args.signals]):
+            return command(args)
+
+    return run
+
+
 def sweep(args: argparse.Namespace) -> int:
     """Run or resume a sweep."""
     lake = Lake.open(args.lake)
     if args.limit is not None and args.limit < 1:
         raise ConfigError(f"--limit was {args.limit}; it must be at least 1")
     if args.resume is not None:
-        if args.config is not None or args.limit is not None:
-            raise ConfigError("--resume goes on with the sweep as it was begun; leave CONFIG and --limit out")
+        if args.config is not None or args.limit is not None or args.signals:
+            raise ConfigError("--resume goes on with the sweep as it was begun; leave CONFIG, --limit and --signals out")
         state = read_state(lake, args.resume)
     else:
         path = config_file(lake, args.config or SMOKE_CONFIG, "sweep")
-        state = new_state(read_sweep_config(path), args.limit)
+        state = new_state(read_sweep_config(path), args.limit, args.signals)
     address = args.address or default_address()
     try:
         with Screen() as screen:
@@ -87,32 +101,44 @@ def _show_outcome(outcome: SweepOutcome, as_json: bool) -> None:
         out.print(f"promote the best with: {command}", highlight=False, soft_wrap=True)  # to be copied whole
 
 
+@_knowing
 def list_signals(args: argparse.Namespace) -> int:
-    """Every signal with its parameters."""
-    found: list[dict[str, Any]] = []
-    for name in signal_names():
-        one = get_signal(name)
-        found.append(
-            {
-                "name": name,
-                "required_columns": list(one.required_columns),
-                "thresholds": list(one.default_thresholds),
-                "code_version": code_version(name),
-                "parameters": [
-                    {"name": key, "default": field.default, "description": field.description or ""}
-                    for key, field in one.Params.model_fields.items()
-                ],
-            }
-        )
+    """Every signal with its parameters; one that does not load with the reason."""
+    found = [_told_of(name) for name in signal_names()]
     if args.json:
         _print_json(found)
         return 0
     out = console()
     for signal in found:
+        if signal["broken"]:
+            out.print(f"{signal['name']}: broken; {signal['broken']}", "", highlight=False, soft_wrap=True)
+            continue
         thresholds = " ".join(f"{t:g}" for t in signal["thresholds"])
-        title = f"{signal['name']}: reads {', '.join(signal['required_columns'])}; thresholds {thresholds}"
+        reads = ", ".join((*signal["required_columns"], *signal["required_fields"]))
+        place = "" if signal["origin"] == BUILT_IN_WHERE else f"; {signal['origin']}"
+        title = f"{signal['name']}: reads {reads}; thresholds {thresholds}{place}"
         out.print(_signal_table(title, signal["parameters"]), "")
     return 0
+
+
+def _told_of(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": name, "origin": "", "broken": "", "required_columns": [], "required_fields": []}
+    found |= {"thresholds": [], "code_version": "", "parameters": []}
+    try:
+        found["origin"] = origin(name).where
+        one = get_signal(name)
+        return found | {
+            "required_columns": list(one.required_columns),
+            "required_fields": list(one.required_fields),
+            "thresholds": list(one.default_thresholds),
+            "code_version": code_version(name),
+            "parameters": [
+                {"name": key, "default": field.default, "description": field.description or ""}
+                for key, field in one.Params.model_fields.items()
+            ],
+        }
+    except ConfigError as error:
+        return found | {"broken": str(error)}
 
 
 def _signal_table(title: str, parameters: list[dict[str, Any]]) -> Fitted:
@@ -173,6 +199,7 @@ def _print_foot(ranking: pl.DataFrame, beside: Beside) -> None:
         out.print(line, highlight=False)
 
 
+@_knowing
 def score(args: argparse.Namespace) -> int:
     """One signal's series over a dataset: ``bin_seq, score, ready``, and what made it as the file's metadata."""
     parameters = parse_overrides(args.set)
@@ -220,6 +247,7 @@ def judge(args: argparse.Namespace) -> int:
     return 0
 
 
+@_knowing
 def online_sim(args: argparse.Namespace) -> int:
     """One signal as a stream would drive it."""
     parameters = parse_overrides(args.set)
@@ -253,6 +281,7 @@ def online_sim(args: argparse.Namespace) -> int:
     return 0
 
 
+@_knowing
 def promote(args: argparse.Namespace) -> int:
     """Promote, roll back or show."""
     lake = Lake.open(args.lake)

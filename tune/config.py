@@ -169,6 +169,7 @@ class SweepConfig(_Part):
     description: Annotated[str, Field(description="for the reader")] = ""
     datasets: Annotated[tuple[Text, ...], Field(min_length=1, description="ids of datasets in the lake")]
     signals: Annotated[tuple[Text, ...], Field(min_length=1, description="names of signals, or all")]
+    signal_files: Annotated[tuple[Text, ...], Field(description="files with signals of one's own, from this file's folder")] = ()
     grid_variant: dict[str, Any] = Field(
         default_factory=dict, description="instrument fields; each combination of listed values becomes a dataset first"
     )
@@ -181,14 +182,15 @@ class SweepConfig(_Part):
 
 
 def read_sweep_config(path: Path) -> SweepConfig:
-    """Read and check a sweep file.
+    """Read and check a sweep file; its ``signal_files`` are taken from its own folder.
 
     Raises
     ------
     ConfigError
         Missing file, bad YAML (with its line), unknown key (with the allowed ones), or a value that is not allowed.
     """
-    return parse_sweep_config(read_yaml(path), path.name)
+    config = parse_sweep_config(read_yaml(path), path.name)
+    return config.model_copy(update={"signal_files": tuple(str((path.parent / name).resolve()) for name in config.signal_files)})
 
 
 def parse_sweep_config(values: Any, where: str) -> SweepConfig:

@@ -24,8 +24,9 @@ from engine.champion import (
 from engine.dataset.read import Dataset
 from engine.errors import ChampionError, ConfigError
 from engine.lake import Lake
-from engine.signals.base import SignalContext
-from engine.signals.registry import SIGNALS, make_signal
+from engine.signals.bundle import Bundle, load_bundle
+from engine.signals.promoted import load_built_in, make_promoted, source_of
+from engine.signals.registry import BUILT_IN, signal_names, signals_of
 from tune.code_version import code_version
 from tune.config import SweepConfig
 from tune.errors import RunFailedError
@@ -76,7 +77,8 @@ def promote_run(lake: Lake, run_id: str, threshold: float | None) -> dict[str, A
             f"run {run_id} judged {row['signal_name']}, scores from outside: there is no signal that could be served, and "
             "nothing shows that they do not look ahead. Write it as a signal, sweep it, and promote that run"
         )
-    champion = _build(lake, row)
+    with signals_of(_bundles(lake, row)):
+        champion = _build(lake, row)
     _require_loads(champion)
     champion = _stored(lake, champion)
     try:
@@ -129,7 +131,7 @@ def show(lake: Lake) -> dict[str, Any]:
         "version": pointer.version,
         "trail": list(pointer.trail),
         "mlflow": alias,
-        "history": [{**c.model_dump(mode="json"), "swept": _beside_defaults(c)} for c in history(lake)],
+        "history": [{**c.told(), "swept": _beside_defaults(c)} for c in history(lake)],
     }
 
 
@@ -148,13 +150,24 @@ def _run_row(lake: Lake, run_id: str, threshold: float | None) -> dict[str, Any]
     return rows.filter(rows.get_column("threshold") == threshold).row(0, named=True)
 
 
+def _bundles(lake: Lake, row: dict[str, Any]) -> list[Bundle]:
+    """The files of signals that the run's sweep kept, where they are needed: those given with --signals come first."""
+    if row["signal_name"] in signal_names():
+        return []
+    try:
+        bundles = read_state(lake, row["sweep_id"]).signal_bundles
+    except ConfigError:
+        return []
+    return [bundle for bundle in bundles if row["signal_name"] in load_bundle(bundle).signals]
+
+
 def _build(lake: Lake, row: dict[str, Any]) -> Champion:
     """The champion a run's row describes; its version is the next free one until it is stored."""
     dataset = Dataset.open(lake, row["dataset_id"])
     if dataset.checksum != row["dataset_checksum"]:
         raise ChampionError(f"dataset {dataset.dataset_id} is not the one run {row['run_id']} was scored on; sweep again")
     signal = row["signal_name"]
-    if signal in SIGNALS and code_version(signal) != row["code_version"]:
+    if code_version(signal) != row["code_version"]:
         raise ChampionError(
             f"run {row['run_id']} was scored by another version of {signal} ({row['code_version']}, now {code_version(signal)}); "
             "its figures do not hold for what would be served. Run the sweep again"
@@ -178,15 +191,15 @@ def _build(lake: Lake, row: dict[str, Any]) -> Champion:
         grid_radius_ticks=dataset.radius,
         code_version=row["code_version"],
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        source=source_of(signal),
     )
 
 
 def _require_loads(champion: Champion) -> None:
     """Build and warm the signal as a replica would."""
-    context = SignalContext(champion.cell_width_ms, champion.grid_radius_ticks)
     try:
-        make_signal(champion.signal, champion.parameters, context).warmup()
-    except ConfigError as error:
+        make_promoted(champion).warmup()
+    except (ConfigError, ChampionError) as error:
         raise ChampionError(f"run {champion.run_id} cannot be promoted, its signal does not load: {error}") from error
 
 
@@ -235,8 +248,8 @@ def _alias_line(version: int | None, error: Exception) -> str:
 
 
 def _beside_defaults(champion: Champion) -> dict[str, Any]:
-    known = SIGNALS.get(champion.signal)
-    fields = known.Params.model_fields if known is not None else {}
+    """Parameters that are not the default; all of a foreign signal's, which is not loaded for a listing."""
+    fields = load_built_in(champion.signal).Params.model_fields if champion.signal in BUILT_IN else {}
     return {k: v for k, v in champion.parameters.items() if k not in fields or fields[k].default != v}
 
 

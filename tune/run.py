@@ -5,7 +5,7 @@ import json
 import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +18,8 @@ from engine.errors import ConfigError
 from engine.files import write_atomic
 from engine.lake import Lake
 from engine.ray_environment import prepare_ray_environment
+from engine.signals.bundle import Bundle, read_bundle
+from engine.signals.registry import signals_of
 from tune.beside import Beside, with_luck
 from tune.config import SweepConfig, parse_sweep_config
 from tune.leaderboard import LiveRanking, rank
@@ -40,6 +42,12 @@ class SweepState:
     config_hash: str
     limit: int | None
     run_ids: list[str]
+    bundles: list[dict[str, Any]] = field(default_factory=list)  # signals of one's own, their sources
+
+    @property
+    def signal_bundles(self) -> list[Bundle]:
+        """The files of signals that the sweep began with."""
+        return [Bundle(**values) for values in self.bundles]
 
 
 @dataclass(frozen=True)
@@ -96,17 +104,28 @@ def read_state(lake: Lake, sweep: str) -> SweepState:
     return SweepState(**json.loads(path.read_text()))
 
 
-def new_state(config: SweepConfig, limit: int | None) -> SweepState:
-    """State of a sweep that begins now."""
-    values = config.model_dump(mode="json")
+def new_state(config: SweepConfig, limit: int | None, signal_files: Sequence[str | Path] = ()) -> SweepState:
+    """State of a sweep that begins now, with the files of signals that it names and that are given beside it.
+
+    Raises
+    ------
+    ConfigError
+        One of the files cannot be read.
+    """
+    files = dict.fromkeys(str(Path(name).resolve()) for name in (*config.signal_files, *signal_files))
+    bundles = [read_bundle(Path(name)) for name in files]
+    values = config.model_dump(mode="json", exclude={"signal_files"})
+    if bundles:  # their hashes and not where they lay
+        values["signal_files"] = [bundle.hash for bundle in bundles]
     now = datetime.now(UTC)
     return SweepState(
         sweep_id=f"{config.name}_{now:%Y%m%dT%H%M%S}_{secrets.token_hex(2)}",
         created_at=now.isoformat(timespec="seconds"),
-        config=values,
+        config=values | {"signal_files": list(files)},
         config_hash=sha256(json.dumps(values, sort_keys=True).encode()).hexdigest(),
         limit=limit,
         run_ids=[],
+        bundles=[bundle.as_dict() for bundle in bundles],
     )
 
 
@@ -120,7 +139,7 @@ def plan_sweep(config: SweepConfig, lake: Lake, say: Callable[[str], None]) -> S
     EngineError
         Something in the configuration cannot be.
     """
-    signals = plan_signals(config)
+    signals = plan_signals(config, say)
     if SMOKE_DATASET in config.datasets:
         ensure_smoke_dataset(lake, say)
     bases = open_datasets(config, lake)
@@ -139,6 +158,25 @@ def run_sweep(state: SweepState, lake: Lake, address: str, screen: Screen) -> Sw
     EngineError
         Something in the configuration cannot be; raised before any worker starts.
     """
+    bundles = state.signal_bundles
+    for bundle in bundles:
+        if state.run_ids and (changed := _since(bundle)):
+            screen.say(changed)
+    with signals_of(bundles):
+        return _run_sweep(state, bundles, lake, address, screen)
+
+
+def _since(bundle: Bundle) -> str:
+    """What became of a signal's file since a sweep began; empty where it is as it was."""
+    goes_on = f"the sweep goes on with the code it began with ({bundle.hash[:12]}); a new sweep takes"
+    try:
+        now = read_bundle(Path(bundle.path))
+    except ConfigError:
+        return f"{bundle.path} cannot be read any more: {goes_on.partition(';')[0]}"
+    return "" if now == bundle else f"{bundle.path} has changed since this sweep began: {goes_on} what it holds now"
+
+
+def _run_sweep(state: SweepState, bundles: Sequence[Bundle], lake: Lake, address: str, screen: Screen) -> SweepOutcome:
     config = parse_sweep_config(state.config, f"sweep {state.sweep_id}")
     plan = plan_sweep(config, lake, screen.say)
     points = plan.points[: state.limit]
@@ -162,7 +200,7 @@ def run_sweep(state: SweepState, lake: Lake, address: str, screen: Screen) -> Sw
         # MLflow takes seconds to import and to make its tables: meanwhile the workers start.
         tracker = beside.submit(_start_tracking, config, state.sweep_id, lake)
         if missing:
-            _search(missing, plan, address, folder, arrivals)
+            _search(missing, plan, bundles, address, folder, arrivals)
         write_atomic(folder / "failures.json", json.dumps([asdict(f) for f in arrivals.failures], indent=1).encode())
         rows = store.rows(run_ids)
         best_first = rank(rows, config.search.objective, config.eval.min_signals)
@@ -229,7 +267,9 @@ class _Arrivals:
         self.screen.progress(self._done, len(self.failures), self._total, self._best.best)
 
 
-def _search(missing: Sequence[Point], plan: SweepPlan, address: str, folder: Path, arrivals: _Arrivals) -> None:
+def _search(
+    missing: Sequence[Point], plan: SweepPlan, bundles: Sequence[Bundle], address: str, folder: Path, arrivals: _Arrivals
+) -> None:
     from tune.metrics import SweepMetrics
     from tune.search import ray_session, run_points
 
@@ -245,7 +285,7 @@ def _search(missing: Sequence[Point], plan: SweepPlan, address: str, folder: Pat
             arrivals.take(results, failures)
             metrics.take(len(results), len(failures), arrivals.best_score)
 
-        run_points(missing, markets, arrivals.config.parallel, folder / "tune", take)
+        run_points(missing, markets, arrivals.config.parallel, folder / "tune", take, bundles)
 
 
 def _start_tracking(config: SweepConfig, sweep_id: str, lake: Lake) -> SweepTracker | None:

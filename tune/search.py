@@ -18,7 +18,11 @@ from typing import Any, Final
 import ray
 from ray import tune as ray_tune
 
+from engine.errors import ConfigError
 from engine.ray_environment import init_arguments, no_cluster
+from engine.signals.bundle import Bundle
+from engine.signals.registry import origin, signals_of
+from tune.code_version import code_version
 from tune.config import ParallelConfig
 from tune.trial import Market, Point, PointFailure, RunResult, evaluate_batch
 
@@ -71,6 +75,7 @@ def run_points(
     parallel: ParallelConfig,
     storage: Path,
     on_batch: OnBatch,
+    bundles: Sequence[Bundle] = (),
 ) -> None:
     """Evaluate points on the Ray that is connected; returns when each has a result or a failure.
 
@@ -80,6 +85,8 @@ def run_points(
         Folder for Tune's state and for the marks that workers leave; every node must see it.
     on_batch : callable
         Called in this process with results and failures as they arrive; each point comes once.
+    bundles : sequence of Bundle
+        Signals of one's own, as sources: they travel with the work, so that a worker needs no file of ours.
     """
     open_points = {point.run_id: point for point in points}
 
@@ -92,7 +99,7 @@ def run_points(
     storage.mkdir(parents=True, exist_ok=True)
     marks = Path(tempfile.mkdtemp(prefix="marks-", dir=storage))
     data = ray.put(dict(markets))
-    job = _Job(data, marks, parallel, storage, deliver)
+    job = _Job(data, marks, parallel, storage, deliver, tuple(bundles))
     _run_round(split(points, parallel.max_workers), job, WORKER_RETRIES)
     deliver([], _timed_out(open_points.values(), marks, parallel))
     # Whatever a dying worker took with it is tried once more, alone, so that one bad point costs no other.
@@ -124,6 +131,7 @@ class _Job:
     parallel: ParallelConfig
     storage: Path
     deliver: OnBatch
+    bundles: tuple[Bundle, ...]
 
 
 def _run_round(batches: Sequence[Sequence[Point]], job: _Job, retries: int) -> dict[str, str]:
@@ -134,6 +142,7 @@ def _run_round(batches: Sequence[Sequence[Point]], job: _Job, retries: int) -> d
         batches=list(batches),
         marks=str(job.marks),
         timeout_s=job.parallel.timeout_seconds,
+        bundles=job.bundles,
     )
     tuner = ray_tune.Tuner(
         ray_tune.with_resources(trainable, {"cpu": 1}),
@@ -171,14 +180,35 @@ class _Deliver(ray_tune.Callback):
 
 
 def _run_batch(
-    config: dict[str, Any], markets: Mapping[str, Market], batches: Sequence[Sequence[Point]], marks: str, timeout_s: float
+    config: dict[str, Any],
+    markets: Mapping[str, Market],
+    batches: Sequence[Sequence[Point]],
+    marks: str,
+    timeout_s: float,
+    bundles: Sequence[Bundle],
 ) -> None:
     """What runs on a worker: one batch, reporting every quarter of a second and at its end."""
     batch = [point for point in batches[config["batch"]] if not _mark(Path(marks), point).exists()]
+    try:
+        with signals_of(bundles):
+            _require_same_code(batch)
+            _report_each(batch, markets, Path(marks), timeout_s)
+    except ConfigError as error:  # a signal that this node cannot load: what a point itself raises is its result
+        ray_tune.report({"results": [], "failures": [_failure(point, str(error)) for point in batch]})
+
+
+def _require_same_code(batch: Sequence[Point]) -> None:
+    """Refuse to score with an installed signal that is not the one the sweep was planned with."""
+    for name, planned in {(point.signal, point.code_version) for point in batch}:
+        if origin(name).kind == "entry point" and code_version(name) != planned:
+            raise ConfigError(f"signal {name} on this node ({origin(name).where}) is not the one the sweep was planned with")
+
+
+def _report_each(batch: Sequence[Point], markets: Mapping[str, Market], marks: Path, timeout_s: float) -> None:
     results: list[RunResult] = []
     failures: list[PointFailure] = []
     reported = time.monotonic()
-    watch = _Watch(batch, Path(marks), timeout_s)
+    watch = _Watch(batch, marks, timeout_s)
     with watch:
         for outcome in evaluate_batch(batch, markets):
             watch.next_point()

@@ -4,7 +4,7 @@ Source: signals.md section 7; interfaces.md, "Sweep YAML".
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Final
@@ -56,8 +56,8 @@ class SignalPlan:
         return params.model_dump(mode="json"), self.signal_class(params, signal_context(dataset))
 
 
-def plan_signals(config: SweepConfig) -> tuple[SignalPlan, ...]:
-    """The signals to run, ``[all]`` written out, in the order in which they run.
+def plan_signals(config: SweepConfig, say: Callable[[str], None] | None = None) -> tuple[SignalPlan, ...]:
+    """The signals to run, ``[all]`` written out, in the order in which they run; ``say`` hears which of all do not load.
 
     Raises
     ------
@@ -66,9 +66,16 @@ def plan_signals(config: SweepConfig) -> tuple[SignalPlan, ...]:
         allowed.
     """
     names = tuple(signal_names()) if config.signals == ("all",) else config.signals
-    classes = {name: get_signal(name) for name in dict.fromkeys(names)}
-    if len(classes) != len(names):
+    if len(set(names)) != len(names):
         raise ConfigError(f"signals was {list(names)}; each may stand once")
+    classes: dict[str, type[SignalLike]] = {}
+    for name in names:
+        try:
+            classes[name] = get_signal(name)
+        except ConfigError as error:
+            if config.signals != ("all",) or name in config.sweep.per_signal or say is None:
+                raise
+            say(f"left out of all signals: {error}")  # one that somebody installed must not stand in the way of the others
     for name in (name for name in config.sweep.per_signal if name not in classes):
         get_signal(name)
         raise ConfigError(f"sweep.per_signal has {name}, which is not in signals ({', '.join(names)}). Add or remove it")

@@ -10,7 +10,7 @@ from engine.dataset.capture import publish_replay, publish_variant, recipe_confi
 from engine.dataset.read import Dataset
 from engine.errors import DatasetError
 from engine.lake import Lake, raw_file
-from engine.progress import Progress
+from engine.tables import Progress
 from tune.config import SweepConfig
 from tune.space import NO_VARIANT, expand
 

@@ -15,7 +15,7 @@ from engine.door import read_day
 from engine.errors import ConfigError, EngineError
 from engine.files import sha256_file
 from engine.lake import Lake
-from engine.progress import Progress
+from engine.tables import Progress
 
 
 def check_lake(lake: Lake, dt: str | None, files: Sequence[Path] = (), continuity: bool = False) -> dict[str, Any]:

@@ -70,6 +70,14 @@ def check(parser: argparse.ArgumentParser) -> None:
     add_lake(parser)
 
 
+def check_signal(parser: argparse.ArgumentParser) -> None:
+    """Of `engine.commands.check_signal`."""
+    parser.add_argument("signal", metavar="FILE|module:Class", help="a file with signals in it, or a class that can be imported")
+    parser.add_argument("--params", metavar="JSON", help="parameters to try it with, instead of the class's own test_params")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one of them")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+
+
 def datasets(parser: argparse.ArgumentParser) -> None:
     """Of `engine.commands.datasets`."""
     parser.add_argument("--json", action="store_true")

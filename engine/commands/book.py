@@ -15,11 +15,10 @@ from engine.config import load_instrument
 from engine.constants import NS_PER_DAY, NS_PER_S
 from engine.door import print_json
 from engine.errors import ConfigError
-from engine.progress import Progress
 from engine.run.runner import Runner, Span
 from engine.source.dbn_file import day_start_ns
 from engine.source.records import open_source
-from engine.tables import console, counts
+from engine.tables import Progress, console, counts
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,9 +15,8 @@ from engine.config import load_instrument
 from engine.door import FAILED, default_address, print_json
 from engine.errors import DatasetError
 from engine.lake import Lake, config_file
-from engine.progress import Progress
 from engine.run.replay import SESSION_TZ
-from engine.tables import console, counts
+from engine.tables import Progress, console, counts
 
 BEFORE: Final = timedelta(minutes=35)  # simulated before the capture: the warm-up, and a little
 BEHIND: Final = timedelta(minutes=1)

@@ -17,9 +17,9 @@ from engine.dataset.read import Dataset
 from engine.door import print_json, read_day
 from engine.errors import ConfigError
 from engine.lake import Lake, raw_file
-from engine.progress import Progress
 from engine.run.replay import SESSION_TZ, Replay
 from engine.source.records import Source, open_source
+from engine.tables import Progress
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,8 +3,8 @@
 import argparse
 from collections.abc import Callable
 
-from engine.progress import Progress
 from engine.simulate.session import simulate_days
+from engine.tables import Progress
 
 
 def run(args: argparse.Namespace) -> int:

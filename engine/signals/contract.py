@@ -4,142 +4,37 @@ Each check takes a way to make the signal afresh and some bins, and raises `Cont
 Source: style.md section 7.
 """
 
+import datetime as dt
 import pickle
+import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import EngineError
-from engine.schema import BIN_DTYPE, GRID_COLUMNS, GRID_F64, MODEL_FIELD_NAMES, MODEL_PREFIX, BinRows, Ints, Outputs
-from engine.signals.base import SignalLike, signal_inputs
-from engine.signals.mirror import FIELDS, GRID, Bins, MirrorError, counterpart, mirrored
+from engine.schema import Outputs
+from engine.signals.base import SignalLike
+from engine.signals.example import example_market
+from engine.signals.mirror import Bins, MirrorError, mirrored
 
 Make = Callable[[], SignalLike]
 Check = Callable[[Make, Bins], None]
 
-MIRROR_TOLERANCE: Final = 1e-9  # of a score, or of 1
+MIRROR_TOLERANCE: Final = 1e-9  # of a score, or of 1; also of a memory
 N_CUTS: Final = 18
 GOLDEN_RATIO: Final = 0.6180339887498949
-
-EXAMPLE_TICK_INT: Final = 250_000_000  # 1e-9 dollars
-EXAMPLE_SPOT: Final = 80_000  # ticks: 20,000.00 dollars
-EXAMPLE_BIN_NS: Final = 100_000_000
-EXAMPLE_START_NS: Final = 1_770_386_400_000_000_000  # 2026-02-06, 14:00 UTC
-EXAMPLE_FIRST_TRADE: Final = 3  # bins before it know no trade
+GROWTH: Final = 1.05  # of a state that does not grow
+OTHER_RADIUS: Final = 50  # of a future for signals that read no rows
+CLOCKS: Final = ("time", "time_ns", "perf_counter", "perf_counter_ns", "process_time", "thread_time")
+CLOCK_SHIFT_S: Final = 40_000_000.5  # another year, month, weekday, hour and part of a second
 
 
 class ContractError(EngineError):
     """A signal that breaks its contract."""
-
-
-def example_bins(n: int, radius: int = 50, seed: int = 0) -> dict[str, NDArray[Any]]:
-    """Bins that look like a market's, with every grid column, and every bin field whose name is no grid column's.
-
-    Columns drift and differ from row to row, the mid walks on half ticks, and a bin in fifty has a doubtful book or no mid.
-    Quotes, moves, labels and depths by side agree with each other; five-state codes are drawn row by row, and what has no side is
-    noise.
-    """
-    grid, fields = _example_market(n, radius, seed)
-    return {name: fields[name].copy() for name in FIELDS} | grid
-
-
-def example_inputs(signal: SignalLike | type[SignalLike], n: int, radius: int = 50, seed: int = 0) -> dict[str, NDArray[Any]]:
-    """Of `example_bins`, what a signal reads, and the other side of it, without which it has no mirror image."""
-    grid, fields = _example_market(n, radius, seed)
-    x = signal_inputs(signal, grid, fields)
-    for name in tuple(x):
-        source, schema = (grid, GRID) if x[name].ndim == 2 else (fields, FIELDS)
-        other = counterpart(name, schema)
-        x.setdefault(other, source[other])
-    return x
-
-
-def _example_market(n: int, radius: int, seed: int) -> tuple[dict[str, NDArray[Any]], BinRows]:
-    rng = np.random.default_rng(seed)
-    rows = 2 * radius + 1
-    x: dict[str, NDArray[Any]] = {}
-    for name, code in GRID_COLUMNS.items():
-        if name in GRID_F64:
-            steps = rng.standard_normal((n, rows)) + 2.0 * rng.standard_normal((n, 1))
-            x[name] = np.cumsum(steps, axis=0) * 0.1 + rng.standard_normal((n, rows))
-        else:
-            x[name] = rng.integers(-1, 2, (n, rows)).astype(code)
-    x["k"] = np.broadcast_to(np.arange(-radius, radius + 1, dtype=np.int32), (n, rows))
-    x["spectrum_score"] = np.tanh(x["spectrum_score"])
-    x["perm_state5_code"] = rng.integers(-2, 3, (n, rows)).astype(np.int8)
-    x["perm_state5_code"][rng.random(n) < 0.5] = 0
-    fields = np.zeros(n, BIN_DTYPE)
-    fields["bin_seq"] = np.arange(n)
-    walk = np.cumsum(rng.integers(-3, 4, n))  # half ticks
-    fields["mid_price"] = 20_000.0 + 0.125 * walk
-    fields["quality"][rng.random(n) < 0.02] = 1
-    fields["mid_price"][rng.random(n) < 0.01] = 0.0
-    _add_quotes(x, fields, walk, np.random.default_rng((seed, 1)))
-    _add_run(fields, np.random.default_rng((seed, 2)))
-    for name in fields.dtype.names or ():
-        if name in x:  # quote moves and their labels: a bin's rows all bear its own
-            x[name] = np.repeat(fields[name][:, np.newaxis], rows, axis=1)
-    return x, fields
-
-
-def _add_quotes(x: dict[str, NDArray[Any]], fields: BinRows, walk: Ints, rng: np.random.Generator) -> None:
-    """Best prices around a mid ``walk`` half ticks from 20,000.00, and what follows from them: moves, labels, depths by side."""
-    n, rows = x["k"].shape
-    twice = 2 * EXAMPLE_SPOT + walk  # half ticks
-    half_spread = rng.integers(0, 2, n) + 1  # a mid on a tick lies between quotes an even number of ticks apart
-    bid, ask = (twice + 1) // 2 - half_spread, twice // 2 + half_spread
-    spot = (twice + 1) // 2
-    price = spot[:, np.newaxis] + x["k"]
-    depth = np.floor(10.0 * np.abs(x["rest_depth"])) + 1.0  # contracts
-    for side, lies_there in (("bid", price <= bid[:, np.newaxis]), ("ask", price >= ask[:, np.newaxis])):
-        for name in ("", "v_", "a_", "j_"):
-            x[f"{name}{side}_depth"] = np.where(lies_there, x[f"{name}rest_depth"] if name else depth, 0.0)
-    for order in ("", "v_", "a_", "j_"):
-        x[f"{order}rest_depth"] = x[f"{order}bid_depth"] + x[f"{order}ask_depth"]
-    one_sided = fields["mid_price"] == 0
-    bid_goes = one_sided & (rng.random(n) < 0.5)
-    for side, tick, is_gone in (("bid", bid, bid_goes), ("ask", ask, one_sided & ~bid_goes)):
-        at = np.clip(tick - spot + rows // 2, 0, rows - 1)
-        price_int = fields[f"best_{side}_price_int"] = np.where(is_gone, 0, tick * EXAMPLE_TICK_INT)
-        fields[f"best_{side}_size"] = np.where(is_gone, 0, x[f"{side}_depth"][np.arange(n), at])
-        previous = np.concatenate([price_int[:1], price_int[:-1]])
-        move = np.where((price_int == 0) | (previous == 0), 0, (price_int - previous) // EXAMPLE_TICK_INT)
-        fields[f"best_{side}_move_ticks"] = move
-        fields[f"{side}_reprice_sign"] = np.sign(move)
-        for extreme, way in (("low", -1), ("high", 1)):
-            reach = (tick + way * rng.integers(0, 2, n)) * EXAMPLE_TICK_INT
-            fields[f"{side}_{extreme}_int"] = np.where(one_sided, 0, reach)
-    ask_sign, bid_sign = fields["ask_reprice_sign"], fields["bid_reprice_sign"]
-    fields["perm_microstate_id"] = 3 * (ask_sign + 1) + bid_sign + 1
-    fields["chase_up_flag"] = (ask_sign > 0) & (bid_sign > 0)
-    fields["chase_down_flag"] = (ask_sign < 0) & (bid_sign < 0)
-    fields["spot_ref_price_int"] = np.where(one_sided, 0, spot * EXAMPLE_TICK_INT)
-    traded = np.where(rng.random(n) < 0.5, bid, ask) * EXAMPLE_TICK_INT
-    fields["last_trade_price_int"] = np.where(np.arange(n) < EXAMPLE_FIRST_TRADE, 0, traded)
-
-
-def _add_run(fields: BinRows, rng: np.random.Generator) -> None:
-    """Times, counts and volumes, and the outputs of some signal."""
-    n = len(fields)
-    fields["bin_start_ns"] = EXAMPLE_START_NS + np.arange(n) * EXAMPLE_BIN_NS
-    fields["bin_end_ns"] = fields["ts_ns"] = fields["bin_start_ns"] + EXAMPLE_BIN_NS
-    fields["bin_event_count"] = rng.poisson(100.0, n)
-    fields["event_id"] = np.cumsum(fields["bin_event_count"])
-    fields["book_valid"] = fields["quality"] == 0
-    for name in ("buy_volume", "sell_volume"):
-        fields[name] = np.where(np.arange(n) < EXAMPLE_FIRST_TRADE, 0, rng.poisson(3.0, n))
-    fields["trade_count"] = (fields["buy_volume"] + fields["sell_volume"] + 1) // 2
-    for name in MODEL_FIELD_NAMES:
-        if BIN_DTYPE[name].kind == "f":
-            fields[name] = rng.standard_normal(n)
-    for side in ("bull", "bear", "mixed"):
-        fields[f"{MODEL_PREFIX}{side}_intensity"] = rng.random(n)
-    fields[f"{MODEL_PREFIX}score"] = np.tanh(fields[f"{MODEL_PREFIX}score"])
-    fields[f"{MODEL_PREFIX}sample_count"] = np.arange(1, n + 1)
-    fields[f"{MODEL_PREFIX}ready"] = np.arange(n) >= 10
-    fields[f"{MODEL_PREFIX}dominant_state5_code"] = rng.integers(-2, 3, n)
 
 
 def part(bins: Bins, first: int, last: int) -> dict[str, NDArray[Any]]:
@@ -152,6 +47,93 @@ def length(bins: Bins) -> int:
     return len(next(iter(bins.values())))
 
 
+def check_outputs(make: Make, bins: Bins) -> None:
+    """A run gives an array of the signal's ``output_dtype``, a row a bin; an update gives one row."""
+    signal = make()
+    _require_shape(signal, "run", signal.run(bins), (length(bins),))
+    _require_shape(signal, "update", make().update({name: column[0] for name, column in bins.items()}), ())
+
+
+def _require_shape(signal: SignalLike, what: str, found: Any, shape: tuple[int, ...]) -> None:
+    if not isinstance(found, np.ndarray) or found.dtype != signal.output_dtype or found.shape != shape:
+        kind = f"{found.dtype} of shape {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
+        raise ContractError(f"{signal.name}: {what} gave {kind}; it must give {signal.output_dtype} of shape {shape}")
+
+
+def check_repeats(make: Make, bins: Bins) -> None:
+    """Two fresh signals over the same bins say the same: no unseeded draw, no clock, nothing kept outside the object."""
+    first = make().run(bins)
+    for _ in range(2):
+        _same(first, make().run(bins), "a second fresh signal over the same bins differs (a draw, a clock, or something kept)")
+
+
+def check_shares_nothing(make: Make, bins: Bins) -> None:
+    """Signals of one class that run side by side do not meddle with each other: no state in the module or the class."""
+    n = length(bins)
+    alone = make().run(bins)
+    signal, other = make(), make()
+    begun = signal.run(part(bins, 0, n // 2))
+    other.run(part(bins, n // 3, n))
+    found = np.concatenate([begun, signal.run(part(bins, n // 2, n))])
+    _same(alone, found, "another signal of the class that ran meanwhile changed this one (state in the module or the class)")
+
+
+def check_clock(make: Make, bins: Bins) -> None:
+    """The time of day at which a signal runs has no part in what it says; the bins bear their own."""
+    now = make().run(bins)
+    with _another_time(type(make())):
+        then = make().run(bins)
+    _same(now, then, "what it says depends on the clock on the wall; read bin_start_ns or bin_seq instead")
+
+
+class _Later(dt.datetime):
+    @classmethod
+    def now(cls, tz: dt.tzinfo | None = None) -> "_Later":
+        return cls.fromtimestamp(time.time(), tz)
+
+    @classmethod
+    def utcnow(cls) -> "_Later":
+        return cls.fromtimestamp(time.time(), dt.UTC).replace(tzinfo=None)
+
+    @classmethod
+    def today(cls) -> "_Later":
+        return cls.fromtimestamp(time.time())
+
+
+class _LaterDay(dt.date):
+    @classmethod
+    def today(cls) -> "_LaterDay":
+        return cls.fromtimestamp(time.time())
+
+
+@contextmanager
+def _another_time(cls: type[Any]) -> Iterator[None]:
+    """The clocks as a signal's modules see them, set on by a year and more."""
+    real = {name: getattr(time, name) for name in CLOCKS}
+
+    def shifted(name: str) -> Callable[[], float]:
+        unit = 1_000_000_000 if name.endswith("_ns") else 1
+        shift = int(CLOCK_SHIFT_S * unit) if name.endswith("_ns") else CLOCK_SHIFT_S
+        return lambda: real[name]() + shift
+
+    fakes: dict[Any, Any] = {real[name]: shifted(name) for name in CLOCKS}
+    fakes |= {dt.datetime: _Later, dt.date: _LaterDay}
+    spaces = [vars(time), vars(dt)]
+    spaces += [vars(sys.modules[base.__module__]) for base in cls.__mro__ if base.__module__ in sys.modules]
+    changed = []
+    for space in spaces:
+        for name, value in list(space.items()):
+            if callable(value) and getattr(value, "__hash__", None) and value in fakes:
+                changed.append((space, name, value))
+    try:
+        for space, name, value in changed:
+            space[name] = fakes[value]
+        yield
+    finally:
+        for space, name, value in changed:
+            space[name] = value
+
+
 def check_causality(make: Make, bins: Bins) -> None:
     """What comes after a bin, or that nothing does, never changes what was said up to it.
 
@@ -159,7 +141,8 @@ def check_causality(make: Make, bins: Bins) -> None:
     """
     n = length(bins)
     whole = make().run(bins)
-    grid, fields = _example_market(n, (next(c.shape[1] for c in bins.values() if c.ndim == 2) - 1) // 2, seed=987)
+    rows = next((c.shape[1] for c in bins.values() if c.ndim == 2), 2 * OTHER_RADIUS + 1)
+    grid, fields = example_market(n, (rows - 1) // 2, seed=987)
     other = {k: grid[k] if c.ndim == 2 else fields[k] for k, c in bins.items()}
     for i in range(1, N_CUTS + 1):
         cut = max(1, int(n * (i * GOLDEN_RATIO % 1.0)))
@@ -219,12 +202,39 @@ def check_bounded_memory(make: Make, bins: Bins) -> None:
     """The state of a long run is no larger than that of a shorter one: what it keeps does not grow with the session."""
     n = length(bins)
     signal = make()
-    sizes = []
+    sizes: dict[str, list[int]] = {"snapshot": [], "signal pickled": []}
     for _ in range(3):
         signal.run(bins)
-        sizes.append(len(signal.snapshot()))
-    if sizes[-1] > 1.05 * max(sizes[:-1]):
-        raise ContractError(f"{signal.name}: the state grows: {sizes} bytes after {n}, {2 * n} and {3 * n} bins")
+        sizes["snapshot"].append(len(signal.snapshot()))
+        sizes["signal pickled"].append(len(pickle.dumps(signal)))
+    for what, grown in sizes.items():
+        if grown[-1] > GROWTH * max(grown[:-1]):
+            raise ContractError(f"{signal.name}: the state grows: a {what} has {grown} bytes after {n}, {2 * n} and {3 * n} bins")
+
+
+def check_memory(make: Make, bins: Bins) -> None:
+    """After ``memory_bins`` bins the score no longer depends on where the signal began: a stream warms it on no more than these.
+
+    Said of memories that fit twice into the bins; scores may differ in their last digits.
+    """
+    n = length(bins)
+    signal = make()
+    memory = signal.memory_bins
+    if not isinstance(memory, int | np.integer) or isinstance(memory, bool) or memory < 0:
+        raise ContractError(f"{signal.name}: memory_bins was {memory!r}; it must be a whole number of bins, 0 or more")
+    if memory > n // 2:
+        return
+    whole = signal.run(bins)
+    for cut in (1, n // 4, n // 2 - 1):
+        late = make().run(part(bins, cut, n))[memory:]
+        early = whole[cut + memory :]
+        gap = np.abs(early["score"] - late["score"]) > MIRROR_TOLERANCE * np.maximum(1.0, np.abs(early["score"]))
+        differs = gap | (early["ready"] != late["ready"])
+        if differs.any():
+            at = cut + memory + int(np.argmax(differs))
+            raise ContractError(
+                f"{signal.name}: begun at bin {cut} it still says something else at bin {at}, though memory_bins is {memory}"
+            )
 
 
 def check_numbers_are_finite(make: Make, bins: Bins) -> None:
@@ -283,7 +293,12 @@ def check_inputs_stay(make: Make, bins: Bins) -> None:
     before = {name: column.tobytes() for name, column in strided.items()}
     signal = make()
     n = length(bins)
-    out = signal.run(part(strided, 0, n // 2))
+    try:
+        out = signal.run(part(strided, 0, n // 2))
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise ContractError(f"{signal.name}: wrote into its inputs, which are not its own ({error})") from error
     kept = out.tobytes()
     signal.run(part(strided, n // 2, n))
     if out.tobytes() != kept or any(strided[name].tobytes() != data for name, data in before.items()):
@@ -317,17 +332,22 @@ def check_warm_up_leaves_the_state(make: Make, bins: Bins) -> None:
 
 def yield_checks(signal: type[SignalLike]) -> Iterator[Check]:
     """The checks that a signal of this class must pass."""
+    yield check_outputs
+    yield check_inputs_stay
+    yield check_repeats
+    yield check_shares_nothing
+    yield check_clock
     yield check_causality
     yield check_update_equals_run
     yield check_any_pieces
     yield check_snapshot
     yield check_pickling
     yield check_bounded_memory
+    yield check_memory
     yield check_numbers_are_finite
     yield check_holes
     yield check_no_bins
     yield check_short_sessions
-    yield check_inputs_stay
     yield check_warm_up_leaves_the_state
     if signal.is_odd:
         yield check_mirror

@@ -1,6 +1,7 @@
 """The owner that all signals share: it allocates, validates once and calls the signal's kernel. No arithmetic."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -22,6 +23,9 @@ class SignalParams(BaseModel):
 class Signal(ABC):
     """A signal over its kernel and its state, a NamedTuple of arrays.
 
+    A class of one's own gives ``name``, ``required_columns``, ``default_thresholds``, ``Params``, `_fresh_state`, `_advance` and
+    `memory_bins`; the rest has the values below. `engine.signals.check.check_signal` says what is wrong with it.
+
     Raises
     ------
     ConfigError
@@ -29,7 +33,7 @@ class Signal(ABC):
     """
 
     name: ClassVar[str]
-    required_columns: ClassVar[tuple[str, ...]]
+    required_columns: ClassVar[tuple[str, ...]] = ()
     required_fields: ClassVar[tuple[str, ...]] = ()
     default_thresholds: ClassVar[tuple[float, ...]]
     trigger: ClassVar[Literal["edge", "level"]] = "edge"
@@ -37,6 +41,8 @@ class Signal(ABC):
     is_odd: ClassVar[bool] = True
     output_dtype: ClassVar[np.dtype[np.void]] = SCORE_DTYPE
     Params: ClassVar[type[BaseModel]]
+    # Parameters the contract is tried with, quick enough for a few hundred bins; may also be a classmethod that gives them.
+    test_params: ClassVar[Any] = ({},)
 
     def __init__(self, params: Any, context: SignalContext) -> None:
         self.params = params
@@ -85,15 +91,16 @@ class Signal(ABC):
     def run(self, columns: Columns) -> Outputs:
         """Many bins; continues the state."""
         x = self._inputs(columns)
-        n = len(x[self.required_columns[0]])
+        n = len(next(iter(x.values())))
         out = np.zeros(n, self.output_dtype)
         if n:
-            self._advance(x, out)
+            advance: Callable[..., Any] = self._advance
+            self._take(advance(x, out))
         return out
 
     def snapshot(self) -> bytes:
         """The state as bytes."""
-        return pack(self.name, self._key(), self._state._asdict())
+        return pack(self.name, self._key(), self._arrays())
 
     def restore(self, data: bytes) -> None:
         """Take a snapshot back."""
@@ -107,6 +114,22 @@ class Signal(ABC):
         rows = 2 * self.context.radius + 1
         x: dict[str, NDArray[Any]] = {name: np.zeros((n, rows), GRID_COLUMNS[name]) for name in self.required_columns}
         return x | {name: np.zeros(n, BIN_DTYPE[name]) for name in self.required_fields}
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        """The state by name."""
+        state = self._state
+        if not isinstance(state, tuple) or not hasattr(state, "_asdict") or not all(isinstance(a, np.ndarray) for a in state):
+            raise ConfigError(f"{self.name}: _fresh_state gave {type(state).__name__}; it must give a NamedTuple of arrays")
+        arrays: dict[str, NDArray[Any]] = state._asdict()
+        return arrays
+
+    def _take(self, returned: Any) -> None:
+        """Refuse outputs that were returned: they would be lost."""
+        if returned is not None:
+            raise ConfigError(
+                f"{self.name}: _advance returned {type(returned).__name__}; it must write into out, which has a row a bin, and "
+                "return nothing"
+            )
 
     def _twin(self) -> Self:
         return type(self)(self.params, self.context)
@@ -126,6 +149,8 @@ class Signal(ABC):
         x: dict[str, NDArray[Any]] = {}
         n = -1
         for name in (*self.required_columns, *self.required_fields):
+            if name not in columns:
+                raise ConfigError(f"{self.name}: column {name} is missing; given were: {', '.join(columns) or 'none'}")
             dtype = BIN_DTYPE[name] if name in self.required_fields else GRID_COLUMNS[name]
             x[name] = column = np.ascontiguousarray(columns[name], dtype).view()
             column.setflags(write=False)

@@ -1,8 +1,12 @@
 """One way to compile: no stray decorators, strict arithmetic, and a cache that cannot serve old code."""
 
 import importlib
+import json
+import os
 import pkgutil
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ from engine import jit, rolling
 from engine.field import kernels as field_kernels
 from engine.run import loop as run_kernels
 from tests.conftest import REPO_ROOT
+from tests.own_signals import write_with_helper
 
 SOURCES = [path for package in ("engine", "tune", "serve") for path in (REPO_ROOT / package).rglob("*.py")]
 
@@ -52,6 +57,13 @@ def test_cache_key_follows_every_kernel_source(tree: Path, monkeypatch: pytest.M
 def test_cache_key_does_not_follow_files_without_kernels(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = hash_of(tree, monkeypatch)
     (tree / "engine" / "two.py").write_text("X = 2\n")
+    assert hash_of(tree, monkeypatch) == before
+
+
+def test_cache_key_does_not_follow_the_examples(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = hash_of(tree, monkeypatch)
+    (tree / "engine" / "examples").mkdir()
+    (tree / "engine" / "examples" / "my_signal.py").write_text(KERNEL)
     assert hash_of(tree, monkeypatch) == before
 
 
@@ -126,6 +138,68 @@ def test_snapshots_outlive_edits_of_the_judge_only(
     with (rooms / edited).open("a") as file:
         file.write("# edited\n")
     assert (hash_of(rooms, monkeypatch) != before) == voids
+
+
+COMPILED = """
+import json, os, sys
+from pathlib import Path
+from engine.signals.registry import add_file, make_signal
+from engine.signals.base import SignalContext
+from engine.jit import cache_dir
+
+def kept():
+    return {str(p): p.stat().st_mtime_ns for p in Path(cache_dir()).rglob("*.nb[ic]")}
+
+before = kept()
+names = add_file(sys.argv[1])
+signal = make_signal(names[0], {}, SignalContext(100, 5))
+score = signal.run({"v_add": [[0.0, 0, 0, 0, 3, 0, 1, 0, 0, 0, 0]] * 10})["score"][-1]
+print(json.dumps([float(score), sorted(p for p in kept() if p not in before or kept()[p] != before[p])]))
+"""
+
+
+def compiled(path: Path, kernels: Path) -> tuple[float, list[str]]:
+    """A signal's last score, and the files of the compiler that a fresh process wrote for it."""
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILED, str(path)], cwd=path.parent, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(REPO_ROOT), "NUMBA_CACHE_DIR": str(kernels)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    score, written = json.loads(done.stdout)
+    return score, written
+
+
+def test_an_edit_in_a_module_beside_a_signals_file_compiles_that_signal_anew_and_nothing_of_ours(tmp_path: Path) -> None:
+    path, kernels = write_with_helper(tmp_path / "src", "1.0"), tmp_path / "kernels"
+    (first, written), (again, nothing) = compiled(path, kernels), compiled(path, kernels)
+    assert (first, again) == (20.0, 20.0)  # ten bins of 3 - 1
+    assert any("mine.run" in name for name in written)
+    assert nothing == []
+    write_with_helper(tmp_path / "src", "2.0")
+    edited, anew = compiled(path, kernels)
+    assert edited == 40.0
+    assert {Path(name).name.partition("-")[0] for name in anew} == {"mine.run", "helpers.weigh"}
+
+
+def test_an_edit_in_a_module_of_an_installed_signal_compiles_it_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "outside_kernels.py").write_text(KERNEL)
+    (tmp_path / "outside_signal.py").write_text("from outside_kernels import f as g\n" + KERNEL)
+    before = jit._cache_dir_of("outside_signal")
+    assert jit._cache_dir_of("outside_signal") == before != jit._cache_dir_of("outside_kernels")
+    (tmp_path / "outside_kernels.py").write_text(KERNEL + "# edited\n")
+    jit._outside_keys.clear()  # as in another process
+    assert jit._cache_dir_of("outside_signal") != before
+
+
+def test_a_kernel_typed_at_a_prompt_compiles_and_is_not_kept(tmp_path: Path) -> None:
+    typed = "from engine.jit import kernel\n\n@kernel\ndef f(x):\n    return x + 1\n\nprint(f(41))\n"
+    environment = {**os.environ, "PYTHONPATH": str(REPO_ROOT), "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-"], input=typed, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "42\n", done.stderr
+    assert list(tmp_path.rglob("*.nbi")) == []
 
 
 @pytest.mark.parametrize("is_checkout", [True, False])

@@ -22,7 +22,7 @@ from serve.request import StreamRequest, read_request
 from serve.session import ConfigFrame, Session
 from serve.settings import Limits, StreamDefaults
 from tests.sessions import Bins, join
-from tests.test_engine.test_signals.test_contract import SMALL
+from tests.test_engine.test_signals.test_contract import quick
 from tests.test_serve.conftest import Promote
 
 N_BINS = 400
@@ -194,7 +194,7 @@ def test_every_signal_serves_as_champion_and_says_what_a_sweep_says(
     watcher = ChampionWatcher(lake, config, 1.0)
     session = open_session(lake, config, watcher)
     play(session, 150)
-    champion = promote(lake, SMALL.get(signal, {}), signal=signal)
+    champion = promote(lake, quick(signal), signal=signal)
     watcher.poll()
     assert watcher.alarm is None
     frames = play(session)

@@ -16,6 +16,7 @@ import pytest
 from engine.lake import Lake
 from tests.blocks import publish_random
 from tests.conftest import REPO_ROOT
+from tests.own_signals import write_with_helper
 from tests.processes import marked
 from tests.test_tune.small_sweep import DATASET, evaluated, points_of
 from tune.beside import with_luck
@@ -120,6 +121,30 @@ def test_killed_midway_and_resumed_equals_an_undisturbed_run(
     assert parts > 1
     assert sweep.left() == {}
     assert resumed.left() == {}
+
+
+def test_killed_and_resumed_with_a_signal_of_ones_own_whose_file_has_changed_since(
+    lake: Lake, start: Callable[..., Sweep], write_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write_with_helper(tmp_path / "own")
+    windows = {"per_signal": {"mine": {"window_bins": list(range(1000, 1300))}}}
+    config = write_config(signals=["mine"], signal_files=["own/mine.py"], sweep=windows, eval=EVAL)
+    sweep = start(str(config))
+    sweep_id = sweep.until("sweep ").split()[1].rstrip(":")
+    sweep.until(f"/{N_POINTS} points")
+    sweep.process.kill()
+    sweep.process.wait()
+    kept = ResultStore(lake).run_ids()
+    assert 0 < len(kept) < N_POINTS
+    write_with_helper(tmp_path / "own", "3.0")
+
+    resumed = start("--resume", sweep_id)
+    output, errors = resumed.process.communicate()
+    assert resumed.process.returncode == 0, errors
+    assert f"{path} has changed since this sweep began: the sweep goes on with the code it began with" in errors
+    report = json.loads(output)
+    assert (report["n_points"], report["n_reused"], report["failures"]) == (N_POINTS, len(kept), [])
+    assert ResultStore(lake).meta().get_column("code_version").n_unique() == 1
 
 
 def test_ctrl_c_ends_it_cleanly_and_leaves_no_process(

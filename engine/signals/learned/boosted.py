@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from engine.schema import Outputs
-from engine.signals.learned.labelled import LabelledParams, LabelledSignal
+from engine.signals.learned.labelled import SOON, LabelledParams, LabelledSignal
 from engine.signals.learned.schedule import Bins
 from engine.signals.learned.training import Fitted, TrainingSet, split_by_time
 from engine.signals.learned.trees import blank, score_rows, trees_of
@@ -42,6 +42,7 @@ class BoostedSignal(LabelledSignal):
     default_thresholds: ClassVar[tuple[float, ...]] = (0.52, 0.55, 0.58, 0.60, 0.65)  # the reference's, but for 0.5: always in
     min_train: ClassVar[int]
     min_validate: ClassVar[int] = 10
+    test_params: ClassVar[Any] = (SOON | {"rolling_windows": [20, 60], "num_boost_round": 10},)
     params: BoostedParams
 
     @abstractmethod

@@ -14,7 +14,7 @@ from engine.jit import kernel
 from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import SignalContext, require_rows
 from engine.signals.learned.features import C6, N_ASYM, are_numbers, asymmetries, padded_mean, tick_return
-from engine.signals.learned.labelled import LabelledParams, LabelledSignal
+from engine.signals.learned.labelled import SOON, LabelledParams, LabelledSignal
 from engine.signals.learned.schedule import Bins
 from engine.signals.learned.training import Fitted, TrainingSet, standardiser
 from engine.signals.parts.bands import BAND_REACH
@@ -183,6 +183,7 @@ class KnnCl(LabelledSignal):
     default_thresholds: ClassVar[tuple[float, ...]] = (0.1, 0.2, 0.3)
     is_odd: ClassVar[bool] = True
     Params: ClassVar[type[BaseModel]] = KnnClParams
+    test_params: ClassVar[Any] = (SOON,)
     params: KnnClParams
 
     def __init__(self, params: KnnClParams, context: SignalContext) -> None:

@@ -6,7 +6,7 @@ Source: signals.md sections 4 and 5.1; section 14 items 1, 10, 17 and 24.
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,17 @@ from engine.signals.learned.schedule import Bins, ScheduledSignal, ScheduleParam
 from engine.signals.learned.training import Fitted, TrainingSet
 
 Ticks = Annotated[float, Field(gt=0)]
+# Windows so short that a few hundred bins reach every stage and several fits: what labelled signals are tested with.
+SOON: Final[dict[str, Any]] = {
+    "train_window_bins": 300,
+    "max_hold_bins": 40,
+    "embargo_bins": 20,
+    "tp_ticks": 4.0,
+    "sl_ticks": 2.0,
+    "min_train_bins": 150,
+    "refit_interval_bins": 100,
+    "refit_delay_bins": 15,
+}
 
 
 class LabelledParams(ScheduleParams):

@@ -14,7 +14,7 @@ from engine.jit import kernel
 from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import SignalContext, require_rows
 from engine.signals.learned.features import C6, N_ASYM, are_numbers, asymmetries, ring_slopes
-from engine.signals.learned.labelled import LabelledParams, LabelledSignal
+from engine.signals.learned.labelled import SOON, LabelledParams, LabelledSignal
 from engine.signals.learned.linear import as_fitted, blank, linear_of, score_rows
 from engine.signals.learned.schedule import Bins
 from engine.signals.learned.training import Fitted, Scaler, TrainingSet, standardiser
@@ -102,6 +102,7 @@ class LsvmDer(LabelledSignal):
     default_thresholds: ClassVar[tuple[float, ...]] = (0.3, 0.5, 0.7, 1.0)
     min_rows: ClassVar[int] = 30
     Params: ClassVar[type[BaseModel]] = LsvmDerParams
+    test_params: ClassVar[Any] = (SOON | {"slope_windows": [20, 60], "full_refit_interval_bins": 200},)
     params: LsvmDerParams
 
     def __init__(self, params: LsvmDerParams, context: SignalContext) -> None:

@@ -150,6 +150,7 @@ class PcaAd(ScheduledSignal):
     is_odd: ClassVar[bool] = True
     output_dtype: ClassVar[np.dtype[np.void]] = np.dtype(LEARNED_FIELDS)
     Params: ClassVar[type[BaseModel]] = PcaAdParams
+    test_params: ClassVar[Any] = ({"min_train_bins": 150, "pca_window": 120, "refit_interval_bins": 50, "refit_delay_bins": 5},)
     params: PcaAdParams
 
     def __init__(self, params: PcaAdParams, context: SignalContext) -> None:

@@ -15,7 +15,7 @@ from engine.jit import kernel
 from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import SignalContext, require_rows
 from engine.signals.learned.features import are_numbers, ring_moments, tick_return
-from engine.signals.learned.labelled import LabelledParams, LabelledSignal
+from engine.signals.learned.labelled import SOON, LabelledParams, LabelledSignal
 from engine.signals.learned.linear import as_fitted, blank, linear_of, score_rows
 from engine.signals.learned.schedule import Bins
 from engine.signals.learned.training import Fitted, TrainingSet, standardiser
@@ -100,6 +100,7 @@ class SvmSp(LabelledSignal):
     default_thresholds: ClassVar[tuple[float, ...]] = (0.2, 0.4, 0.6, 0.8)
     min_rows: ClassVar[int] = 20
     Params: ClassVar[type[BaseModel]] = SvmSpParams
+    test_params: ClassVar[Any] = (SOON | {"rolling_windows": [20, 60]},)
     params: SvmSpParams
 
     def __init__(self, params: SvmSpParams, context: SignalContext) -> None:

@@ -159,6 +159,7 @@ class Ads(Signal):
     default_thresholds: ClassVar[tuple[float, ...]] = (0.02, 0.05, 0.08, 0.10, 0.15, 0.20)
     output_dtype: ClassVar[np.dtype[np.void]] = np.dtype([*COMMON_FIELDS, ("combined_asym", "f8")])
     Params: ClassVar[type[BaseModel]] = AdsParams
+    test_params: ClassVar[Any] = ({"zscore_window": 60},)
     params: AdsParams
 
     def __init__(self, params: AdsParams, context: SignalContext) -> None:

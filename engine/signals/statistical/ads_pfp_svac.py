@@ -198,6 +198,7 @@ class AdsPfpSvac(CalibratedSignal):
         [*COMMON_FIELDS, ("ads", "f8"), ("pfp", "f8"), ("svac", "f8"), ("n_warm", "i1")]
     )
     Params: ClassVar[type[BaseModel]] = AdsPfpSvacParams
+    test_params: ClassVar[Any] = ({"ads_zscore_window_ms": 6000, "ads_warmup_ms": 8000},)
     params: AdsPfpSvacParams
 
     def __init__(self, params: AdsPfpSvacParams, context: SignalContext) -> None:

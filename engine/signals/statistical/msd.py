@@ -71,6 +71,7 @@ class Msd(ScaledSignal):
         [*COMMON_FIELDS, ("weighted", "f8"), ("sum", "f8"), ("pressure_balance", "f8")]
     )
     Params: ClassVar[type[BaseModel]] = MsdParams
+    test_params: ClassVar[Any] = ({"scale_window_bins": 80, "scale_min_periods": 20},)
     params: MsdParams
 
     def __init__(self, params: MsdParams, context: SignalContext) -> None:

@@ -186,6 +186,7 @@ class Spg(ScaledSignal):
     default_thresholds: ClassVar[tuple[float, ...]] = SCALED_THRESHOLDS
     output_dtype: ClassVar[np.dtype[np.void]] = np.dtype([*COMMON_FIELDS, ("net", "f8")])
     Params: ClassVar[type[BaseModel]] = SpgParams
+    test_params: ClassVar[Any] = ({"scale_window_bins": 80, "scale_min_periods": 20},)
     params: SpgParams
 
     def __init__(self, params: SpgParams, context: SignalContext) -> None:

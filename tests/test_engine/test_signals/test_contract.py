@@ -1,5 +1,6 @@
 """Every registered signal against the whole contract, and the contract against models that break it."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,32 +11,30 @@ from numpy.typing import NDArray
 from engine.errors import ConfigError
 from engine.signals import contract as checks
 from engine.signals.base import SignalContext, SignalLike
-from engine.signals.contract import Check, ContractError, example_bins, yield_checks
-from engine.signals.registry import SIGNALS, get_signal, make_signal
+from engine.signals.contract import Check, ContractError, yield_checks
+from engine.signals.declaration import faults, parameters_to_test
+from engine.signals.example import example_bins
+from engine.signals.registry import BUILT_IN, SIGNALS, get_signal, make_signal
+from tests.conftest import REPO_ROOT
 
 CONTEXT = SignalContext(cell_width_ms=100, radius=50)
 N_BINS = 700
+ROOM = REPO_ROOT / "engine" / "signals"
 
-# Short windows, so that a few hundred bins reach every stage and several fits.
-LABELLED = {"train_window_bins": 300, "max_hold_bins": 40, "embargo_bins": 20, "tp_ticks": 4.0, "sl_ticks": 2.0}
-SCHEDULE = {"min_train_bins": 150, "refit_interval_bins": 100, "refit_delay_bins": 15}
 SLOW = {"tp_ticks": 8.0, "sl_ticks": 8.0, "refit_delay_bins": 0}  # outcomes that take dozens of bins, and a fit that acts at once
-SMALL: dict[str, dict[str, Any]] = {
-    "ads": {"zscore_window": 60},
-    "ads_pfp_svac": {"ads_zscore_window_ms": 6000, "ads_warmup_ms": 8000},
-    "msd": {"scale_window_bins": 80, "scale_min_periods": 20},
-    "spg": {"scale_window_bins": 80, "scale_min_periods": 20},
-    "svm_sp": LABELLED | SCHEDULE | {"rolling_windows": [20, 60]},
-    "knn_cl": LABELLED | SCHEDULE,
-    "lsvm_der": LABELLED | SCHEDULE | {"slope_windows": [20, 60], "full_refit_interval_bins": 200},
-    "gbm_mf": LABELLED | SCHEDULE | {"rolling_windows": [20, 60], "num_boost_round": 10},
-    "xgb_snap": LABELLED | SCHEDULE | {"rolling_windows": [20, 60], "num_boost_round": 10},
-    "pca_ad": {"min_train_bins": 150, "pca_window": 120, "refit_interval_bins": 50, "refit_delay_bins": 5},
-}
 
 
-def maker(name: str) -> Callable[[], SignalLike]:
-    return lambda: make_signal(name, SMALL.get(name, {}), CONTEXT)
+def source_of(module: str) -> str:
+    return (REPO_ROOT / f"{module.replace('.', '/')}.py").read_text()
+
+
+def quick(name: str, place: int = 0) -> dict[str, Any]:
+    """Parameters of a signal that are quick enough for the contract, of those that stand on its class."""
+    return parameters_to_test(get_signal(name))[place]
+
+
+def maker(name: str, place: int = 0) -> Callable[[], SignalLike]:
+    return lambda: make_signal(name, quick(name, place), CONTEXT)
 
 
 def inputs(model: type[SignalLike], n: int = N_BINS, seed: int = 3) -> dict[str, NDArray[Any]]:
@@ -45,13 +44,19 @@ def inputs(model: type[SignalLike], n: int = N_BINS, seed: int = 3) -> dict[str,
 
 def every_check() -> Iterator[Any]:
     for name, model in sorted(SIGNALS.items()):
-        for check in yield_checks(model):
-            yield pytest.param(name, check, id=f"{name}-{check.__name__.removeprefix('check_')}")
+        for place in range(len(parameters_to_test(model))):
+            for check in yield_checks(model):
+                yield pytest.param(name, place, check, id=f"{name}-{place}-{check.__name__.removeprefix('check_')}")
 
 
-@pytest.mark.parametrize(("name", "check"), list(every_check()))
-def test_contract(name: str, check: Check) -> None:
-    check(maker(name), inputs(get_signal(name)))
+@pytest.mark.parametrize(("name", "place", "check"), list(every_check()))
+def test_contract(name: str, place: int, check: Check) -> None:
+    check(maker(name, place), inputs(get_signal(name)))
+
+
+@pytest.mark.parametrize("name", sorted(SIGNALS))
+def test_every_built_in_says_of_itself_what_it_must(name: str) -> None:
+    assert faults(get_signal(name)) == []
 
 
 @pytest.mark.parametrize("name", sorted(SIGNALS))
@@ -68,7 +73,7 @@ def test_defaults_read_no_later_bin(name: str) -> None:
 )
 def test_reference_forms_that_look_ahead_are_caught_and_named(name: str, params: dict[str, Any]) -> None:
     def make() -> SignalLike:
-        return make_signal(name, SMALL.get(name, {}) | params, CONTEXT)
+        return make_signal(name, quick(name) | params, CONTEXT)
 
     bins = inputs(get_signal(name))
     if name == "perm_derivative":
@@ -83,14 +88,17 @@ def test_reference_forms_that_look_ahead_are_caught_and_named(name: str, params:
     with pytest.raises(ConfigError, match="stored session"):
         make().update({key: column[0] for key, column in bins.items()})
     sound = {key: value for key, value in params.items() if key != first}
-    checks.check_causality(lambda: make_signal(name, SMALL.get(name, {}) | sound, CONTEXT), bins)
+    checks.check_causality(lambda: make_signal(name, quick(name) | sound, CONTEXT), bins)
 
 
-def test_all_fifteen_are_registered() -> None:
-    assert set(SIGNALS) == {
-        *("ads", "pfp", "ads_pfp_svac", "erd", "iirc", "jad", "msd", "perm_derivative", "spg"),
-        *("svm_sp", "gbm_mf", "knn_cl", "lsvm_der", "xgb_snap", "pca_ad"),
+def test_every_file_of_a_signal_is_registered() -> None:
+    """What is registered is derived from the folders, and what is in them from the registry: neither holds more."""
+    files = {
+        f"engine.signals.{p.parent.name}.{p.stem}" for folder in ("statistical", "learned") for p in (ROOM / folder).glob("*.py")
     }
+    holding = {module for module in files if re.search(r"^    name: ClassVar\[str\] = ", source_of(module), re.MULTILINE)}
+    assert holding == {target.partition(":")[0] for target in BUILT_IN.values()}
+    assert {get_signal(name).name for name in BUILT_IN} == set(BUILT_IN) == set(SIGNALS)
 
 
 # The contract is judged too: each check must catch what it is for.

@@ -10,19 +10,20 @@ from numpy.typing import NDArray
 
 from engine.errors import ConfigError
 from engine.signals.base import SignalContext
-from engine.signals.contract import example_bins, part
+from engine.signals.contract import part
+from engine.signals.example import example_bins
 from engine.signals.learned import trees
 from engine.signals.learned.labelled import LabelledSignal
 from engine.signals.learned.training import Fitted, TrainingSet, split_by_time, standardiser
 from engine.signals.registry import make_signal
-from tests.test_engine.test_signals.test_contract import SMALL
+from tests.test_engine.test_signals.test_contract import quick
 
 CONTEXT = SignalContext(cell_width_ms=100, radius=50)
-FIRST, EVERY, DELAY = 150, 100, 15  # of SMALL
+FIRST, EVERY, DELAY = 150, 100, 15  # of the classes' own test_params
 
 
 def make(name: str = "lsvm_der", **params: Any) -> Any:
-    return make_signal(name, SMALL[name] | params, CONTEXT)
+    return make_signal(name, quick(name) | params, CONTEXT)
 
 
 def bins_for(model: Any, n: int = 500, seed: int = 3) -> dict[str, NDArray[Any]]:
@@ -82,8 +83,8 @@ def test_a_fit_sees_only_outcomes_that_are_older_than_the_embargo() -> None:
     model.run(bins_for(model))
     assert [data.end for data in seen] == [FIRST, FIRST + EVERY, FIRST + 2 * EVERY, FIRST + 3 * EVERY]
     for data in seen:
-        assert np.all(data.exits <= data.end - SMALL["lsvm_der"]["embargo_bins"])
-        assert np.all(data.rows >= data.end - SMALL["lsvm_der"]["train_window_bins"])
+        assert np.all(data.exits <= data.end - quick("lsvm_der")["embargo_bins"])
+        assert np.all(data.rows >= data.end - quick("lsvm_der")["train_window_bins"])
 
 
 def test_a_fit_sees_no_bin_of_a_doubtful_book() -> None:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.schema import BIN_DTYPE, GRID_COLUMNS, MODEL_PREFIX
-from engine.signals.contract import example_bins, example_inputs
+from engine.signals.example import example_bins, example_inputs
 from engine.signals.mirror import FIELDS, GRID, MirrorError, counterpart, is_direction, is_price, mirrored
 from tests.streams import TICK
 

@@ -12,7 +12,8 @@ from engine.config import InstrumentConfig
 from engine.run.moves import state5
 from engine.schema import GRID_COLUMNS, MboRecords, Outputs
 from engine.signals.base import SignalContext
-from engine.signals.contract import ContractError, check_causality, check_mirror, example_bins, example_inputs
+from engine.signals.contract import ContractError, check_causality, check_mirror
+from engine.signals.example import example_bins, example_inputs
 from engine.signals.mirror import FIELDS, mirrored
 from engine.signals.owner import Signal
 from engine.simulate.session import simulate

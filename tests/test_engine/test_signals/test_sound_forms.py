@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from engine.errors import ConfigError
 from engine.signals.base import SignalContext, SignalLike
-from engine.signals.contract import example_bins
+from engine.signals.example import example_bins
 from engine.signals.learned.labels import LabelNumbers, make_label_state, settle_all
 from engine.signals.mirror import mirrored
 from engine.signals.registry import get_signal, make_signal
