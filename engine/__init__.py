@@ -1,7 +1,7 @@
 """The engine: market-by-order records in, a force field in fixed-width bins out. No work happens at import.
 
 At a prompt or in a notebook everything starts here: `open_lake`, `list_datasets`, `open_dataset`, `replay`, `run_signal`,
-`publish`, `simulate_session`; to write a signal of one's own, `Signal`, `SignalParams`, `kernel`.
+`publish`, `simulate_session`; to write a signal of one's own, `Signal`, `SignalParams`, `kernel`, `check_signal`.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from engine.run.frames import BinFrames
     from engine.run.whole import WholeReplay
     from engine.signals.base import SignalContext
+    from engine.signals.check import check_signal
     from engine.signals.owner import Signal, SignalParams
 
 # Public name -> module and name there; imported when first used. None may bear the name of a module of the package: that
@@ -34,6 +35,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "SignalParams": "engine.signals.owner:SignalParams",
     "SourceError": "engine.errors:SourceError",
     "WholeReplay": "engine.run.whole:WholeReplay",
+    "check_signal": "engine.signals.check:check_signal",
     "kernel": "engine.jit:kernel",
     "list_datasets": "engine.dataset.notebook:list_datasets",
     "open_dataset": "engine.dataset.notebook:open_dataset",
@@ -57,6 +59,7 @@ __all__ = [
     "SignalParams",
     "SourceError",
     "WholeReplay",
+    "check_signal",
     "kernel",
     "list_datasets",
     "open_dataset",

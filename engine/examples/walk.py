@@ -4,7 +4,7 @@
     python walk.py                         all of it at once
     python walk.py -- --lake FOLDER        with the dataset kept there instead of ./lake
 
-marimo comes with ``pip install marimo``. Everything that is made lies in the lake.
+marimo comes with ``pip install "spymaster-orderflow[notebook]"``. Everything that is made lies in the lake.
 """
 
 import marimo
@@ -31,8 +31,8 @@ def _(mo):
     mo.md("""
     # From orders to a judged signal
 
-    A quarter of an hour of one contract, order by order. The market is made up, so that this runs anywhere; give `engine.publish` a
-    DBN file of your own and the rest stays as it is.
+    A quarter of an hour of one contract, order by order. The market is made up, so that this runs anywhere; give
+    `engine.publish` a DBN file of your own and the rest stays as it is.
 
     ## 1. Replay
     """)
@@ -82,8 +82,9 @@ def _(mo):
     mo.md("""
     ## 3. An idea, judged
 
-    Contracts that rest just below spot against those just above. Three lines, and no bin that had not come yet. The judge is the one
-    that sweeps have: it pays the spread and the fees, chooses on the past, scores on what follows, and counts what was tried.
+    Contracts that rest just below spot against those just above. Three lines, and no bin that had not come yet. The judge is
+    the one that sweeps have: it pays the spread and the fees, chooses on the past, scores on what follows, and counts what
+    was tried.
     """)
 
 
@@ -111,8 +112,8 @@ def _(mo):
 
     ## 4. The idea as a signal
 
-    To be swept, promoted and streamed it becomes a class with a kernel: `my_signal.py`, beside this file. The contract is run on it
-    first.
+    To be swept, promoted and streamed an idea becomes a class with a kernel, like the one in `my_signal.py`, beside this
+    file. The contract is run on it first.
     """)
 
 
