@@ -89,7 +89,7 @@ soak: setup  ## hours of random input against the plain reading: EXAMPLES=2000 n
 		tests/parity/test_fuzz_streams.py tests/parity/test_guarantees.py
 
 lock: $(VENV)/.ready  ## resolve requirements.txt anew from pyproject.toml
-	@$(VENV)/bin/uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes --no-header --no-annotate \
+	@$(VENV)/bin/uv pip compile --universal --python-version 3.11 --extra dev --extra notebook --generate-hashes --no-header --no-annotate \
 		--upgrade --quiet pyproject.toml --output-file requirements.txt
 
 clean:  ## remove the environment and what was built; the lake stays

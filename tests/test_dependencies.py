@@ -32,7 +32,11 @@ def imported() -> dict[str, str]:
                     names = [node.module]
                 else:
                     continue
-                found |= {name.split(".")[0]: str(path.relative_to(REPO_ROOT)) for name in names}
+                tops = {name.split(".")[0] for name in names}
+                beside = {
+                    top for top in tops if path.with_name(f"{top}.py").is_file() and not (path.parent / "__init__.py").is_file()
+                }
+                found |= dict.fromkeys(tops - beside, str(path.relative_to(REPO_ROOT)))  # scripts import what lies beside them
     return {name: path for name, path in found.items() if name not in {*sys.stdlib_module_names, *OURS}}
 
 

@@ -130,7 +130,7 @@ def dead_definitions(root: Path, folders: tuple[str, ...] = PACKAGES) -> Complai
         for node, own in zip(tree.body, read, strict=True):
             for one in names_set(node):
                 used = (one in faces) + read_here[one] - own[one] + attributes[one] + texts[one] + ((name, one) in imported)
-                if not (used or one.startswith("__") or f"{name}.{one}" in NOT_DEAD):
+                if not (used or one == "_" or one.startswith("__") or f"{name}.{one}" in NOT_DEAD):
                     found.append(f"{place}:{node.lineno}: nothing refers to {one}")
             if isinstance(node, ast.ClassDef) and node.name not in faces:
                 found += [f"{place}:{line}: nothing refers to {node.name}.{one}" for line, one in dead_methods(node, attributes)]
