@@ -155,6 +155,20 @@ def kernel(function: F) -> F:
     Fast-math stays off because a sweep and a stream must agree to the last bit. ``_nrt=False`` leaves out the counting of
     references: a kernel owns nothing, and the atomic counts alone took half of its time. So a kernel that allocates (a slice
     assigned to a slice, a sort, a new array) does not compile.
+
+    Examples
+    --------
+    >>> import numpy as np, engine
+    >>> @engine.kernel
+    ... def add_up(values, out):
+    ...     total = 0.0
+    ...     for i in range(len(values)):
+    ...         total += values[i]
+    ...         out[i] = total
+    >>> out = np.zeros(3)
+    >>> add_up(np.array([1.0, 2.0, 3.0]), out)
+    >>> out.tolist()
+    [1.0, 3.0, 6.0]
     """
     return _compile(function)
 

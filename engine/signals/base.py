@@ -27,7 +27,14 @@ LatePolicy = Literal["wait", "hold"]
 
 
 class SignalContext(NamedTuple):
-    """The grid a signal reads: bin width in milliseconds, ticks each side of spot."""
+    """The grid a signal reads: bin width in milliseconds, ticks each side of spot.
+
+    Examples
+    --------
+    >>> import engine
+    >>> engine.SignalContext(cell_width_ms=100, radius=50)
+    SignalContext(cell_width_ms=100, radius=50)
+    """
 
     cell_width_ms: int
     radius: int

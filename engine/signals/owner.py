@@ -15,7 +15,16 @@ from engine.signals.base import SCORE_DTYPE, Columns, LatePolicy, SignalContext
 
 
 class SignalParams(BaseModel):
-    """Parameters of a signal: frozen, and nothing beside them is taken."""
+    """Parameters of a signal: frozen, and nothing beside them is taken.
+
+    Examples
+    --------
+    >>> import engine
+    >>> class Window(engine.SignalParams):
+    ...     window_bins: int = 20
+    >>> Window(window_bins=5)
+    Window(window_bins=5)
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -30,6 +39,34 @@ class Signal(ABC):
     ------
     ConfigError
         Where the parameters do not fit the grid.
+
+    Examples
+    --------
+    What rests just below spot less what rests just above it. A signal that does more than a line of numpy calls a `kernel`.
+
+    >>> from typing import Any, NamedTuple
+    >>> import numpy as np, engine
+    >>> class Seen(NamedTuple):
+    ...     bins: Any
+    >>> class Nearest(engine.Signal):
+    ...     name = "nearest"
+    ...     required_columns = ("bid_depth", "ask_depth")
+    ...     default_thresholds = (5.0, 10.0)
+    ...     Params = engine.SignalParams
+    ...     memory_bins = 1
+    ...
+    ...     def _fresh_state(self):
+    ...         return Seen(np.zeros(1, np.int64))
+    ...
+    ...     def _advance(self, x, out):
+    ...         spot = self.context.radius
+    ...         score = x["bid_depth"][:, spot - 1] - x["ask_depth"][:, spot + 1]
+    ...         out["ready"] = np.isfinite(score)
+    ...         out["score"] = np.where(out["ready"], score, 0.0)
+    ...         out["sample_count"] = self._state.bins[0] + 1 + np.arange(len(out))
+    ...         self._state.bins[0] += len(out)
+    >>> engine.run_signal(Nearest, "morning").columns
+    ['bin_seq', 'score', 'ready', 'sample_count']
     """
 
     name: ClassVar[str]

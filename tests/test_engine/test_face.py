@@ -75,6 +75,7 @@ def test_every_function_to_call_has_an_example() -> None:
     told = {name for name, value in public("engine").items() if examples(name, value)}
     assert {"open_lake", "list_datasets", "open_dataset", "replay", "publish", "run_signal", "simulate_session"} <= told
     assert {"Dataset", "Lake", "BinFrames", "FileReplay", "WholeReplay"} <= told
+    assert {"Signal", "SignalParams", "SignalContext", "kernel", "check_signal"} <= told
 
 
 def test_a_dataset_says_what_it_is(dataset: engine.Dataset) -> None:
