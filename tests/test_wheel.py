@@ -81,6 +81,14 @@ def test_it_holds_the_instruments_and_the_configurations(tree: Path, inside: dic
     assert {name: inside[name] for name in inside if name.endswith(".yaml")} == {n: p.read_bytes() for n, p in files.items()}
 
 
+def test_it_holds_the_examples_and_tells_checkers_of_its_types(inside: dict[str, bytes]) -> None:
+    examples = REPO_ROOT / "engine" / "examples"
+    shipped = [path for path in examples.iterdir() if path.is_file()]
+    assert len(shipped) >= 5
+    assert {f"engine/examples/{path.name}" for path in shipped} <= set(inside)
+    assert {f"{package}/py.typed" for package in ("engine", "tune", "serve")} <= set(inside)
+
+
 def test_it_holds_the_built_page(inside: dict[str, bytes]) -> None:
     found = {name.removeprefix("serve/built_page/"): inside[name] for name in inside if name.startswith("serve/built_page/")}
     assert found == {name: text.encode() for name, text in PAGE.items()}
