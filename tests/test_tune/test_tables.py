@@ -175,7 +175,7 @@ def test_list_signals_keeps_names_defaults_and_meanings(
     width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    assert list_signals(argparse.Namespace(json=False)) == 0
+    assert list_signals(argparse.Namespace(json=False, signals=[])) == 0
     text = capsys.readouterr().out
     assert "…" not in text
     assert max(len(line) for line in text.splitlines()) <= width
