@@ -10,6 +10,7 @@ PY := $(VENV)/bin/python
 NODE := $(shell command -v npm 2>/dev/null)
 DT ?= 2026-02-06
 START_TIME ?= 09:05
+JOBS ?= 2
 
 export MLFLOW_DISABLE_TELEMETRY := true
 
@@ -59,11 +60,12 @@ wheel: setup page  ## the wheel with the page in it, into dist/
 serve: setup page  ## serve the lake's file of DT=2026-02-06 from START_TIME=09:05
 	@$(PY) -m serve --dt $(DT) --start-time $(START_TIME)
 
-test: setup test-python test-page  ## all tests
+test: setup test-python test-page  ## all tests, JOBS=2 files at a time
 
 test-python: setup
 	@bash tests/setup.sh
-	@$(PY) -m pytest $(PYTEST_ARGS)
+	@$(PY) -m pytest --numprocesses=$(JOBS) --dist=loadfile --ignore=tests/bench $(PYTEST_ARGS)
+	@$(PY) -m pytest tests/bench  # ratios of speeds: with nothing beside them
 
 test-page: setup
 ifeq ($(NODE),)

@@ -20,6 +20,7 @@ os.environ["SPYMASTER_LAKE"] = tempfile.mkdtemp(prefix="spymaster-test-lake-")
 prepare_ray_environment(is_own=True)  # read when Ray is imported, which some test modules do
 os.environ.pop("VP_INSTRUMENT_CONFIG_PATH", None)
 os.environ.pop("SPYMASTER_TOKEN", None)
+os.environ.pop("COLUMNS", None)  # tests that run side by side are told 80; a test that means a width sets it
 
 # The same examples in every run, so that a failure belongs to the change that shows it. Shrinking one takes minutes with
 # streams of hundreds of records: ask for it with --hypothesis-profile=shrink.
