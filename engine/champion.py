@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from engine.errors import ChampionError
-from engine.files import write_atomic, write_new
+from engine.errors import ChampionError, ConfigError
+from engine.files import load_yaml, write_atomic, write_new
 from engine.lake import Lake
 
 FORMAT_VERSION: Final = 1
@@ -241,9 +241,11 @@ def _write_pointer(lake: Lake, version: int, trail: tuple[int, ...]) -> PointerS
 
 def _load_yaml(path: Path, data: bytes) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(data)
-    except yaml.YAMLError as error:
-        raise ChampionError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        content = load_yaml(data.decode(), str(path), by_hand=False)
+    except UnicodeDecodeError as error:
+        raise ChampionError(f"{path} is not YAML: {error}") from error
+    except ConfigError as error:
+        raise ChampionError(str(error)) from error
     if not isinstance(content, dict):
         raise ChampionError(f"{path} must hold a mapping")
     return content

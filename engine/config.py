@@ -9,15 +9,15 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engine.constants import NS_PER_MS, PRICE_SCALE
 from engine.errors import ConfigError
+from engine.files import NUMBER, line_of, load_yaml, read_yaml, user_path
 
 INSTRUMENT_ENV = "VP_INSTRUMENT_CONFIG_PATH"
 DEFAULT_INSTRUMENT = Path(__file__).resolve().parent / "instrument.yaml"
@@ -239,39 +239,67 @@ def _one_line(error: ValidationError, allowed: Sequence[str], where: str, mend: 
 
 
 def validate(
-    model: type[BaseModel], values: Mapping[str, Any], where: str, mend: str = "Set it there or with --set {key}=VALUE"
+    model: type[BaseModel],
+    values: Mapping[str, Any],
+    where: str,
+    mend: str = "Set it there or with --set {key}=VALUE",
+    path: Path | None = None,
+    within: Sequence[int | str] = (),
 ) -> Any:
-    """Build a pydantic model, turning its first fault into one `ConfigError` line that names ``where`` and says how to mend."""
+    """Build a pydantic model, turning its first fault into one `ConfigError` line that names ``where`` and says how to mend.
+
+    Parameters
+    ----------
+    path, within
+        The YAML file that the values stand in, and the keys around them there: the line then names the line too.
+    """
+    require_numbers(model, values, where, path, within)
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
+        where += at_line(path, (*within, *error.errors()[0]["loc"]))
         raise ConfigError(_one_line(error, list(model.model_fields), where, mend)) from error
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that must hold a mapping.
+def at_line(path: Path | None, place: Sequence[int | str]) -> str:
+    """Where in a YAML file a value stands, for the end of its name in a message."""
+    line = None if path is None else line_of(path, place)
+    return "" if line is None else f", line {line}"
+
+
+def require_numbers(
+    model: type[BaseModel], values: Any, where: str, path: Path | None = None, within: Sequence[int | str] = ()
+) -> None:
+    """Refuse what pydantic would take for a number and an eye would not: truth values, and texts like 1_0, inf or 1e3 in other
+    digits.
 
     Raises
     ------
     ConfigError
-        When it is missing, unreadable, not YAML (with the line), or not a mapping.
+        Naming the key, the value and the line.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist; give the path of a YAML file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as a text file: {error}") from error
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "it cannot be parsed"
-        raise ConfigError(f"{path} is not valid YAML{place}: {problem}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds {type(values).__name__}; it must hold a mapping of keys to values")
-    return values
+    for name, value in values.items() if isinstance(values, Mapping) else ():
+        field = model.model_fields.get(str(name))
+        if field is None:
+            continue
+        place = (*within, str(name))
+        kinds = set(_kinds(field.annotation))
+        for part in kinds:
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                require_numbers(part, value, where, path, place)
+        if not kinds & {int, float} or kinds & {bool, str, Any}:
+            continue
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(one, bool) or (isinstance(one, str) and not NUMBER.fullmatch(one.strip())):
+                given = str(one).lower() if isinstance(one, bool) else repr(one)
+                key = ".".join(str(part) for part in place)
+                raise ConfigError(f"{key} was {given} in {where}{at_line(path, place)}: it must be a number, written in digits")
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """The types that an annotation is made of."""
+    parts = get_args(annotation)[: 1 if get_origin(annotation) is Annotated else None]
+    return [kind for part in parts for kind in _kinds(part)] if parts else [annotation]
 
 
 def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
@@ -280,7 +308,7 @@ def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        When an item has no ``=``, an empty key, a value that is not YAML, or a key stands twice.
+        When an item has no ``=``, an empty key, a value that is not YAML or refused by `load_yaml`, or a key stands twice.
     """
     values: dict[str, Any] = {}
     for item in items:
@@ -290,10 +318,7 @@ def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(f"--set {item!r} is not of the form key=value, for example --set tau_velocity=2.0")
         if key in values:
             raise ConfigError(f"--set {key} was given twice; give it once")
-        try:
-            values[key] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ConfigError(f"--set {item!r}: {text!r} is neither a number, a text nor a list") from None
+        values[key] = load_yaml(text, f"--set {item!r}")
     return values
 
 
@@ -317,18 +342,19 @@ def load_instrument(path: Path | None = None, overrides: Mapping[str, Any] | Non
         named = os.environ.get(INSTRUMENT_ENV)
         path = _instrument_file(named) if named else DEFAULT_INSTRUMENT
     values = read_yaml(path)
-    where = str(path)
-    if overrides:
-        values = {**values, **overrides}
-        where += f" with overrides {dict(overrides)}"
-    config: InstrumentConfig = validate(InstrumentConfig, values, where)
-    return config
+    if not overrides:
+        config: InstrumentConfig = validate(InstrumentConfig, values, str(path), path=path)
+        return config
+    where = f"{path} with overrides {dict(overrides)}"
+    overridden: InstrumentConfig = validate(InstrumentConfig, {**values, **overrides}, where)
+    return overridden
 
 
 def _instrument_file(named: str) -> Path:
     """The file that `INSTRUMENT_ENV` names: a path, or the name of one that is shipped, like ``es``."""
     shipped = INSTRUMENTS / f"{named}.yaml"
-    return shipped if shipped.is_file() and not Path(named).is_file() else Path(named)
+    own = user_path(named)
+    return shipped if shipped.is_file() and not own.is_file() else own
 
 
 def require_instrument(config: InstrumentConfig, product_type: str, symbol: str) -> None:

@@ -9,9 +9,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from engine.errors import ConfigError, EngineError, WorkError
+from engine.files import user_path
 
 BAD_INPUT: Final = 2
 FAILED: Final = 1
@@ -203,6 +205,20 @@ def read_clock(text: str, name: str = "start time") -> time:
     if clock is None or clock.tzinfo is not None or text not in (clock.isoformat("minutes"), clock.isoformat("seconds")):
         raise ConfigError(f"{name} was {text!r}; give New York wall-clock time as HH:MM or HH:MM:SS, like 09:25")
     return clock
+
+
+def read_path(text: str) -> Path:
+    """A path as typed: shells read ``~`` at the start of a word only, so not in ``--out=~/x``.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        It names the home folder of nobody.
+    """
+    try:
+        return user_path(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _sentence(text: str) -> str:

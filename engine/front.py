@@ -10,10 +10,9 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Final
 
-from engine.door import Command, Door, OneLineParser, run_door, version
+from engine.door import Command, Door, OneLineParser, read_path, run_door, version
 from engine.errors import ConfigError
 
 PROG: Final = "spymaster"
@@ -209,7 +208,7 @@ def _completion(parser: argparse.ArgumentParser) -> None:
 
 def _schema(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", choices=FILES)
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the schema there")
+    parser.add_argument("--out", type=read_path, metavar="FILE.json", help="write the schema there")
     parser.add_argument("--header", action="store_true", help="print the line with which an editor finds the schema")
 
 

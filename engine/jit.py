@@ -88,7 +88,7 @@ def cache_dir() -> str:
     if base is None:
         lake = os.environ.get("SPYMASTER_LAKE")
         base = str(Path(lake) / "cache" / "kernels" if lake else _own_cache())
-    for candidate in (Path(base), Path(tempfile.gettempdir()) / f"spymaster-kernels-{os.getuid()}"):
+    for candidate in (Path(os.path.expanduser(base)), Path(tempfile.gettempdir()) / f"spymaster-kernels-{os.getuid()}"):
         folder = candidate / _core_hash()
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, Literal, Self
 
 from engine.errors import ConfigError, DatasetError
+from engine.files import user_path
 
 _CONFIGS: Final = Path("research", "vp_harness", "configs")
 _KINDS: Final = {"sweep": Path(), "campaign": Path("gold_campaigns")}  # folders of configurations
@@ -46,7 +47,7 @@ class Lake:
         given = str(arg or os.environ.get("SPYMASTER_LAKE") or "lake")
         if "://" in given:
             raise ConfigError(f"lake was {given!r}; only a folder is allowed so far. Mount the store and pass its path")
-        root = Path(given).expanduser().resolve()
+        root = user_path(given).resolve()
         if root.exists() and not root.is_dir():
             raise ConfigError(f"lake was {given!r}, which is a file; it must be a folder. Pass --lake DIR")
         return cls(root)
@@ -168,7 +169,7 @@ def config_file(lake: Lake, given: str | Path, kind: Literal["sweep", "campaign"
     ConfigError
         A bare name that nothing bears; the line names those there are.
     """
-    path = Path(given)
+    path = user_path(given)
     if path.is_file() or path.is_absolute() or len(path.parts) != 1:
         return path
     name = path.name if path.suffix in (".yaml", ".yml") else f"{path.name}.yaml"

@@ -24,14 +24,14 @@ from engine.source.records import open_source
 from serve.client import fetch_health, health_lines, stream_url, tail
 from serve.page import start_page
 from serve.query import PERM_FIELDS, QUERY_NAMES
-from serve.request import last_day, read_start_time, scalar
+from serve.request import last_day, perm_value, read_start_time
 from serve.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_ENV, ServeSettings, StreamDefaults, require_token
 from serve.trust import read_trust
 
 
 def run(options: argparse.Namespace) -> int:
     """The service, until Ctrl-C."""
-    overrides = {name: scalar(name, value) for name in PERM_FIELDS if (value := getattr(options, name)) is not None}
+    overrides = {name: perm_value(name, value) for name in PERM_FIELDS if (value := getattr(options, name)) is not None}
     config = load_instrument(overrides=overrides)
     settings = _settings(options, config)
     dbn = _check_day(settings, config)

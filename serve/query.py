@@ -24,4 +24,5 @@ PERM_FIELDS: Final = (
     "perm_mixed_weight",
     "perm_enable_weighted_blend",
 )
+SWITCHES: Final = ("perm_runtime_enabled", "perm_enable_weighted_blend")  # of them: true or false
 QUERY_NAMES: Final = ("product_type", "symbol", "dt", "start_time", "speed", "resume_from", HORIZONS, "token", *PERM_FIELDS)

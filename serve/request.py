@@ -7,16 +7,20 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from engine.config import InstrumentConfig, require_instrument, validate
 from engine.door import read_clock, read_day
 from engine.errors import ConfigError, DatasetError
+from engine.files import NUMBER
 from engine.lake import Lake, raw_file
-from serve.query import HORIZONS, PERM_FIELDS, QUERY_NAMES
+from serve.query import HORIZONS, PERM_FIELDS, QUERY_NAMES, SWITCHES
 from serve.settings import StreamDefaults
 
 MAX_SPEED: Final = 10_000.0
+MAX_VALUE: Final = 200  # characters of a query's value
+MAX_NUMBER: Final = 40  # characters of a number
+_SHOWN: Final = 60
+_EXACT: Final = 2**53  # beyond it a float skips whole numbers
+_TRUTHS: Final = {**dict.fromkeys(("true", "1", "yes", "on"), True), **dict.fromkeys(("false", "0", "no", "off"), False)}
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,11 @@ def read_request(
     values: dict[str, str] = {}
     for name, value in query:
         if name not in QUERY_NAMES:
-            raise ConfigError(f"unknown query value {name!r}; allowed are: {', '.join(QUERY_NAMES)}")
+            raise ConfigError(f"unknown query value {shown(name)}; allowed are: {', '.join(QUERY_NAMES)}")
         if name in values:
             raise ConfigError(f"{name} stands twice in the query; give it once")
+        if len(value) > MAX_VALUE and name != "token":
+            raise ConfigError(f"{name} was {shown(value)}; a value has at most {MAX_VALUE} characters")
         values[name] = value
     require_instrument(config, values.get("product_type", config.product_type), values.get("symbol", config.symbol))
     day = read_day(values.get("dt") or defaults.dt or last_day(lake, config.symbol_root), "dt")
@@ -108,13 +114,10 @@ def _day_in(name: str) -> date | None:
 
 
 def _read_speed(text: str) -> float:
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = math.nan
+    speed = float(text) if NUMBER.fullmatch(text) else math.nan
     if not 0 <= speed <= MAX_SPEED:
         raise ConfigError(
-            f"speed was {text!r}; it must be a number from 0 (as fast as you read) to {MAX_SPEED:g}, 1 is real time"
+            f"speed was {shown(text)}; it must be a number from 0 (as fast as you read) to {MAX_SPEED:g}, 1 is real time"
         )
     return speed
 
@@ -126,10 +129,21 @@ def _read_bin(text: str) -> int:
 
 
 def _overridden(config: InstrumentConfig, values: dict[str, str]) -> InstrumentConfig:
-    changes: dict[str, Any] = {name: scalar(name, values[name]) for name in PERM_FIELDS if name in values}
+    changes: dict[str, Any] = {name: perm_value(name, values[name]) for name in PERM_FIELDS if name in values}
     if HORIZONS in values:
-        changes[HORIZONS] = values[HORIZONS].split(",")
+        changes[HORIZONS] = read_horizons(values[HORIZONS])
     return with_overrides(config, changes, "the stream's query")
+
+
+def read_horizons(text: str) -> list[int | float]:
+    """Projection horizons with commas between them, bins.
+
+    Raises
+    ------
+    ConfigError
+        One is no number.
+    """
+    return [_number(HORIZONS, part) for part in text.split(",")]
 
 
 def with_overrides(config: InstrumentConfig, changes: dict[str, Any], where: str) -> InstrumentConfig:
@@ -146,18 +160,28 @@ def with_overrides(config: InstrumentConfig, changes: dict[str, Any], where: str
     return changed
 
 
-def scalar(name: str, text: str) -> Any:
-    """A value written in a query or on a command line.
+def perm_value(name: str, text: str) -> bool | int | float:
+    """A ``perm_*`` value written in a query or on a command line: a number in digits, or for a switch true or false.
 
     Raises
     ------
     ConfigError
-        It is neither a number, a text nor a truth value.
+        It is neither.
     """
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        value = None
-    if isinstance(value, (bool, int, float, str)):
-        return value
-    raise ConfigError(f"{name} was {text!r}; it must be a single number, text, true or false")
+    if name in SWITCHES:
+        if (word := text.lower()) in _TRUTHS:
+            return _TRUTHS[word]
+        raise ConfigError(f"{name} was {shown(text)}; it must be true or false")
+    return _number(name, text)
+
+
+def _number(name: str, text: str) -> int | float:
+    if len(text) > MAX_NUMBER or not NUMBER.fullmatch(text):
+        raise ConfigError(f"{name} was {shown(text)}; it must be a number in digits, like 2, 0.5 or 1e-3")
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) <= _EXACT else value
+
+
+def shown(text: str) -> str:
+    """A value as it was given, short enough for a line."""
+    return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}… ({len(text)} characters)"

@@ -3,10 +3,9 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
-from engine.door import ADDRESS_HELP, Command, Door, add_lake
+from engine.door import ADDRESS_HELP, Command, Door, add_lake, read_path
 
 SORTS: Final = (
     "oos_expectancy_low",
@@ -59,7 +58,7 @@ def _sweep(parser: argparse.ArgumentParser) -> None:
     _common(parser)
     parser.add_argument(
         "config",
-        type=Path,
+        type=read_path,
         nargs="?",
         metavar="CONFIG.yaml",
         help="a file, or the name of one in the lake or shipped; default: the smoke sweep",
@@ -83,7 +82,7 @@ def _compare(parser: argparse.ArgumentParser) -> None:
 def _signals(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--signals",
-        type=Path,
+        type=read_path,
         action="append",
         default=[],
         metavar="FILE.py",
@@ -106,12 +105,16 @@ def _one_signal(parser: argparse.ArgumentParser) -> None:
 
 def _score(parser: argparse.ArgumentParser) -> None:
     _one_signal(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.parquet", help="bin_seq, score, ready; metadata inside")
+    parser.add_argument(
+        "--out", type=read_path, required=True, metavar="FILE.parquet", help="bin_seq, score, ready; metadata inside"
+    )
 
 
 def _judge(parser: argparse.ArgumentParser) -> None:
     _common(parser)
-    parser.add_argument("--scores", type=Path, required=True, metavar="FILE.parquet", help="bin_seq, score, and perhaps ready")
+    parser.add_argument(
+        "--scores", type=read_path, required=True, metavar="FILE.parquet", help="bin_seq, score, and perhaps ready"
+    )
     parser.add_argument("--dataset-id", required=True)
     parser.add_argument("--name", help="what it is called on the leaderboard (default the file's name)")
     parser.add_argument("--column", default="score", help="name of the scores in the file (default score)")

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from engine.config import read_yaml
+from engine.config import InstrumentConfig, at_line, require_numbers
 from engine.errors import ConfigError
+from engine.files import read_yaml, user_path
 from tune.rules import Fill, Position, Trigger
 
 Scalar = bool | int | float | str
@@ -189,22 +190,27 @@ def read_sweep_config(path: Path) -> SweepConfig:
     ConfigError
         Missing file, bad YAML (with its line), unknown key (with the allowed ones), or a value that is not allowed.
     """
-    config = parse_sweep_config(read_yaml(path), path.name)
-    return config.model_copy(update={"signal_files": tuple(str((path.parent / name).resolve()) for name in config.signal_files)})
+    config = parse_sweep_config(read_yaml(path), path.name, path)
+    files = tuple(str((path.parent / user_path(name)).resolve()) for name in config.signal_files)
+    return config.model_copy(update={"signal_files": files})
 
 
-def parse_sweep_config(values: Any, where: str) -> SweepConfig:
-    """Check the content of a sweep file; ``where`` names it in messages.
+def parse_sweep_config(values: Any, where: str, path: Path | None = None) -> SweepConfig:
+    """Check the content of a sweep file; ``where`` names it in messages, and where its ``path`` is given they name the line.
 
     Raises
     ------
     ConfigError
         The first fault, in one line.
     """
+    require_numbers(SweepConfig, values, where, path)
+    if isinstance(values, dict):
+        for name, axis in (values.get("grid_variant") or {}).items():
+            require_numbers(InstrumentConfig, {name: axis}, where, path, ("grid_variant",))
     try:
         return SweepConfig.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_first_fault(error, where)) from error
+        raise ConfigError(_first_fault(error, where + at_line(path, error.errors()[0]["loc"]))) from error
 
 
 def _first_fault(error: ValidationError, where: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import polars as pl
 
 from engine.errors import ConfigError
+from engine.files import user_path
 from engine.lake import Lake
 from engine.signals.registry import get_signal
 from tune.beside import Beside, with_luck
@@ -137,7 +138,7 @@ def run_sweep(
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ConfigError(f"limit was {limit!r}; it must be a whole number, at least 1")
     if isinstance(config, str | Path):
-        checked = read_sweep_config(Path(config))
+        checked = read_sweep_config(user_path(config))
     elif isinstance(config, Mapping | SweepConfig):
         checked = config if isinstance(config, SweepConfig) else parse_sweep_config(dict(config), "the sweep")
     else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from engine.errors import ConfigError
+from engine.files import user_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +52,7 @@ def equity_figure(trades: pl.DataFrame, equity: pl.DataFrame, unseen: pl.DataFra
     figure.autofmt_xdate()
     if path is not None:
         try:
-            figure.savefig(path)
+            figure.savefig(user_path(path))
         except OSError as error:
             raise ConfigError(f"{path} cannot be written: {error}") from error
     return figure

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.errors import ConfigError, among
+from engine.files import user_path
 from engine.schema import Floats
 from engine.signals.parts.calibrated import PERCENTILES
 
@@ -43,7 +44,7 @@ def aligned_scores(scores: Any, n_bins: int, column: str = "score") -> Floats:
         It is none of these, or a bin is scored twice, out of range or infinite, or no bin is scored.
     """
     if isinstance(scores, str | Path):
-        found = _from_table(_read(Path(scores)), n_bins, column)
+        found = _from_table(_read(user_path(scores)), n_bins, column)
     elif (table := _as_table(scores)) is not None:
         found = _from_table(table, n_bins, column)
     else:

@@ -47,6 +47,7 @@ class CampaignReport:
     n_built: int = 0
     n_present: int = 0
     failures: dict[str, str] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)  # what stands in the file and changes nothing
 
     def to_json(self) -> dict[str, Any]:
         """All of it."""
@@ -150,6 +151,7 @@ def run_campaign(
         n_built=len(missing) - len(failures),
         n_present=len(present),
         failures=failures,
+        notices=campaign.notices,
     )
 
 

@@ -5,6 +5,7 @@ Source: interfaces.md, "Campaign YAML".
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from hashlib import sha256
@@ -14,13 +15,16 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from engine.config import InstrumentConfig, load_instrument, read_yaml, require_instrument, validate
-from engine.door import read_clock
+from engine.config import InstrumentConfig, load_instrument, require_instrument, require_numbers, validate
+from engine.door import read_clock, read_day
 from engine.errors import ConfigError
+from engine.files import read_yaml
 
 MEND: Final = "Mend it there"
 _CLOCK_SCHEMA: Final[dict[str, Any]] = {"pattern": r"^([01]\d|2[0-3]):[0-5]\d:[0-5]\d$"}
-_FIRST_SEXAGESIMAL_S: Final = 36_000  # YAML reads 10:00:00 as this number, but 09:59:59 as a text
+
+# Keys of the model system's axes and bundles: how its captures drew the score ahead. Ours hold no projection.
+PROJECTION_KEYS: Final = ("projection_use_cubic", "projection_cubic_scale", "projection_damping_lambda")
 
 Text = Annotated[str, Field(min_length=1)]
 Overrides = dict[str, Any]
@@ -40,17 +44,17 @@ class BaseCapture(BaseModel):
     @field_validator("dt", mode="before")
     @classmethod
     def _day(cls, value: Any) -> Any:
-        if isinstance(value, str) or (isinstance(value, date) and not isinstance(value, datetime)):
+        if isinstance(value, str):
+            return _read(read_day, value, "dt")  # pydantic takes seconds since 1970 and whole moments too
+        if isinstance(value, date) and not isinstance(value, datetime):
             return value
         raise ValueError(f"dt was {value!r}; it must be a UTC day as YYYY-MM-DD")
 
     @field_validator("capture_start_et", "capture_end_et", mode="before")
     @classmethod
     def _clock(cls, value: Any) -> Any:
-        if isinstance(value, int) and not isinstance(value, bool) and _FIRST_SEXAGESIMAL_S <= value < 86_400:
-            value = f"{value // 3600:02}:{value // 60 % 60:02}:{value % 60:02}"
         if not isinstance(value, str) or len(value) != len("HH:MM:SS") or not _is_clock(value):
-            raise ValueError(f'capture time was {value!r}; it must be New York time as HH:MM:SS, like "09:25:00" in quotes')
+            raise ValueError(f"capture time was {value!r}; it must be New York time as HH:MM:SS, like 09:25:00")
         return value
 
     @model_validator(mode="after")
@@ -73,6 +77,14 @@ class BaseCapture(BaseModel):
         return round((end - start).total_seconds() * 1000)
 
 
+class Publish(BaseModel):
+    """A section of the model system's campaigns; nothing here reads it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    agents: list[Text] = Field(default_factory=list, description="whom the model system makes a workspace for")
+
+
 class Campaign(BaseModel):
     """A family of gold datasets: every bundle combined with every point of the axes."""
 
@@ -86,6 +98,7 @@ class Campaign(BaseModel):
     bundles: Annotated[list[Overrides], Field(min_length=1)] = Field(
         default=[{}], description="instrument fields set together; each combined with every point of the axes"
     )
+    publish: Publish | None = Field(default=None, description="of the model system; taken, and not read")
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
@@ -100,6 +113,30 @@ class Campaign(BaseModel):
     def slug(self) -> str:
         """The name as it stands in ids and paths."""
         return re.sub(r"[^A-Za-z0-9]+", "_", self.name).strip("_").lower()
+
+    @property
+    def axes(self) -> dict[str, list[Any]]:
+        """The axes that a dataset depends on."""
+        return {name: values for name, values in self.sweep_axes.items() if name not in PROJECTION_KEYS}
+
+    @property
+    def groups(self) -> list[Overrides]:
+        """The bundles, without what no dataset depends on; those that differed in nothing else are one."""
+        found: list[Overrides] = []
+        for bundle in self.bundles:
+            group = {name: value for name, value in bundle.items() if name not in PROJECTION_KEYS}
+            if group == bundle or group not in found:
+                found.append(group)
+        return found
+
+    @property
+    def notices(self) -> list[str]:
+        """What stands in the file and changes nothing, a line each."""
+        given = {name for names in (self.sweep_axes, *self.bundles) for name in names}
+        notices = [f"{name} changes no dataset: ours hold no projection" for name in PROJECTION_KEYS if name in given]
+        if self.publish is not None:
+            notices.append("publish is the model system's and is not read: a dataset lies in the lake for everybody")
+        return notices
 
 
 @dataclass(frozen=True)
@@ -127,6 +164,14 @@ def _is_clock(text: str) -> bool:
     return True
 
 
+def _read(reader: Callable[[str, str], Any], text: str, name: str) -> Any:
+    """What a reader of the doors makes of a text; its refusal as pydantic wants it."""
+    try:
+        return reader(text, name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
 def load_campaign(path: Path) -> Campaign:
     """Read and check a campaign file.
 
@@ -138,8 +183,12 @@ def load_campaign(path: Path) -> Campaign:
     values = read_yaml(path)
     capture = values.get("base_capture")
     if isinstance(capture, dict):
-        values = {**values, "base_capture": validate(BaseCapture, capture, f"base_capture of {path}", MEND)}
-    campaign: Campaign = validate(Campaign, values, str(path), MEND)
+        checked = validate(BaseCapture, capture, f"base_capture of {path}", MEND, path, ("base_capture",))
+        values = {**values, "base_capture": checked}
+    campaign: Campaign = validate(Campaign, values, str(path), MEND, path)
+    require_numbers(InstrumentConfig, campaign.sweep_axes, str(path), path, ("sweep_axes",))
+    for number, bundle in enumerate(campaign.bundles):
+        require_numbers(InstrumentConfig, bundle, str(path), path, ("bundles", number))
     return campaign
 
 
@@ -154,9 +203,10 @@ def expand_variants(campaign: Campaign) -> list[Variant]:
     capture = campaign.base_capture
     require_instrument(load_instrument(), capture.product_type, capture.symbol)
     found: dict[str, Variant] = {}
-    for bundle in campaign.bundles:
-        for point in product(*campaign.sweep_axes.values()):
-            overrides = {**dict(zip(campaign.sweep_axes, point, strict=True)), **bundle}
+    axes = campaign.axes
+    for bundle in campaign.groups:
+        for point in product(*axes.values()):
+            overrides = {**dict(zip(axes, point, strict=True)), **bundle}
             config = load_instrument(overrides=overrides)
             require_instrument(config, capture.product_type, capture.symbol)
             n_bins = capture.span_ms // config.cell_width_ms

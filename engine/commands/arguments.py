@@ -1,14 +1,13 @@
 """What each command takes: apart from the commands, whose imports take long, so that ``--help`` waits for nothing."""
 
 import argparse
-from pathlib import Path
 
-from engine.door import ADDRESS_HELP, add_lake
+from engine.door import ADDRESS_HELP, add_lake, read_path
 
 
 def simulate(parser: argparse.ArgumentParser) -> None:
     """Of `engine.commands.simulate`."""
-    parser.add_argument("out", type=Path, metavar="OUT.dbn[.zst]")
+    parser.add_argument("out", type=read_path, metavar="OUT.dbn[.zst]")
     parser.add_argument("--seed", type=int, required=True, help="the same seed gives the same bytes")
     parser.add_argument("--seconds", type=float, required=True, help="length of the session")
     parser.add_argument("--rate", type=float, help="mean records per second (default 1000)")
@@ -24,7 +23,7 @@ def simulate(parser: argparse.ArgumentParser) -> None:
 
 def replay(parser: argparse.ArgumentParser) -> None:
     """Of `engine.commands.replay`."""
-    parser.add_argument("--dbn", type=Path, help="the file; default the lake's raw file of --dt")
+    parser.add_argument("--dbn", type=read_path, help="the file; default the lake's raw file of --dt")
     parser.add_argument("--dt", help="UTC day of the session, YYYY-MM-DD; default the day in the file's name")
     parser.add_argument("--start-time", help="New York time of the first bin, HH:MM[:SS]; default the first event")
     parser.add_argument("--bins", type=int, help="stop after so many bins")
@@ -32,14 +31,14 @@ def replay(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.add_argument("--allow-cold", action="store_true", help="publish also what opens without a snapshot")
     target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument("--out", type=Path, metavar="DIR", help="write to a new folder")
+    target.add_argument("--out", type=read_path, metavar="DIR", help="write to a new folder")
     target.add_argument("--publish", nargs="?", const="", metavar="DATASET_ID", help="publish into the lake")
     add_lake(parser)
 
 
 def campaign(parser: argparse.ArgumentParser) -> None:
     """Of `engine.commands.campaign`."""
-    parser.add_argument("file", type=Path, metavar="CAMPAIGN.yaml", help="a file, or the name of one in the lake or shipped")
+    parser.add_argument("file", type=read_path, metavar="CAMPAIGN.yaml", help="a file, or the name of one in the lake or shipped")
     parser.add_argument("--dry-run", action="store_true", help="show the variants and which are missing; build nothing")
     parser.add_argument("--max-variants", type=int, metavar="N", help="only the first N variants")
     parser.add_argument("--address", help=ADDRESS_HELP)
@@ -51,7 +50,7 @@ def campaign(parser: argparse.ArgumentParser) -> None:
 
 def book(parser: argparse.ArgumentParser) -> None:
     """Of `engine.commands.book`."""
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="read one after the other")
+    parser.add_argument("files", type=read_path, nargs="+", metavar="FILE", help="read one after the other")
     parser.add_argument("--at", metavar="ISO", help="moment, UTC without an offset; default the end of the last file")
     parser.add_argument("--depth", type=int, default=10, help="levels shown (default 10)")
     parser.add_argument("--json", action="store_true")
@@ -59,7 +58,7 @@ def book(parser: argparse.ArgumentParser) -> None:
 
 def check(parser: argparse.ArgumentParser) -> None:
     """Of `engine.commands.check`."""
-    parser.add_argument("files", type=Path, nargs="*", metavar="FILE", help="raw files to check instead of the lake's")
+    parser.add_argument("files", type=read_path, nargs="*", metavar="FILE", help="raw files to check instead of the lake's")
     parser.add_argument("--dt", help="only this day, YYYY-MM-DD")
     parser.add_argument(
         "--continuity",
@@ -88,5 +87,5 @@ def bench(parser: argparse.ArgumentParser) -> None:
     """Of `engine.commands.bench`."""
     parser.add_argument("--seconds", type=float, default=4200.0, help="length of the simulated session (default 4200)")
     parser.add_argument("--day", action="store_true", help="also 24 hours of 50 million records; minutes, and 3 GB of disk")
-    parser.add_argument("--keep", metavar="DIR", type=Path, help="write the figures there, as dated JSON")
+    parser.add_argument("--keep", metavar="DIR", type=read_path, help="write the figures there, as dated JSON")
     parser.add_argument("--json", action="store_true")

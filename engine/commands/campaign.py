@@ -60,6 +60,8 @@ def campaign_command(
     """
     lake = Lake.open(lake_argument)
     campaign = load_campaign(config_file(lake, file, "campaign"))
+    for notice in campaign.notices:
+        print(f"notice: {notice}", file=sys.stderr)
     variants, present = plan_campaign(lake, campaign, limit)
     if dry_run:
         return CampaignReport(
@@ -67,6 +69,7 @@ def campaign_command(
             index=str(index_path(lake, campaign.slug)),
             variants=[describe(lake, variant, "") for variant in variants],
             n_present=len(present),
+            notices=campaign.notices,
         )
     if len(present) < len(variants):
         _require_raw(lake, campaign.base_capture, simulate_missing)

@@ -2,9 +2,10 @@
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 
 import shtab
+
+from engine.door import read_path
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
@@ -20,7 +21,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
     for action in _actions(parser):
         if action.metavar == "DIR":
             action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
-        elif action.type is Path:
+        elif action.type is read_path:
             action.complete = shtab.FILE  # type: ignore[attr-defined]
     return shtab.complete(parser, shell)
 

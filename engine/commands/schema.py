@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from engine.campaign.plan import PROJECTION_KEYS
 from engine.config import InstrumentConfig
 from engine.door import DISTRIBUTION, version
 from engine.files import write_atomic
@@ -62,7 +63,9 @@ def file_schema(kind: str) -> dict[str, Any]:
     if kind == "sweep":
         schema["properties"]["grid_variant"] |= _only({name: _axis(field) for name, field in _instrument_fields().items()})
     if kind == "campaign":
-        fields = _instrument_fields()
+        fields = _instrument_fields() | {
+            name: {"description": "of the model system; taken, and not read"} for name in PROJECTION_KEYS
+        }
         schema["properties"]["sweep_axes"] |= _only({name: _values(field) for name, field in fields.items()})
         schema["properties"]["bundles"]["items"] |= _only(fields)
     return {

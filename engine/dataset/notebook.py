@@ -14,6 +14,7 @@ from engine.dataset.read import Dataset
 from engine.dataset.read import list_datasets as summaries
 from engine.door import read_day
 from engine.errors import ConfigError, DatasetError
+from engine.files import user_path
 from engine.lake import Lake
 from engine.run.block import BinBlock
 from engine.run.frames import BinFrames
@@ -275,7 +276,7 @@ def simulate_session(file: str | Path, *, seed: int, seconds: float, **options: 
     for name, value in {"seed": seed, "seconds": seconds, "rate": options.get("rate", 1.0)}.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigError(f"{name} was {value!r}; it must be a number")
-    return simulate(Path(file), seed=seed, seconds=seconds, **options).path
+    return simulate(user_path(file), seed=seed, seconds=seconds, **options).path
 
 
 def run_signal(
@@ -360,8 +361,8 @@ def _recipe(
     if not isinstance(dt, str | date | None):
         raise ConfigError(f"dt was {dt!r}; give a UTC day as YYYY-MM-DD, like 2026-02-06")
     changed = dict(overrides) if symbol is None else {"symbol": symbol, **overrides}
-    config = load_instrument(None if instrument is None else Path(instrument), changed)
-    return Path(file), config, read_day(dt, "dt") if isinstance(dt, str) else dt
+    config = load_instrument(None if instrument is None else user_path(instrument), changed)
+    return user_path(file), config, read_day(dt, "dt") if isinstance(dt, str) else dt
 
 
 def _clock(start_time: Any) -> str | None:

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from engine.champion import source_digest
 from engine.errors import ConfigError
-from engine.files import write_atomic
+from engine.files import user_path, write_atomic
 from engine.jit import cache_dir
 from engine.modules import OURS, Bundled, bundled, imports, is_standard, top_of
 from engine.signals.base import SignalLike
@@ -68,7 +68,7 @@ def read_bundle(path: Path) -> Bundle:
     ConfigError
         A file is missing, no Python, or too large; or it imports in a way that would not survive the journey.
     """
-    path = Path(path)
+    path = user_path(path)
     if path.suffix != ".py" or not path.stem.isidentifier():
         raise ConfigError(f"{path} is no Python file that can be imported; give one like my_signal.py")
     folder = path.parent

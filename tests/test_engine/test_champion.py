@@ -105,7 +105,7 @@ def test_pointer_refuses_unknown_and_damaged_versions_and_stays(lake: Lake) -> N
     with pytest.raises(ChampionError, match=r"version was 9; .* holds 1"):
         move_pointer(lake, 9)
     (lake.models / "champion-000002.yaml").write_text("signal: [")
-    with pytest.raises(ChampionError, match="not YAML"):
+    with pytest.raises(ChampionError, match="not valid YAML"):
         move_pointer(lake, 2)
     assert read_pointer(lake).version == 1
 

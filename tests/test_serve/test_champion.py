@@ -101,7 +101,7 @@ def edit_and_promote(lake: Lake, promote: Promote, old: str, new: str) -> None:
         ("tanh_scale: 3.0", "tanh_scale: -3.0", "tanh_scale was -3.0"),
         ("tanh_scale: 3.0", "moon_phase: 3.0", "moon_phase"),
         ("\nversion: 1\n", "\nversion: 7\n", "says version 7"),
-        ("signal:", "signal: [", "is not YAML"),
+        ("signal:", "signal: [", "is not valid YAML"),
     ],
 )
 def test_a_champion_that_does_not_load_raises_the_alarm(

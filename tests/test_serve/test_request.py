@@ -7,8 +7,8 @@ import pytest
 from engine.config import InstrumentConfig, load_instrument
 from engine.errors import EngineError
 from engine.lake import Lake
-from serve.query import HORIZONS, PERM_FIELDS
-from serve.request import last_day, read_request, scalar
+from serve.query import HORIZONS, PERM_FIELDS, SWITCHES
+from serve.request import last_day, perm_value, read_request
 from serve.settings import StreamDefaults
 
 CONFIG = load_instrument()
@@ -99,5 +99,41 @@ def test_a_lake_without_raw_data_says_where_to_put_some(tmp_path: Path) -> None:
         read(Lake.open(tmp_path))
 
 
-def test_scalars_are_read_as_on_the_command_line() -> None:
-    assert [scalar("x", text) for text in ("1", "0.5", "true", "abc")] == [1, 0.5, True, "abc"]
+@pytest.mark.parametrize(("text", "value"), [("1", 1), ("0.5", 0.5), ("240.0", 240), ("1e-3", 0.001), (".5", 0.5), ("+2", 2)])
+def test_a_number_is_read_as_a_number(text: str, value: float) -> None:
+    read_value = perm_value("perm_d1_weight", text)
+    assert (read_value, type(read_value)) == (value, type(value))
+
+
+@pytest.mark.parametrize("text", ["true", "1__", "1_0", "!!str 1", "[[[[", "[" * 200, "0300", "0x10", "1:30", "inf", "nan", "１", " 1", "", "{}", "&a 1", "1" * 41])  # fmt: skip
+@pytest.mark.parametrize("name", ["perm_d1_weight", "perm_zscore_window_bins", "projection_horizons_bins", "speed"])
+def test_what_is_no_number_is_refused_in_one_line(lake: Lake, name: str, text: str) -> None:
+    with pytest.raises(EngineError, match=rf"^{name} was '") as caught:
+        read(lake, **{name: text})
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+def test_a_value_of_any_length_is_refused_in_a_short_line(lake: Lake) -> None:
+    for query in ({"perm_d1_weight": "[" * 1_000_000}, {"dt": "x" * 201}, {"x" * 1_000_000: "1"}):
+        with pytest.raises(EngineError) as caught:
+            read(lake, **query)
+        assert len(str(caught.value)) < 1000
+    with pytest.raises(EngineError, match=r"dt was 'x{200}'; give a UTC day"):
+        read(lake, dt="x" * 200)
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("TRUE", True), ("1", True), ("off", False), ("0", False)])
+def test_a_switch_is_true_or_false(lake: Lake, text: str, value: bool) -> None:
+    assert read(lake, perm_enable_weighted_blend=text).config.perm_enable_weighted_blend is value
+
+
+@pytest.mark.parametrize("text", ["2", "perhaps", "", "1.0"])
+def test_a_switch_is_nothing_else(lake: Lake, text: str) -> None:
+    with pytest.raises(EngineError, match="perm_runtime_enabled was '.*'; it must be true or false"):
+        read(lake, perm_runtime_enabled=text)
+
+
+def test_the_switches_are_the_instruments() -> None:
+    kinds = {name: InstrumentConfig.model_fields[name].annotation for name in PERM_FIELDS}
+    assert [name for name, kind in kinds.items() if kind is bool] == list(SWITCHES)

@@ -33,7 +33,7 @@ def refused(arguments: list[str], capsys: Capture) -> str:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"colour": 1}, "unknown key 'colour' in sweep.yaml; allowed there: name"),
+        ({"colour": 1}, "unknown key 'colour' in sweep.yaml, line 1; allowed there: name"),
         ({"signals": ["nope"]}, "signal 'nope' is not known; choose one of"),
         ({"sweep": {"per_signal": {"perm_derivative": {"windw": [1]}}}}, "unknown key 'windw'"),
         ({"sweep": {"per_signal": {"perm_derivative": {"tanh_scale": [0]}}}}, "tanh_scale was 0"),
