@@ -95,11 +95,14 @@ _Dumper.add_representer(_Text, lambda dumper, text: dumper.represent_scalar("tag
 
 @dataclass(frozen=True)
 class PointerState:
-    """What the pointer says now. ``etag`` changes with every move; ``version`` is None before the first promotion."""
+    """What the pointer says now. ``etag`` changes with every move and is empty before the first one.
+
+    A version of None means the instrument's own signal.
+    """
 
     version: int | None
     digest: str  # SHA-256 of the version's file
-    trail: tuple[int, ...]  # versions that served before, oldest first
+    trail: tuple[int | None, ...]  # what served before, oldest first
     etag: str
 
 
@@ -187,18 +190,19 @@ def read_pointer(lake: Lake) -> PointerState:
         return PointerState(None, "", (), "")
     content = _load_yaml(path, data)
     try:
+        version = content["version"]
         return PointerState(
-            int(content["version"]),
+            None if version is None else int(version),
             str(content["sha256"]),
-            tuple(int(v) for v in content["trail"]),
+            tuple(None if v is None else int(v) for v in content["trail"]),
             sha256(data).hexdigest()[:16],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ChampionError(f"{path} must hold version, sha256 and trail ({error}). Promote a run again") from error
 
 
-def move_pointer(lake: Lake, version: int) -> PointerState:
-    """Put a version in service; the one before goes on the trail.
+def move_pointer(lake: Lake, version: int | None) -> PointerState:
+    """Put a version in service, or with None the instrument's own signal; what served before goes on the trail.
 
     Raises
     ------
@@ -207,13 +211,13 @@ def move_pointer(lake: Lake, version: int) -> PointerState:
     """
     now = read_pointer(lake)
     trail = now.trail
-    if now.version is not None and now.version != version:
+    if now.etag and now.version != version:
         trail = (*trail, now.version)[-_TRAIL_LENGTH:]
     return _write_pointer(lake, version, trail)
 
 
 def roll_back(lake: Lake) -> PointerState:
-    """Put the version that served before back in service; it leaves the trail.
+    """Put what served before back in service, a version or the instrument's own signal; it leaves the trail.
 
     Raises
     ------
@@ -222,7 +226,10 @@ def roll_back(lake: Lake) -> PointerState:
     """
     now = read_pointer(lake)
     if not now.trail:
-        raise ChampionError(f"no earlier champion to roll back to in {lake.models}; in service: {now.version or 'none'}")
+        raise ChampionError(
+            f"no earlier champion to roll back to in {lake.models}; in service: {now.version or 'none'}. "
+            "Back to the instrument's own signal leads: python -m tune promote --none"
+        )
     return _write_pointer(lake, now.trail[-1], now.trail[:-1])
 
 
@@ -231,9 +238,11 @@ def history(lake: Lake) -> list[Champion]:
     return [read_champion(lake, version) for version in versions(lake)]
 
 
-def _write_pointer(lake: Lake, version: int, trail: tuple[int, ...]) -> PointerState:
-    read_champion(lake, version)
-    digest = sha256(version_path(lake, version).read_bytes()).hexdigest()
+def _write_pointer(lake: Lake, version: int | None, trail: tuple[int | None, ...]) -> PointerState:
+    digest = ""
+    if version is not None:
+        read_champion(lake, version)
+        digest = sha256(version_path(lake, version).read_bytes()).hexdigest()
     content = {"version": version, "sha256": digest, "trail": list(trail)}
     write_atomic(pointer_path(lake), yaml.safe_dump(content, sort_keys=False).encode())
     return read_pointer(lake)

@@ -148,7 +148,7 @@ class _Loader(yaml.SafeLoader):
         self._path: list[str] = []
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         if index is not None:
             self._path.append(str(index.value) if isinstance(index, ScalarNode) else str(index))
         if len(self._path) >= _MAX_DEPTH and isinstance(event, yaml.CollectionStartEvent):

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
 
-from engine.champion import Champion, read_champion, read_pointer
+from engine.champion import Champion, PointerState, read_champion, read_pointer
 from engine.config import InstrumentConfig
 from engine.constants import NS_PER_DAY
 from engine.dataset.read import Dataset
@@ -24,12 +24,11 @@ from engine.signals.promoted import load_built_in, promoted_class
 from engine.signals.registry import BUILT_IN, signal_of
 from engine.signals.statistical.perm_derivative import PermDerivative, perm_params_from_config
 from serve.request import with_overrides
+from serve.settings import CHAMPION, INSTRUMENT
 from serve.trust import Trust
 
 logger = logging.getLogger(__name__)
 
-CHAMPION: Final = "champion"
-INSTRUMENT: Final = "instrument"
 MICROSTATES: Final = "perm_microstate_id"
 
 
@@ -216,7 +215,7 @@ class ChampionWatcher:
             if pointer.etag == self._etag:
                 self._clear_alarm()
                 return False
-            champion = self._load(pointer.version)
+            champion = self._load(pointer)
         except (EngineError, OSError) as error:
             self._raise_alarm(str(error))
             return False
@@ -235,16 +234,28 @@ class ChampionWatcher:
             self._on_change(self._serving)
         return True
 
-    def _load(self, version: int | None) -> Champion | None:
-        if version is None:
-            if self._serving.champion is not None:
-                raise ChampionError("the champion's pointer is gone; promote a run again")
-            return None
-        champion = read_champion(self._lake)
+    def load(self, version: int | None = None) -> Champion:
+        """A version, or without one the champion, that may be served here, compiled and ready.
+
+        Raises
+        ------
+        EngineError
+            It is unknown or damaged, may not run here, or does not fit the instrument.
+        """
+        champion = read_champion(self._lake, version)
         self._trust.require(champion)
         check_champion(champion, self._config, self._lake)
         warm_up(choose_signal(champion, self._config))
         return champion
+
+    def _load(self, pointer: PointerState) -> Champion | None:
+        if pointer.version is not None:
+            return self.load()
+        if not pointer.etag and self._serving.champion is not None:
+            raise ChampionError(
+                "the champion's pointer is gone; promote a run again, or go back with: python -m tune promote --none"
+            )
+        return None
 
     def _watch(self) -> None:
         while not self._stop.wait(self._poll_s):

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from engine.door import ADDRESS_HELP, Command, Door, add_lake, default_address
+from engine.door import ADDRESS_HELP, Command, Door, add_lake, default_address, read_path
 from serve.query import PERM_FIELDS, QUERY_NAMES
-from serve.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_ENV
+from serve.settings import CHAMPION, DEFAULT_HOST, DEFAULT_PORT, LOG_LEVELS, TOKEN_ENV
 from serve.trust import ALLOW_ENV
 
 
@@ -36,9 +36,36 @@ def _run(parser: argparse.ArgumentParser) -> None:
         metavar="HASH",
         help=f"load the signal whose source has this SHA-256; may be given again; also {ALLOW_ENV}=HASH,HASH or all",
     )
-    perm = parser.add_argument_group("the instrument's own signal, which scores while no champion is promoted")
+    parser.add_argument("--log-level", default="INFO", choices=LOG_LEVELS, help="of the service's own log; default INFO")
+    parser.add_argument(
+        "--model",
+        default=CHAMPION,
+        metavar="instrument|champion|VERSION",
+        help="what scores in a stream that does not say; default champion, and the instrument's own signal while there is none",
+    )
+    _projection(parser)
+    _latency(parser)
+    perm = parser.add_argument_group(
+        "the instrument's own signal, which scores with --model instrument, or while there is no champion"
+    )
     for name in PERM_FIELDS:
         perm.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="X", help=f"instead of {name} of the instrument file")
+
+
+def _projection(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how clients are to draw the score ahead; said in runtime_config, not computed here")
+    group.add_argument("--projection-horizons-bins", metavar="N,N", help="instead of those of the instrument file")
+    group.add_argument("--projection-use-cubic", action="store_true", help="add cubic_scale * s3 * h^3")
+    group.add_argument("--projection-cubic-scale", metavar="X", help="default 1/6; with --projection-use-cubic")
+    group.add_argument("--projection-damping-lambda", metavar="X", help="times exp(-X * h); default 0")
+
+
+def _latency(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how long a bin takes from its records to the socket")
+    group.add_argument("--perf-latency-jsonl", type=read_path, metavar="FILE", help="append a line of JSON per bin sent")
+    group.add_argument("--perf-window-start-et", metavar="HH:MM", help="only bins that end at this New York time or later")
+    group.add_argument("--perf-window-end-et", metavar="HH:MM", help="only bins that end before it")
+    group.add_argument("--perf-summary-every-bins", type=int, metavar="N", help="log quantiles every N bins; default 200")
 
 
 def _status(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import threading
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -21,21 +20,38 @@ from engine.ray_environment import prepare_ray_environment
 from engine.run.replay import Replay
 from engine.run.runner import Runner, Span
 from engine.source.records import open_source
+from serve.champion import check_champion
 from serve.client import fetch_health, health_lines, stream_url, tail
+from serve.latency import read_capture
 from serve.page import start_page
-from serve.query import PERM_FIELDS, QUERY_NAMES
-from serve.request import last_day, perm_value, read_start_time
-from serve.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_ENV, ServeSettings, StreamDefaults, require_token
+from serve.query import HORIZONS, PERM_FIELDS, QUERY_NAMES
+from serve.request import last_day, perm_value, read_horizons, read_model, read_number, read_start_time, refuse_idle
+from serve.settings import (
+    CHAMPION,
+    DEFAULT_HOST,
+    DEFAULT_PORT,
+    MAX_PROJECTION,
+    TOKEN_ENV,
+    Projection,
+    ServeSettings,
+    StreamDefaults,
+    require_token,
+)
 from serve.trust import read_trust
 
 
 def run(options: argparse.Namespace) -> int:
     """The service, until Ctrl-C."""
-    overrides = {name: perm_value(name, value) for name in PERM_FIELDS if (value := getattr(options, name)) is not None}
+    overrides: dict[str, Any] = {
+        name: perm_value(name, value) for name in PERM_FIELDS if (value := getattr(options, name)) is not None
+    }
+    perm_names = tuple(overrides)
+    if options.projection_horizons_bins is not None:
+        overrides[HORIZONS] = read_horizons(options.projection_horizons_bins)
     config = load_instrument(overrides=overrides)
-    settings = _settings(options, config)
+    settings = _settings(options, config, perm_names)
     dbn = _check_day(settings, config)
-    _check_trust(settings)
+    _check_model(settings, config)
     _check_port(settings.host, settings.port)
     return _serve(settings, config, dbn, options.address)
 
@@ -60,18 +76,22 @@ def follow(options: argparse.Namespace) -> int:
 
 
 def _base(options: argparse.Namespace) -> str:
+    if options.url and options.port:
+        raise ConfigError(f"--port was {options.port} beside --url {options.url}; give one of them")
     url: str = options.url or f"http://{DEFAULT_HOST}:{options.port or DEFAULT_PORT}"
     if not url.startswith(("http://", "https://", "ws://", "wss://")):
         raise ConfigError(f"--url was {url!r}; it must start with http://, https://, ws:// or wss://")
     return url
 
 
-def _settings(options: argparse.Namespace, config: InstrumentConfig) -> ServeSettings:
+def _settings(options: argparse.Namespace, config: InstrumentConfig, perm_names: tuple[str, ...]) -> ServeSettings:
     require_instrument(config, options.product_type or config.product_type, options.symbol or config.symbol)
     if not 1 <= options.port <= 65535:
         raise ConfigError(f"--port was {options.port}; it must be 1 to 65535")
     if not 1 <= options.replicas <= 64:
         raise ConfigError(f"--replicas was {options.replicas}; it must be 1 to 64")
+    model = read_model(options.model, "--model")
+    refuse_idle(perm_names, model)
     return ServeSettings(
         lake=Lake.open(options.lake),
         host=options.host,
@@ -83,8 +103,32 @@ def _settings(options: argparse.Namespace, config: InstrumentConfig) -> ServeSet
         defaults=StreamDefaults(
             dt=None if options.dt is None else read_day(options.dt).isoformat(),
             start_time=None if options.start_time is None else read_start_time(options.start_time),
+            model=model,
+            perm_names=perm_names,
+            projection=_projection(options),
+        ),
+        log_level=options.log_level,
+        latency=read_capture(
+            options.perf_latency_jsonl,
+            options.perf_window_start_et,
+            options.perf_window_end_et,
+            options.perf_summary_every_bins,
         ),
     )
+
+
+def _projection(options: argparse.Namespace) -> Projection:
+    scale, damping = options.projection_cubic_scale, options.projection_damping_lambda
+    if scale is not None and not options.projection_use_cubic:
+        raise ConfigError(f"--projection-cubic-scale was {scale} without --projection-use-cubic, so changes nothing; give both")
+    values = {
+        "cubic_scale": scale if scale is None else read_number("--projection-cubic-scale", scale),
+        "damping_lambda": damping if damping is None else read_number("--projection-damping-lambda", damping),
+    }
+    for name, value in values.items():
+        if value is not None and not 0 <= value <= MAX_PROJECTION:
+            raise ConfigError(f"--projection-{name.replace('_', '-')} was {value}; it must be 0 to {MAX_PROJECTION:g}")
+    return Projection(options.projection_use_cubic, **{name: float(value) for name, value in values.items() if value is not None})
 
 
 def _check_day(settings: ServeSettings, config: InstrumentConfig) -> Path:
@@ -96,15 +140,31 @@ def _check_day(settings: ServeSettings, config: InstrumentConfig) -> Path:
     return dbn
 
 
-def _check_trust(settings: ServeSettings) -> None:
-    """Refuse to start beside a champion that may not be loaded; one that is damaged is the watcher's to report."""
+def _check_model(settings: ServeSettings, config: InstrumentConfig) -> None:
+    """Refuse to start with a version that cannot serve, or beside a champion that may not be loaded; say what will not act.
+
+    A champion that is damaged is the watcher's to report.
+    """
+    lake, defaults = settings.lake, settings.defaults
+    if isinstance(defaults.model, int):
+        version = read_champion(lake, defaults.model)
+        settings.trust.require(version)
+        check_champion(version, config, lake)
+        return
     try:
-        if read_pointer(settings.lake).version is None:
+        if defaults.model != CHAMPION or read_pointer(lake).version is None:
             return
-        champion = read_champion(settings.lake)
+        champion = read_champion(lake)
     except (ChampionError, OSError):
         return
     settings.trust.require(champion)
+    if defaults.perm_names:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in defaults.perm_names)
+        print(
+            f"notice: {flags} changes the instrument's own signal only, and champion version {champion.version} scores; add "
+            "--model instrument to have the former",
+            flush=True,
+        )
 
 
 def _check_port(host: str, port: int) -> None:
@@ -139,7 +199,8 @@ def _serve(settings: ServeSettings, config: InstrumentConfig, dbn: Path, address
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             print(f"Ray dashboard  {cluster.dashboard_url or '-'}")
             query = {"product_type": config.product_type, "symbol": config.symbol}
-            query |= {name: value for name, value in asdict(settings.defaults).items() if value is not None}
+            wishes = {"dt": settings.defaults.dt, "start_time": settings.defaults.start_time}
+            query |= {name: value for name, value in wishes.items() if value is not None}
             print(f"page           http://{host}:{settings.port}/?{urlencode(query, safe=':')}")
             if start_page(settings.page_dir) is None:
                 print("               not built: make page builds it in a checkout, where Node is; the stream works without it")

@@ -35,7 +35,7 @@ class Streams:
     """One replica: a `Service` behind its own listening socket; a proxy of Serve's, where one runs, reaches it too."""
 
     def __init__(self, settings: ServeSettings, config: InstrumentConfig) -> None:
-        _log_to_stderr()
+        _log_to_stderr(settings.log_level)
         if is_loopback(settings.host):
             _keep_replica_on_loopback()
         self._service = Service(settings, config)
@@ -164,12 +164,12 @@ def _keep_replica_on_loopback() -> None:
     setattr(serve_replica, _GRPC_PORT_OPENER, on_loopback)
 
 
-def _log_to_stderr() -> None:
+def _log_to_stderr(level: str) -> None:
     """Show our own log lines; Ray carries a worker's stderr to the terminal that started it."""
     ours = logging.getLogger("serve")
     if not ours.handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         ours.addHandler(handler)
-        ours.setLevel(logging.INFO)
         ours.propagate = False
+    ours.setLevel(level)

@@ -37,11 +37,15 @@ class BinFrames(NamedTuple):
     """One bin, encoded.
 
     ``head`` is the header's JSON without its closing brace: how many bins were skipped before it is known only when it is sent.
+    The moments are UTC: of the market; when its records were taken up; when its rows were ready.
     """
 
     bin_seq: int
     head: str
     grid: bytes
+    bin_end_ns: int = 0
+    ingest_ns: int = 0
+    grid_ready_ns: int = 0
 
     def header(self, dropped_bins: int) -> str:
         """The complete ``grid_update`` text.
@@ -105,7 +109,8 @@ class FrameEncoder:
         row = block.bins[i_bin]
         grid = block.grid
         columns = {name: grid[name][i_bin] for name in GRID_COLUMNS}
-        return BinFrames(int(row["bin_seq"]), encode_header(row, block.model_name), self.encode_grid(columns))
+        head = encode_header(row, block.model_name)
+        return BinFrames(int(row["bin_seq"]), head, self.encode_grid(columns), int(row["bin_end_ns"]))
 
 
 def encode_header(row: np.void, model_name: str) -> str:

@@ -24,5 +24,17 @@ PERM_FIELDS: Final = (
     "perm_mixed_weight",
     "perm_enable_weighted_blend",
 )
+MODEL: Final = "model"  # instrument, champion, or a version
 SWITCHES: Final = ("perm_runtime_enabled", "perm_enable_weighted_blend")  # of them: true or false
-QUERY_NAMES: Final = ("product_type", "symbol", "dt", "start_time", "speed", "resume_from", HORIZONS, "token", *PERM_FIELDS)
+QUERY_NAMES: Final = (
+    "product_type",
+    "symbol",
+    "dt",
+    "start_time",
+    "speed",
+    "resume_from",
+    HORIZONS,
+    MODEL,
+    "token",
+    *PERM_FIELDS,
+)

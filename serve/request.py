@@ -12,8 +12,8 @@ from engine.door import read_clock, read_day
 from engine.errors import ConfigError, DatasetError
 from engine.files import NUMBER
 from engine.lake import Lake, raw_file
-from serve.query import HORIZONS, PERM_FIELDS, QUERY_NAMES, SWITCHES
-from serve.settings import StreamDefaults
+from serve.query import HORIZONS, MODEL, PERM_FIELDS, QUERY_NAMES, SWITCHES
+from serve.settings import CHAMPION, INSTRUMENT, Projection, StreamDefaults
 
 MAX_SPEED: Final = 10_000.0
 MAX_VALUE: Final = 200  # characters of a query's value
@@ -33,8 +33,10 @@ class StreamRequest:
     start_time: str | None
     speed: float  # market seconds per second; 0 is as fast as the client reads
     resume_from: int  # first bin_seq to send
-    names_perm_values: bool  # the client asked for a perm_* value of its own
+    perm_names: tuple[str, ...] = ()  # perm_* fields that the client, or whoever started the service, has set
     checkpoints: Path | None = None  # folder of kept books
+    model: str | int = CHAMPION  # what scores: INSTRUMENT, CHAMPION, or a version
+    projection: Projection = Projection()
 
 
 def read_request(
@@ -68,8 +70,10 @@ def read_request(
         start_time=None if start_time is None else read_start_time(start_time),
         speed=_read_speed(values.get("speed", "1")),
         resume_from=_read_bin(values.get("resume_from", "0")),
-        names_perm_values=any(name in values for name in PERM_FIELDS),
+        perm_names=tuple(name for name in PERM_FIELDS if name in values or name in defaults.perm_names),
         checkpoints=lake.book_checkpoints,
+        model=_model(values, defaults),
+        projection=defaults.projection,
     )
 
 
@@ -83,6 +87,42 @@ def read_start_time(text: str) -> str:
     """
     read_clock(text, "start_time")
     return text
+
+
+def read_model(text: str, name: str = MODEL) -> str | int:
+    """What is to score: the instrument's own signal, the champion, or a champion's version.
+
+    Raises
+    ------
+    ConfigError
+        It is none of them.
+    """
+    if text in (INSTRUMENT, CHAMPION):
+        return text
+    if text.isascii() and text.isdigit() and len(text) <= 9 and not text.startswith("0"):
+        return int(text)
+    raise ConfigError(f"{name} was {shown(text)}; it must be {INSTRUMENT}, {CHAMPION}, or a champion's version, 1 or more")
+
+
+def refuse_idle(names: Sequence[str], model: str | int) -> None:
+    """Refuse ``perm_*`` values beside a version, whose own values score.
+
+    Raises
+    ------
+    ConfigError
+        Naming the first of them.
+    """
+    if names and isinstance(model, int):
+        raise ConfigError(
+            f"{names[0]} was given beside {MODEL} {model}; perm_* values are the instrument's own signal's, and champion version "
+            f"{model} brings its own. Leave them out, or ask for {MODEL} {INSTRUMENT}"
+        )
+
+
+def _model(values: dict[str, str], defaults: StreamDefaults) -> str | int:
+    model = read_model(values[MODEL]) if MODEL in values else defaults.model
+    refuse_idle([name for name in PERM_FIELDS if name in values], model)
+    return model
 
 
 def last_day(lake: Lake, symbol_root: str) -> str:
@@ -143,7 +183,7 @@ def read_horizons(text: str) -> list[int | float]:
     ConfigError
         One is no number.
     """
-    return [_number(HORIZONS, part) for part in text.split(",")]
+    return [read_number(HORIZONS, part) for part in text.split(",")]
 
 
 def with_overrides(config: InstrumentConfig, changes: dict[str, Any], where: str) -> InstrumentConfig:
@@ -172,10 +212,17 @@ def perm_value(name: str, text: str) -> bool | int | float:
         if (word := text.lower()) in _TRUTHS:
             return _TRUTHS[word]
         raise ConfigError(f"{name} was {shown(text)}; it must be true or false")
-    return _number(name, text)
+    return read_number(name, text)
 
 
-def _number(name: str, text: str) -> int | float:
+def read_number(name: str, text: str) -> int | float:
+    """A number in digits; whole ones as such.
+
+    Raises
+    ------
+    ConfigError
+        It is none.
+    """
     if len(text) > MAX_NUMBER or not NUMBER.fullmatch(text):
         raise ConfigError(f"{name} was {shown(text)}; it must be a number in digits, like 2, 0.5 or 1e-3")
     value = float(text)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any, Protocol
@@ -10,11 +11,12 @@ from engine.champion import Champion, history
 from engine.config import InstrumentConfig
 from engine.errors import EngineError
 from engine.lake import raw_file
-from serve.champion import ChampionWatcher, choose_signal
+from serve.champion import ChampionWatcher, Serving, choose_signal
 from serve.figures import Figures
+from serve.latency import LatencyLog
 from serve.pacing import Clock, WallClock
 from serve.request import last_day
-from serve.settings import SERVICE_NAME, ServeSettings
+from serve.settings import CHAMPION, SERVICE_NAME, ServeSettings
 
 
 class OpenStream(Protocol):
@@ -58,11 +60,36 @@ class Service:
         self.start_pool = ThreadPoolExecutor(limits.start_workers, thread_name_prefix="stream-start")
         self.bin_pool = ThreadPoolExecutor(limits.bin_workers, thread_name_prefix="stream-bins")
         self.aside_pool = ThreadPoolExecutor(1, thread_name_prefix="signal-warm")
+        self.latency: LatencyLog | None = None
+        self._default: Callable[[], Serving] = lambda: self.watcher.serving
         self._began = time.monotonic()
 
     def start(self) -> None:
-        """Compile what streams will need and begin to watch the champion; takes seconds the first time."""
+        """Compile what streams will need and begin to watch the champion; takes seconds the first time.
+
+        Raises
+        ------
+        EngineError
+            The version that was asked for at launch cannot be served.
+        """
         self.watcher.start()
+        self._default = self.serving_of(self.settings.defaults.model)
+        if self.settings.latency is not None:
+            self.latency = LatencyLog(self.settings.latency)
+
+    def serving_of(self, model: str | int) -> Callable[[], Serving]:
+        """What tells a stream what it scores with: the champion, whichever it is by then, or what does not change.
+
+        Raises
+        ------
+        EngineError
+            A version that is unknown or damaged, may not run here, or does not fit the instrument.
+        """
+        if model == CHAMPION:
+            return lambda: self.watcher.serving
+        champion = self.watcher.load(model) if isinstance(model, int) else None
+        fixed = Serving(0, champion, self.watcher.serving.since)
+        return lambda: fixed
 
     async def go_away(self) -> int:
         """Say goodbye to every client (close code 1001) and take no more; how many there were."""
@@ -80,6 +107,8 @@ class Service:
         await asyncio.to_thread(self.watcher.stop)
         for pool in (self.start_pool, self.bin_pool, self.aside_pool):
             pool.shutdown(wait=False, cancel_futures=True)
+        if self.latency is not None:
+            self.latency.close()
 
     def trouble(self) -> str | None:
         """Why the service cannot serve; None where it can."""
@@ -97,7 +126,7 @@ class Service:
     def health(self) -> dict[str, Any]:
         """The body of ``/health``."""
         trouble = self.trouble()
-        serving = self.watcher.serving
+        serving, scoring = self.watcher.serving, self._default()
         alarm = self.watcher.alarm
         figures = self.figures
         return {
@@ -108,7 +137,7 @@ class Service:
             "config_version": self.config.config_version,
             "defaults": asdict(self.settings.defaults),
             "champion": None if serving.champion is None else _summary(serving.champion),
-            "model": choose_signal(serving.champion, self.config).describe() | {"since": serving.since},
+            "model": choose_signal(scoring.champion, self.config).describe() | {"since": scoring.since},
             "alarms": [] if alarm is None else [{"kind": "champion", "message": alarm.message, "since": alarm.since}],
             "sessions": sum(stream.is_streaming for stream in self.streams),
             "clients": len(self.streams),
@@ -130,11 +159,11 @@ class Service:
         ChampionError
             A version on file is damaged.
         """
-        serving = self.watcher.serving
+        serving, scoring = self.watcher.serving, self._default()
         alarm = self.watcher.alarm
         return {
-            "model": choose_signal(serving.champion, self.config).describe(),
-            "since": serving.since,
+            "model": choose_signal(scoring.champion, self.config).describe(),
+            "since": scoring.since,
             "champion": None if serving.champion is None else serving.champion.told(),
             "alarm": None if alarm is None else alarm.message,
             "history": [champion.told() for champion in history(self.settings.lake)],

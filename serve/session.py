@@ -4,9 +4,10 @@ Its bins are those of a dataset made from the same file: the same `engine.run.re
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from engine.config import InstrumentConfig
@@ -16,19 +17,18 @@ from engine.run.replay import SESSION_TZ, Replay
 from engine.schema import GRID_COLUMNS
 from engine.signals.base import SignalLike, signal_inputs
 from engine.source.records import open_source
-from serve.champion import CHAMPION, MICROSTATES, Serving, SignalChoice, choose_signal, config_for, required_columns
+from serve.champion import MICROSTATES, Serving, SignalChoice, choose_signal, config_for, required_columns
 from serve.frames import STREAM_FORMAT, BinFrames, FrameEncoder, message
 from serve.recent import RecentBins
 from serve.relabel import state5_codes
 from serve.request import StreamRequest
-from serve.settings import Limits
+from serve.settings import CHAMPION, Limits, Projection
 
 logger = logging.getLogger(__name__)
 
 STATE5: Final = "perm_state5_code"
 CONFIG_KIND: Final = "runtime_config"
 CAPABILITIES: Final = {"control": False, "step": False, "backfill": False, "resume": True}
-PROJECTION: Final = {"use_cubic": False, "cubic_scale": 1.0 / 6.0, "damping_lambda": 0.0}
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ class Session:
         self._replay: Replay | None = None
         self._blocks: Iterator[BinBlock] = iter(())
         self._ahead: BinBlock | None = None
+        self._taken_up = 0, 0  # UTC ns: when the last bin's records were, and when its rows were ready
         self._start_ns: int | None = None
         self._closed = False
         self.next_bin = request.resume_from
@@ -125,7 +126,7 @@ class Session:
         fields: dict[str, Any] = config.resolved()
         fields |= {
             "runtime_model": self.choice.describe(),
-            "projection_model": PROJECTION,
+            "projection_model": asdict(self.request.projection),
             "mode": "replay",
             "deployment_stage": "local",
             "stream_format": STREAM_FORMAT,
@@ -148,7 +149,8 @@ class Session:
         if block is None:
             self.ended = True
             return frames
-        encoded = self._encoder.encode(block)
+        ingest_ns, ready_ns = self._taken_up
+        encoded = self._encoder.encode(block)._replace(ingest_ns=ingest_ns, grid_ready_ns=ready_ns)
         self.next_bin = encoded.bin_seq + 1
         frames.append(encoded)
         return frames
@@ -190,7 +192,9 @@ class Session:
             self._warming.cancel()
 
     def _next_block(self) -> BinBlock | None:
+        begun = time.time_ns()
         block = next(self._blocks, None)
+        self._taken_up = begun, time.time_ns()
         if block is not None:
             self._recent.append(block.grid, fields=block.bins)
         return block
@@ -216,9 +220,18 @@ class Session:
         return _Warmed(serving, config, choice, signal, n_seen)
 
     def _notices(self) -> list[str]:
-        if self.choice.origin == CHAMPION and self.request.names_perm_values:
-            return [f"perm_* values configure the instrument's own signal; champion version {self.choice.version} scores instead"]
-        return []
+        notices = []
+        request, names = self.request, ", ".join(self.request.perm_names)
+        if names and self.choice.origin == CHAMPION:
+            notices.append(
+                f"perm_* values configure the instrument's own signal; champion version {self.choice.version} scores instead, so "
+                f"{names} changes nothing. With model=instrument it does"
+            )
+        elif "perm_mixed_weight" in request.perm_names and not self.config.perm_enable_weighted_blend:
+            notices.append("perm_mixed_weight changes nothing without perm_enable_weighted_blend=true")
+        if request.projection != Projection():
+            notices.append("projection_model is for clients that project the spectrum's score; nothing here is computed from it")
+        return notices
 
 
 def _let_see(signal: SignalLike | None, config: InstrumentConfig, columns: dict[str, Any]) -> None:

@@ -4,17 +4,24 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from engine.errors import ConfigError
 from engine.lake import Lake
 from serve.trust import Trust
+
+if TYPE_CHECKING:
+    from serve.latency import Capture
 
 TOKEN_ENV: Final = "SPYMASTER_TOKEN"
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8002
 STREAM_PATH: Final = "/v1/vacuum-pressure/stream"
 SERVICE_NAME: Final = "vacuum-pressure"
+CHAMPION: Final = "champion"
+INSTRUMENT: Final = "instrument"
+MAX_PROJECTION: Final = 1e6  # of what scales or damps a projection
+LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 _PACKAGE: Final = Path(__file__).resolve().parent
 _BROUGHT: Final = _PACKAGE / "built_page"  # in a wheel; a checkout builds it beside the page's sources
 PAGE_DIR: Final = _BROUGHT if _BROUGHT.is_dir() else _PACKAGE.parent / "frontend" / "dist"
@@ -38,11 +45,23 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Projection:
+    """How a client is to draw the spectrum's score ahead: ``projection_model`` of ``runtime_config``. engine.md, section 5."""
+
+    use_cubic: bool = False
+    cubic_scale: float = 1.0 / 6.0
+    damping_lambda: float = 0.0  # 1/s
+
+
+@dataclass(frozen=True)
 class StreamDefaults:
     """What a stream gets whose query does not say."""
 
     dt: str | None = None  # YYYY-MM-DD; else the last day in the lake
     start_time: str | None = None  # HH:MM[:SS] in New York; else the day's first event
+    model: str | int = CHAMPION  # or INSTRUMENT, or a version
+    perm_names: tuple[str, ...] = ()  # perm_* fields that were set at launch
+    projection: Projection = Projection()
 
 
 @dataclass(frozen=True)
@@ -59,6 +78,8 @@ class ServeSettings:
     defaults: StreamDefaults = StreamDefaults()
     limits: Limits = Limits()
     trust: Trust = Trust()
+    log_level: str = "INFO"
+    latency: "Capture | None" = None
 
 
 def is_loopback(host: str) -> bool:

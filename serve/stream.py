@@ -7,6 +7,7 @@ for a socket it should not wait for and a socket never sees half a bin.
 import asyncio
 import json
 import logging
+import time
 from enum import Enum
 from typing import Any, Final
 
@@ -56,6 +57,7 @@ class Stream:
         self._websocket = websocket
         self._service = service
         self._queue: SendQueue | None = None
+        self._number = 0  # among the streams of this replica
         self.state = StreamState.CONNECTING
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -103,6 +105,7 @@ class Stream:
         self._queue = SendQueue(limits.queue_bins, skips=request.speed > 0)
         service.streams.add(self)
         service.figures.streams_opened += 1
+        self._number = service.figures.streams_opened
         self.state = StreamState.STARTING
         pacer = Pacer(request.config.cell_width_ms, request.speed, request.resume_from)
         await self._exchange(request, self._queue, pacer)
@@ -196,12 +199,14 @@ class Stream:
             last_bin = item.bin_seq
             lag = (service.clock.now() - pacer.due(item.bin_seq)) * 1000.0 if pacer.is_paced else None
             service.figures.bin_sent(lag)
+            if service.latency is not None:
+                service.latency.sent(self._number, item, time.time_ns())
 
     # --- their parts ---
 
     def _open(self, request: StreamRequest) -> Session:
         service = self._service
-        session = Session(request, lambda: service.watcher.serving, service.aside_pool, service.settings.limits)
+        session = Session(request, service.serving_of(request.model), service.aside_pool, service.settings.limits)
         session.open()
         return session
 

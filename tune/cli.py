@@ -46,6 +46,8 @@ Nothing here can see whether scores from outside look ahead, so such a run canno
 PROMOTE_HELP: Final = """\
 Make a run the champion: an immutable version in lake/models, registered in MLflow, and the pointer that every serving replica
 watches is moved to it. The alias `champion` in the MLflow registry follows the pointer; the pointer is the truth.
+
+With --none the pointer says that no champion serves: the instrument's own signal does, with its perm_* values.
 """
 
 
@@ -136,7 +138,8 @@ def _promote(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--best", action="store_true", help="the best run of --sweep")
     parser.add_argument("--sweep", metavar="SWEEP", help="id of a sweep")
     _signals(parser)
-    parser.add_argument("--rollback", action="store_true", help="back to the champion before")
+    parser.add_argument("--rollback", action="store_true", help="back to what served before")
+    parser.add_argument("--none", action="store_true", help="back to the instrument's own signal; --rollback undoes it")
     parser.add_argument("--show", action="store_true", help="what is in service, and the history")
 
 
@@ -150,7 +153,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "online-sim": Command(
         "one signal bin by bin, timed, equal to the batch", "tune.commands:online_sim", ONLINE_HELP, _online_sim
     ),
-    "promote": Command("make a run the champion; roll back; show", "tune.commands:promote", PROMOTE_HELP, _promote),
+    "promote": Command("make a run the champion; roll back; none; show", "tune.commands:promote", PROMOTE_HELP, _promote),
 }
 DOOR: Final = Door(DESCRIPTION, COMMANDS)
 

@@ -283,11 +283,11 @@ def online_sim(args: argparse.Namespace) -> int:
 
 @_knowing
 def promote(args: argparse.Namespace) -> int:
-    """Promote, roll back or show."""
+    """Promote, roll back, take out of service, or show."""
     lake = Lake.open(args.lake)
-    chosen = [bool(args.run_id), args.best, args.rollback, args.show]
+    chosen = [bool(args.run_id), args.best, args.rollback, args.none, args.show]
     if sum(chosen) != 1:
-        raise ConfigError("give exactly one of RUN_ID, --best --sweep SWEEP, --rollback, --show")
+        raise ConfigError("give exactly one of RUN_ID, --best --sweep SWEEP, --rollback, --none, --show")
     if bool(args.sweep) != args.best:
         raise ConfigError("--best and --sweep SWEEP belong together")
     if args.threshold is not None and not args.run_id:
@@ -301,6 +301,8 @@ def promote(args: argparse.Namespace) -> int:
         return 0
     if args.rollback:
         report = promotion.roll_back_champion(lake)
+    elif args.none:
+        report = promotion.promote_none(lake)
     else:
         run_id, threshold = promotion.best_run(lake, args.sweep) if args.best else (args.run_id, args.threshold)
         report = promotion.promote_run(lake, run_id, threshold)

@@ -32,4 +32,4 @@ def read_parts(folder: Path, schema: pa.Schema) -> pl.DataFrame:
     empty = pl.DataFrame(schema=pl.from_arrow(schema.empty_table()).schema)  # type: ignore[union-attr]
     if not parts:
         return empty
-    return pl.scan_parquet(parts, schema=empty.schema, missing_columns="insert", extra_columns="ignore").collect()
+    return pl.scan_parquet(parts, schema=empty.schema, missing_columns="insert", extra_columns="ignore", glob=False).collect()

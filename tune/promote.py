@@ -95,20 +95,36 @@ def promote_run(lake: Lake, run_id: str, threshold: float | None) -> dict[str, A
     return _follow(lake, registry, champion, before)
 
 
+def promote_none(lake: Lake) -> dict[str, Any]:
+    """Put the instrument's own signal in service.
+
+    Raises
+    ------
+    RunFailedError
+        The pointer moved, the alias did not.
+    """
+    before = read_pointer(lake).version
+    if before is not None:  # else it serves already, and there is nothing to roll back to
+        move_pointer(lake, None)
+    return _without(lake, before)
+
+
 def roll_back_champion(lake: Lake) -> dict[str, Any]:
-    """Put the champion before back in service.
+    """Put back in service what served before: a champion, or the instrument's own signal.
 
     Raises
     ------
     ChampionError
-        There is none, or it does not load any more.
+        There is nothing, or it does not load any more.
     RunFailedError
         The pointer moved, the alias did not.
     """
     pointer = read_pointer(lake)
-    if pointer.trail:
+    if pointer.trail and pointer.trail[-1] is not None:
         _require_loads(read_champion(lake, pointer.trail[-1]))
     now = roll_back(lake)
+    if now.version is None:
+        return _without(lake, pointer.version)
     champion = read_champion(lake)
     try:
         registry = ChampionRegistry(lake)
@@ -122,7 +138,7 @@ def show(lake: Lake) -> dict[str, Any]:
     """The champion in service, the alias, and every version."""
     pointer = read_pointer(lake)
     alias: int | str | None = None
-    if os.environ.get("MLFLOW_TRACKING_URI") or (lake.mlflow / "mlflow.db").exists():
+    if _has_registry(lake):
         try:
             alias = ChampionRegistry(lake).pointed()
         except Exception as error:  # whatever MLflow raises: shown where the version would stand
@@ -238,6 +254,30 @@ def _follow(lake: Lake, registry: ChampionRegistry, champion: Champion, before: 
             f"on {champion.dataset_id}; MLflow alias 'champion' at model version {model_version}"
         ),
     }
+
+
+def _without(lake: Lake, before: int | None) -> dict[str, Any]:
+    """Take the alias away, as the pointer names nobody, and say so."""
+    if _has_registry(lake):
+        try:
+            ChampionRegistry(lake).drop_alias()
+        except Exception as error:  # whatever MLflow raises
+            raise RunFailedError(
+                f"no champion is in service, but the MLflow alias stayed ({_one_line(error)}). Serving is not affected; "
+                "mend MLflow and repeat promote --none to take it away"
+            ) from error
+    was = "served already" if before is None else f"is in service (before: champion {before})"
+    return {
+        "version": None,
+        "before": before,
+        "run_id": None,
+        "model_version": None,
+        "line": f"the instrument's own signal {was}; no champion, and no MLflow alias 'champion'",
+    }
+
+
+def _has_registry(lake: Lake) -> bool:
+    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or (lake.mlflow / "mlflow.db").exists()
 
 
 def _alias_line(version: int | None, error: Exception) -> str:

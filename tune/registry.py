@@ -60,6 +60,11 @@ class ChampionRegistry:
         self._client.set_registered_model_alias(MODEL_NAME, ALIAS, found)
         return found
 
+    def drop_alias(self) -> None:
+        """Take the alias away where there is one."""
+        if ALIAS in self._client.get_registered_model(MODEL_NAME).aliases:
+            self._client.delete_registered_model_alias(MODEL_NAME, ALIAS)
+
     def pointed(self) -> int | None:
         """Champion version under the alias; None before the first promotion."""
         aliases = self._client.get_registered_model(MODEL_NAME).aliases

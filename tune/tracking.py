@@ -42,7 +42,12 @@ _METRICS: Final = (
 
 def tracking_uri(lake: Lake, given: str | None = None) -> str:
     """The URI given, else ``MLFLOW_TRACKING_URI``, else SQLite in the lake."""
-    return given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{lake.mlflow / 'mlflow.db'}"
+    return given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_quoted(lake.mlflow / 'mlflow.db')}"
+
+
+def _quoted(path: Path) -> str:
+    """A path as SQLAlchemy's URIs hold it: ``?`` would begin a query, and what ``%`` begins stand for a character."""
+    return str(path).replace("%", "%25").replace("?", "%3F")
 
 
 def open_client(lake: Lake, given: str | None = None) -> "MlflowClient":
@@ -58,7 +63,12 @@ def open_client(lake: Lake, given: str | None = None) -> "MlflowClient":
     uri = tracking_uri(lake, given)
     if uri.startswith("sqlite:"):
         lake.mlflow.mkdir(parents=True, exist_ok=True)
-    return MlflowClient(uri, registry_uri=uri)
+    stray = [folder for folder in Path(_quoted(lake.mlflow / "mlflow.db")).parents if not folder.exists()]
+    client = MlflowClient(uri, registry_uri=uri)
+    for folder in stray:  # MLflow makes the folders as they are written in the URI
+        if folder.is_dir():
+            folder.rmdir()
+    return client
 
 
 def experiment_name(config: TrackingConfig, sweep_name: str) -> str:

@@ -182,13 +182,13 @@ class Dataset(BinFrames):
         """The bins as a lazy polars frame: what a query needs is read when it is collected."""
         import polars as pl
 
-        return pl.scan_parquet(self.folder / BINS_FILE)
+        return pl.scan_parquet(self.folder / BINS_FILE, glob=False)
 
     def scan_grid(self) -> "pl.LazyFrame":
         """The grid as a lazy polars frame, a row for each (bin_seq, k)."""
         import polars as pl
 
-        return pl.scan_parquet(self.folder / GRID_FILE)
+        return pl.scan_parquet(self.folder / GRID_FILE, glob=False)
 
     def to_arrow(self, columns: str | Iterable[str] | None = None) -> pa.Table:
         """The bins as an Arrow table, a row each; ``columns`` names the fields to take, in this order."""

@@ -105,7 +105,11 @@ def test_a_number_is_read_as_a_number(text: str, value: float) -> None:
     assert (read_value, type(read_value)) == (value, type(value))
 
 
-@pytest.mark.parametrize("text", ["true", "1__", "1_0", "!!str 1", "[[[[", "[" * 200, "0300", "0x10", "1:30", "inf", "nan", "１", " 1", "", "{}", "&a 1", "1" * 41])  # fmt: skip
+NO_NUMBERS = ["true", "1__", "1_0", "!!str 1", "[[[[", "[" * 200, "0300", "0x10", "1:30", "inf", "nan", " 1", "", "{}", "&a 1"]
+NO_NUMBERS += ["1" * 41, "\N{ARABIC-INDIC DIGIT ONE}"]
+
+
+@pytest.mark.parametrize("text", NO_NUMBERS)
 @pytest.mark.parametrize("name", ["perm_d1_weight", "perm_zscore_window_bins", "projection_horizons_bins", "speed"])
 def test_what_is_no_number_is_refused_in_one_line(lake: Lake, name: str, text: str) -> None:
     with pytest.raises(EngineError, match=rf"^{name} was '") as caught:

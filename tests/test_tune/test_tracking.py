@@ -54,3 +54,13 @@ def test_uri_is_the_given_one_then_the_environments_then_the_lakes(lake: Lake, m
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert tracking_uri(lake) == "http://127.0.0.1:5000"
     assert tracking_uri(lake, "sqlite:///x.db") == "sqlite:///x.db"
+
+
+def test_the_database_lies_in_the_lake_whatever_the_lake_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    lake = Lake(tmp_path / "a?b%20c")
+    assert tracking_uri(lake) == f"sqlite:///{tmp_path}/a%3Fb%2520c/mlflow/mlflow.db"
+    client = open_client(lake)
+    assert (lake.mlflow / "mlflow.db").stat().st_size > 0
+    client.create_experiment("x", artifact_location=(lake.mlflow / "artifacts").as_uri())
+    assert [path.name for path in tmp_path.iterdir()] == ["a?b%20c"]
