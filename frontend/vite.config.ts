@@ -3,6 +3,7 @@ import { defineConfig } from "vitest/config";
 // The entry keeps its own name in dist/; the server answers `/` with it as well.
 export default defineConfig({
   base: "./",
+  server: { port: 5174, strictPort: true },
   build: {
     target: "es2022",
     outDir: "dist",

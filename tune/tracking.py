@@ -65,7 +65,9 @@ def open_client(lake: Lake, given: str | None = None) -> "MlflowClient":
         lake.mlflow.mkdir(parents=True, exist_ok=True)
     stray = [folder for folder in Path(_quoted(lake.mlflow / "mlflow.db")).parents if not folder.exists()]
     client = MlflowClient(uri, registry_uri=uri)
-    for folder in stray:  # MLflow makes the folders as they are written in the URI
+    if stray:
+        client.search_registered_models(max_results=1)  # so that both stores are open: each makes the folders
+    for folder in stray:  # ... as they are written in the URI, with its escapes
         if folder.is_dir():
             folder.rmdir()
     return client

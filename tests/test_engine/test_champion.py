@@ -85,6 +85,25 @@ def test_pointer_moves_and_its_etag_with_it(lake: Lake) -> None:
     assert versions(lake) == [1, 2]
 
 
+def test_none_is_in_service_like_a_version_and_is_rolled_back_like_one(lake: Lake) -> None:
+    for version in (1, 2):
+        write_champion(lake, make(version))
+    assert (move_pointer(lake, 1).trail, read_pointer(lake).etag != "") == ((), True)
+    none = move_pointer(lake, None)
+    assert (none.version, none.trail) == (None, (1,))
+    assert none.etag
+    with pytest.raises(ChampionError, match="promote a run"):
+        read_champion(lake)
+    assert roll_back(lake).version == 1
+    move_pointer(lake, None)
+    assert move_pointer(lake, 2).trail == (1, None)
+    assert (roll_back(lake).version, read_pointer(lake).trail) == (None, (1,))
+    assert move_pointer(lake, None).trail == (1,)  # it serves already
+    assert roll_back(lake).version == 1
+    with pytest.raises(ChampionError, match="promote --none"):
+        roll_back(lake)
+
+
 def test_rollback_returns_along_the_trail_and_skips_what_was_rolled_back(lake: Lake) -> None:
     for version in (1, 2, 3, 4):
         write_champion(lake, make(version))

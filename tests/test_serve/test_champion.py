@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.champion import pointer_path, roll_back, version_path
+from engine.champion import move_pointer, pointer_path, roll_back, version_path
 from engine.config import InstrumentConfig
 from engine.lake import Lake
 from serve.champion import ChampionWatcher, Serving, choose_signal, config_for
@@ -51,6 +51,26 @@ def test_a_promotion_and_a_rollback_are_taken_once_each(empty: Lake, config: Ins
     assert watcher.poll()
     assert watcher.serving.champion.version == 1
     assert choose_signal(watcher.serving.champion, config).describe()["parameters"]["d2_weight"] == 0.5
+
+
+def test_none_puts_the_instruments_own_signal_back(empty: Lake, config: InstrumentConfig, promote: Promote) -> None:
+    watcher = watcher_of(empty, config)
+    promote(empty)
+    assert watcher.poll()
+    move_pointer(empty, None)
+    assert watcher.poll()
+    assert (watcher.serving.champion, watcher.serving.generation, watcher.alarm) == (None, 2, None)
+    assert not watcher.poll()
+
+
+def test_a_pointer_that_is_gone_is_an_alarm(empty: Lake, config: InstrumentConfig, promote: Promote) -> None:
+    watcher = watcher_of(empty, config)
+    promote(empty)
+    watcher.poll()
+    pointer_path(empty).unlink()
+    assert not watcher.poll()
+    assert watcher.alarm is not None
+    assert "promote --none" in watcher.alarm.message
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_an_empty_query_takes_the_servers_defaults(lake: Lake) -> None:
     assert request.dbn.name == "glbx-mdp3-20260205.mbo.dbn.zst"
     assert (request.start_time, request.speed, request.resume_from) == ("09:30", 1.0, 0)
     assert request.config is CONFIG
-    assert not request.names_perm_values
+    assert (request.perm_names, request.model) == ((), "champion")
 
 
 def test_without_any_day_the_lakes_last_one_is_played_from_its_start(lake: Lake) -> None:
@@ -53,7 +53,7 @@ def test_values_of_the_query_change_the_config_and_its_version(lake: Lake) -> No
     assert request.config.perm_d2_weight == 0.5
     assert request.config.projection_horizons_bins == (1, 5, 10)
     assert request.config.config_version != CONFIG.config_version
-    assert (request.speed, request.resume_from, request.names_perm_values) == (0.0, 42, True)
+    assert (request.speed, request.resume_from, request.perm_names) == (0.0, 42, ("perm_d2_weight",))
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,26 @@ def test_a_bad_value_is_refused_in_one_line_that_names_it(lake: Lake, query: dic
     text = str(caught.value)
     assert "\n" not in text
     assert [word for word in words if word not in text] == [], text
+
+
+@pytest.mark.parametrize(("text", "model"), [("instrument", "instrument"), ("champion", "champion"), ("1", 1), ("12", 12)])
+def test_the_model_is_asked_for_by_name_or_by_version(lake: Lake, text: str, model: str | int) -> None:
+    assert read(lake, StreamDefaults(model=7), model=text).model == model
+    assert read(lake, StreamDefaults(model=7)).model == 7
+
+
+@pytest.mark.parametrize("text", ["0", "01", "-1", "1.0", "Champion", "v1", "", "9" * 10])
+def test_no_other_model_is_there(lake: Lake, text: str) -> None:
+    with pytest.raises(EngineError, match="model was '.*'; it must be instrument, champion, or a champion's version"):
+        read(lake, model=text)
+
+
+def test_values_that_cannot_act_beside_a_version_are_refused(lake: Lake) -> None:
+    with pytest.raises(EngineError, match="perm_d1_weight was given beside model 3; .* ask for model instrument"):
+        read(lake, model="3", perm_d1_weight="2")
+    launched = StreamDefaults(perm_names=("perm_d1_weight",))
+    assert read(lake, launched, model="3").perm_names == ("perm_d1_weight",)  # told in a notice, since others may use them
+    assert read(lake, model="instrument", perm_d1_weight="2").config.perm_d1_weight == 2
 
 
 def test_a_value_given_twice_is_refused(lake: Lake) -> None:

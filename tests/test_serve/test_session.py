@@ -20,7 +20,7 @@ from serve.frames import BinFrames, decode_grid, decode_header
 from serve.recent import RecentBins
 from serve.request import StreamRequest, read_request
 from serve.session import ConfigFrame, Session
-from serve.settings import Limits, StreamDefaults
+from serve.settings import Limits, Projection, StreamDefaults
 from tests.sessions import Bins, join
 from tests.test_engine.test_signals.test_contract import quick
 from tests.test_serve.conftest import Promote
@@ -305,6 +305,25 @@ def test_perm_values_of_the_query_are_said_to_be_unused_under_a_champion(
     promote(lake)
     told = json.loads(open_session(lake, config, perm_d2_weight="1").config_frame().text)
     assert "champion version 1 scores instead" in told["notices"][0]
+
+
+def test_what_was_set_at_launch_is_said_to_be_unused_too(lake: Lake, config: InstrumentConfig, promote: Promote) -> None:
+    promote(lake)
+    watcher = ChampionWatcher(lake, config, 1.0)
+    watcher.poll()
+    launched = StreamDefaults(perm_names=("perm_d1_weight",), projection=Projection(use_cubic=True, damping_lambda=0.5))
+    session = Session(read_request([], config, lake, launched), lambda: watcher.serving, Inline())
+    said = json.loads(session.config_frame().text)
+    assert said["projection_model"] == {"use_cubic": True, "cubic_scale": 1 / 6, "damping_lambda": 0.5}
+    assert "so perm_d1_weight changes nothing. With model=instrument it does" in said["notices"][0]
+    assert "nothing here is computed from it" in said["notices"][1]
+
+
+def test_a_weight_without_its_switch_is_said_to_be_unused(lake: Lake, config: InstrumentConfig) -> None:
+    told = open_session(lake, config, perm_mixed_weight="1").config_frame().text
+    assert json.loads(told)["notices"] == ["perm_mixed_weight changes nothing without perm_enable_weighted_blend=true"]
+    quiet = open_session(lake, config, perm_mixed_weight="1", perm_enable_weighted_blend="true").config_frame().text
+    assert json.loads(quiet)["notices"] == []
 
 
 def test_a_time_after_the_data_is_refused(lake: Lake, config: InstrumentConfig) -> None:

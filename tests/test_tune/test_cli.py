@@ -66,6 +66,8 @@ def test_bad_yaml_names_the_line(lake: Lake, tmp_path: Path, capsys: Capture) ->
         (["promote"], "exactly one of RUN_ID"),
         (["promote", "--best"], "--best and --sweep SWEEP belong together"),
         (["promote", "abc", "--rollback"], "exactly one of RUN_ID"),
+        (["promote", "--none", "--rollback"], "exactly one of RUN_ID"),
+        (["promote", "--none", "--threshold", "1"], "--threshold goes with RUN_ID only"),
         (["promote", "abc"], "has no such run"),
         (["promote", "--rollback"], "no earlier champion"),
         (["compare", "--signal", "nope"], "signal 'nope' is not known"),

@@ -69,6 +69,22 @@ def test_rollback_takes_pointer_and_alias_back(swept: tuple[Lake, str]) -> None:
     assert (shown["version"], shown["mlflow"], [c["version"] for c in shown["history"]]) == (1, 1, [1, 2])
 
 
+def test_none_takes_pointer_and_alias_away_and_rollback_brings_them_back(swept: tuple[Lake, str]) -> None:
+    lake, _ = swept
+    said = promote.promote_none(lake)
+    assert (said["version"], said["before"], read_pointer(lake).etag) == (None, None, "")
+    promote.promote_run(lake, ranking(lake).item(0, "run_id"), None)
+    said = promote.promote_none(lake)
+    assert said["line"] == (
+        "the instrument's own signal is in service (before: champion 1); no champion, and no MLflow alias 'champion'"
+    )
+    assert (read_pointer(lake).version, ChampionRegistry(lake).pointed()) == (None, None)
+    shown = promote.show(lake)
+    assert (shown["version"], shown["mlflow"], shown["trail"]) == (None, None, [1])
+    assert promote.roll_back_champion(lake)["version"] == 1
+    assert ChampionRegistry(lake).pointed() == 1
+
+
 def test_the_same_promotion_again_makes_no_second_version(swept: tuple[Lake, str]) -> None:
     lake, _ = swept
     run_id = ranking(lake).item(0, "run_id")
