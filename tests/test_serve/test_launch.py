@@ -1,0 +1,85 @@
+"""What was chosen at launch, on a real socket: what scores, what a query may still change, how long a bin takes."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from engine.champion import move_pointer
+from engine.config import InstrumentConfig
+from engine.lake import Lake
+from serve.client import fetch_health
+from serve.latency import Capture
+from serve.settings import Limits, ServeSettings, StreamDefaults
+from tests.test_serve.conftest import Promote
+from tests.test_serve.server import Running, listen, serving
+from tests.test_serve.test_stream import closing
+
+Serve = Callable[..., Running]
+
+
+@pytest.fixture
+def serve(lake: Lake, config: InstrumentConfig) -> Iterator[Serve]:
+    """Start a server over the test's lake; ended with the test."""
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(
+            serving(ServeSettings(lake=lake, limits=Limits(champion_poll_s=0.05), **settings), config)
+        )
+
+
+def test_a_stream_chooses_what_scores_and_a_promotion_moves_only_those_that_follow(
+    serve: Serve, lake: Lake, promote: Promote
+) -> None:
+    promote(lake, {"d2_weight": 0.5})
+    promote(lake, {"d2_weight": 0.25})
+    running = serve(defaults=StreamDefaults(model="instrument"))
+
+    def scored_by(**query: str) -> tuple[str, int | None, float]:
+        with running.connect(**query) as connection:
+            model = json.loads(connection.recv(timeout=30))["runtime_model"]
+        return model["source"], model["version"], model["parameters"]["d2_weight"]
+
+    assert scored_by() == ("instrument", None, 0.0)
+    assert scored_by(perm_d2_weight="2") == ("instrument", None, 2.0)
+    assert scored_by(model="champion") == ("champion", 2, 0.25)
+    assert scored_by(model="1") == ("champion", 1, 0.5)
+    health = fetch_health(running.base, None)
+    assert (health["model"]["source"], health["champion"]["version"]) == ("instrument", 2)
+    with running.connect(model="3") as connection:
+        refused = json.loads(connection.recv(timeout=30))
+        assert refused["type"] == "error"
+        assert "champion version was 3" in refused["message"]
+        assert closing(connection)[0] == 1008
+    with running.connect(model="1", speed="0") as connection:
+        connection.recv(timeout=30)
+        move_pointer(lake, None)
+        assert "runtime_config" not in listen(connection).order
+
+
+@pytest.mark.parametrize("value", ["[" * 5000, "true", "1__", "!!str 1", "&a [*a]"])
+def test_a_hostile_value_gets_one_refusal_and_the_next_client_a_stream(serve: Serve, value: str) -> None:
+    running = serve()
+    with running.connect(perm_d1_weight=value) as connection:
+        refused = json.loads(connection.recv(timeout=30))
+        assert (refused["type"], refused["code"]) == ("error", "bad_request")
+        assert refused["message"].startswith("perm_d1_weight was '")
+        assert closing(connection)[0] == 1008
+
+
+def test_each_bin_sent_is_a_line_with_its_moments_in_order(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    capture = Capture(tmp_path / "latency.jsonl", start="09:25:10", end="09:25:20", summary_every=50)
+    caplog.set_level("INFO", "serve.latency")
+    with serve(latency=capture).connect(speed="0") as connection:
+        listen(connection)
+    lines = [json.loads(line) for line in capture.path.read_text().splitlines()]
+    assert [line["bin_seq"] for line in lines] == list(range(99, 199))  # the bins that end from 09:25:10.0 to 09:25:19.9
+    assert {line["stream"] for line in lines} == {1}
+    for line in lines:
+        assert 0 < line["ingest_ns"] <= line["grid_ready_ns"] <= line["sent_ns"]
+        assert line["ingest_to_sent_us"] == pytest.approx((line["sent_ns"] - line["ingest_ns"]) / 1000)
+    summaries = [record.getMessage() for record in caplog.records if record.name == "serve.latency"]
+    assert [text.split(":")[0] for text in summaries] == ["latency of 50 bins, us"] * 2
