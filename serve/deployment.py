@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -168,7 +169,7 @@ def _log_to_stderr(level: str) -> None:
     """Show our own log lines; Ray carries a worker's stderr to the terminal that started it."""
     ours = logging.getLogger("serve")
     if not ours.handlers:
-        handler = logging.StreamHandler()
+        handler = logging.StreamHandler(sys.__stderr__)  # sys.stderr is Serve's here: it keeps warnings only, in a file
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         ours.addHandler(handler)
         ours.propagate = False

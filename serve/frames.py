@@ -5,7 +5,8 @@ Source: interfaces.md, "HTTP and WebSocket"; engine.md sections 4 and 8.
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -33,19 +34,20 @@ class Block(Protocol):
     def grid(self) -> Mapping[str, NDArray[Any]]: ...
 
 
-class BinFrames(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class BinFrames:
     """One bin, encoded.
 
     ``head`` is the header's JSON without its closing brace: how many bins were skipped before it is known only when it is sent.
-    The moments are UTC: of the market; when its records were taken up; when its rows were ready.
+    The moments of its making are UTC, and no part of what it is: when its records were taken up, and when its rows were ready.
     """
 
     bin_seq: int
     head: str
     grid: bytes
     bin_end_ns: int = 0
-    ingest_ns: int = 0
-    grid_ready_ns: int = 0
+    ingest_ns: int = field(default=0, compare=False)
+    grid_ready_ns: int = field(default=0, compare=False)
 
     def header(self, dropped_bins: int) -> str:
         """The complete ``grid_update`` text.

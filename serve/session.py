@@ -150,7 +150,7 @@ class Session:
             self.ended = True
             return frames
         ingest_ns, ready_ns = self._taken_up
-        encoded = self._encoder.encode(block)._replace(ingest_ns=ingest_ns, grid_ready_ns=ready_ns)
+        encoded = replace(self._encoder.encode(block), ingest_ns=ingest_ns, grid_ready_ns=ready_ns)
         self.next_bin = encoded.bin_seq + 1
         frames.append(encoded)
         return frames
