@@ -216,6 +216,13 @@ def test_kernels_of_installed_packages_go_to_the_users_cache(
     assert Path(jit.cache_dir.__wrapped__()).parent == parent
     monkeypatch.setenv("SPYMASTER_LAKE", str(tmp_path / "own"))
     assert Path(jit.cache_dir.__wrapped__()).parent == tmp_path / "own" / "cache" / "kernels"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPYMASTER_LAKE", "~/mine")
+    assert Path(jit.cache_dir.__wrapped__()).parent == tmp_path / "mine" / "cache" / "kernels"
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "~/theirs")
+    assert Path(jit.cache_dir.__wrapped__()).parent == tmp_path / "theirs"
+    assert not (tmp_path / "~").exists()
 
 
 def test_named_tuples_of_kernels_differ_by_name() -> None:

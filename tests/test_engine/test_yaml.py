@@ -12,6 +12,7 @@ from engine.champion import read_pointer
 from engine.config import DEFAULT_INSTRUMENT, load_instrument, parse_overrides
 from engine.errors import ChampionError, ConfigError
 from engine.files import line_of, load_yaml, read_yaml, user_path
+from engine.front import main
 from engine.lake import Lake, config_file
 from tests.conftest import REPO_ROOT
 from tests.test_engine.test_campaign.small_campaign import write_campaign
@@ -301,3 +302,17 @@ def test_a_tilde_is_the_home_folder_wherever_a_path_is_typed(tmp_path: Path, mon
 def test_a_tilde_of_nobody_is_refused_in_one_line() -> None:
     with pytest.raises(ConfigError, match=r"~nobody_here is no user of this machine. Write ./~nobody_here"):
         Lake.open("~nobody_here/lake")
+
+
+def test_a_tilde_behind_an_equals_sign_is_the_home_folder_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert main(["schema", "campaign", "--out=~/schemas/c.json"]) == 0  # no shell reads that one
+    assert (tmp_path / "schemas" / "c.json").is_file()
+    assert not (tmp_path / "~").exists()
+
+
+def test_every_path_option_is_read_so() -> None:
+    doors = [REPO_ROOT / "engine" / "front.py", REPO_ROOT / "tune" / "cli.py", REPO_ROOT / "serve" / "cli.py"]
+    doors += sorted((REPO_ROOT / "engine" / "commands").glob("*.py"))
+    assert [path.name for path in doors if "type=Path" in path.read_text()] == []

@@ -242,3 +242,4 @@ def test_the_service_from_start_to_ctrl_c(
     assert body["lag_ms"] is not None
 
     require_end_by_ctrl_c(started)
+    assert any("INFO serve.champion: serving champion version 1" in line for line in started.lines), "\n".join(started.lines)

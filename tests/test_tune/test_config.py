@@ -34,6 +34,11 @@ def test_scalars_stand_for_lists_of_one_and_defaults_are_filled_in() -> None:
         ({"online_sim": {"latency": True}}, ["'latency' in section online_sim", "measure_latency"]),
         ({"eval": {"tp_ticks": [8, -1]}}, ["eval.tp_ticks.1 was -1", "greater than 0"]),
         ({"eval": {"tp_ticks": []}}, ["eval.tp_ticks", "at least 1 item"]),
+        ({"eval": {"tp_ticks": True}}, ["eval.tp_ticks was true in s.yaml", "it must be a number"]),
+        ({"eval": {"warmup_bins": "3_00"}}, ["eval.warmup_bins was '3_00' in s.yaml", "it must be a number"]),
+        ({"search": {"seed": False}}, ["search.seed was false"]),
+        ({"parallel": {"timeout_seconds": "inf"}}, ["parallel.timeout_seconds was 'inf'"]),
+        ({"grid_variant": {"tau_velocity": [2.0, True]}}, ["grid_variant.tau_velocity was true"]),
         ({"datasets": []}, ["datasets", "at least 1 item"]),
         ({"name": "../evil"}, ["name was '../evil'"]),
         ({"search": {"kind": "optuna"}}, ["optuna is not supported yet; allowed are grid and random"]),
@@ -61,6 +66,42 @@ def test_bad_yaml_names_its_line(tmp_path: Path) -> None:
         read_sweep_config(path)
     with pytest.raises(ConfigError, match="does not exist"):
         read_sweep_config(tmp_path / "none.yaml")
+
+
+SWEEP = """\
+name: a
+datasets: [x]
+signals: [pfp]
+eval:
+  warmup_bins: 300
+  rearm: true
+sweep:
+  per_signal:
+    pfp: {lag_bins: [1, 2]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("300", "0300", ["line 5", "in eval.warmup_bins: 0300 is octal"]),
+        ("300", "yes", ["line 5", "in eval.warmup_bins: yes is true or false"]),
+        ("300", "true", ["eval.warmup_bins was true in sweep.yaml, line 5: it must be a number"]),
+        ("300", "5:00", ["eval.warmup_bins was '5:00' in sweep.yaml, line 5: it must be a number"]),
+        ("300", "-1", ["eval.warmup_bins was -1 in sweep.yaml, line 5: input should be greater than or equal to 0"]),
+        ("rearm: true", "warmup_bins: 1", ["line 6", "in eval: warmup_bins stands twice, first at line 5"]),
+        ("lag_bins: [1, 2]", "lag_bins: [1, 2], lag_bins: [3]", ["line 9", "in sweep.per_signal.pfp: lag_bins stands twice"]),
+        ("sweep:", "eval:", ["line 7", "eval stands twice, first at line 4"]),
+    ],
+)
+def test_a_sweep_file_is_refused_with_key_and_line(tmp_path: Path, old: str, new: str, words: list[str]) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(SWEEP)
+    assert read_sweep_config(path).eval.warmup_bins == 300
+    path.write_text(SWEEP.replace(old, new))
+    with pytest.raises(ConfigError) as error:
+        read_sweep_config(path)
+    assert [word for word in words if word not in str(error.value)] == [], str(error.value)
 
 
 def test_shipped_configurations_are_sound() -> None:
