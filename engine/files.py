@@ -6,7 +6,7 @@ import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -181,7 +181,7 @@ class _Loader(yaml.SafeLoader):
             raise _Refused(problem=f"its aliases repeat more than {_MAX_NODES} values", problem_mark=node.start_mark)
         return node
 
-    def _refuse(self, problem: str, where: Any) -> None:
+    def _refuse(self, problem: str, where: Any) -> NoReturn:
         within = f"in {'.'.join(self._path)}: " if self._path else ""
         raise _Refused(problem=within + problem, problem_mark=where.start_mark)
 
