@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from engine.constants import NS_PER_MS, PRICE_SCALE
 from engine.errors import ConfigError
-from engine.files import NUMBER, line_of, load_yaml, read_yaml, user_path
+from engine.files import NUMBER, line_of, load_yaml, read_yaml
+from engine.lake import user_path
 
 INSTRUMENT_ENV = "VP_INSTRUMENT_CONFIG_PATH"
 DEFAULT_INSTRUMENT = Path(__file__).resolve().parent / "instrument.yaml"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from engine.errors import ConfigError, EngineError, WorkError
+from engine.lake import user_path
 
 BAD_INPUT: Final = 2
 FAILED: Final = 1
@@ -214,8 +215,6 @@ def read_path(text: str) -> Path:
     argparse.ArgumentTypeError
         It names the home folder of nobody.
     """
-    from engine.files import user_path  # here, since help and version need nothing but Python
-
     try:
         return user_path(text)
     except ConfigError as error:

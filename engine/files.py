@@ -1,4 +1,4 @@
-"""Files: how one gets where it lies whole or not at all, its hash, where a path as typed leads, what YAML says."""
+"""Files: how one gets where it lies whole or not at all, its hash, what its YAML says."""
 
 import hashlib
 import os
@@ -92,23 +92,6 @@ def seal_folder(temporary: Path, final: Path) -> None:
     temporary.chmod(0o555)
     temporary.rename(final)
     fsync_path(final.parent)
-
-
-def user_path(text: str | Path) -> Path:
-    """A path as a user types it, ``~`` and ``~name`` read as a shell reads them.
-
-    Raises
-    ------
-    ConfigError
-        Nobody here has that name.
-    """
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        name = Path(text).parts[0]
-        raise ConfigError(
-            f"path was {str(text)!r}; {name} is no user of this machine. Write ./{name} for a folder called so"
-        ) from None
 
 
 # --- YAML ---

@@ -1,4 +1,4 @@
-"""Where things lie in the lake."""
+"""Where things lie in the lake, and where a path as typed leads."""
 
 import os
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final, Literal, Self
 
 from engine.errors import ConfigError, DatasetError
-from engine.files import user_path
 
 _CONFIGS: Final = Path("research", "vp_harness", "configs")
 _KINDS: Final = {"sweep": Path(), "campaign": Path("gold_campaigns")}  # folders of configurations
@@ -187,3 +186,20 @@ def config_file(lake: Lake, given: str | Path, kind: Literal["sweep", "campaign"
 def shipped_configs() -> Path:
     """Folder of the configurations that come with the packages, laid out as `Lake.configs`."""
     return _BROUGHT if _BROUGHT.is_dir() else _PACKAGE.parent / "lake" / _CONFIGS
+
+
+def user_path(text: str | Path) -> Path:
+    """A path as a user types it, ``~`` and ``~name`` read as a shell reads them.
+
+    Raises
+    ------
+    ConfigError
+        Nobody here has that name.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        name = Path(text).parts[0]
+        raise ConfigError(
+            f"path was {str(text)!r}; {name} is no user of this machine. Write ./{name} for a folder called so"
+        ) from None

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from engine.config import InstrumentConfig, at_line, require_numbers
 from engine.errors import ConfigError
-from engine.files import read_yaml, user_path
+from engine.files import read_yaml
+from engine.lake import user_path
 from tune.rules import Fill, Position, Trigger
 
 Scalar = bool | int | float | str

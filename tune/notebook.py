@@ -8,8 +8,7 @@ from typing import Any, get_args
 import polars as pl
 
 from engine.errors import ConfigError
-from engine.files import user_path
-from engine.lake import Lake
+from engine.lake import Lake, user_path
 from engine.signals.registry import get_signal
 from tune.beside import Beside, with_luck
 from tune.config import Objective, SweepConfig, parse_sweep_config, read_sweep_config

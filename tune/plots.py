@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from engine.errors import ConfigError
-from engine.files import user_path
+from engine.lake import user_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

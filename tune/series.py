@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.errors import ConfigError, among
-from engine.files import user_path
+from engine.lake import user_path
 from engine.schema import Floats
 from engine.signals.parts.calibrated import PERCENTILES
 

@@ -14,8 +14,7 @@ from engine.dataset.read import Dataset
 from engine.dataset.read import list_datasets as summaries
 from engine.door import read_day
 from engine.errors import ConfigError, DatasetError
-from engine.files import user_path
-from engine.lake import Lake
+from engine.lake import Lake, user_path
 from engine.run.block import BinBlock
 from engine.run.frames import BinFrames
 from engine.run.replay import Replay

@@ -20,8 +20,9 @@ from typing import Any, Final
 
 from engine.champion import source_digest
 from engine.errors import ConfigError
-from engine.files import user_path, write_atomic
+from engine.files import write_atomic
 from engine.jit import cache_dir
+from engine.lake import user_path
 from engine.modules import OURS, Bundled, bundled, imports, is_standard, top_of
 from engine.signals.base import SignalLike
 

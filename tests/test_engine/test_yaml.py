@@ -11,9 +11,9 @@ from engine.campaign.plan import expand_variants, load_campaign
 from engine.champion import read_pointer
 from engine.config import DEFAULT_INSTRUMENT, load_instrument, parse_overrides
 from engine.errors import ChampionError, ConfigError
-from engine.files import line_of, load_yaml, read_yaml, user_path
+from engine.files import line_of, load_yaml, read_yaml
 from engine.front import main
-from engine.lake import Lake, config_file
+from engine.lake import Lake, config_file, user_path
 from tests.conftest import REPO_ROOT
 from tests.test_engine.test_campaign.small_campaign import write_campaign
 
