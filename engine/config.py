@@ -290,11 +290,12 @@ def require_numbers(
                 require_numbers(part, value, where, path, place)
         if not kinds & {int, float} or kinds & {bool, str, Any}:
             continue
-        for one in value if isinstance(value, list | tuple) else [value]:
+        many = [((*place, i), one) for i, one in enumerate(value)] if isinstance(value, list | tuple) else [(place, value)]
+        for spot, one in many:
             if isinstance(one, bool) or (isinstance(one, str) and not NUMBER.fullmatch(one.strip())):
                 given = str(one).lower() if isinstance(one, bool) else repr(one)
-                key = ".".join(str(part) for part in place)
-                raise ConfigError(f"{key} was {given} in {where}{at_line(path, place)}: it must be a number, written in digits")
+                key = ".".join(str(part) for part in spot)
+                raise ConfigError(f"{key} was {given} in {where}{at_line(path, spot)}: it must be a number, written in digits")
 
 
 def _kinds(annotation: Any) -> list[Any]:

@@ -175,7 +175,7 @@ def test_no_instrument_takes_it_for_a_number(key: str, plain: str, tmp_path: Pat
 
 def test_a_truth_value_in_a_list_is_no_number(tmp_path: Path) -> None:
     path, line = instrument_with(tmp_path, "spectrum_windows", "[5, true, 20, 40]")
-    with pytest.raises(ConfigError, match=f"spectrum_windows was true in .*, line {line}: it must be a number"):
+    with pytest.raises(ConfigError, match=f"spectrum_windows.1 was true in .*, line {line}: it must be a number"):
         load_instrument(path)
 
 
@@ -198,7 +198,7 @@ def test_a_campaign_refuses_a_truth_value_in_an_axis_and_in_a_bundle(tmp_path: P
     head = write_campaign(tmp_path, sweep_axes={}).read_text().replace("sweep_axes: {}\n", "")
     path.write_text(f"{head}sweep_axes:\n  tau_velocity: [1.0, true]\n")
     line = head.count("\n") + 2
-    with pytest.raises(ConfigError, match=rf"sweep_axes.tau_velocity was true in .*c.yaml, line {line}: it must be a number"):
+    with pytest.raises(ConfigError, match=rf"sweep_axes.tau_velocity.1 was true in .*c.yaml, line {line}: it must be a number"):
         load_campaign(path)
     path.write_text(f"{head}bundles:\n- {{tau_velocity: 1.0}}\n- {{tau_velocity: true}}\n")
     with pytest.raises(ConfigError, match=rf"bundles.1.tau_velocity was true in .*c.yaml, line {line + 1}: it must"):

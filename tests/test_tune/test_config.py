@@ -38,7 +38,7 @@ def test_scalars_stand_for_lists_of_one_and_defaults_are_filled_in() -> None:
         ({"eval": {"warmup_bins": "3_00"}}, ["eval.warmup_bins was '3_00' in s.yaml", "it must be a number"]),
         ({"search": {"seed": False}}, ["search.seed was false"]),
         ({"parallel": {"timeout_seconds": "inf"}}, ["parallel.timeout_seconds was 'inf'"]),
-        ({"grid_variant": {"tau_velocity": [2.0, True]}}, ["grid_variant.tau_velocity was true"]),
+        ({"grid_variant": {"tau_velocity": [2.0, True]}}, ["grid_variant.tau_velocity.1 was true"]),
         ({"datasets": []}, ["datasets", "at least 1 item"]),
         ({"name": "../evil"}, ["name was '../evil'"]),
         ({"search": {"kind": "optuna"}}, ["optuna is not supported yet; allowed are grid and random"]),
