@@ -1,6 +1,8 @@
 """A lake with one simulated session, and champions to promote in it."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -11,6 +13,8 @@ from engine.config import InstrumentConfig, load_instrument
 from engine.lake import Lake
 from engine.signals.registry import get_signal
 from engine.simulate.session import simulate
+from serve.settings import Limits, ServeSettings
+from tests.test_serve.server import Running, Serve, serving
 
 SEED: Final = 20260206
 SECONDS: Final = 40
@@ -83,3 +87,15 @@ def promote(config: InstrumentConfig) -> Promote:
         return champion
 
     return do
+
+
+@pytest.fixture
+def serve(lake: Lake, config: InstrumentConfig) -> Iterator[Serve]:
+    """Start a server over the test's lake; ended with the test."""
+    with ExitStack() as stack:
+
+        def start(clock: Any = None, limits: Limits | None = None, **settings: Any) -> Running:
+            made = ServeSettings(lake=lake, limits=limits or Limits(champion_poll_s=0.05), **settings)
+            return stack.enter_context(serving(made, config, clock))
+
+        yield start
