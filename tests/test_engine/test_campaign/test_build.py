@@ -1,13 +1,14 @@
 """A campaign on a real local Ray: what is missing is built once, what fails costs no other, and the index tells it."""
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from engine.campaign.build import CampaignReport, index_path, plan_campaign, run_campaign
+from engine.campaign.build import CampaignReport, _ctrl_c, index_path, plan_campaign, run_campaign
 from engine.campaign.plan import Campaign, load_campaign
 from engine.dataset.read import Dataset
 from engine.errors import ConfigError, EngineError
@@ -255,3 +256,15 @@ def test_damage_found_while_decoding_is_told_by_every_reader(simulated_file: Pat
         decoded = decode_once(open_source([cut], load_instrument(), DAY), tmp_path / "cache", 2**62)
         assert "breaks off" in decoded.notices[0]
         assert decoded.end_ns is None
+
+
+def test_ctrl_c_is_remembered_where_the_exception_is_swallowed() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with _ctrl_c() as pressed:
+        assert not pressed.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert pressed.is_set()
+    assert signal.getsignal(signal.SIGINT) is before
+    with _ctrl_c() as again:
+        assert not again.is_set()
