@@ -10,7 +10,7 @@ import pytest
 
 from engine.champion import Champion, SignalSource, source_digest
 from engine.errors import ChampionError, ConfigError
-from engine.signals import promoted
+from engine.signals import promoted, registry
 from engine.signals.base import SignalContext
 from engine.signals.bundle import read_bundle
 from engine.signals.example import example_inputs
@@ -206,16 +206,24 @@ def test_an_installed_signal_must_be_here_by_the_same_entry_point(install: Calla
         promoted_class(champion_of(source, "yours"))
 
 
-def test_a_file_of_the_same_name_is_no_installed_signal(tmp_path: Path, install: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("kind", ["file", "class"])
+def test_what_is_at_hand_under_its_name_is_no_installed_signal(tmp_path: Path, install: Callable[..., Path], kind: str) -> None:
+    """Not even the class that the entry point gave: nobody vouches any more that it is of that distribution."""
     folder = installed(install)
     champion = champion_of(source_of("mine"))
+    cls = registry.load_class("outside_pack.flow:Mine", "it")
     (folder / "outside-1.5.dist-info" / "entry_points.txt").write_text("")
-    from engine.signals import registry
-
     registry.forget_entry_points()
-    add_bundle(read_bundle(write_signal(tmp_path / "own")))
-    with pytest.raises(ChampionError, match="needs outside_pack.flow:Mine of outside 1.5; here is file"):
-        promoted_class(champion)
+    if kind == "file":
+        add_bundle(read_bundle(write_signal(tmp_path / "own")))
+    else:
+        add_class(cls)
+    try:
+        with pytest.raises(ChampionError, match=f"needs outside_pack.flow:Mine of outside 1.5; here is {kind} "):
+            promoted_class(champion)
+    finally:
+        if kind == "class":
+            del SIGNALS["mine"]
 
 
 def test_every_built_in_is_known_by_its_name() -> None:
