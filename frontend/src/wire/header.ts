@@ -14,7 +14,11 @@ export function checkHeader(
   const startNs = read.int64("bin_start_ns");
   const endNs = read.int64("bin_end_ns");
   if (endNs - startNs !== config.cellWidthNs) {
-    read.reject("bin_end_ns - bin_start_ns", `one cell width = ${config.cellWidthNs} ns`, String(endNs - startNs));
+    read.reject(
+      "bin_end_ns - bin_start_ns",
+      `one cell width = ${config.cellWidthNs} ns`,
+      String(endNs - startNs),
+    );
   }
   const spotTick = readTick(read, "spot_ref_price_int", config);
   const bidTick = readTick(read, "best_bid_price_int", config);

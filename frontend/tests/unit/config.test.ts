@@ -118,7 +118,11 @@ describe("a config that breaks a promise is refused", () => {
     ["rows one less", { grid_rows: 100 }, "grid_rows: 2 * grid_radius_ticks + 1 = 101, not 100"],
     ["rows one more", { grid_rows: 102 }, "grid_rows: 2 * grid_radius_ticks + 1 = 101, not 102"],
     ["cell width 0", { cell_width_ms: 0 }, "cell_width_ms: a number > 0, not 0"],
-    ["half a nanosecond", { cell_width_ms: 1.5e-6 }, "cell_width_ms: a whole number of nanoseconds, not 0.0000015"],
+    [
+      "half a nanosecond",
+      { cell_width_ms: 1.5e-6 },
+      "cell_width_ms: a whole number of nanoseconds, not 0.0000015",
+    ],
     ["too little", { cell_width_ms: 4e-7 }, "cell_width_ms: a whole number of nanoseconds, not 4e-7"],
     ["too long", { cell_width_ms: 1e308 }, "cell_width_ms: a whole number of nanoseconds, not 1e+308"],
     [
@@ -195,7 +199,16 @@ describe("a config that breaks a promise is refused", () => {
   );
 
   test("any other column may be missing", () => {
-    const needed = ["k", "spectrum_score", "bid_depth", "ask_depth", "v_add", "v_pull", "v_fill", "last_event_id"];
+    const needed = [
+      "k",
+      "spectrum_score",
+      "bid_depth",
+      "ask_depth",
+      "v_add",
+      "v_pull",
+      "v_fill",
+      "last_event_id",
+    ];
     expect(read(columns(needed)).ok).toBe(true);
   });
 

@@ -124,7 +124,11 @@ describe("a good header", () => {
   });
 
   test("a price below zero is one: calendar spreads trade there", () => {
-    const book = { spot_ref_price_int: price(-4), best_bid_price_int: price(-5), best_ask_price_int: price(-4) };
+    const book = {
+      spot_ref_price_int: price(-4),
+      best_bid_price_int: price(-5),
+      best_ask_price_int: price(-4),
+    };
     expect(value(book)).toMatchObject({ spotTick: -4, bidTick: -5, askTick: -4 });
   });
 });
@@ -188,11 +192,7 @@ describe("a header that breaks a promise is refused", () => {
     ],
     ["an empty model name", { runtime_model_name: "" }, 'runtime_model_name: a non-empty string, not ""'],
     ["readiness as a number", { runtime_model_ready: 1 }, "runtime_model_ready: true or false, not 1"],
-    [
-      "a start as a number",
-      { bin_start_ns: 5 },
-      "bin_start_ns: a 64-bit integer as a decimal string, not 5",
-    ],
+    ["a start as a number", { bin_start_ns: 5 }, "bin_start_ns: a 64-bit integer as a decimal string, not 5"],
     [
       "an end a nanosecond late",
       { bin_end_ns: "1770387900400000001" },

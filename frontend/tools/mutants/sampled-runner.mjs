@@ -1,0 +1,22 @@
+/** Stryker's vitest runner that leaves out the mutants that are not in the sample. */
+
+import { PluginKind } from "@stryker-mutator/api/plugin";
+import { strykerPlugins as plugins } from "@stryker-mutator/vitest-runner";
+import { isSampled } from "./judge.mjs";
+
+const vitest = plugins.find((plugin) => plugin.kind === PluginKind.TestRunner);
+const share = Number(process.env.MUTANTS_SHARE ?? 1);
+const seed = Number(process.env.MUTANTS_SEED ?? 0);
+
+function create(injector) {
+  const runner = vitest.factory(injector);
+  const run = runner.mutantRun.bind(runner);
+  runner.mutantRun = async (options) =>
+    isSampled(options.activeMutant.id, share, seed)
+      ? run(options)
+      : { status: "error", errorMessage: "not in the sample" };
+  return runner;
+}
+create.inject = vitest.factory.inject;
+
+export const strykerPlugins = [{ kind: PluginKind.TestRunner, name: "sampled-vitest", factory: create }];
