@@ -1,0 +1,523 @@
+/** One stream as facts: gaps, rejects, epochs, seams, notices and counters, each worked out by hand. */
+
+import { describe, expect, test } from "vitest";
+import { cellAt } from "../../src/store/cell.ts";
+import { Kind } from "../../src/store/ring.ts";
+import { describe as inWords, modelLabel, Session } from "../../src/store/session.ts";
+import { type Fields, grid, header, runtimeConfig, SPOT } from "../support/frames.ts";
+
+const model = (fields: Fields): Fields => ({
+  runtime_model: {
+    name: "perm_derivative",
+    enabled: true,
+    version: null,
+    parameters: { zscore_min_periods: 60, zscore_window_bins: 240, tanh_scale: 3 },
+    ...fields,
+  },
+});
+
+/** A session with its config, and the clock that it reads. */
+function open(overrides: Fields = {}, columns = 512): { session: Session; clock: { ms: number } } {
+  const clock = { ms: 1000 };
+  const session = new Session(columns, () => clock.ms);
+  session.connectionOpened();
+  expect(session.runtimeConfig(runtimeConfig(overrides))).toBeNull();
+  return { session, clock };
+}
+
+function bin(
+  session: Session,
+  seq: number,
+  options: Parameters<typeof header>[1] = {},
+  bytes = grid(),
+): void {
+  expect(session.header(header(seq, options))).toBeNull();
+  expect(session.binary(bytes)).toBeNull();
+}
+
+/** Bins `from` to `to`, both included. */
+function bins(session: Session, from: number, to: number, options: Parameters<typeof header>[1] = {}): void {
+  for (let seq = from; seq <= to; seq++) bin(session, seq, options);
+}
+
+const texts = (session: Session): string[] =>
+  session.events.list.map((event) => `${event.kind}: ${event.text}`);
+
+describe("before anything came", () => {
+  test("nothing is claimed", () => {
+    const session = new Session(512, () => 7);
+    expect(session).toMatchObject({
+      config: null,
+      configured: false,
+      ring: null,
+      projection: null,
+      newest: null,
+      lastBinMs: null,
+      paused: false,
+      speed: null,
+      ended: null,
+      models: [],
+      seams: [],
+      notices: [],
+      originMs: 0,
+      resumeFrom: null,
+      spot: null,
+      warmupNeeded: null,
+    });
+    expect(session.counters).toEqual({
+      bins: 0,
+      gaps: 0,
+      gapBins: 0,
+      droppedByServer: 0,
+      rejects: 0,
+      unknownMessages: 0,
+      epochs: 0,
+    });
+    expect([session.msOf(5), session.binAt(5)]).toEqual([0, 5]);
+    expect(Object.keys(session.scales)).toEqual(["score", "depth", "flow"]);
+    expect(cellAt(session, { seq: 0, tick: 0 }).what).toBe("none");
+  });
+
+  test("a frame before the config ends the stream", () => {
+    const session = new Session(512, () => 0);
+    expect(session.header(header(0))).toEqual({ message: "grid_update: expected a runtime_config first" });
+    expect(session.binary(grid())).toEqual({ message: "grid frame: expected a runtime_config first" });
+  });
+
+  test("so does one on a new connection, though the connection before had a config", () => {
+    const { session } = open();
+    bin(session, 0);
+    session.connectionOpened();
+    expect(session.configured).toBe(false);
+    expect(session.header(header(1))).toEqual({ message: "grid_update: expected a runtime_config first" });
+    expect(session.binary(grid())).toEqual({ message: "grid frame: expected a runtime_config first" });
+  });
+
+  test("a config that cannot be read ends it too, and the one before stays", () => {
+    const { session } = open();
+    const before = session.config;
+    expect(session.runtimeConfig(runtimeConfig({ symbol: 5 }))).toEqual({
+      message: "runtime_config: symbol: expected a non-empty string, got 5",
+    });
+    expect(session.config).toBe(before);
+  });
+});
+
+describe("a bin", () => {
+  test("is stored with its time, its arrival and its numbers", () => {
+    const { session, clock } = open();
+    clock.ms = 5000;
+    bin(session, 3, { spot: 100, score: 0.5 });
+    expect(session.counters.bins).toBe(1);
+    expect(session.lastBinMs).toBe(5000);
+    expect(session.newest!.seq).toBe(3);
+    expect(session.spot).toBe(100);
+    expect(session.resumeFrom).toBe(4);
+    // Bin 0 starts at 1770387900 s; bin 3 300 ms later.
+    expect(session.originMs).toBe(1_770_387_900_000);
+    expect(session.msOf(3)).toBe(1_770_387_900_300);
+    expect(session.binAt(1_770_387_900_250)).toBe(2.5);
+    expect(texts(session)).toEqual([]);
+  });
+
+  test("its start is kept to the microsecond", () => {
+    const { session } = open();
+    const fields = { bin_start_ns: "1770387900000250999", bin_end_ns: "1770387900100250999" };
+    bin(session, 0, { fields });
+    expect(session.originMs).toBe(1_770_387_900_000.25);
+  });
+
+  test("feeds each layer's scale with its own cells", () => {
+    const { session } = open();
+    // 99 of 100 cells at most are below 40: the cut-off is the upper edge of 40's bucket, 20 buckets a decade.
+    for (let seq = 0; seq < 3; seq++) bin(session, seq, {}, grid({ bid_depth: { 3: 40 }, v_add: { 2: 7 } }));
+    const edge = (size: number): number => 10 ** (Math.ceil(Math.log10(size) * 20) / 20);
+    expect(session.scales.depth.cut).toBeCloseTo(edge(40), 9);
+    expect(session.scales.flow.cut).toBeCloseTo(edge(7), 9);
+    expect(session.scales.score.cut).toBe(1);
+  });
+
+  test("a band is made of a ready, enabled model and a sound book only", () => {
+    const made = (options: Parameters<typeof header>[1], overrides: Fields = {}): number => {
+      const { session } = open(overrides);
+      for (let seq = 0; seq < 9; seq++) bin(session, seq, { spot: SPOT + (seq % 2), ready: false });
+      bin(session, 9, { spot: SPOT, score: 0.5, ...options });
+      return session.projection!.at(9).length;
+    };
+    expect(made({})).toBe(4);
+    expect(made({ ready: false })).toBe(0);
+    expect(made({ valid: false })).toBe(0);
+    expect(made({ fields: { spot_ref_price_int: "0" } })).toBe(0);
+    expect(made({}, model({ enabled: false }))).toBe(0);
+  });
+
+  test("no spot in the newest bin is no spot", () => {
+    const { session } = open();
+    bin(session, 0);
+    bin(session, 1, { fields: { spot_ref_price_int: "0" } });
+    expect(session.spot).toBeNull();
+  });
+});
+
+describe("a gap", () => {
+  test("is counted once, with its bins and what the server skipped, and told with its length", () => {
+    const { session } = open();
+    bin(session, 0);
+    bin(session, 33, { fields: { dropped_bins: 30 } });
+    expect(session.counters).toMatchObject({ bins: 2, gaps: 1, gapBins: 32, droppedByServer: 30 });
+    expect(session.events.list).toMatchObject([
+      { kind: "gap", text: "32 bins missing (3.2 s), 30 skipped by the server", seq: 1 },
+    ]);
+    expect(session.ring!.kind[session.ring!.slot(32)]).toBe(Kind.Gap);
+  });
+
+  test("of one bin is one, and more skipped than missing counts the missing only", () => {
+    const { session } = open();
+    bin(session, 0);
+    bin(session, 2);
+    bin(session, 5, { fields: { dropped_bins: 9 } });
+    expect(session.counters).toMatchObject({ gaps: 2, gapBins: 3, droppedByServer: 2 });
+    expect(texts(session)).toEqual([
+      "gap: 1 bins missing (0.1 s)",
+      "gap: 2 bins missing (0.2 s), 9 skipped by the server",
+    ]);
+  });
+});
+
+describe("a broken bin", () => {
+  test("is counted, listed and holds its place", () => {
+    const { session } = open();
+    bin(session, 0);
+    expect(session.header(header(1))).toBeNull();
+    expect(session.binary(grid({ v_add: { 0: Number.NaN } }))).toBeNull();
+    bin(session, 2);
+    expect(session.counters).toMatchObject({ bins: 2, rejects: 1, gaps: 0 });
+    expect(session.events.list).toMatchObject([
+      { kind: "reject", text: 'v_add: expected finite numbers, got "NaN at k=0"', seq: 1 },
+    ]);
+    expect(session.ring!.kind[session.ring!.slot(1)]).toBe(Kind.Reject);
+  });
+
+  test("after a hole is a gap and a reject", () => {
+    const { session } = open();
+    bin(session, 0);
+    session.header(header(3));
+    session.binary(grid({ v_add: { 0: Number.NaN } }));
+    expect(session.counters).toMatchObject({ rejects: 1, gaps: 1, gapBins: 2, droppedByServer: 0 });
+    expect(texts(session)[1]).toBe("gap: 2 bins missing (0.2 s)");
+    const { ring } = session;
+    expect([1, 2, 3].map((seq) => ring!.kind[ring!.slot(seq)])).toEqual([Kind.Gap, Kind.Gap, Kind.Reject]);
+  });
+
+  test("without a place in time is listed and stored nowhere", () => {
+    const { session } = open();
+    bin(session, 5);
+    session.header(header(5));
+    expect(session.events.list).toMatchObject([{ text: "bin_seq: expected above 5, got 5", seq: null }]);
+    expect(session.ring!.count).toBe(1);
+  });
+
+  test("the sixth in ten seconds ends the stream, in a header as in a grid", () => {
+    for (const part of ["header", "grid"] as const) {
+      const { session, clock } = open();
+      bin(session, 0);
+      const broken = (seq: number) => {
+        if (part === "header") return session.header(header(0));
+        session.header(header(seq));
+        return session.binary(grid({ v_add: { 0: Number.NaN } }));
+      };
+      for (let i = 1; i <= 5; i++) expect(broken(i)).toBeNull();
+      clock.ms += 10_000; // the first five are ten seconds old: they still count
+      const last =
+        part === "header"
+          ? "bin_seq: expected above 0, got 0"
+          : 'v_add: expected finite numbers, got "NaN at k=0"';
+      expect(broken(6)).toEqual({ message: `more than 5 broken bins in 10 s; the last: ${last}` });
+      expect(session.counters.rejects).toBe(6);
+    }
+  });
+
+  test("a new connection starts with a budget of its own", () => {
+    const { session } = open();
+    bin(session, 0);
+    for (let i = 0; i < 5; i++) expect(session.header(header(0))).toBeNull();
+    session.connectionOpened();
+    session.runtimeConfig(runtimeConfig());
+    expect(session.header(header(0))).toBeNull();
+  });
+
+  test("a schema that broke ends the stream at once", () => {
+    const names = [...(runtimeConfig().grid_schema_fields as string[]), "x"];
+    const { session } = open({ grid_schema_fields: names });
+    session.header(header(0));
+    const place = names.length;
+    expect(session.binary(grid())).toEqual({
+      message: `grid schema: grid column ${place}: expected x, got nothing`,
+    });
+    expect(session.counters.rejects).toBe(1);
+  });
+});
+
+describe("a broken connection that returns", () => {
+  test("goes on after the newest bin, what was missed is a gap, and pause is forgotten", () => {
+    const { session } = open();
+    bins(session, 0, 9);
+    session.paused = true;
+    session.connectionOpened();
+    expect(session.paused).toBe(false);
+    expect(session.runtimeConfig(runtimeConfig())).toBeNull();
+    bin(session, 15);
+    expect(session.counters).toMatchObject({ bins: 11, gaps: 1, gapBins: 5 });
+    expect(session.ring!.count).toBe(16);
+    expect(session.notices).toEqual([]);
+  });
+
+  test("before any bin it has no place to go on from: the first bin is no gap", () => {
+    const { session } = open();
+    session.connectionOpened();
+    session.runtimeConfig(runtimeConfig());
+    bin(session, 700);
+    expect(session.counters).toMatchObject({ bins: 1, gaps: 0 });
+  });
+});
+
+describe("what the server acknowledges", () => {
+  test("pause, resume, and the state beside them", () => {
+    const { session } = open();
+    session.acknowledged({ of: "pause" });
+    expect(session.paused).toBe(true);
+    session.acknowledged({ of: "speed", state: { speed: 4 } });
+    expect([session.paused, session.speed]).toEqual([true, 4]);
+    session.acknowledged({ of: "resume" });
+    expect(session.paused).toBe(false);
+    session.acknowledged({ of: "step", state: { paused: true, speed: 0 } });
+    expect([session.paused, session.speed]).toEqual([true, 0]);
+    session.acknowledged({ of: "resume", state: null });
+    session.acknowledged({ of: "speed", state: { paused: "yes", speed: "9" } }); // no coercion
+    session.acknowledged({ of: "speed", state: 5 });
+    expect([session.paused, session.speed]).toEqual([false, 0]);
+  });
+
+  test("a seek: the jump clears what was kept and is told; without one it is refused", () => {
+    const { session } = open(model({}));
+    bins(session, 100, 110);
+    session.runtimeConfig(runtimeConfig(model({ name: "ads" })));
+    bin(session, 111, {}, grid({ bid_depth: { 0: 500 } }));
+    expect(session.seams).toHaveLength(1);
+    session.header(header(10));
+    expect(session.binary(grid())).toBeNull();
+    expect(session.counters).toMatchObject({ epochs: 0, rejects: 1 });
+    session.acknowledged({ of: "seek" });
+    bin(session, 10);
+    expect(session.counters).toMatchObject({ epochs: 1, rejects: 1, gaps: 0, bins: 13 });
+    expect([session.ring!.first, session.ring!.last]).toEqual([10, 10]);
+    expect(session.seams).toEqual([]);
+    expect(session.raw.header(111)).toBeNull();
+    expect(session.projection!.at(110)).toEqual([]);
+    expect(session.scales.depth.cut).toBe(10); // as at first
+    expect(texts(session).at(-1)).toBe("server: jumped to another time; history starts anew");
+    expect(session.models).toEqual(["perm_derivative", "ads"]);
+  });
+
+  test("a promotion that was due when the jump came stands at the bin after it", () => {
+    const { session } = open(model({}));
+    bins(session, 100, 110);
+    session.runtimeConfig(runtimeConfig(model({ name: "ads" })));
+    session.acknowledged({ of: "seek" });
+    bins(session, 10, 11);
+    expect(session.seams).toMatchObject([{ seq: 10, before: "perm_derivative", after: "ads" }]);
+    expect(session.ring!.modelIndex[session.ring!.slot(10)]).toBe(1);
+  });
+
+  test("a seek to the bin that is next is no jump", () => {
+    const { session } = open();
+    bin(session, 0);
+    session.acknowledged({ of: "seek" });
+    bin(session, 1);
+    expect(session.counters.epochs).toBe(0);
+    expect(session.ring!.count).toBe(2);
+  });
+});
+
+describe("a promotion in mid-stream", () => {
+  const promoted = (overrides: Fields = {}): Fields =>
+    runtimeConfig({
+      ...model({
+        name: "ads",
+        version: 2,
+        parameters: { zscore_min_periods: 60, tanh_scale: 4, wide: "yes" },
+      }),
+      ...overrides,
+    });
+
+  test("is told with what changed, and its seam stands at the next bin", () => {
+    const { session } = open();
+    bins(session, 0, 4);
+    const { ring, projection } = session;
+    expect(session.runtimeConfig(promoted())).toBeNull();
+    expect([session.ring, session.projection]).toEqual([ring, projection]);
+    expect(session.notices).toEqual([
+      {
+        id: 1,
+        title: "Model changed: perm_derivative → ads v2",
+        lines: ["tanh_scale: 3 → 4", "wide: – → yes", "zscore_window_bins: 240 → –"],
+      },
+    ]);
+    expect(session.events.list).toMatchObject([
+      {
+        kind: "model",
+        text: "Model changed: perm_derivative → ads v2 · tanh_scale: 3 → 4 · wide: – → yes · zscore_window_bins: 240 → –",
+        seq: 5,
+      },
+    ]);
+    expect(session.seams).toEqual([]); // not before its bin
+    expect(session.models).toEqual(["perm_derivative"]);
+    bin(session, 5);
+    expect(session.models).toEqual(["perm_derivative", "ads v2"]);
+    expect(session.seams).toEqual([
+      {
+        seq: 5,
+        before: "perm_derivative",
+        after: "ads v2",
+        changes: [
+          { name: "tanh_scale", before: 3, after: 4 },
+          { name: "wide", before: undefined, after: "yes" },
+          { name: "zscore_window_bins", before: 240, after: undefined },
+        ],
+      },
+    ]);
+    bin(session, 6);
+    expect(session.seams).toHaveLength(1);
+    expect([4, 5, 6].map((seq) => ring!.modelIndex[ring!.slot(seq)])).toEqual([0, 1, 1]);
+  });
+
+  test("from a bin to come: the old model speaks until then", () => {
+    const { session } = open();
+    bins(session, 0, 4);
+    session.runtimeConfig(promoted({ effective_bin_seq: 7 }));
+    bins(session, 5, 8);
+    const ring = session.ring!;
+    expect([5, 6, 7, 8].map((seq) => ring.modelIndex[ring.slot(seq)])).toEqual([0, 0, 1, 1]);
+    expect(session.seams[0]!.seq).toBe(7);
+  });
+
+  test("from a bin that is here already: columns from there on are the new model's", () => {
+    const { session } = open();
+    bins(session, 0, 4);
+    session.runtimeConfig(promoted({ effective_bin_seq: 3 }));
+    bin(session, 7);
+    const ring = session.ring!;
+    expect([2, 3, 4, 7].map((seq) => ring.modelIndex[ring.slot(seq)])).toEqual([0, 1, 1, 1]);
+  });
+
+  test("before the first bin the seam stands at 0", () => {
+    const { session } = open();
+    session.runtimeConfig(promoted());
+    expect(session.events.list[0]!.seq).toBe(0);
+    bin(session, 40);
+    expect(session.seams[0]!.seq).toBe(0);
+  });
+
+  test("with the same parameters says so", () => {
+    const { session } = open();
+    session.runtimeConfig(runtimeConfig(model({ name: "ads" })));
+    expect(session.notices[0]!.lines).toEqual(["same parameters"]);
+    expect(texts(session)).toEqual(["model: Model changed: perm_derivative → ads"]);
+  });
+
+  test("other horizons speak from the next bin on", () => {
+    const { session } = open();
+    bins(session, 0, 1);
+    session.runtimeConfig(runtimeConfig({ projection_horizons_bins: [3], projection_horizons_ms: [300] }));
+    expect(session.projection!.record(0).map((row) => row.horizon)).toEqual([3]);
+  });
+
+  test("the same config changes nothing and tells nothing", () => {
+    const { session } = open();
+    bins(session, 0, 4);
+    session.runtimeConfig(runtimeConfig({ price_decimals: 3 }));
+    bin(session, 5);
+    expect([session.notices, texts(session), session.seams]).toEqual([[], [], []]);
+    expect(session.config!.priceDecimals).toBe(3);
+  });
+
+  test("the last fifty seams are kept", () => {
+    const { session } = open();
+    for (let i = 0; i < 51; i++) {
+      session.runtimeConfig(runtimeConfig(model({ name: `m${i}` })));
+      bin(session, i);
+    }
+    expect(session.seams).toHaveLength(50);
+    expect([session.seams[0]!.after, session.seams[49]!.after]).toEqual(["m1", "m50"]);
+  });
+});
+
+describe("another grid", () => {
+  test("starts all anew, says what differs and keeps the events", () => {
+    const { session } = open();
+    bins(session, 0, 4);
+    session.runtimeConfig(runtimeConfig(model({ name: "ads" })));
+    const smaller = { grid_radius_ticks: 40, symbol: "MNQM6", ...model({ name: "ads" }) };
+    expect(session.runtimeConfig(runtimeConfig(smaller))).toBeNull();
+    expect(session.ring!.count).toBe(0);
+    expect(session.ring!.radius).toBe(40);
+    expect([session.newest, session.resumeFrom, session.seams, session.models]).toEqual([
+      null,
+      null,
+      [],
+      ["ads"],
+    ]);
+    expect(session.raw.header(4)).toBeNull();
+    expect(session.notices.at(-1)).toMatchObject({
+      title: "Grid changed",
+      lines: ["history starts anew: grid_radius_ticks, grid_rows, symbol"],
+    });
+    expect(session.events.list.at(-1)).toMatchObject({
+      kind: "grid",
+      text: "grid changed: grid_radius_ticks, grid_rows, symbol",
+    });
+    bin(session, 2, {}, grid({}, 40)); // any number, and no seam of the model before
+    expect(session.counters).toMatchObject({ rejects: 0, gaps: 0 });
+    expect(session.seams).toEqual([]);
+    expect(session.ring!.modelIndex[session.ring!.slot(2)]).toBe(0);
+  });
+});
+
+describe("notices", () => {
+  test("the last three stay, each until it is closed by its number", () => {
+    const { session } = open();
+    for (const title of ["a", "b", "c", "d"]) session.notify(title, []);
+    expect(session.notices.map((n) => [n.id, n.title])).toEqual([
+      [2, "b"],
+      [3, "c"],
+      [4, "d"],
+    ]);
+    session.closeNotice(3);
+    session.closeNotice(9);
+    expect(session.notices.map((n) => n.title)).toEqual(["b", "d"]);
+  });
+});
+
+describe("words", () => {
+  test.each([
+    [null, "ads"],
+    [2, "ads v2"],
+    ["2.1", "ads v2.1"],
+    ["rc2", "ads rc2"],
+  ])("a model of version %j is %s", (version, label) => {
+    expect(modelLabel(open(model({ name: "ads", version })).session.config!)).toBe(label);
+  });
+
+  test("a violation in one line", () => {
+    expect(inWords({ field: "a", expected: "b", got: "c" })).toBe("a: expected b, got c");
+  });
+
+  test("bins that a model needs come from its parameters, else from the config, else are unknown", () => {
+    const needed = (overrides: Fields): number | null => open(overrides).session.warmupNeeded;
+    expect(needed({ perm_zscore_min_periods: 70 })).toBe(60);
+    expect(needed({ perm_zscore_min_periods: 70, ...model({ parameters: {} }) })).toBe(70);
+    expect(
+      needed({ perm_zscore_min_periods: "70", ...model({ parameters: { zscore_min_periods: "6" } }) }),
+    ).toBeNull();
+  });
+});
