@@ -6,6 +6,9 @@ import { Kind } from "../../src/store/ring.ts";
 import { describe as inWords, modelLabel, Session } from "../../src/store/session.ts";
 import { type Fields, grid, header, runtimeConfig, SPOT } from "../support/frames.ts";
 
+const ZEROS = grid(); // encoded once: most tests are not about its numbers
+const BROKEN = grid({ v_add: { 0: Number.NaN } });
+
 const model = (fields: Fields): Fields => ({
   runtime_model: {
     name: "perm_derivative",
@@ -81,7 +84,7 @@ describe("before anything came", () => {
   test("a frame before the config ends the stream", () => {
     const session = new Session(512, () => 0);
     expect(session.header(header(0))).toEqual({ message: "grid_update: expected a runtime_config first" });
-    expect(session.binary(grid())).toEqual({ message: "grid frame: expected a runtime_config first" });
+    expect(session.binary(ZEROS)).toEqual({ message: "grid frame: expected a runtime_config first" });
   });
 
   test("so does one on a new connection, though the connection before had a config", () => {
@@ -90,7 +93,7 @@ describe("before anything came", () => {
     session.connectionOpened();
     expect(session.configured).toBe(false);
     expect(session.header(header(1))).toEqual({ message: "grid_update: expected a runtime_config first" });
-    expect(session.binary(grid())).toEqual({ message: "grid frame: expected a runtime_config first" });
+    expect(session.binary(ZEROS)).toEqual({ message: "grid frame: expected a runtime_config first" });
   });
 
   test("a config that cannot be read ends it too, and the one before stays", () => {
@@ -189,7 +192,7 @@ describe("a broken bin", () => {
     const { session } = open();
     bin(session, 0);
     expect(session.header(header(1))).toBeNull();
-    expect(session.binary(grid({ v_add: { 0: Number.NaN } }))).toBeNull();
+    expect(session.binary(BROKEN)).toBeNull();
     bin(session, 2);
     expect(session.counters).toMatchObject({ bins: 2, rejects: 1, gaps: 0 });
     expect(session.events.list).toMatchObject([
@@ -202,7 +205,7 @@ describe("a broken bin", () => {
     const { session } = open();
     bin(session, 0);
     session.header(header(3));
-    session.binary(grid({ v_add: { 0: Number.NaN } }));
+    session.binary(BROKEN);
     expect(session.counters).toMatchObject({ rejects: 1, gaps: 1, gapBins: 2, droppedByServer: 0 });
     expect(texts(session)[1]).toBe("gap: 2 bins missing (0.2 s)");
     const { ring } = session;
@@ -224,7 +227,7 @@ describe("a broken bin", () => {
       const broken = (seq: number) => {
         if (part === "header") return session.header(header(0));
         session.header(header(seq));
-        return session.binary(grid({ v_add: { 0: Number.NaN } }));
+        return session.binary(BROKEN);
       };
       for (let i = 1; i <= 5; i++) expect(broken(i)).toBeNull();
       clock.ms += 10_000; // the first five are ten seconds old: they still count
@@ -251,7 +254,7 @@ describe("a broken bin", () => {
     const { session } = open({ grid_schema_fields: names });
     session.header(header(0));
     const place = names.length;
-    expect(session.binary(grid())).toEqual({
+    expect(session.binary(ZEROS)).toEqual({
       message: `grid schema: grid column ${place}: expected x, got nothing`,
     });
     expect(session.counters.rejects).toBe(1);
@@ -305,7 +308,7 @@ describe("what the server acknowledges", () => {
     bin(session, 111, {}, grid({ bid_depth: { 0: 500 } }));
     expect(session.seams).toHaveLength(1);
     session.header(header(10));
-    expect(session.binary(grid())).toBeNull();
+    expect(session.binary(ZEROS)).toBeNull();
     expect(session.counters).toMatchObject({ epochs: 0, rejects: 1 });
     session.acknowledged({ of: "seek" });
     bin(session, 10);
