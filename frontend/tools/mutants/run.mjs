@@ -15,13 +15,11 @@ import { asDiff, isSampled, judge, score } from "./judge.mjs";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const PAGE = fileURLToPath(new URL("../..", import.meta.url));
-const { values: given } = parseArgs({
-  options: {
-    mutate: { type: "string", multiple: true, default: ["src/wire/**/*.ts", "src/store/**/*.ts"] },
-    sample: { type: "string", default: "100" },
-    seed: { type: "string", default: "0" },
-    threshold: { type: "string", default: "90" },
-  },
+const given = valuesOf({
+  mutate: { type: "string", multiple: true, default: ["src/wire/**/*.ts", "src/store/**/*.ts"] },
+  sample: { type: "string", default: "100" },
+  seed: { type: "string", default: "0" },
+  threshold: { type: "string", default: "90" },
 });
 process.chdir(PAGE);
 const threshold = numberOf("threshold", 0, 100);
@@ -35,7 +33,7 @@ const { Stryker } = await import("@stryker-mutator/core");
 process.env.MUTANTS_SHARE = String(share); // for the workers
 process.env.MUTANTS_SEED = String(seed);
 const began = performance.now();
-const results = await new Stryker({
+const stryker = new Stryker({
   mutate: given.mutate,
   testRunner: "sampled-vitest",
   plugins: [`${HERE}sampled-runner.mjs`],
@@ -49,7 +47,11 @@ const results = await new Stryker({
   ignorePatterns: ["/dist", "/docs", "/tests/browser", "/biome.json", "/tools/mutants/node_modules"],
   tsconfigFile: "none", // Stryker rewrites it through an interface that TypeScript 7 does not have
   allowConsoleColors: false,
-}).runMutationTest();
+});
+const results = await stryker.runMutationTest().catch((error) => {
+  console.error(`no mutant was judged: ${error.message}`);
+  process.exit(2);
+});
 const seconds = (performance.now() - began) / 1000;
 
 const mutants = results
@@ -72,13 +74,29 @@ for (const [folder, tally] of folders) {
     `${folder.padEnd(15)} ${a.padStart(7)} ${b.padStart(7)} ${c.padStart(11)} ${d.padStart(9)} ${percent.toFixed(1).padStart(6)} %`,
   );
 }
-if (low) console.error(`a score is below ${threshold} %: each diff above needs a test, or a line in equivalent.json with its reason`);
+if (low)
+  console.error(
+    `a score is below ${threshold} %: each diff above needs a test, or a line in equivalent.json with its reason`,
+  );
 const isStale = share === 1 && stale.length > 0;
 if (isStale) {
-  console.error("listed as equivalent, and no survivor is like it; take it out of equivalent.json or mend the line:");
-  for (const one of stale) console.error(`  ${one.file}: ${one.original} → ${one.replacement} in "${one.line}"`);
+  console.error(
+    "listed as equivalent, and no survivor is like it; take it out of equivalent.json or mend the line:",
+  );
+  for (const one of stale)
+    console.error(`  ${one.file}: ${one.original} → ${one.replacement} in "${one.line}"`);
 }
 process.exitCode = low || isStale ? 1 : 0;
+
+/** What the command line says, or a refusal that names what it should not. */
+function valuesOf(options) {
+  try {
+    return parseArgs({ options }).values;
+  } catch (error) {
+    console.error(`${error.message}; allowed are --${Object.keys(options).join(", --")}`);
+    process.exit(2);
+  }
+}
 
 /** One number of the command line, or a refusal that names it. */
 function numberOf(name, min, max) {
