@@ -322,6 +322,17 @@ describe("what the server acknowledges", () => {
     expect(session.models).toEqual(["perm_derivative", "ads"]);
   });
 
+  test("a broken bin right after the jump leaves nothing of the time before in the new one", () => {
+    const { session } = open();
+    bins(session, 100, 110);
+    session.acknowledged({ of: "seek" });
+    session.header(header(10));
+    session.binary(BROKEN);
+    bin(session, 11);
+    expect(session.counters).toMatchObject({ epochs: 1, rejects: 1 });
+    expect([session.ring!.first, session.ring!.last, session.ring!.slot(105)]).toEqual([11, 11, -1]);
+  });
+
   test("a promotion that was due when the jump came stands at the bin after it", () => {
     const { session } = open(model({}));
     bins(session, 100, 110);

@@ -41,7 +41,7 @@ const stryker = new Stryker({
   coverageAnalysis: "perTest",
   concurrency: 2,
   timeoutMS: 15_000,
-  reporters: ["progress-append-only"],
+  reporters: ["progress-append-only", "survivors"],
   tempDirName: ".mutants",
   cleanTempDir: "always",
   ignorePatterns: ["/dist", "/docs", "/tests/browser", "/biome.json", "/tools/mutants/node_modules"],

@@ -1,4 +1,4 @@
-/** Stryker's vitest runner that leaves out the mutants that are not in the sample. */
+/** Stryker's vitest runner that leaves out the mutants that are not in the sample; and each survivor in a line as it is found. */
 
 import { PluginKind } from "@stryker-mutator/api/plugin";
 import { strykerPlugins as plugins } from "@stryker-mutator/vitest-runner";
@@ -19,4 +19,18 @@ function create(injector) {
 }
 create.inject = vitest.factory.inject;
 
-export const strykerPlugins = [{ kind: PluginKind.TestRunner, name: "sampled-vitest", factory: create }];
+/** @type {import("@stryker-mutator/api/report").Reporter} */
+class Survivors {
+  onMutantTested({ id, status, fileName, location, mutatorName, replacement }) {
+    if ((status !== "Survived" && status !== "NoCoverage") || !isSampled(id, share, seed)) return;
+    const { line, column } = location.start;
+    console.log(
+      `${status}: ${fileName}:${line}:${column} ${mutatorName} → ${replacement.replace(/\s+/g, " ")}`,
+    );
+  }
+}
+
+export const strykerPlugins = [
+  { kind: PluginKind.TestRunner, name: "sampled-vitest", factory: create },
+  { kind: PluginKind.Reporter, name: "survivors", injectableClass: Survivors },
+];
