@@ -17,17 +17,15 @@ function configOf(overrides: Fields = {}): RuntimeConfig {
   return checked.value;
 }
 
-function headerOf(seq: number): BinHeader {
-  const checked = checkHeader(header(seq), configOf());
+/** Header of bin 0: `event_id` is 10. */
+function head(): BinHeader {
+  const checked = checkHeader(header(0), configOf());
   if (!checked.ok) throw new Error(JSON.stringify(checked.why));
   return checked.value;
 }
 
-/** Header of bin 0: `event_id` is 10. */
-const HEAD = headerOf(0);
-
 function refusal(checker: GridChecker, bytes: Uint8Array): string {
-  const checked = checker.check(bytes, HEAD);
+  const checked = checker.check(bytes, head());
   if (checked.ok) throw new Error("accepted");
   return `${checked.why.field}: ${checked.why.expected}, not ${checked.why.got}`;
 }
@@ -64,7 +62,7 @@ describe("names and order of the columns", () => {
 
   test.each(SWAPS)("%s and %s changing places in mid-stream are refused", (a, b) => {
     const checker = new GridChecker(configOf());
-    expect(checker.check(grid(), HEAD).ok).toBe(true);
+    expect(checker.check(grid(), head()).ok).toBe(true);
     expect(refusal(checker, encode(ordered(columns(), swapped(a, b))))).toMatch(/^grid column/);
     expect(checker.schemaBroken).toBe(true);
   });
@@ -73,7 +71,7 @@ describe("names and order of the columns", () => {
     const names = [...GRID_NAMES].reverse();
     const checker = new GridChecker(configOf({ grid_schema_fields: names }));
     const cells = columns({ v_add: { 0: 1 }, v_pull: { 0: 2 }, bid_depth: { 0: 3 }, ask_depth: { 0: 4 } });
-    const checked = checker.check(encode(ordered(cells, names)), HEAD);
+    const checked = checker.check(encode(ordered(cells, names)), head());
     if (!checked.ok) throw new Error(JSON.stringify(checked.why));
     expect(["v_add", "v_pull", "bid_depth", "ask_depth"].map((n) => checked.value.get(n)![50])).toEqual([
       1, 2, 3, 4,
@@ -105,20 +103,20 @@ describe("names and order of the columns", () => {
     const cells = columns();
     cells.set("brand_new", new Float64Array(101).fill(Number.NaN)); // not used, so not judged
     cells.set("constructor", new Float64Array(101));
-    const checked = new GridChecker(configOf({ grid_schema_fields: names })).check(encode(cells), HEAD);
+    const checked = new GridChecker(configOf({ grid_schema_fields: names })).check(encode(cells), head());
     if (!checked.ok) throw new Error(JSON.stringify(checked.why));
     expect([...checked.value.keys()]).toEqual(GRID_NAMES);
   });
 
   test("a good frame after a refused one is judged anew", () => {
     const checker = new GridChecker(configOf());
-    expect(checker.check(encode(ordered(columns(), swapped("v_add", "v_pull"))), HEAD).ok).toBe(false);
-    expect(checker.check(grid(), HEAD).ok).toBe(true);
+    expect(checker.check(encode(ordered(columns(), swapped("v_add", "v_pull"))), head()).ok).toBe(false);
+    expect(checker.check(grid(), head()).ok).toBe(true);
   });
 
   test("a frame whose schema is as long as the known one, and another, is not taken for it", () => {
     const checker = new GridChecker(configOf());
-    expect(checker.check(grid(), HEAD).ok).toBe(true);
+    expect(checker.check(grid(), head()).ok).toBe(true);
     const renamed = new Map(
       [...columns()].map(([name, values]) => [name === "v_add" ? "v_ade" : name, values]),
     );
@@ -187,7 +185,7 @@ describe("rows and values", () => {
       best_ask_move_ticks: { 0: 2 ** 31 - 1 },
       v_add: { 0: Number.MAX_VALUE },
     };
-    expect(new GridChecker(configOf()).check(grid(cells), HEAD).ok).toBe(true);
+    expect(new GridChecker(configOf()).check(grid(cells), head()).ok).toBe(true);
   });
 
   test("a null is refused and counted, in a column that is not used as well", () => {

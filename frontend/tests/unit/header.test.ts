@@ -12,16 +12,14 @@ function configOf(overrides: Fields = {}): RuntimeConfig {
   return checked.value;
 }
 
-const config = configOf();
-
 function value(fields: Fields) {
-  const checked = checkHeader(header(3, { fields }), config);
+  const checked = checkHeader(header(3, { fields }), configOf());
   if (!checked.ok) throw new Error(JSON.stringify(checked.why));
   return checked.value;
 }
 
 function refusal(fields: Fields): string {
-  const checked = checkHeader(header(3, { fields }), config);
+  const checked = checkHeader(header(3, { fields }), configOf());
   if (checked.ok) throw new Error("accepted");
   return `${checked.why.field}: ${checked.why.expected}, not ${checked.why.got}`;
 }

@@ -5,9 +5,8 @@ import { checkHeader } from "../../src/wire/header.ts";
 import type { BinHeader, Grid } from "../../src/wire/types.ts";
 import { columns, type HeaderOptions, header, runtimeConfig, SPOT } from "../support/frames.ts";
 
-const config = checkConfig(runtimeConfig());
-
 function head(seq: number, options: HeaderOptions = {}): BinHeader {
+  const config = checkConfig(runtimeConfig());
   if (!config.ok) throw new Error("config");
   const checked = checkHeader(header(seq, options), config.value);
   if (!checked.ok) throw new Error(JSON.stringify(checked.why));
