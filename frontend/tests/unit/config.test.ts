@@ -88,6 +88,10 @@ describe("a good config", () => {
     ["a tick of one unit", { tick_size: 1e-9 }],
     ["a tick that no float holds exactly", { tick_size: 0.1 }],
     ["a bin of one nanosecond", { cell_width_ms: 1e-6, projection_horizons_ms: [1e-6, 2e-6, 3e-6, 4e-6] }],
+    [
+      "a horizon off by what is still forgiven", // 1e-6 ms
+      { cell_width_ms: 1e-6, projection_horizons_bins: [1], projection_horizons_ms: [2e-6] },
+    ],
     ["horizons a rounding off", { projection_horizons_ms: [100 + 1e-7, 200, 300, 400 - 1e-7] }],
   ])("passes with %s", (_, overrides) => {
     expect(read(overrides).ok).toBe(true);
@@ -107,6 +111,11 @@ describe("a config that breaks a promise is refused", () => {
     ["tick_size 0", { tick_size: 0 }, "tick_size: a number > 0, not 0"],
     ["price_scale", { price_scale: -1 }, "price_scale: a number > 0, not -1"],
     ["a tick below one unit", { tick_size: 4e-10 }, "tick_size: a multiple of price_scale = 1e-9, not 4e-10"],
+    [
+      "a tick that vanishes",
+      { tick_size: 5e-324, price_scale: 10 },
+      "tick_size: a multiple of price_scale = 10, not 5e-324",
+    ],
     ["a tick of 1.5 units", { tick_size: 1.5e-9 }, "tick_size: a multiple of price_scale = 1e-9, not 1.5e-9"],
     ["a tick beyond count", { tick_size: 1e300 }, "tick_size: a multiple of price_scale = 1e-9, not 1e+300"],
     ["decimals below", { price_decimals: -1 }, "price_decimals: an integer from 0 to 9, not -1"],

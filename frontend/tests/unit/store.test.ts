@@ -99,6 +99,7 @@ describe("a cell", () => {
     expect(cell.columns.get("k")).toBe(3);
     expect(cell.columns.get("v_pull")).toBe(6.5);
     expect(cell.columns.get("last_event_id")).toBe(4n);
+    expect(cellAt(session(), { seq: 4, tick: 850 })).toMatchObject({ k: -50, exact: true, state5: 1 });
   });
 
   test("that no event touched has no age", () => {

@@ -1,7 +1,7 @@
 /** Stryker's vitest runner that leaves out the mutants that are not in the sample; and each survivor in a line as it is found. */
 
 import { PluginKind } from "@stryker-mutator/api/plugin";
-import { strykerPlugins as plugins } from "@stryker-mutator/vitest-runner";
+import { strykerPlugins as plugins, strykerValidationSchema } from "@stryker-mutator/vitest-runner";
 import { isSampled } from "./judge.mjs";
 
 const vitest = plugins.find((plugin) => plugin.kind === PluginKind.TestRunner);
@@ -30,6 +30,7 @@ class Survivors {
   }
 }
 
+export { strykerValidationSchema };
 export const strykerPlugins = [
   { kind: PluginKind.TestRunner, name: "sampled-vitest", factory: create },
   { kind: PluginKind.Reporter, name: "survivors", injectableClass: Survivors },
