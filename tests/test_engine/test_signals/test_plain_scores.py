@@ -11,13 +11,14 @@ from engine.signals.base import SignalContext
 from engine.signals.example import example_bins
 from engine.signals.registry import make_signal
 from tests import reference_signals as plain
+from tests.reference_scaled import msd, spg
 from tests.reference_signals import Row
 
 Bins = dict[str, NDArray[Any]]
 CONTEXT = SignalContext(cell_width_ms=100, radius=50)
 PLAIN: dict[str, Callable[..., list[Row]]] = {
-    name: getattr(plain, name) for name in ("ads", "ads_pfp_svac", "erd", "iirc", "jad", "msd", "pfp", "spg")
-}
+    name: getattr(plain, name) for name in ("ads", "ads_pfp_svac", "erd", "iirc", "jad", "pfp")
+} | {"msd": msd, "spg": spg}
 
 # Settings of no signal are alike on both sides, and no weight or window equals another, so that none stands in for another.
 QUICK: dict[str, dict[str, Any]] = {
