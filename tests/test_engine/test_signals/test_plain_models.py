@@ -222,7 +222,7 @@ PAST = [(0.0, 1.0, 1.0), (2.0, -1.0, 1.0), (2.0, 1.0, 3.0), (5.0, -1.0, 1.0)]  #
     [
         (1.0, 3, (1 - 1 + 3) / 5),  # three at distance 1
         (2.0, 4, (-1 + 3) / 4),  # two at none outvote all others
-        (1.0, 1, 1.0),  # of two as near the older
+        (2.0, 1, -1.0),  # of two as near the older
         (4.0, 2, -1.0),  # the one at 1, and the older of two at 2
         (4.0, 3, (-1 - 1 / 2 + 3 / 2) / 3),
         (-1.0, 11, (1 - 1 / 3 + 3 / 3 - 1 / 6) / (1 + 1 / 3 + 3 / 3 + 1 / 6)),  # no more than there are
