@@ -150,3 +150,11 @@ def make_ready(name: str) -> NDArray[np.bool_]:
     ready: NDArray[np.bool_] = model.run({key: bins[key] for key in model.required_columns})["ready"]
     assert ready[80]
     return ready
+
+
+@pytest.mark.parametrize(("accel", "is_agreed"), [(-1.0, False), (0.0, True), (1.0, False)])
+def test_no_jerk_agrees_with_no_acceleration_only(accel: float, is_agreed: bool) -> None:
+    bins = {column: np.zeros((1, 101)) for column in ("j_add", "j_pull", "a_add", "a_pull")}
+    bins["a_add"][0, 49] = accel
+    found = make_signal("jad", {}, CONTEXT).run(bins)[0]
+    assert (np.sign(found["accel"]), found["jerk"], bool(found["is_agreed"])) == (accel, 0.0, is_agreed)
