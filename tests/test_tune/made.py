@@ -61,7 +61,7 @@ def frame(*rows: dict[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), infer_schema_length=None)
 
 
-def result(rows: Sequence[dict[str, Any]]) -> RunResult:
+def run_of(rows: Sequence[dict[str, Any]]) -> RunResult:
     """One run, as it is handed to the store; ``rows`` differ in their thresholds."""
     meta = {name: rows[0][name] for name in META_SCHEMA.names if name not in COMMON}
     return RunResult(meta, [{name: row[name] for name in ROWS_SCHEMA.names} for row in rows])

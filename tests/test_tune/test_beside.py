@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from engine.lake import Lake
-from tests.test_tune.made import HOUR, START, frame, made, result
+from tests.test_tune.made import HOUR, START, frame, made, run_of
 from tune import beside
 from tune.beside import Beside, with_luck
 from tune.leaderboard import rank
@@ -34,7 +34,7 @@ def ledgered(tmp_path: Path) -> Lake:
     lake = Lake(tmp_path / "lake")
     one = [made("a", 0.1, sharpe=1.0), made("a", 0.2, sharpe=3.0)]
     other = [made("z", 0.1 * place, sources_json='["f2"]', sharpe=10.0) for place in (1, 2, 3)]
-    TrialLedger(lake).add([result(one), result(other)], "s", "now")
+    TrialLedger(lake).add([run_of(one), run_of(other)], "s", "now")
     return lake
 
 

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from engine.lake import Lake
 from tests.test_tune.made import frame as stored
-from tests.test_tune.made import made, result
+from tests.test_tune.made import made, run_of
 from tests.test_tune.small_sweep import COMMON, evaluated, points_of
 from tune.leaderboard import SHOWN, LiveRanking, caption, describe, interval, rank, records, render, without_loose
 from tune.results import ResultStore
@@ -165,7 +165,7 @@ def test_a_live_ranking_holds_the_best_so_far_and_no_more_than_it_may() -> None:
     assert live.best is None
     for run_id, low in (("a", 1.0), ("b", 3.0), ("c", 2.0), ("d", 0.0)):
         tie = {"oos_expectancy_low": low}
-        live.add([result([made(run_id, 0.1, **tie, expectancy_low=-1.0), made(run_id, 0.2, **tie, expectancy_low=0.0)])])
+        live.add([run_of([made(run_id, 0.1, **tie, expectancy_low=-1.0), made(run_id, 0.2, **tie, expectancy_low=0.0)])])
     assert live.best is not None
     assert live.best.select("run_id", "threshold").rows() == [("b", 0.2), ("c", 0.2)]
 

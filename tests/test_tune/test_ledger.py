@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine.lake import Lake
-from tests.test_tune.made import made, result
+from tests.test_tune.made import made, run_of
 from tune.ledger import TrialLedger, tried_on
 
 
@@ -18,7 +18,7 @@ def written(lake: Lake, run_id: str, sources: str, ratios: dict[float, float], s
     """A ledger after one run more; ``ratios`` are threshold to Sharpe."""
     ledger = TrialLedger(lake)
     rows = [made(run_id, threshold, sources_json=sources, sharpe=sharpe) for threshold, sharpe in ratios.items()]
-    ledger.add([result(rows)], sweep_id, f"at {sweep_id}")
+    ledger.add([run_of(rows)], sweep_id, f"at {sweep_id}")
     return ledger
 
 

@@ -6,8 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.lake import Lake
-from tests.test_tune.made import made
-from tests.test_tune.made import result as run_of
+from tests.test_tune.made import made, run_of
 from tests.test_tune.small_sweep import COMMON, evaluated, points_of
 from tune.parts import write_part
 from tune.results import META_SCHEMA, ROWS_SCHEMA, ResultStore
