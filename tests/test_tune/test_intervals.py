@@ -77,7 +77,7 @@ def test_wilson_takes_an_effective_size() -> None:
 
 
 def plain_interval(n: list[float], total: list[float], width: int) -> tuple[float, float]:
-    """Studentised symmetric block bootstrap, resample by resample: 999 draws of seed 20140901, level 95 %, at most t of 2 degrees."""
+    """Studentised symmetric block bootstrap, resample by resample: 999 of seed 20140901, level 95 %, at most t of 2 degrees."""
     blocks = 48 // width
     a = [sum(n[i * width : (i + 1) * width]) for i in range(blocks)]
     b = [sum(total[i * width : (i + 1) * width]) for i in range(blocks)]

@@ -22,7 +22,7 @@ def test_a_promise_is_the_lower_bound_of_the_mean() -> None:
 
 
 def test_the_choice_is_by_the_bound_and_not_by_the_mean() -> None:
-    """Of means 2 and 3 the second is far less sure: 3 - 1.645 * sqrt(90 / 9 / 10) = 1.36 against 1.22; at 80 more squares 1.02."""
+    """Of means 2 and 3 the second is less sure: 3 - 1.645 * sqrt(90 / 9 / 10) = 1.36 against 1.22; at 80 more squares 0.74."""
     n, total = np.array([10.0, 10.0]), np.array([20.0, 30.0])
     assert chosen(n, total, np.array([60.0, 180.0])) == 1
     assert chosen(n, total, np.array([60.0, 260.0])) == 0
@@ -78,7 +78,7 @@ def candidate(threshold: float, known: list[tuple[float, float]], **changes: Any
 BLOCK_N, BLOCK_PNL = blocks_of((1, 1), (2, -3), (5, 50))
 ROWS = [  # the first is best before block 16, the second before block 32, the third best in sample
     candidate(0.1, [(9, 9), (9, 1)], block_n=BLOCK_N[0], block_pnl=BLOCK_PNL[0], mean_hold_ms=5_000.0, expectancy_low=-2.0),
-    candidate(0.2, [(9, 1), (9, 9)], block_n=BLOCK_N[1], block_pnl=BLOCK_PNL[1], mean_hold_ms=12_000.0, expectancy_low=float("nan")),
+    candidate(0.2, [(9, 1), (9, 9)], block_n=BLOCK_N[1], block_pnl=BLOCK_PNL[1], mean_hold_ms=12e3, expectancy_low=np.nan),
     candidate(0.3, [(4, 99), (4, 99)], block_n=BLOCK_N[2], block_pnl=BLOCK_PNL[2], mean_hold_ms=9e9, expectancy_low=-1.0),
 ]  # fmt: skip
 RULES = sound_rules(n_folds=2, warmup_bins=300)

@@ -218,5 +218,5 @@ def test_levels_of_a_probability_lie_about_a_half() -> None:
 @pytest.mark.parametrize(("trigger", "is_up"), [("edge", True), ("level", False)])
 def test_at_a_threshold_of_0_a_score_of_0_is_up_for_edges_and_down_for_levels(trigger: str, is_up: bool) -> None:
     up, down = levels([0.0], "signed", sound_rules(trigger=trigger))
-    assert (bool(0.0 >= up[0]), bool(0.0 <= down[0])) == (is_up, True)
-    assert bool(5e-324 >= up[0])
+    assert (bool(up[0] <= 0.0), bool(down[0] >= 0.0)) == (is_up, True)
+    assert bool(up[0] <= 5e-324)
