@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import zstandard
 
@@ -12,7 +13,9 @@ from engine.run.replay import Replay
 from engine.schema import MboRecords
 from engine.simulate.session import simulate
 from engine.source.records import Place, open_source
+from tests.reference import Record
 from tests.sessions import join
+from tests.streams import DAY, DAY_START, build_up, harmless, record, to_array, write_dbn
 
 START = "09:31:10"  # the warm-up begins 70 s into a session that opens at 09:00
 CONFIG = load_instrument()
@@ -98,3 +101,61 @@ def test_reading_begins_where_the_book_ends(session: Path, tmp_path: Path) -> No
 def test_a_start_within_the_warm_up_keeps_nothing(session: Path, tmp_path: Path) -> None:
     started(session, tmp_path / "books", "09:05")
     assert not (tmp_path / "books").exists()
+
+
+# A change of the contract's id before the warm-up, which begins 70 s behind 09:00
+
+
+def of_id(instrument_id: int, *records: Record) -> np.ndarray:  # type: ignore[type-arg]
+    rows = to_array(records)
+    rows["instrument_id"] = instrument_id
+    return rows
+
+
+@pytest.fixture
+def changing(tmp_path: Path) -> list[Path]:
+    """Id 100's book and one order more, then id 200's: no snapshot of its own, two records before the warm-up, two in bins."""
+    quotes = [record("A", 1, side="B", tick=-9, size=2, time=10**9), record("A", 2, side="A", tick=9, size=3, time=10**9)]
+    later = [harmless(ms) for ms in (30_000, 60_000, 1_870_050, 1_870_150)]
+    return [
+        write_dbn(tmp_path / "a-20260206.dbn", of_id(100, *build_up(), harmless(50)), {}),
+        write_dbn(tmp_path / "b-20260206.dbn", of_id(200, *quotes, *later), {}),
+    ]
+
+
+def started_behind(paths: list[Path], folder: Path | None, chunk: int) -> tuple[list[int], bytes, list[str], int | None]:
+    """Event ids, bits, notices, and until when the data reach."""
+    replay = Replay(open_source(paths, CONFIG, DAY), CONFIG, START, checkpoints=folder, chunk_records=chunk)
+    bins = join(replay)
+    return bins.fields["event_id"].tolist(), bins.to_bytes(), replay.notices, replay.source.end_ns
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 4096])
+def test_start_behind_a_change_of_id_counts_and_tells_it_as_a_cold_one_does(
+    chunk: int, changing: list[Path], tmp_path: Path
+) -> None:
+    cold = started_behind(changing, None, chunk)
+    # 14 of the old id, the clear between the two, 4 of the new one; then one in each bin.
+    assert cold[0] == [20, 21]
+    ts = build_up()[0].ts_recv + 10**9
+    assert cold[2] == [
+        f"changes of the contract's instrument id: 1, first from 100 to 200 at {ts} ns, sequence 1; what rested before was cleared"
+    ]
+    for _ in range(2):  # the first one keeps the book, the second starts from it
+        assert started_behind(changing, tmp_path / "books", chunk) == cold
+
+
+@pytest.mark.parametrize("chunk", [2, 4096])
+def test_start_from_a_kept_book_still_tells_that_an_earlier_file_is_broken(
+    chunk: int, changing: list[Path], tmp_path: Path
+) -> None:
+    """And its end is not vouched for: no empty bins follow up to the end that the last file declares."""
+    changing[0].write_bytes(changing[0].read_bytes()[:-3])
+    end = DAY_START + 14 * 3600 * 10**9 + 1_880 * 10**9
+    quotes = [record("A", 1, side="B", tick=-9, time=10**9), harmless(60_000), harmless(1_870_050)]
+    changing[1] = write_dbn(changing[1], of_id(200, *quotes), {}, end_ns=end)
+    cold = started_behind(changing, None, chunk)
+    assert (len(cold[0]), cold[3]) == (1, None)
+    assert cold[2][0] == f"{changing[0]} breaks off 53 bytes into a record; read up to the last whole one"
+    for _ in range(2):
+        assert started_behind(changing, tmp_path / "books", chunk) == cold
