@@ -68,7 +68,8 @@ class Checkpoint:
         told = json.loads(arrays["told"].tobytes())
         for file, notices in zip(self._source.files, told["notices"], strict=False):
             file.notices = notices
-        place = Place(*arrays["place"].tolist(), IdChanges(**told["id_changes"]))
+        file_number, first, n_before, instrument_id = arrays["place"].tolist()
+        place = Place(file_number, first, n_before, instrument_id, IdChanges(**told["id_changes"]))
         return place, int(arrays["n_records"][0]), ""
 
     def save(self, runner: Runner, place: Place, n_records: int) -> None:

@@ -137,10 +137,8 @@ def test_start_behind_a_change_of_id_counts_and_tells_it_as_a_cold_one_does(
     cold = started_behind(changing, None, chunk)
     # 14 of the old id, the clear between the two, 4 of the new one; then one in each bin.
     assert cold[0] == [20, 21]
-    ts = build_up()[0].ts_recv + 10**9
-    assert cold[2] == [
-        f"changes of the contract's instrument id: 1, first from 100 to 200 at {ts} ns, sequence 1; what rested before was cleared"
-    ]
+    place = f"first from 100 to 200 at {build_up()[0].ts_recv + 10**9} ns, sequence 1"
+    assert cold[2] == [f"changes of the contract's instrument id: 1, {place}; what rested before was cleared"]
     for _ in range(2):  # the first one keeps the book, the second starts from it
         assert started_behind(changing, tmp_path / "books", chunk) == cold
 
