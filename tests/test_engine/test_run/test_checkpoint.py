@@ -1,5 +1,6 @@
 """The book kept at the warm-up's start: a second start gives the same bins, a damaged or foreign file is made anew."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +10,14 @@ import pytest
 import zstandard
 
 from engine.config import load_instrument
+from engine.run.checkpoint import Checkpoint
 from engine.run.replay import Replay
+from engine.run.runner import Runner, Span
 from engine.schema import MboRecords
 from engine.simulate.session import simulate
 from engine.source.records import Place, open_source
 from tests.reference import Record
-from tests.sessions import join
+from tests.sessions import DAY_NS, join
 from tests.streams import DAY, DAY_START, build_up, harmless, record, to_array, write_dbn
 
 START = "09:31:10"  # the warm-up begins 70 s into a session that opens at 09:00
@@ -101,6 +104,93 @@ def test_reading_begins_where_the_book_ends(session: Path, tmp_path: Path) -> No
 def test_a_start_within_the_warm_up_keeps_nothing(session: Path, tmp_path: Path) -> None:
     started(session, tmp_path / "books", "09:05")
     assert not (tmp_path / "books").exists()
+
+
+# What a kept book is bound to, and what it is not
+
+
+def key_of(
+    paths: list[Path], span: tuple[int, int, int] = (DAY_START, DAY_START + DAY_NS, 5 * 10**18), **overrides: object
+) -> str:
+    """The key in the name of a checkpoint of these files."""
+    config = load_instrument(overrides=overrides)
+    path = Checkpoint(Path(), open_source(paths, config, DAY), Runner(config, Span(*span))).path
+    return path.stem.rsplit("_", 1)[1]
+
+
+@pytest.fixture
+def two_files(tmp_path: Path) -> list[Path]:
+    """Two files of one time stamp."""
+    ids = {"MNQH6": 42_004_000, "MNQM6": 42_004_001}
+    paths = [write_dbn(tmp_path / name, to_array(build_up()), ids) for name in ("a.dbn", "b.dbn")]
+    for path in paths:
+        os.utime(path, ns=(10**18, 10**18))
+    return paths
+
+
+def test_book_is_bound_to_all_that_shaped_it(two_files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = two_files
+    start, end, first = DAY_START, DAY_START + DAY_NS, 5 * 10**18
+    keys = {
+        "as it is": key_of([a]),
+        "path": key_of([b]),
+        "both": key_of([a, b]),
+        "order": key_of([b, a]),
+        "symbol": key_of([a], symbol="MNQM6"),
+        "tick": key_of([a], tick_size=0.5),
+        "slots": key_of([a], n_absolute_ticks=4096),
+        "radius": key_of([a], grid_radius_ticks=49),
+        "warm-up": key_of([a], (start, end, first + 1)),
+        "day's start": key_of([a], (start + 1, end, first)),
+        "day's end": key_of([a], (start, end + 1, first)),
+    }
+    os.utime(a, ns=(10**18 + 1, 10**18 + 1))
+    keys["time"] = key_of([a])
+    a.write_bytes(a.read_bytes() + bytes(56))
+    os.utime(a, ns=(10**18, 10**18))
+    keys["size"] = key_of([a])
+    monkeypatch.setattr("engine.run.checkpoint.source_hash", lambda: "other code")
+    keys["code"] = key_of([a])
+    assert len(set(keys.values())) == len(keys)
+
+
+def test_book_is_shared_by_what_did_not_shape_it(two_files: list[Path]) -> None:
+    assert key_of(two_files, tau_velocity=9.0, cell_width_ms=50, zscore_window_bins=99) == key_of(two_files)
+
+
+def test_key_itself_is_checked_and_not_the_name_alone(session: Path, kept: Path) -> None:
+    """The name holds 16 digits of it: a foreign book under that name is made anew."""
+    data = kept.read_bytes()
+    started(session, kept.parent, "09:31:20")
+    (other,) = set(kept.parent.glob("*.book")) - {kept}
+    other.write_bytes(data)
+    again, replay = started(session, kept.parent, "09:31:20")
+    assert again == started(session, None, "09:31:20")[0]
+    assert "made anew" in replay.notices[0]
+
+
+def test_book_kept_under_other_settings_of_the_run_serves(session: Path, tmp_path: Path) -> None:
+    """How many bins are wanted, how wide they are, and what scores them is the run's own."""
+    source = open_source([session], CONFIG)
+    assert len(join(Replay(source, CONFIG, START, n_bins=2, checkpoints=tmp_path)).fields) == 2
+    (kept,) = tmp_path.glob("*.book")
+    before = kept.stat().st_mtime_ns
+    for n_bins, overrides in (
+        (5, {}),
+        (3, {"cell_width_ms": 250}),
+        (4, {"tau_velocity": 7.0}),
+        (1, {"perm_runtime_enabled": False}),
+    ):
+        config = load_instrument(overrides=overrides)
+        plain, resumed = (
+            join(Replay(open_source([session], config), config, START, n_bins=n_bins, checkpoints=folder))
+            for folder in (None, tmp_path)
+        )
+        assert len(resumed.fields) == n_bins
+        assert resumed.to_bytes() == plain.to_bytes()
+    without_end = Replay(open_source([session], CONFIG), CONFIG, START, checkpoints=tmp_path)
+    assert len(join(without_end).fields) > 100
+    assert kept.stat().st_mtime_ns == before
 
 
 # A change of the contract's id before the warm-up, which begins 70 s behind 09:00
