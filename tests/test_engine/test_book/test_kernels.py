@@ -11,7 +11,7 @@ from engine.book.kernels import BID, OFF_GRID, slot_of, tick_of
 from engine.run.bins import level_size
 from engine.run.runner import Runner
 from tests import reference
-from tests.reference import UNDEF_PRICE, Record
+from tests.reference import F_LAST, UNDEF_PRICE, Record
 from tests.sessions import make_runner, run_engine, small_config
 from tests.streams import MID_TICK, TICK, record, to_array
 
@@ -68,8 +68,8 @@ NO_ASK = record("C", 2, side="A", tick=2, size=5)
 CLEAR = record("R", 0, side="N", price=UNDEF_PRICE, size=0)
 
 
-def far(action: str, order_id: int, tick: int, size: int, side: str = "A") -> Record:
-    return record(action, order_id, side=side, tick=tick, size=size)
+def far(action: str, order_id: int, tick: int, size: int, side: str = "A", flags: int = F_LAST) -> Record:
+    return record(action, order_id, side=side, tick=tick, size=size, flags=flags)
 
 
 FAR = [NO_ASK, far("A", 7, 5000, 4), far("A", 8, 5001, 3)]
@@ -118,6 +118,15 @@ CASES: dict[str, tuple[list[Record], tuple[int, int, int, int]]] = {
     ),
     "below the slots": ([far("A", 7, -5000, 4)], (-1, 5, -5000, 4)),
     "below the slots and gone": ([far("A", 7, -5000, 4), far("C", 7, -5000, 4)], (-1, 5, 2, 5)),
+    # Spot moves to -2500 with the ask at -5000, and the slots with it.
+    "below the slots and gone, the next in the outermost slot": (
+        [far("A", 7, -5000, 4), far("A", 8, -2564, 3), far("C", 7, -5000, 4)], (-1, 5, -2564, 3),
+    ),
+    # The slots move at event ends only, and stand around 2500 until then.
+    "a clear forgets which was the best": (
+        [*FAR, CLEAR, BID_5, far("A", 9, 6000, 1, flags=0), far("A", 10, 2500, 2, flags=0), far("C", 10, 2500, 2)],
+        (-1, 5, 6000, 1),
+    ),
     "above and below the slots": ([*FAR, far("A", 9, -5000, 2), far("C", 9, -5000, 2)], (-1, 5, 5000, 4)),
 }  # fmt: skip
 
