@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import ConfigError
+from engine.field.kernels import LISTED
 from engine.run.replay import runtime_model
 from engine.run.runner import Runner, Span
 from tests.reference import Record
 from tests.sessions import DAY_NS, join, make_runner, run_engine, small_config
 from tests.streams import DAY_START, OPEN, build_up, record, records, to_array
-from tests.test_engine.test_run.test_recentre import FAR_AND_BACK, walk
+from tests.test_engine.test_run.test_recentre import AT_88, FAR_AND_BACK, LEFT_BEHIND, walk
 
 CONFIG = small_config()
 
@@ -76,14 +77,16 @@ def test_a_snapshot_of_another_configuration_is_refused(other: dict[str, object]
 def test_runner_that_has_run_takes_a_snapshot_as_a_fresh_one_does(is_finished: bool) -> None:
     """Whatever it holds goes: another market's orders, parked ticks, anomalies, windows, and that it was at its end."""
     config = small_config(n_absolute_ticks=64)
-    stream = walk(FAR_AND_BACK)
+    stream = [*LEFT_BEHIND, *walk(FAR_AND_BACK, (AT_88,))]
     rows = to_array(stream)
-    at = len(rows) // 2
+    at = len(rows) // 8
     first, used = make_runner(config), make_runner(config)
     blocks = list(first.feed(rows[:at], 16))
-    other = [*build_up(), *walk([0, 40, 0]), record("C", 77), record("A", 78, side="A", tick=900, size=4, time=900_000_000)]
-    list(used.feed(to_array(other), 16))
+    others = [record("A", 500 + tick, tick=tick, size=9, time=900_000_000, flags=0) for tick in range(-28, 28)]
+    others += [record("C", 77, time=900_000_000), record("A", 78, side="A", tick=900, size=4, time=900_000_000)]
+    list(used.feed(to_array([*build_up(), *walk([0, 40, 0]), *others]), 16))
     assert used._parking
+    assert {int(parked.stamps[LISTED]) for parked in first._parking.values()} == {0, 1}
     if is_finished:
         list(used.finish(None, 16))
     used.restore(first.snapshot())
