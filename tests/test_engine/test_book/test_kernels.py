@@ -144,9 +144,12 @@ def bests(stream: Sequence[Record]) -> tuple[int, int, int, int]:
     return ticks[0], int(last["best_bid_size"]), ticks[1], int(last["best_ask_size"])
 
 
+@pytest.mark.parametrize("flags", [F_LAST, 0], ids=["at an event end", "within an event"])
 @pytest.mark.parametrize("case", CASES)
-def test_best_prices_and_sizes_after(case: str) -> None:
-    stream, (bid, bid_size, ask, ask_size) = CASES[case]
+def test_best_prices_and_sizes_after(case: str, flags: int) -> None:
+    """Within an event the slots do not move, so that nothing is placed anew."""
+    (*before, last), (bid, bid_size, ask, ask_size) = CASES[case]
+    stream = [*before, Record(**{**vars(last), "flags": flags})]
     assert bests(stream) == (bid, bid_size, ask, ask_size)
     assert bests([mirrored(r) for r in stream]) == (1 - ask if ask_size else 0, ask_size, 1 - bid, bid_size)
 
