@@ -14,7 +14,7 @@ JOBS ?= 2
 
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup page demo wheel serve test test-python test-page check bench soak lock clean
+.PHONY: help setup page demo wheel serve test test-python test-page check bench soak mutants lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -89,6 +89,9 @@ soak: setup  ## hours of random input against the plain reading: EXAMPLES=2000 n
 	@bash tests/setup.sh
 	@SPYMASTER_FUZZ_EXAMPLES=$(or $(EXAMPLES),2000) $(PY) -m pytest --timeout=36000 tests/parity/test_fuzz_files.py \
 		tests/parity/test_fuzz_streams.py tests/parity/test_guarantees.py
+
+mutants: setup  ## plant bugs in FILES="engine/book" and name those no test finds; SEED=1 MINUTES=20
+	@$(PY) -m tests.mutants $(FILES) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) --jobs $(JOBS)
 
 lock: $(VENV)/.ready  ## resolve requirements.txt anew from pyproject.toml
 	@$(VENV)/bin/uv pip compile --universal --python-version 3.11 --extra dev --extra notebook --generate-hashes --no-header --no-annotate \

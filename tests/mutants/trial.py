@@ -1,0 +1,190 @@
+"""One mutant tried: written into a copy of the tree, the tests that run its lines in batches, quickest first, until one fails."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.mutants.coverage_map import COMPILED, PLAIN, Cost, CoverageMap, Recorded
+from tests.mutants.operators import Mutant
+from tests.mutants.zygote import Zygote
+
+BATCH_SECONDS = (2.0, 8.0, 20.0)  # what the tests of a batch take by the map; what comes after the last is not run
+FROZEN_IN = ("engine/constants.py", "engine/schema.py", "engine/config.py", "engine/jit.py")
+SLOW_SECONDS = 60.0  # of tests that need the compiler, for a kernel's mutant that all others let pass
+LEAST_LIMIT_S = 20.0  # for a batch, beside six times what it took when it was recorded
+COMPILING_S = 240.0
+FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+::.+?)(?: - .*)?$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a mutant ended: "killed" by a test, "timeout", "survived" n tests, or "untested" where no test runs its lines."""
+
+    status: str
+    killer: str
+    n_tests: int
+
+
+def mode_of(root: Path, source: str) -> str:
+    """A file with kernels, or with values that kernels freeze in, is tried without the compiler."""
+    return PLAIN if source in FROZEN_IN or b"kernel\ndef " in (root / source).read_bytes() else COMPILED
+
+
+def copy_tree(root: Path, to: Path) -> None:
+    """Bring a folder to the files that git does not ignore, times included: Numba knows what it compiled by place and time."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=root, check=True, capture_output=True
+    ).stdout
+    names = {name for name in listed.decode().split("\0") if name and (root / name).is_file()}
+    for there in [path for path in to.rglob("*") if path.is_file() and path.suffix != ".pyc"]:
+        if str(there.relative_to(to)) not in names:
+            there.unlink()
+    for name in names:
+        now, then = (root / name).stat(), to / name
+        if not then.is_file() or (then.stat().st_mtime_ns, then.stat().st_size) != (now.st_mtime_ns, now.st_size):
+            then.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(root / name, then)
+    shared = root.parent / "shared"
+    if shared.exists() and not (to.parent / "shared").exists():
+        (to.parent / "shared").symlink_to(shared.resolve())
+
+
+class Trier:
+    """A copy of the tree in ``folder`` with a zygote over it; one at a time tries a mutant."""
+
+    def __init__(self, root: Path, folder: Path, kernels: Path, is_slow: bool) -> None:
+        self._root, self._folder, self._is_slow = root, folder, is_slow
+        self.tree = folder / "main"
+        copy_tree(root, self.tree)
+        self.kernels = kernels
+        self._log = folder / "log"
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(self.tree)}
+        self._zygote = Zygote(env)
+        self._stamp = 1_000_000_000
+        self._trusted: dict[str, bool] = {}
+
+    def close(self) -> None:
+        self._zygote.close()
+
+    def write(self, source: str, text: bytes) -> None:
+        """Put a mutant in a source's place, with a time of its own: Python knows compiled files by time and size."""
+        path = self.tree / source
+        path.write_bytes(text)
+        self._stamp += 1
+        os.utime(path, (self._stamp, self._stamp))
+
+    def restore(self, source: str) -> None:
+        shutil.copy2(self._root / source, self.tree / source)
+
+    def _pytest(self, mode: str, names: Iterable[str], limit_s: float, kernels: Path | None = None) -> tuple[str, str]:
+        args = [
+            "-x",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+            f"--timeout={limit_s:.0f}",
+            "--timeout-method=signal",
+            *names,
+        ]
+        env = {"NUMBA_DISABLE_JIT": "1" if mode == PLAIN else "0", "NUMBA_CACHE_DIR": str(kernels or self.kernels)}
+        answer = self._zygote.run(self.tree, args, env, limit_s + 10, self._log)
+        return answer, self._log.read_text(errors="replace")
+
+    def try_mutant(self, mutant: Mutant, source: bytes, maps: Callable[[str], CoverageMap]) -> Verdict:
+        """Run the mutant's tests until one fails; a test that also fails on the source itself finds nothing."""
+        mode = mode_of(self.tree, mutant.path)
+        known = maps(mode)
+        if mutant.function:
+            tests = known.of_lines(mutant.path, mutant.line, mutant.last_line)
+        else:  # what is run when it is imported, whichever test comes first
+            tests = known.of_file(mutant.path)
+        n_run = 0
+        self.write(mutant.path, mutant.applied(source))
+        try:
+            for batch, limit_s in self._batches(tests, known):
+                verdict = self._verdict(mode, batch, limit_s, mutant, source)
+                n_run += len(batch)
+                if verdict is not None:
+                    return Verdict(*verdict, n_run)
+            if mode == PLAIN and self._is_slow:
+                slow = self._slow_tests(known, maps(COMPILED), mutant.path)
+                if slow:
+                    kernels = self._folder / "kernels"
+                    try:
+                        verdict = self._verdict(COMPILED, slow, COMPILING_S, mutant, source, kernels)
+                    finally:
+                        shutil.rmtree(kernels, ignore_errors=True)
+                    n_run += len(slow)
+                    if verdict is not None:
+                        return Verdict(*verdict, n_run)
+        finally:
+            self.restore(mutant.path)
+        return Verdict("survived" if n_run else "untested", "", n_run)
+
+    def _batches(self, tests: list[Recorded], known: CoverageMap) -> list[tuple[list[str], float]]:
+        """Names of tests to run together, with the seconds after which a batch counts as hanging."""
+        found: list[tuple[list[str], float]] = []
+        left = list(tests)
+        for most_work in BATCH_SECONDS:
+            batch: list[str] = []
+            taken = Cost(0.0, 0.0)
+            fixtures: set[tuple[str, str]] = set()
+            while left:
+                cost, needed = known.cost(left[0], fixtures)
+                if taken.work + cost.work > most_work and (batch or most_work < BATCH_SECONDS[-1]):
+                    break
+                taken = Cost(taken.work + cost.work, taken.seconds + cost.seconds)
+                fixtures |= needed
+                batch.append(left.pop(0).name)
+            if batch:
+                found.append((batch, LEAST_LIMIT_S + 6 * taken.seconds))
+        return found
+
+    def _slow_tests(self, plain: CoverageMap, compiled: CoverageMap, source: str) -> list[str]:
+        """Tests that only end in time with the compiler, of the source's own folder and those that compare whole sessions."""
+        parts = source.split("/")
+        folders = ("tests/parity/", f"tests/test_{parts[0]}/test_{parts[1]}/" if len(parts) > 2 else f"tests/test_{parts[0]}/")
+        ended = {test.name for test in plain.tests}
+        left = [test for test in compiled.tests if test.name.startswith(folders) and test.name not in ended]
+        chosen, taken = [], 0.0
+        for test in sorted(left, key=lambda t: (t.cost.work, t.name)):
+            taken += test.cost.work
+            if taken > SLOW_SECONDS:
+                break
+            chosen.append(test.name)
+        return chosen
+
+    def _verdict(
+        self, mode: str, batch: list[str], limit_s: float, mutant: Mutant, source: bytes, kernels: Path | None = None
+    ) -> tuple[str, str] | None:
+        """ "killed" or "timeout" with the test's name; None where all pass."""
+        names = [name for name in batch if self._trusted.get(name, True)]
+        while names:
+            answer, log = self._pytest(mode, names, limit_s, kernels)
+            if answer in ("0", "5"):
+                return None
+            if answer == "4" and "not found: " in log:  # the mutant changed what tests are called
+                answer, log = self._pytest(mode, sorted({name.split("::")[0] for name in names}), 3 * limit_s, kernels)
+                if answer == "0":
+                    return None
+            found = FAILED.search(log)
+            killer = found.group(1) if found else ""
+            if self._is_trusted(mode, killer or names[0], limit_s, mutant, source):
+                return "timeout" if answer == "timeout" else "killed", killer
+            names = [name for name in names if self._trusted.get(name, True)]
+        return None
+
+    def _is_trusted(self, mode: str, name: str, limit_s: float, mutant: Mutant, source: bytes) -> bool:
+        """Whether a test passes on the source itself, here and in this way; asked once for each."""
+        if name not in self._trusted:
+            self.restore(mutant.path)
+            answer, _ = self._pytest(mode, [name], limit_s)
+            self._trusted[name] = answer == "0"
+            self.write(mutant.path, mutant.applied(source))
+        return self._trusted[name]
