@@ -325,8 +325,10 @@ def test_trades_before_the_first_bin_are_in_none_but_give_the_last_price() -> No
 
 @pytest.mark.parametrize(("tick", "quality", "bid_high"), [(0, 0, 0), (1, CROSSED, -1), (2, CROSSED, -1)])
 def test_bid_at_the_ask_is_crossed(tick: int, quality: int, bid_high: int) -> None:
-    """The best ask stands at tick 1; a locked book is no sound one."""
-    bins = bins_of(record("A", 7, tick=tick, time=MS))
+    """The best ask stands at tick 1; a locked book is no sound one, also where it is over before the bin is."""
+    at_tick = record("A", 7, tick=tick, time=MS)
+    assert column(bins_of(at_tick, record("C", 7, time=2 * MS)), "quality") == [quality]
+    bins = bins_of(at_tick)
     assert column(bins, "quality") == [quality]
     assert column(bins, "bid_high_int") == [(MID_TICK + bid_high) * TICK]
     assert column(bins, "bid_low_int") == [(MID_TICK - 1) * TICK]
