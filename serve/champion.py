@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
 
-from engine.champion import Champion, PointerState, read_champion, read_pointer
+from engine.champion import Champion, PointerState, read_champion, read_pointed, read_pointer
 from engine.config import InstrumentConfig
 from engine.constants import NS_PER_DAY
 from engine.dataset.read import Dataset
@@ -234,15 +234,17 @@ class ChampionWatcher:
             self._on_change(self._serving)
         return True
 
-    def load(self, version: int | None = None) -> Champion:
-        """A version, or without one the champion, that may be served here, compiled and ready.
+    def load(self, version: int) -> Champion:
+        """A version that may be served here, compiled and ready.
 
         Raises
         ------
         EngineError
             It is unknown or damaged, may not run here, or does not fit the instrument.
         """
-        champion = read_champion(self._lake, version)
+        return self._ready(read_champion(self._lake, version))
+
+    def _ready(self, champion: Champion) -> Champion:
         self._trust.require(champion)
         check_champion(champion, self._config, self._lake)
         warm_up(choose_signal(champion, self._config))
@@ -250,7 +252,7 @@ class ChampionWatcher:
 
     def _load(self, pointer: PointerState) -> Champion | None:
         if pointer.version is not None:
-            return self.load()
+            return self._ready(read_pointed(self._lake, pointer))  # not where it may point by now
         if not pointer.etag and self._serving.champion is not None:
             raise ChampionError(
                 "the champion's pointer is gone; promote a run again, or go back with: python -m tune promote --none"
