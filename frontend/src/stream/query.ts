@@ -6,6 +6,8 @@ import { isTimeZone } from "../wire/config.ts";
 export const PALETTES = ["default", "thermal", "grey"] as const;
 export type PaletteId = (typeof PALETTES)[number];
 
+const PASSED_ON = new Set(["model", "token"]);
+
 export interface PageQuery {
   readonly productType: string;
   readonly symbol: string;
@@ -19,7 +21,7 @@ export interface PageQuery {
   readonly cols: number;
   readonly timeZone: string | null;
   readonly ws: string | null;
-  /** Parameters handed on as they are: perm_* and token. */
+  /** Parameters handed on as they are: perm_*, model and token. */
   readonly passedOn: readonly (readonly [string, string])[];
 }
 
@@ -66,8 +68,9 @@ export function parseQuery(search: string): ParsedQuery {
   take("renderer", "canvas", (v) => v === "canvas");
   take("projection_source", "backend", (v) => v === "backend");
   const ws = take("ws", "a ws:// or wss:// address", (v) => /^wss?:\/\/[^\s]+$/.test(v));
+  take("model", "instrument, champion or a version such as 3", (v) => /^(instrument|champion|[1-9]\d*)$/.test(v));
   if (problems.length > 0) return { ok: false, problems };
-  const passedOn = [...params].filter(([name]) => name.startsWith("perm_") || name === "token");
+  const passedOn = [...params].filter(([name]) => name.startsWith("perm_") || PASSED_ON.has(name));
   return {
     ok: true,
     query: {

@@ -104,6 +104,9 @@ describe("the query", () => {
     ["projection_source=frontend", "projection_source"],
     ["projection_horizons_bins=1,1", "projection_horizons_bins"],
     ["ws=http://x", "ws"],
+    ["model=0", "model"],
+    ["model=3.0", "model"],
+    ["model=champions", "model"],
   ])("%s is refused by name", (text, name) => {
     const params = new URLSearchParams(good);
     const [key, value] = text.split("=");
@@ -115,7 +118,7 @@ describe("the query", () => {
 
   test("the stream's address carries what concerns the server and nothing else", () => {
     const extra =
-      "&start_time=09:25&speed=10&layer=flow&palette=grey&cols=600&perm_tanh_scale=2&token=secret&projection_horizons_bins=1,8";
+      "&start_time=09:25&speed=10&layer=flow&palette=grey&cols=600&perm_tanh_scale=2&token=secret&model=3&projection_horizons_bins=1,8";
     const parsed = parseQuery(good + extra);
     if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
     const url = new URL(streamUrl(parsed.query, "https://host:8002/vacuum-pressure.html", 77));
@@ -129,6 +132,7 @@ describe("the query", () => {
       projection_horizons_bins: "1,8",
       perm_tanh_scale: "2",
       token: "secret",
+      model: "3",
       resume_from: "77",
     });
     expect(withoutToken(url.toString())).not.toContain("secret");
