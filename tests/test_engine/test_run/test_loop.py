@@ -138,7 +138,7 @@ def test_trades_are_counted_anew_in_each_bin() -> None:
 
 def test_last_trade_price_is_carried_forward() -> None:
     bins = bins_of(harmless(10), record("T", 0, tick=1, time=150 * MS), harmless(250))
-    assert column(bins, "last_trade_price_int") == [0, (MID_TICK + 1) * TICK, (MID_TICK + 1) * TICK]
+    assert column(bins, "last_trade_price_int") == [UNDEF_PRICE, (MID_TICK + 1) * TICK, (MID_TICK + 1) * TICK]
 
 
 def test_quote_extremes_cover_the_bins_event_ends() -> None:
@@ -163,9 +163,9 @@ def test_quote_extremes_leave_the_middle_of_an_event_out() -> None:
     assert column(bins, "bid_high_int") == [(MID_TICK - 1) * TICK]
 
 
-def test_quote_extremes_are_zero_without_a_sound_event_end() -> None:
+def test_quote_extremes_are_missing_without_a_sound_event_end() -> None:
     bins = run_engine(CONFIG, [record("A", 1, tick=-1)])
-    assert [column(bins, name) for name in ("bid_low_int", "ask_high_int")] == [[0], [0]]
+    assert [column(bins, name) for name in ("bid_low_int", "ask_high_int")] == [[UNDEF_PRICE], [UNDEF_PRICE]]
 
 
 def test_moves_compare_the_ends_of_consecutive_bins() -> None:
