@@ -51,6 +51,29 @@ describe("a good bin", () => {
     expect(verdict.missing).toBe(0);
   });
 
+  test("prices of zero and below are prices; a missing one has a mark of its own", () => {
+    const head = (fields: Fields): unknown => {
+      const verdict = play(new FrameSequence(config()), header(5, { fields }));
+      if (verdict?.kind !== "bin") throw new Error(why(verdict));
+      return verdict.bin.header;
+    };
+    const zero = {
+      best_bid_price_int: "-250000000",
+      best_ask_price_int: "0",
+      spot_ref_price_int: "0",
+      mid_price: -0.125,
+    };
+    expect(head(zero)).toMatchObject({ bidTick: -1, askTick: 0, spotTick: 0, midPrice: -0.125 });
+    const none = "9223372036854775807";
+    const oneSided = {
+      best_bid_price_int: none,
+      best_ask_price_int: "-500000000",
+      spot_ref_price_int: none,
+      mid_price: null,
+    };
+    expect(head(oneSided)).toMatchObject({ bidTick: null, askTick: -2, spotTick: null, midPrice: null });
+  });
+
   test("the first bin of a connection may have any number; a hole after it is a gap", () => {
     const sequence = new FrameSequence(config());
     expect(play(sequence, header(900))).toMatchObject({ kind: "bin", missing: 0 });
