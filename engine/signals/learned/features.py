@@ -18,7 +18,7 @@ N_ASYM: Final = 18  # three bands of six columns
 C6: Final = ("v_add", "v_pull", "a_add", "a_pull", "j_add", "j_pull")
 MIN_VARIANCE: Final = 1e-12
 NO_MID: Final = -(2**63)  # half ticks
-LARGEST_MID: Final = 2**60  # half ticks, further from 0 than any price in 1e-9 dollars that a float tells from its neighbour
+LARGEST_MID: Final = 2.0**60  # half ticks, further from 0 than any price in 1e-9 dollars that a float tells from its neighbour
 
 
 def half_ticks(mid: Floats, tick_int: int) -> Ints:
@@ -31,9 +31,17 @@ def half_ticks(mid: Floats, tick_int: int) -> Ints:
     tick_int
         One tick, 1e-9 dollars.
     """
-    has_mid = np.isfinite(mid)
-    halves = np.rint(np.where(has_mid, mid, 0.0) * (2.0 / PRICE_SCALE) / tick_int)
-    return np.where(has_mid, np.clip(halves, -LARGEST_MID, LARGEST_MID).astype(np.int64), NO_MID)
+    halves = np.empty(len(mid), np.int64)
+    _count_half_ticks(mid, tick_int, halves)
+    return halves
+
+
+@kernel
+def _count_half_ticks(mid: Floats, tick_int: int, halves: Ints) -> None:
+    for i in range(mid.shape[0]):
+        halves[i] = NO_MID
+        if math.isfinite(mid[i]):
+            halves[i] = round(min(max(mid[i] * (2.0 / PRICE_SCALE) / tick_int, -LARGEST_MID), LARGEST_MID))
 
 
 def no_mid_yet() -> Ints:

@@ -16,7 +16,7 @@ from engine.errors import ConfigError
 from engine.jit import kernel
 from engine.schema import Ints, Outputs
 from engine.signals.base import Columns, SignalContext, require_tick
-from engine.signals.learned.features import half_ticks
+from engine.signals.learned.features import NO_MID, half_ticks
 from engine.signals.learned.labels import UNKNOWN, LabelNumbers, LabelState, make_label_state, settle, settle_all, uniqueness
 from engine.signals.learned.schedule import Bins, ScheduledSignal, ScheduleParams
 from engine.signals.learned.training import Fitted, TrainingSet
@@ -147,8 +147,8 @@ class LabelledSignal(ScheduledSignal):
 
     def _inputs(self, columns: Columns) -> dict[str, NDArray[Any]]:
         x = super()._inputs(columns)
-        has_mid = np.isfinite(x["mid_price"])
         x[MID] = half_ticks(x["mid_price"], self._tick_int)
+        has_mid = x[MID] != NO_MID
         x[SOUND] = has_mid & (x["quality"] == 0) if self.params.unsound_bins == "mask" else has_mid
         return x
 
