@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { checkConfig } from "../../src/wire/config.ts";
 import { FrameSequence, RejectBudget, type Verdict } from "../../src/wire/sequence.ts";
 import type { RuntimeConfig } from "../../src/wire/types.ts";
-import { columns, encode, type Fields, grid, header, runtimeConfig } from "../support/frames.ts";
+import { columns, encode, type Fields, grid, header, NO_PRICE, runtimeConfig } from "../support/frames.ts";
 
 function config(overrides: Fields = {}): RuntimeConfig {
   const checked = checkConfig(runtimeConfig(overrides));
@@ -64,11 +64,10 @@ describe("a good bin", () => {
       mid_price: -0.125,
     };
     expect(head(zero)).toMatchObject({ bidTick: -1, askTick: 0, spotTick: 0, midPrice: -0.125 });
-    const none = "9223372036854775807";
     const oneSided = {
-      best_bid_price_int: none,
+      best_bid_price_int: NO_PRICE,
       best_ask_price_int: "-500000000",
-      spot_ref_price_int: none,
+      spot_ref_price_int: NO_PRICE,
       mid_price: null,
     };
     expect(head(oneSided)).toMatchObject({ bidTick: null, askTick: -2, spotTick: null, midPrice: null });
