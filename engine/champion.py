@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from engine.constants import PRICE_SCALE
 from engine.errors import ChampionError, ConfigError
 from engine.files import load_yaml, write_atomic, write_new
 from engine.lake import Lake
@@ -74,6 +75,12 @@ class Champion(BaseModel):
     code_version: str = Field(min_length=1, description="hash of the signal's and the scoring's sources")
     created_at: str = Field(min_length=1, description="ISO 8601, UTC")
     source: SignalSource | None = Field(None, description="of a signal that is not built in")
+
+    @property
+    def tick_int(self) -> int | None:
+        """The tick it was scored on, 1e-9 dollars; None where its file does not say."""
+        tick_size = self.evaluation.get("tick_size")
+        return round(tick_size / PRICE_SCALE) if isinstance(tick_size, int | float) else None
 
     def told(self) -> dict[str, Any]:
         """For JSON and for screens: everything but the text of foreign sources."""

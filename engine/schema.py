@@ -3,12 +3,15 @@
 Source: engine.md sections 1, 4, 7 and 8.
 """
 
+import math
 from functools import cache
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from engine.constants import UNDEF_PRICE
 
 # One market-by-order record as it lies in a DBN file, versions 1 to 3.
 MBO_DTYPE: Final = np.dtype(
@@ -60,21 +63,21 @@ _BIN_FIELDS: Final[list[tuple[str, str]]] = [
     ("ts_ns", "i8"),
     ("bin_event_count", "i8"),
     ("event_id", "i8"),  # events so far
-    ("mid_price", "f8"),  # dollars; 0 without both sides
-    ("best_bid_price_int", "i8"),
+    ("mid_price", "f8"),  # dollars; NaN without both sides
+    ("best_bid_price_int", "i8"),  # 1e-9 dollars, as every price in `_int`; UNDEF_PRICE where there is none
     ("best_ask_price_int", "i8"),
     ("spot_ref_price_int", "i8"),
     ("book_valid", "?"),
     ("best_bid_size", "i8"),  # contracts
     ("best_ask_size", "i8"),
-    ("bid_low_int", "i8"),  # extremes over the bin's sound event ends; 0 if there was none
+    ("bid_low_int", "i8"),  # extremes over the bin's sound event ends; UNDEF_PRICE if there was none
     ("bid_high_int", "i8"),
     ("ask_low_int", "i8"),
     ("ask_high_int", "i8"),
     ("trade_count", "i8"),
     ("buy_volume", "i8"),  # contracts by aggressor side
     ("sell_volume", "i8"),
-    ("last_trade_price_int", "i8"),  # carried forward; 0 before the first
+    ("last_trade_price_int", "i8"),  # carried forward; UNDEF_PRICE before the first
     ("quality", "u2"),  # truth bits, 0 is sound
     ("best_ask_move_ticks", "i4"),
     ("best_bid_move_ticks", "i4"),
@@ -85,6 +88,12 @@ _BIN_FIELDS: Final[list[tuple[str, str]]] = [
     ("chase_down_flag", "i1"),
 ]
 BIN_FIELD_NAMES: Final[tuple[str, ...]] = tuple(name for name, _ in _BIN_FIELDS)
+# What stands in a price that is not there, by the bin field's name: no price is it, for 0 and below are prices.
+MISSING_PRICES: Final[dict[str, int | float]] = {
+    name: math.nan if name == "mid_price" else UNDEF_PRICE
+    for name in BIN_FIELD_NAMES
+    if name == "mid_price" or name.endswith("_int")
+}
 MODEL_FIELD_NAMES: Final[tuple[str, ...]] = tuple(MODEL_PREFIX + name for name in MODEL_DTYPE.names or ())
 BIN_DTYPE: Final = np.dtype(_BIN_FIELDS + [(MODEL_PREFIX + name, MODEL_DTYPE[name].str) for name in MODEL_DTYPE.names or ()])
 

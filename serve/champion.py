@@ -89,7 +89,7 @@ class SignalChoice:
 
 def choose_signal(champion: Champion | None, config: InstrumentConfig) -> SignalChoice:
     """The champion's signal, or without one the instrument's own ``perm_*`` signal."""
-    context = SignalContext(cell_width_ms=config.cell_width_ms, radius=config.grid_radius_ticks)
+    context = SignalContext(config.cell_width_ms, config.grid_radius_ticks, config.tick_int)
     if champion is not None:
         return SignalChoice(champion.signal, CHAMPION, champion.version, dict(champion.parameters), context, champion=champion)
     parameters = perm_params_from_config(config).model_dump(mode="json")
@@ -126,9 +126,9 @@ def check_champion(champion: Champion, config: InstrumentConfig, lake: Lake) -> 
         Naming the field, both values and how to mend it.
     """
     config_for(champion, config)
-    for field in ("cell_width_ms", "grid_radius_ticks"):
-        theirs, ours = getattr(champion, field), getattr(config, field)
-        if theirs != ours:
+    for field in ("cell_width_ms", "grid_radius_ticks", "tick_size"):
+        theirs, ours = getattr(champion, field, champion.evaluation.get(field)), getattr(config, field)
+        if theirs is not None and theirs != ours:
             raise ChampionError(
                 f"champion version {champion.version} was scored with {field} {theirs}, this instrument runs {ours}; "
                 f"promote a run of a dataset with {field} {ours}, or set {field}: {theirs} in the instrument file and restart"

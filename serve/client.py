@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.sync.client import ClientConnection, connect
 
-from engine.constants import NS_PER_S
+from engine.constants import NS_PER_S, UNDEF_PRICE
 from engine.errors import WorkError
 from serve.settings import STREAM_PATH, is_loopback
 from serve.wire_check import FrameChecker, FrameOrderError
@@ -108,9 +108,8 @@ def _signal_name(signal: dict[str, Any]) -> str:
 
 def _bin_line(header: dict[str, Any], config: dict[str, Any]) -> str:
     decimals = config["price_decimals"]
-    bid, ask, spot = (
-        f"{header[name] * PRICE_UNIT:.{decimals}f}" for name in ("best_bid_price_int", "best_ask_price_int", "spot_ref_price_int")
-    )
+    prices = (header[f"{name}_price_int"] for name in ("best_bid", "best_ask", "spot_ref"))
+    bid, ask, spot = ("-" if price == UNDEF_PRICE else f"{price * PRICE_UNIT:.{decimals}f}" for price in prices)
     when = datetime.fromtimestamp(header["bin_end_ns"] // NS_PER_S, UTC).astimezone(ZoneInfo(config["session_tz"]))
     millis = header["bin_end_ns"] % NS_PER_S // 1_000_000
     version = config["runtime_model"]["version"]

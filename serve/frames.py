@@ -4,6 +4,7 @@ Source: interfaces.md, "HTTP and WebSocket"; engine.md sections 4 and 8.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -121,13 +122,15 @@ def encode_header(row: np.void, model_name: str) -> str:
     Raises
     ------
     ValueError
-        When a number is NaN or infinite, which the engine never emits.
+        When a number but the mid is NaN or infinite, which the engine never emits.
     """
     values = dict(zip(_BIN_NAMES, row.tolist(), strict=True))
     header: dict[str, Any] = {"type": "grid_update"}
     for name in BIN_FIELD_NAMES:
         value = values[name]
         header[name] = str(value) if name in _TEXT_FIELDS else value
+    if math.isnan(header[_MID]):
+        header[_MID] = None  # JSON has no NaN: a bin without both sides has no mid
     header[MODEL_PREFIX + "name"] = model_name
     for name in MODEL_FIELD_NAMES:
         header[name] = values[name]
@@ -173,6 +176,7 @@ def message(kind: str, **fields: Any) -> str:
     return _COMPACT.encode({"type": kind, **fields})
 
 
+_MID: Final = "mid_price"
 _COMPACT: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _BIN_NAMES: Final = (*BIN_FIELD_NAMES, *MODEL_FIELD_NAMES)
 _TEXT_FIELDS: Final = frozenset(name for name in BIN_FIELD_NAMES if is_text_integer(name))

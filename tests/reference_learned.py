@@ -4,6 +4,7 @@ In their sound forms (section 14): a bin of a doubtful book or without a mid has
 are known once their outcome is as old as the embargo. A value that is no number counts as 0 in windows, and its row is not whole.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -66,19 +67,16 @@ def moments(y: Series, w: int, with_skew: bool = False) -> list[Series]:
 
 
 def sound(bins: Bins) -> NDArray[np.bool_]:
-    return np.asarray((bins["mid_price"] > 0) & (bins["quality"] == 0))
+    return np.asarray(~np.isnan(bins["mid_price"]) & (bins["quality"] == 0))
 
 
 def returns(bins: Bins, tick: float = 0.25, is_masked: bool = True) -> Series:
-    """P13; masked: from one sound mid to the next."""
+    """P13: from one mid to the next; masked: from one sound mid to the next."""
     found = np.zeros(len(bins["mid_price"]))
-    last = 0.0
+    last = None
     for t, (mid, is_sound) in enumerate(zip(bins["mid_price"].tolist(), sound(bins).tolist(), strict=True)):
-        if not is_masked:
-            found[t] = (mid - last) / tick if t else 0.0
-            last = mid
-        elif is_sound:
-            found[t] = (mid - last) / tick if last > 0 else 0.0
+        if is_sound or not (is_masked or math.isnan(mid)):
+            found[t] = 0.0 if last is None else (mid - last) / tick
             last = mid
     return found
 

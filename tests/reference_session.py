@@ -50,6 +50,14 @@ class Tally:
         self.ask_range = (min(low, ask), max(high, ask))
 
 
+NO_RANGE = (ref.UNDEF_PRICE, ref.UNDEF_PRICE)
+
+
+def price(known: int | None) -> int:
+    """A price as the bins write it: a missing one has a mark that no price is."""
+    return ref.UNDEF_PRICE if known is None else known
+
+
 class Session:
     """All of one day: feed it records, take its bins.
 
@@ -87,7 +95,7 @@ class Session:
         self.is_anchored = False
         self.runs_field = False
         self.is_cold = True
-        self.last_trade_price = 0
+        self.last_trade_price = ref.UNDEF_PRICE
         self.last_quotes: dict[str, int | None] = {"B": None, "A": None}
         self.tally: Tally | None = None
 
@@ -130,7 +138,7 @@ class Session:
         is_snapshot = bool(record.flags & ref.F_SNAPSHOT)
         if record.action == "R" or is_snapshot:
             self.is_cold = False
-        if record.action == "T" and record.price not in (0, ref.UNDEF_PRICE):
+        if record.action == "T" and record.price != ref.UNDEF_PRICE:
             self.last_trade_price = record.price
         bid, ask = self.book.best("B"), self.book.best("A")
         is_event_end = bool(record.flags & ref.F_LAST)
@@ -165,7 +173,7 @@ class Session:
         self._update_spectra()
         bid, ask = book.best("B"), book.best("A")
         has_spot = bid is not None and ask is not None
-        spot = math.floor(((bid + ask) / 2) / self.tick_int + 0.5) * self.tick_int if has_spot else 0
+        spot = math.floor(((bid + ask) / 2) / self.tick_int + 0.5) * self.tick_int if has_spot else ref.UNDEF_PRICE
         moves = {side: self._move(side) for side in "AB"}
         grid = self._grid(spot if has_spot else None, moves)
         quality = tally.quality | (ref.COLD if self.is_cold else 0) | (0 if has_spot else ref.ONE_SIDED)
@@ -173,12 +181,12 @@ class Session:
         fields: dict[str, Any] = {
             "bin_seq": self.n_bins, "bin_start_ns": tally.start_ns, "bin_end_ns": end, "ts_ns": end,
             "bin_event_count": tally.n_events, "event_id": self.n_events,
-            "mid_price": (bid + ask) / 2 * 1e-9 if has_spot else 0.0,
-            "best_bid_price_int": bid or 0, "best_ask_price_int": ask or 0,
+            "mid_price": (bid + ask) / 2 * 1e-9 if has_spot else math.nan,
+            "best_bid_price_int": price(bid), "best_ask_price_int": price(ask),
             "best_bid_size": book.best_size("B"), "best_ask_size": book.best_size("A"),
             "spot_ref_price_int": spot, "book_valid": book.is_valid, "quality": quality,
-            "bid_low_int": (tally.bid_range or (0, 0))[0], "bid_high_int": (tally.bid_range or (0, 0))[1],
-            "ask_low_int": (tally.ask_range or (0, 0))[0], "ask_high_int": (tally.ask_range or (0, 0))[1],
+            "bid_low_int": (tally.bid_range or NO_RANGE)[0], "bid_high_int": (tally.bid_range or NO_RANGE)[1],
+            "ask_low_int": (tally.ask_range or NO_RANGE)[0], "ask_high_int": (tally.ask_range or NO_RANGE)[1],
             "trade_count": tally.n_trades, "buy_volume": tally.buy_volume, "sell_volume": tally.sell_volume,
             "last_trade_price_int": self.last_trade_price,
         }  # fmt: skip

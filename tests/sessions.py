@@ -91,7 +91,10 @@ def worst(ours: NDArray[Any], theirs: NDArray[Any], size: NDArray[Any] | None = 
     """Largest difference relative to 1 + size, by default that of the values expected."""
     expected = theirs.astype(np.float64)
     scale = 1.0 + (np.abs(expected) if size is None else size)
-    return float(np.max(np.abs(ours.astype(np.float64) - expected) / scale, initial=0.0))
+    apart = np.abs(ours.astype(np.float64) - expected) / scale
+    if expected.dtype == theirs.dtype:  # what is NaN in both is the same
+        apart[np.isnan(expected) & np.isnan(ours)] = 0.0
+    return float(np.max(apart, initial=0.0))
 
 
 def terms(grid: dict[str, NDArray[Any]], name: str) -> NDArray[Any] | None:

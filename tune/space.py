@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Final
 
-from engine.config import validate
 from engine.dataset.read import Dataset
 from engine.errors import ConfigError
 from engine.lake import Lake
 from engine.signals.base import SignalLike
-from engine.signals.registry import get_signal, signal_names
+from engine.signals.registry import get_signal, params_of, signal_names
 from tune.code_version import class_version
 from tune.config import EvalConfig, SweepConfig
 from tune.rules import KNOWN_FEES, Rules, Trigger
@@ -52,8 +51,9 @@ class SignalPlan:
         ConfigError
             The signal's parameters, or the dataset's grid, do not allow the values.
         """
-        params = validate(self.signal_class.Params, swept, f"the parameters of signal {self.name}")
-        return params.model_dump(mode="json"), self.signal_class(params, signal_context(dataset))
+        context = signal_context(dataset)
+        params = params_of(self.signal_class, swept, context)
+        return params.model_dump(mode="json"), self.signal_class(params, context)
 
 
 def plan_signals(config: SweepConfig, say: Callable[[str], None] | None = None) -> tuple[SignalPlan, ...]:
@@ -116,7 +116,7 @@ def build_points(
                     grid_variant_id=variant,
                     signal=signal.name,
                     parameters=parameters,
-                    swept=dict(swept),
+                    swept={key: value for key, value in swept.items() if key in parameters},
                     rules=rule,
                     thresholds=usable_thresholds(scorer, scorer.default_thresholds, rule),
                     code_version=signal.code_version,

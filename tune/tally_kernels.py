@@ -25,7 +25,7 @@ BOOKED: Final = 1  # gross with hits at their barriers
 WON: Final = 2  # net, of the trades that won
 LOST: Final = 3  # net, of the others, as a positive number
 DRAWDOWN: Final = 4  # deepest fall of the running net sum from its peak
-TURNOVER: Final = 5  # 1e-9 dollars per contract multiplier: prices paid and received
+TURNOVER: Final = 5  # 1e-9 dollars per contract multiplier: sizes of the prices paid and received
 UNIQUE: Final = 6  # sum of the trades' mean uniqueness
 SQUARE: Final = 7  # sum of squares of the net
 N_SUMS: Final = 8
@@ -142,7 +142,7 @@ def tally(
             peak = max(peak, running)
             out.sums[c, DRAWDOWN] = max(out.sums[c, DRAWDOWN], peak - running)
             price = tape.ask[entry] if sign > 0 else tape.bid[entry]
-            out.sums[c, TURNOVER] += 2.0 * price + sign * gross * plan.tick
+            out.sums[c, TURNOVER] += abs(float(price)) + abs(price + sign * gross * plan.tick)
             for h in range(plan.horizons.shape[0]):
                 later = entry + plan.horizons[h]
                 if later < n and tape.state[later] == SOUND:

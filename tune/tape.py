@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.constants import PRICE_SCALE, Q_CLOSED, Q_COLD, Q_GAP, Q_ROLL
+from engine.constants import PRICE_SCALE, Q_CLOSED, Q_COLD, Q_GAP, Q_ROLL, UNDEF_PRICE
 from engine.schema import Floats, Ints
 
 SOUND: Final = 0
@@ -27,9 +27,9 @@ class Tape(NamedTuple):
 
 
 def mid_tape(mid: Floats) -> Tape:
-    """One price a bin on both sides: the reference's view. ``mid`` in dollars, not above 0 for an invalid book."""
-    valid = mid > 0.0
-    price = np.rint(np.where(valid, mid, 0.0) / PRICE_SCALE).astype(np.int64)
+    """One price a bin on both sides: the reference's view. ``mid`` in dollars, NaN for none."""
+    valid = np.isfinite(mid)
+    price = _carried(np.rint(np.where(valid, mid, 0.0) / PRICE_SCALE).astype(np.int64), valid)
     state = np.where(valid, SOUND, POSTPONED).astype(np.int8)
     return Tape(price, price, price, price, price, price, state)
 
@@ -37,20 +37,28 @@ def mid_tape(mid: Floats) -> Tape:
 def touch_tape(
     bid: Ints, ask: Ints, bid_low: Ints, bid_high: Ints, ask_low: Ints, ask_high: Ints, quality: NDArray[np.uint16]
 ) -> Tape:
-    """Best prices and extremes as the bins hold them; an extreme of 0 (no event end in the bin) is the price at its end."""
-    usable = (quality == 0) & (bid > 0) & (ask > bid)
+    """Best prices and extremes as the bins hold them; a missing extreme (no event end in the bin) is the price at its end."""
+    has_bid, has_ask = bid != UNDEF_PRICE, ask != UNDEF_PRICE
+    usable = (quality == 0) & has_bid & has_ask & (ask > bid)
+    bid, ask = _carried(bid, has_bid), _carried(ask, has_ask)
     state = np.where(usable, SOUND, POSTPONED).astype(np.int8)
     state[(quality & _HOLES) != 0] = BROKEN
 
     def known(extreme: Ints, last: Ints) -> Ints:
-        return np.where(extreme > 0, extreme, last).astype(np.int64)
+        return np.where(extreme != UNDEF_PRICE, extreme, last)
 
     return Tape(
-        np.ascontiguousarray(bid, np.int64),
-        np.ascontiguousarray(ask, np.int64),
+        bid,
+        ask,
         known(bid_low, bid),
         known(bid_high, bid),
         known(ask_low, ask),
         known(ask_high, ask),
         state,
     )
+
+
+def _carried(price: Ints, is_known: NDArray[np.bool_]) -> Ints:
+    """Prices with the last known one where there is none; before the first, where nothing is ever traded, as they are."""
+    last = np.maximum.accumulate(np.where(is_known, np.arange(len(price)), 0))
+    return np.ascontiguousarray(price[last], np.int64)

@@ -94,7 +94,7 @@ class Market:
 
     @property
     def mid(self) -> Floats:
-        """Mid prices in dollars, 0 for an invalid book, shape (n,)."""
+        """Mid prices in dollars, NaN without both sides, shape (n,)."""
         return self.bins["mid_price"]
 
     @property
@@ -154,7 +154,7 @@ class PointFailure:
 
 def signal_context(dataset: Dataset) -> SignalContext:
     """What a signal must know of the grid it reads."""
-    return SignalContext(cell_width_ms=int(dataset.manifest["config"]["cell_width_ms"]), radius=dataset.radius)
+    return SignalContext(dataset.cell_width_ms, dataset.radius, dataset.tick_int)
 
 
 def load_market(dataset: Dataset, classes: Sequence[type[SignalLike]]) -> Market:

@@ -11,13 +11,14 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from engine.book.order_table import delete_order, free_place
+from engine.constants import UNDEF_PRICE
 from engine.jit import inline_kernel, kernel
 from engine.schema import Ints, Record, Structured
 
 BID: Final = 1
 ASK: Final = 2
 FIRST_TABLE: Final = 1 << 12  # orders' places, twice as many as orders at least; small, so that they stay in the cache
-NO_TICK: Final = -(2**62)  # no best price on that side
+NO_TICK: Final = UNDEF_PRICE  # no best price on that side; no price is it, so no tick of any size is
 LARGEST_PRICE: Final = 2**63 - 1
 SMALLEST_PRICE: Final = -(2**63)
 EXACT_QUOTIENT: Final = 2.0**50  # below it a quotient of floats is at most one off
@@ -37,7 +38,7 @@ BOOK_DTYPE: Final = np.dtype(
         ("far_stale", "<i8"),  # 1 when far_bid or far_ask must be searched again
         ("book_valid", "<i8"),
         ("snapshot_open", "<i8"),
-        ("snapshot_ts", "<i8"),  # ns, of the Clear that opened the snapshot; 0 when none did
+        ("snapshot_ts", "<i8"),  # ns, of the Clear that opened the snapshot; means nothing while none is open
         ("snapshot_seen", "<i8"),  # 1 after a snapshot or a clear: the book is whole
     ]
 )

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(values)
         return 0
-    print_book(values)
+    print_book(values, load_instrument().price_decimals)
     return 0
 
 
@@ -81,20 +81,20 @@ def _moment(at: str | None) -> int | None:
     return int(when.timestamp()) * NS_PER_S + (int(fraction.group(1).ljust(9, "0")) if fraction else 0)
 
 
-def print_book(values: dict[str, Any]) -> None:
-    """The book as a ladder, asks above bids."""
+def print_book(values: dict[str, Any], decimals: int) -> None:
+    """The book as a ladder, asks above bids; prices with the instrument's ``decimals``."""
     table = Table(title=f"{values['symbol']} after {values['n_events']:,} events")
     for name in ("orders", "bid size", "price", "ask size", "orders"):
         table.add_column(name, justify="right")
     for level in reversed(values["levels"]["ask"]):
-        table.add_row("", "", f"{level['price']:.2f}", f"{level['size']:,}", str(level["orders"]))
+        table.add_row("", "", f"{level['price']:.{decimals}f}", f"{level['size']:,}", str(level["orders"]))
     for level in values["levels"]["bid"]:
-        table.add_row(str(level["orders"]), f"{level['size']:,}", f"{level['price']:.2f}", "", "")
+        table.add_row(str(level["orders"]), f"{level['size']:,}", f"{level['price']:.{decimals}f}", "", "")
     out = console()
     out.print(table)
     for side in ("bid", "ask"):
         best, size = values[f"best_{side}"], values[f"best_{side}_size"]
-        shown = "none" if best is None else f"{best:.2f} ({size:,})"
+        shown = "none" if best is None else f"{best:.{decimals}f} ({size:,})"
         out.print(f"best {side} {shown}, {values[f'{side}_levels']:,} levels, {values[f'{side}_orders']:,} orders")
     out.print(f"anomalies: {counts(values['anomalies'])}")
     for notice in values["notices"]:

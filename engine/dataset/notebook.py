@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from engine.config import InstrumentConfig, load_instrument, validate
+from engine.config import InstrumentConfig, load_instrument
 from engine.dataset.capture import publish_replay
 from engine.dataset.read import Dataset
 from engine.dataset.read import list_datasets as summaries
@@ -20,7 +20,7 @@ from engine.run.frames import BinFrames
 from engine.run.replay import Replay
 from engine.run.whole import WholeReplay
 from engine.signals.base import SignalContext, SignalLike, signal_inputs
-from engine.signals.registry import get_signal
+from engine.signals.registry import get_signal, params_of
 from engine.simulate.session import simulate
 from engine.source.records import open_source
 
@@ -141,7 +141,7 @@ class FileReplay:
 
     def whole(self) -> WholeReplay:
         """Every bin at once, to be looked at as a dataset is; 30 kB of memory a bin at 101 rows."""
-        return WholeReplay(self, self.config.cell_width_ms, str(self.path))
+        return WholeReplay(self, self.config, str(self.path))
 
 
 def replay(
@@ -318,7 +318,7 @@ def run_signal(
     bins = open_dataset(data, lake) if isinstance(data, str) else data
     if not isinstance(bins, BinFrames):
         raise DatasetError(f"data was {_kind(data)}; give a dataset, the id of one, or engine.replay(...).whole()")
-    scorer = _signal(signal, SignalContext(bins.cell_width_ms, bins.radius), parameters)
+    scorer = _signal(signal, SignalContext(bins.cell_width_ms, bins.radius, bins.tick_int), parameters)
     grid = {name: bins.grid(name) for name in scorer.required_columns}
     outputs = scorer.run(signal_inputs(scorer, grid, bins.bins(scorer.required_fields)))
     names = [name for name in outputs.dtype.names or () if name != "bin_seq"]
@@ -333,8 +333,7 @@ def _signal(signal: Any, context: SignalContext, parameters: Mapping[str, Any]) 
     if isinstance(signal, str):
         signal = get_signal(signal)
     if isinstance(signal, type) and hasattr(signal, "Params") and hasattr(signal, "run"):
-        name = getattr(signal, "name", signal.__name__)
-        made: SignalLike = signal(validate(signal.Params, parameters, f"the parameters of signal {name}", _MEND), context)
+        made: SignalLike = signal(params_of(signal, parameters, context, _MEND), context)
         return made
     if isinstance(signal, type) or not (hasattr(signal, "params") and hasattr(signal, "run")):
         raise ConfigError(f"signal was {_kind(signal)}; give a name, a class made from engine.Signal, or a signal of one")

@@ -14,6 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engine.dataset.read import (
     BINS_FILE,
     CHECKSUMS_FILE,
@@ -163,11 +166,16 @@ def _require_same(existing: Dataset, new: Dataset) -> None:
         return
     # Other bytes may still be the same numbers, written by another version of the parquet library.
     for name in existing.manifest["columns"]["bins"]:
-        if existing.bins([name])[name].tolist() != new.bins([name])[name].tolist():
+        if not _is_same(existing.bins([name])[name], new.bins([name])[name]):
             raise _differs(existing, name)
     for name in existing.manifest["columns"]["grid"]:
         if existing.columns([name])[name].tobytes() != new.columns([name])[name].tobytes():
             raise _differs(existing, name)
+
+
+def _is_same(old: NDArray[Any], new: NDArray[Any]) -> bool:
+    """Whether two columns hold the same; what is no number is like what is none."""
+    return np.array_equal(old, new, equal_nan=old.dtype.kind == "f")
 
 
 def _differs(existing: Dataset, column: str) -> DatasetError:

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from engine.constants import PRICE_SCALE
+from engine.dataset import first_schema
 from engine.dataset.write import grid_table_schema
 from engine.errors import DatasetError, among
 from engine.files import sha256_file, write_atomic
@@ -25,7 +27,7 @@ from engine.schema import GRID_COLUMNS, bins_schema
 if TYPE_CHECKING:
     import polars as pl
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 BINS_FILE: Final = "bins.parquet"
 GRID_FILE: Final = "grid_clean.parquet"
 MANIFEST_FILE: Final = "manifest.json"
@@ -73,8 +75,11 @@ class Dataset(BinFrames):
                 raise DatasetError(f"dataset folder {folder} lacks {name}; it must hold {', '.join(FILES)}")
         self.manifest: dict[str, Any] = _read_json(folder / MANIFEST_FILE)
         version = self.manifest.get("schema_version")
-        if version != SCHEMA_VERSION:
-            raise DatasetError(f"dataset {folder} has schema version {version}; this code reads {SCHEMA_VERSION}")
+        if version not in (first_schema.VERSION, SCHEMA_VERSION):
+            raise DatasetError(
+                f"dataset {folder} has schema version {version}; this code reads {first_schema.VERSION} and {SCHEMA_VERSION}"
+            )
+        self._is_first = version == first_schema.VERSION
 
     def __repr__(self) -> str:
         return (
@@ -123,6 +128,11 @@ class Dataset(BinFrames):
         """Bin width, milliseconds."""
         return int(self.manifest["config"]["cell_width_ms"])
 
+    @property
+    def tick_int(self) -> int:
+        """One tick in 1e-9 dollars."""
+        return round(float(self.manifest["config"]["tick_size"]) / PRICE_SCALE)
+
     @cached_property
     def checksum(self) -> str:
         """SHA-256 over the checksums of the two tables: the same numbers in the same files, whoever made them and when."""
@@ -137,7 +147,7 @@ class Dataset(BinFrames):
         """Columns of the bins table, each of shape (n_bins,); all of them without ``names``."""
         wanted = list(names) if names is not None else bins_schema().names
         self._require(wanted, bins_schema().names, BINS_FILE)
-        table = pq.read_table(self.folder / BINS_FILE, columns=wanted)
+        table = self._marked(pq.read_table(self.folder / BINS_FILE, columns=wanted))
         return {name: _array(table.column(name)) for name in wanted}
 
     def columns(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -182,7 +192,8 @@ class Dataset(BinFrames):
         """The bins as a lazy polars frame: what a query needs is read when it is collected."""
         import polars as pl
 
-        return pl.scan_parquet(self.folder / BINS_FILE, glob=False)
+        bins = pl.scan_parquet(self.folder / BINS_FILE, glob=False)
+        return first_schema.frame_with_marks(bins) if self._is_first else bins
 
     def scan_grid(self) -> "pl.LazyFrame":
         """The grid as a lazy polars frame, a row for each (bin_seq, k)."""
@@ -192,7 +203,10 @@ class Dataset(BinFrames):
 
     def to_arrow(self, columns: str | Iterable[str] | None = None) -> pa.Table:
         """The bins as an Arrow table, a row each; ``columns`` names the fields to take, in this order."""
-        return pq.read_table(self.folder / BINS_FILE, columns=field_names(columns))
+        return self._marked(pq.read_table(self.folder / BINS_FILE, columns=field_names(columns)))
+
+    def _marked(self, table: pa.Table) -> pa.Table:
+        return first_schema.table_with_marks(table) if self._is_first else table
 
     def _keep(self, name: str, path: Path) -> bool:
         """Decode a column into the cache; whether it lies there now."""

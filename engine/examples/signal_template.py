@@ -68,7 +68,7 @@ class Template(Signal):
     Params = TemplateParams
 
     def _fresh_state(self):
-        """The state before the first bin. Parameters are at hand as ``self.params``, the grid as ``self.context``."""
+        """The state before the first bin. Parameters are at hand as ``self.params``, grid and tick as ``self.context``."""
         return TemplateState(np.zeros(2, np.int64), np.zeros(self.params.window_bins))
 
     def _advance(self, x, out):

@@ -3,6 +3,7 @@
 Source: engine.md sections 4, 6 and 8.
 """
 
+import math
 from typing import Final
 
 from engine import constants as c
@@ -230,9 +231,9 @@ def close_bin(engine: Engine, out: Out, i_out: int, p: Params) -> None:
     s = engine.book.scalars[0]
     end = run["bin_start"] + p.bin_ns
     quality = run["quality"]
-    bid = ask = spot = 0
+    bid = ask = spot = c.UNDEF_PRICE
     bid_size = ask_size = 0
-    mid_price = 0.0
+    mid_price = math.nan
     spot_tick = NO_TICK
     if s["best_bid"] != NO_TICK:
         bid = s["best_bid"] * p.tick_int
@@ -270,10 +271,10 @@ def close_bin(engine: Engine, out: Out, i_out: int, p: Params) -> None:
     one["best_bid_size"] = bid_size
     one["best_ask_size"] = ask_size
     sound = run["bid_low"] != NO_TICK
-    one["bid_low_int"] = run["bid_low"] * p.tick_int if sound else 0
-    one["bid_high_int"] = run["bid_high"] * p.tick_int if sound else 0
-    one["ask_low_int"] = run["ask_low"] * p.tick_int if sound else 0
-    one["ask_high_int"] = run["ask_high"] * p.tick_int if sound else 0
+    one["bid_low_int"] = run["bid_low"] * p.tick_int if sound else c.UNDEF_PRICE
+    one["bid_high_int"] = run["bid_high"] * p.tick_int if sound else c.UNDEF_PRICE
+    one["ask_low_int"] = run["ask_low"] * p.tick_int if sound else c.UNDEF_PRICE
+    one["ask_high_int"] = run["ask_high"] * p.tick_int if sound else c.UNDEF_PRICE
     one["trade_count"] = run["trade_count"]
     one["buy_volume"] = run["buy_volume"]
     one["sell_volume"] = run["sell_volume"]

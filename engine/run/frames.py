@@ -45,6 +45,11 @@ class BinFrames(ABC):
         """Bin width, milliseconds."""
 
     @property
+    @abstractmethod
+    def tick_int(self) -> int:
+        """One tick in 1e-9 dollars."""
+
+    @property
     def k_values(self) -> NDArray[np.int32]:
         """Ticks from spot of each grid row, shape (2R + 1,)."""
         return np.arange(-self.radius, self.radius + 1, dtype=np.int32)

@@ -228,7 +228,7 @@ def _see_record(engine: Engine, record: Record, ts: int) -> None:
             run["buy_volume"] += size
         elif record["side"] == c.SIDE_ASK:
             run["sell_volume"] += size
-        if record["price"] != c.UNDEF_PRICE and record["price"] != 0:
+        if record["price"] != c.UNDEF_PRICE:
             run["last_trade_price"] = record["price"]
 
 

@@ -5,6 +5,7 @@ Source: engine.md section 6.
 
 from typing import Final
 
+from engine.constants import UNDEF_PRICE
 from engine.jit import inline_kernel
 
 LARGEST_MOVE: Final = 2**31 - 1  # ticks
@@ -22,8 +23,8 @@ def sign(x: int) -> int:
 
 @inline_kernel
 def move_ticks(price: int, previous: int, tick_int: int) -> int:
-    """Ticks a best price moved between two bins, kept within 32 bits; 0 where either is missing."""
-    if price == 0 or previous == 0:
+    """Ticks a best price moved between two bins, kept within 32 bits; 0 where either is UNDEF_PRICE."""
+    if price == UNDEF_PRICE or previous == UNDEF_PRICE:
         return 0
     # Ticks first: the distance of hostile prices does not fit 64 bits, nor its ticks the column.
     move = price // tick_int - previous // tick_int

@@ -30,7 +30,7 @@ def runtime_model(config: InstrumentConfig) -> SignalLike | None:
     """The instrument's own signal, fresh; None where the configuration switches it off."""
     if not config.perm_runtime_enabled:
         return None
-    context = SignalContext(config.cell_width_ms, config.grid_radius_ticks)
+    context = SignalContext(config.cell_width_ms, config.grid_radius_ticks, config.tick_int)
     return PermDerivative(perm_params_from_config(config), context)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from engine.book.kernels import NO_TICK
 from engine.book.owner import grow, make_book, table_for
 from engine.config import InstrumentConfig
-from engine.constants import ANOMALIES, NS_PER_S
+from engine.constants import ANOMALIES, NS_PER_S, UNDEF_PRICE
 from engine.field.kernels import make_field
 from engine.field.spectrum import history_bins, make_spectrum
 from engine.jit import source_hash
@@ -85,6 +85,8 @@ class Runner:
         run["max_bins"] = -1 if span.n_bins is None else span.n_bins
         run["latest_ts"] = rs.UNSET
         run["instrument_id"] = rs.UNSET
+        for name in ("last_trade_price", "previous_bid", "previous_ask"):
+            run[name] = UNDEF_PRICE
         self.engine = rs.Engine(
             run=run,
             counts=np.zeros(len(ANOMALIES), rs.ANOMALY_DTYPE),

@@ -38,13 +38,13 @@ RUN_DTYPE: Final = np.dtype(
         ("trade_count", "<i8"),
         ("buy_volume", "<i8"),
         ("sell_volume", "<i8"),
-        ("last_trade_price", "<i8"),
+        ("last_trade_price", "<i8"),  # price_int, UNDEF_PRICE before the first
         ("bid_low", "<i8"),  # ticks, NO_TICK until a sound event end
         ("bid_high", "<i8"),
         ("ask_low", "<i8"),
         ("ask_high", "<i8"),
         ("quality", "<i8"),
-        ("previous_bid", "<i8"),  # price_int at the end of the bin before, 0 where missing
+        ("previous_bid", "<i8"),  # price_int at the end of the bin before, UNDEF_PRICE where missing
         ("previous_ask", "<i8"),
     ]
 )

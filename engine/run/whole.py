@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.config import InstrumentConfig
 from engine.errors import SourceError
 from engine.run.block import BinBlock
 from engine.run.frames import BinFrames, checked_names, field_names, grid_name
@@ -33,12 +34,12 @@ class WholeReplay(BinFrames):
     ((100, 1), (100, 101))
     """
 
-    def __init__(self, blocks: Iterable[BinBlock], cell_width_ms: int, what: str) -> None:
+    def __init__(self, blocks: Iterable[BinBlock], config: InstrumentConfig, what: str) -> None:
         kept = list(blocks)
         if not kept:
             raise SourceError(f"{what} gave no bin; start earlier, or give a file that reaches further")
         self._what = what
-        self._cell_width_ms = cell_width_ms
+        self._config = config
         self._model_names = np.repeat([block.model_name for block in kept], [block.n for block in kept]).astype(object)
         self._bins: MboRecords = np.concatenate([block.bins for block in kept])
         self._grid = {name: np.concatenate([block.grid[name] for block in kept]) for name in GRID_COLUMNS}
@@ -59,7 +60,11 @@ class WholeReplay(BinFrames):
 
     @property
     def cell_width_ms(self) -> int:
-        return self._cell_width_ms
+        return self._config.cell_width_ms
+
+    @property
+    def tick_int(self) -> int:
+        return self._config.tick_int
 
     def bins(self, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         named = MODEL_PREFIX + "name"

@@ -27,17 +27,21 @@ LatePolicy = Literal["wait", "hold"]
 
 
 class SignalContext(NamedTuple):
-    """The grid a signal reads: bin width in milliseconds, ticks each side of spot.
+    """What a signal must know of the instrument: bin width in milliseconds, ticks each side of spot, the tick in 1e-9 dollars.
+
+    The tick stands with the instrument and nowhere else. A signal that reads no prices does without it; one that does says so
+    with `require_tick`.
 
     Examples
     --------
     >>> import engine
-    >>> engine.SignalContext(cell_width_ms=100, radius=50)
-    SignalContext(cell_width_ms=100, radius=50)
+    >>> engine.SignalContext(cell_width_ms=100, radius=50, tick_int=250_000_000)
+    SignalContext(cell_width_ms=100, radius=50, tick_int=250000000)
     """
 
     cell_width_ms: int
     radius: int
+    tick_int: int | None = None
 
 
 class SignalLike(Protocol):
@@ -120,6 +124,22 @@ def write_outputs(outputs: Outputs, bins: BinRows) -> None:
     for name in outputs.dtype.names or ():
         if MODEL_PREFIX + name in BIN_DTYPE.fields:  # type: ignore[operator]
             bins[MODEL_PREFIX + name] = outputs[name]
+
+
+def require_tick(context: SignalContext, what: str) -> int:
+    """The instrument's tick, 1e-9 dollars.
+
+    Raises
+    ------
+    ConfigError
+        When the context does not say it.
+    """
+    if context.tick_int is None or context.tick_int < 1:
+        raise ConfigError(
+            f"{what} counts prices in ticks and was given tick_int {context.tick_int}; it must be the instrument's tick in 1e-9 "
+            "dollars. Make it with SignalContext(cell_width_ms, radius, tick_int)"
+        )
+    return context.tick_int
 
 
 def require_rows(context: SignalContext, reach: int, what: str) -> None:

@@ -16,11 +16,11 @@ from engine.signals.base import SignalContext, SignalLike
 from engine.signals.bundle import Loaded, load_bundle, read_bundle, told
 from engine.signals.contract import Check, yield_checks
 from engine.signals.declaration import faults, parameters_to_test
-from engine.signals.example import example_inputs
+from engine.signals.example import EXAMPLE_TICK_INT, example_inputs
 from engine.signals.registry import load_class, signal_of
 
 N_BINS: Final = 700
-CONTEXT: Final = SignalContext(cell_width_ms=100, radius=50)
+CONTEXT: Final = SignalContext(cell_width_ms=100, radius=50, tick_int=EXAMPLE_TICK_INT)
 DECLARED: Final = "declaration"
 _DECLARED_MEANING: Final = "The class says what it is called, what it reads, what it gives and which parameters it takes."
 _PACKAGE: Final = Path(__file__).resolve().parent.parent

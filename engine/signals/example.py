@@ -5,6 +5,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.constants import UNDEF_PRICE
 from engine.schema import BIN_DTYPE, GRID_COLUMNS, GRID_F64, MODEL_FIELD_NAMES, MODEL_PREFIX, BinRows, Ints
 from engine.signals.base import SignalLike, signal_inputs
 from engine.signals.mirror import FIELDS, GRID, counterpart
@@ -57,7 +58,7 @@ def example_market(n: int, radius: int, seed: int) -> tuple[dict[str, NDArray[An
     walk = np.cumsum(rng.integers(-3, 4, n))  # half ticks
     fields["mid_price"] = 20_000.0 + 0.125 * walk
     fields["quality"][rng.random(n) < 0.02] = 1
-    fields["mid_price"][rng.random(n) < 0.01] = 0.0
+    fields["mid_price"][rng.random(n) < 0.01] = np.nan
     _add_quotes(x, fields, walk, np.random.default_rng((seed, 1)))
     _add_run(fields, np.random.default_rng((seed, 2)))
     for name in fields.dtype.names or ():
@@ -80,26 +81,26 @@ def _add_quotes(x: dict[str, NDArray[Any]], fields: BinRows, walk: Ints, rng: np
             x[f"{name}{side}_depth"] = np.where(lies_there, x[f"{name}rest_depth"] if name else depth, 0.0)
     for order in ("", "v_", "a_", "j_"):
         x[f"{order}rest_depth"] = x[f"{order}bid_depth"] + x[f"{order}ask_depth"]
-    one_sided = fields["mid_price"] == 0
+    one_sided = np.isnan(fields["mid_price"])
     bid_goes = one_sided & (rng.random(n) < 0.5)
     for side, tick, is_gone in (("bid", bid, bid_goes), ("ask", ask, one_sided & ~bid_goes)):
         at = np.clip(tick - spot + rows // 2, 0, rows - 1)
-        price_int = fields[f"best_{side}_price_int"] = np.where(is_gone, 0, tick * EXAMPLE_TICK_INT)
+        fields[f"best_{side}_price_int"] = np.where(is_gone, UNDEF_PRICE, tick * EXAMPLE_TICK_INT)
         fields[f"best_{side}_size"] = np.where(is_gone, 0, x[f"{side}_depth"][np.arange(n), at])
-        previous = np.concatenate([price_int[:1], price_int[:-1]])
-        move = np.where((price_int == 0) | (previous == 0), 0, (price_int - previous) // EXAMPLE_TICK_INT)
+        was_gone = np.concatenate([is_gone[:1], is_gone[:-1]])
+        move = np.where(is_gone | was_gone, 0, np.diff(tick, prepend=tick[:1]))
         fields[f"best_{side}_move_ticks"] = move
         fields[f"{side}_reprice_sign"] = np.sign(move)
         for extreme, way in (("low", -1), ("high", 1)):
             reach = (tick + way * rng.integers(0, 2, n)) * EXAMPLE_TICK_INT
-            fields[f"{side}_{extreme}_int"] = np.where(one_sided, 0, reach)
+            fields[f"{side}_{extreme}_int"] = np.where(one_sided, UNDEF_PRICE, reach)
     ask_sign, bid_sign = fields["ask_reprice_sign"], fields["bid_reprice_sign"]
     fields["perm_microstate_id"] = 3 * (ask_sign + 1) + bid_sign + 1
     fields["chase_up_flag"] = (ask_sign > 0) & (bid_sign > 0)
     fields["chase_down_flag"] = (ask_sign < 0) & (bid_sign < 0)
-    fields["spot_ref_price_int"] = np.where(one_sided, 0, spot * EXAMPLE_TICK_INT)
+    fields["spot_ref_price_int"] = np.where(one_sided, UNDEF_PRICE, spot * EXAMPLE_TICK_INT)
     traded = np.where(rng.random(n) < 0.5, bid, ask) * EXAMPLE_TICK_INT
-    fields["last_trade_price_int"] = np.where(np.arange(n) < EXAMPLE_FIRST_TRADE, 0, traded)
+    fields["last_trade_price_int"] = np.where(np.arange(n) < EXAMPLE_FIRST_TRADE, UNDEF_PRICE, traded)
 
 
 def _add_run(fields: BinRows, rng: np.random.Generator) -> None:

@@ -3,7 +3,7 @@
 How a column turns is read off its name in `engine.schema`, so that a new column by side is mirrored or refused, never passed on:
 
 - the word for a side gives its counterpart, with which it changes places (``v_bid_depth``, ``buy_volume``, ``chase_up_flag``);
-- a price (``_int``, ``mid_price``) is turned about the pivot, 0 (there is none) stays 0; low and high change places too;
+- a price (``_int``, ``mid_price``) is turned about the pivot, a missing one stays missing; low and high change places too;
 - a direction (``_move_ticks``, ``_sign``, ``_state5_code``, ``k``, a runtime model's score and its derivatives) is negated;
 - ``perm_microstate_id`` is made of the two turned signs;
 - all else keeps its value: masses, forces, the spectrum, times, counts and truth bits.
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from engine.constants import NS_PER_S
 from engine.errors import EngineError
-from engine.schema import BIN_DTYPE, GRID_COLUMNS, MODEL_PREFIX
+from engine.schema import BIN_DTYPE, GRID_COLUMNS, MISSING_PRICES, MODEL_PREFIX
 
 Bins = Mapping[str, NDArray[Any]]
 Schema = Mapping[str, "np.dtype[Any]"]
@@ -102,7 +102,7 @@ def mirrored(bins: Bins, price_sum_int: int | None = None) -> dict[str, NDArray[
     Raises
     ------
     MirrorError
-        When a name is not in the schema, a counterpart is missing, a mid is off the halves, or the image of a price is 0.
+        When a name is not in the schema, a counterpart is missing, or a mid is off the halves.
 
     Source: the labels of engine.md section 6.
     """
@@ -122,23 +122,26 @@ def mirrored(bins: Bins, price_sum_int: int | None = None) -> dict[str, NDArray[
 def _turned(name: str, x: NDArray[Any], doubled: int) -> NDArray[Any]:
     """What ``name`` is in the mirror, ``x`` being its counterpart; rows are left in order."""
     if is_price(name):
-        twice = _doubled_prices(name, x)
-        turned = np.where(twice != 0, doubled - twice, 0)
-        if np.any((twice != 0) & (turned == 0)):
-            raise MirrorError(f"price_sum_int was {doubled / 2:.0f}; it turns a {name} into 0, which means none. Choose another")
-        return (turned / 2.0) / NS_PER_S if name == MID else (turned // 2).astype(x.dtype)
+        turned = doubled - _doubled_prices(name, x)
+        image = (turned / 2.0) / NS_PER_S if name == MID else turned // 2
+        return np.where(_has_price(name, x), image, MISSING_PRICES[name]).astype(x.dtype)
     if name == MICROSTATE:
         ask_sign, bid_sign = x // 3 - 1, x % 3 - 1
         return (3 * (1 - bid_sign) + 1 - ask_sign).astype(x.dtype)
     return -x if is_direction(name) else x.copy()
 
 
+def _has_price(name: str, x: NDArray[Any]) -> NDArray[np.bool_]:
+    return ~np.isnan(x) if name == MID else x != MISSING_PRICES[name]
+
+
 def _doubled_prices(name: str, x: NDArray[Any]) -> NDArray[np.int64]:
-    """Prices in halves of 1e-9 dollars: a mid may lie between two of them."""
+    """Prices in halves of 1e-9 dollars, for a mid may lie between two of them; 0 in the place of a missing one."""
+    has_price = _has_price(name, x)
     if name != MID:
-        return 2 * x.astype(np.int64)
+        return 2 * np.where(has_price, x, 0).astype(np.int64)
     twice = np.rint(np.where(np.isfinite(x), x, 0.0) * (2.0 * NS_PER_S)).astype(np.int64)
-    is_off = (twice / 2.0) / NS_PER_S != x
+    is_off = has_price & ((twice / 2.0) / NS_PER_S != x)
     if np.any(is_off):
         at = int(np.argmax(is_off))
         raise MirrorError(f"mid_price of bin {at} was {float(x[at])!r}; it must be a whole number of halves of 1e-9 dollars")
@@ -147,9 +150,9 @@ def _doubled_prices(name: str, x: NDArray[Any]) -> NDArray[np.int64]:
 
 def _doubled_price_sum(bins: Bins) -> int:
     """Twice the sum of the lowest and the highest price, 1e-9 dollars; 0 where there is none."""
-    prices = {name: _doubled_prices(name, column) for name, column in bins.items() if is_price(name)}
-    whole = [column[column != 0] for name, column in prices.items() if name != MID]
-    mids = [column[column != 0] for name, column in prices.items() if name == MID]
+    prices = {name: _doubled_prices(name, x)[_has_price(name, x)] for name, x in bins.items() if is_price(name)}
+    whole = [known for name, known in prices.items() if name != MID]
+    mids = [known for name, known in prices.items() if name == MID]
     for known in (whole, mids):
         found = np.concatenate([*known, np.zeros(0, np.int64)])
         if len(found):

@@ -83,7 +83,7 @@ def make_promoted(champion: Champion, context: SignalContext | None = None) -> S
     ChampionError, ConfigError
         As `promoted_class` does; or a parameter is not allowed.
     """
-    own = SignalContext(champion.cell_width_ms, champion.grid_radius_ticks)
+    own = SignalContext(champion.cell_width_ms, champion.grid_radius_ticks, champion.tick_int)
     return signal_of(promoted_class(champion), champion.parameters, context or own)
 
 

@@ -21,6 +21,7 @@ from engine.modules import forget_installed
 from engine.signals.base import SignalContext, SignalLike
 from engine.signals.bundle import Bundle, load_bundle, read_bundle, told
 from engine.signals.declaration import require_declared
+from engine.signals.instrument_facts import without_tick
 
 GROUP: Final = "spymaster.signals"
 BUILT_IN: Final[Mapping[str, str]] = {
@@ -116,7 +117,21 @@ def signal_of(cls: type[SignalLike], params: Mapping[str, Any], context: SignalC
     ConfigError
         As `make_signal` does.
     """
-    return cls(validate(cls.Params, params, f"the parameters of signal {cls.name}"), context)
+    return cls(params_of(cls, params, context), context)
+
+
+def params_of(
+    cls: type[SignalLike], given: Mapping[str, Any], context: SignalContext, mend: str = "Set it there or with --set {key}=VALUE"
+) -> Any:
+    """Parameters as a class takes them, checked; ``mend`` says how to give one.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown parameter or a value out of range.
+    """
+    what = f"the parameters of signal {getattr(cls, 'name', cls.__name__)}"
+    return validate(cls.Params, without_tick(cls.Params, given, context, what), what, mend)
 
 
 def home_of(cls: type[SignalLike]) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ def correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
 
 
 def signal_series(parts: list[BinBlock], config: InstrumentConfig, name: str) -> NDArray[np.float64]:
-    model = make_signal(name, {}, SignalContext(config.cell_width_ms, config.grid_radius_ticks))
+    model = make_signal(name, {}, SignalContext(config.cell_width_ms, config.grid_radius_ticks, config.tick_int))
     inputs = {wanted: column(parts, wanted) for wanted in model.required_columns}
     bins = np.concatenate([part.bins for part in parts])
     inputs |= {wanted: bins[wanted] for wanted in getattr(model, "required_fields", ())}

@@ -7,7 +7,7 @@ import numpy as np
 
 from engine.book.owner import view_book
 from engine.config import InstrumentConfig, load_instrument
-from engine.constants import NS_PER_S, QUALITY_NAMES
+from engine.constants import NS_PER_S, QUALITY_NAMES, UNDEF_PRICE
 from engine.errors import SourceError
 from engine.run.replay import Replay
 from engine.run.runner import Runner, Span
@@ -19,8 +19,9 @@ from tests.sessions import Bins, join
 MS = 1_000_000
 
 
-def dollars(price_int: Any) -> float:
-    return int(price_int) / NS_PER_S
+def dollars(price_int: Any) -> float | None:
+    """A price; None for a missing one."""
+    return None if price_int == UNDEF_PRICE else int(price_int) / NS_PER_S
 
 
 def observe(case: Values, path: Path, **how: Any) -> Observed:
@@ -69,7 +70,7 @@ def bin_values(one: np.void) -> Values:
         "event_count": int(one["bin_event_count"]),
         "start_ms": (int(one["bin_start_ns"]) - OPEN_NS) / MS,
         "spot": dollars(one["spot_ref_price_int"]),
-        "mid": float(one["mid_price"]),
+        "mid": None if np.isnan(one["mid_price"]) else float(one["mid_price"]),
         "valid": bool(one["book_valid"]),
         "bid_move": int(one["best_bid_move_ticks"]),
         "ask_move": int(one["best_ask_move_ticks"]),

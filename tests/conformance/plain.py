@@ -1,13 +1,14 @@
 """The plain Python reading of engine.md before the conformance kit; it also keeps time priority, which the engine does not."""
 
 import datetime as dt
+import math
 from pathlib import Path
 from typing import Any
 
 from engine.config import load_instrument
 from tests.conformance.answers import Observed, Values
 from tests.conformance.generator import DAY, OPEN_NS, at_ns
-from tests.reference import BAD_TIME, COLD, CROSSED, DOUBTFUL, ONE_SIDED, Book, Record, prepare, tick_of
+from tests.reference import BAD_TIME, COLD, CROSSED, DOUBTFUL, ONE_SIDED, UNDEF_PRICE, Book, Record, prepare, tick_of
 from tests.reference_session import Bin, Session
 from tests.reference_source import Refused, read_contract
 
@@ -60,16 +61,16 @@ def book_at(records: list[Record], tick_int: int, at: str) -> Values:
 def bin_values(one: Bin) -> Values:
     """A bin in the words of the answers."""
     f = one.fields
-    prices = {name: f[f"{name}_price_int"] / 1e9 for name in ("best_bid", "best_ask", "last_trade")}
-    prices |= {name: f[f"{name}_int"] / 1e9 for name in ("bid_low", "bid_high", "ask_low", "ask_high")}
+    names = {name: f"{name}_price_int" for name in ("best_bid", "best_ask", "last_trade")} | {"spot": "spot_ref_price_int"}
+    names |= {name: f"{name}_int" for name in ("bid_low", "bid_high", "ask_low", "ask_high")}
+    prices = {name: None if f[field] == UNDEF_PRICE else f[field] / 1e9 for name, field in names.items()}
     counts = ("event_id", "best_bid_size", "best_ask_size", "trade_count", "buy_volume", "sell_volume")
     return {
         **prices,
         **{name: f[name] for name in counts},
         "event_count": f["bin_event_count"],
         "start_ms": (f["bin_start_ns"] - OPEN_NS) / 1e6,
-        "spot": f["spot_ref_price_int"] / 1e9,
-        "mid": f["mid_price"],
+        "mid": None if math.isnan(f["mid_price"]) else f["mid_price"],
         "valid": f["book_valid"],
         "bid_move": one.grid["best_bid_move_ticks"][0],
         "ask_move": one.grid["best_ask_move_ticks"][0],

@@ -129,7 +129,7 @@ def test_quotes_that_leap_across_the_price_range_keep_their_sign(prices: list[in
         stream += [record("M", order_id, side=side, price=price, time=i * 100 * MS) for order_id, side in ((1, "B"), (2, "A"))]
     ours, runner = run_raw(CONFIG, stream)
     quotes = ours.fields["best_bid_price_int"]
-    signs = [(b > a) - (b < a) if a and b else 0 for a, b in pairwise(quotes.tolist())]
+    signs = [(b > a) - (b < a) for a, b in pairwise(quotes.tolist())]  # no bin is without a bid
     assert non_finite(ours) == []
     assert ours.fields["bid_reprice_sign"].tolist() == [0, *signs]
     assert np.array_equal(np.sign(ours.fields["best_bid_move_ticks"]), ours.fields["bid_reprice_sign"])

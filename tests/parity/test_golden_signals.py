@@ -20,7 +20,7 @@ from tests.parity.test_golden import engine_bins
 from tests.reference_choices import REFERENCE_PARAMETERS, REFERENCE_THRESHOLDS
 from tests.sessions import Bins
 
-CONTEXT = SignalContext(cell_width_ms=100, radius=50)
+CONTEXT = SignalContext(cell_width_ms=100, radius=50, tick_int=250_000_000)
 LEARNED = ("gbm_mf", "knn_cl", "lsvm_der", "pca_ad", "svm_sp", "xgb_snap")
 STATISTICAL = tuple(name for name in signal_names() if name not in LEARNED)
 EXACT = ("knn_cl", "lsvm_der")  # nothing drawn, and no trees that a rounding can turn

@@ -247,7 +247,7 @@ def test_g6_batch_and_one_bin_at_a_time_give_the_same_outputs(stream: list[Recor
     columns = {name: batch.grid[name] for name in model.required_columns}
     for i, rows in enumerate(bin_by_bin(batch, columns)):
         if i == pause:
-            other = type(model)(model.params, SignalContext(CONFIG.cell_width_ms, CONFIG.grid_radius_ticks))
+            other = type(model)(model.params, SignalContext(CONFIG.cell_width_ms, CONFIG.grid_radius_ticks, CONFIG.tick_int))
             other.restore(model.snapshot())
             model = other
         single = model.update(rows)

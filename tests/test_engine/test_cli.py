@@ -182,6 +182,18 @@ def test_book_as_a_table_names_the_best_prices(door: Door, file: Path) -> None:
     assert "best bid 21599.75 (5)" in out
 
 
+def test_book_as_a_table_has_the_instruments_decimals(
+    door: Door, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instrument = tmp_path / "fine.yaml"
+    text = (REPO_ROOT / "engine" / "instrument.yaml").read_text()
+    assert "price_decimals: 2\n" in text
+    instrument.write_text(text.replace("price_decimals: 2\n", "price_decimals: 5\n"))
+    monkeypatch.setenv(INSTRUMENT_ENV, str(instrument))
+    code, out, _ = door("book", file)
+    assert (code, "best bid 21599.75000 (" in out) == (0, True)
+
+
 # What is refused
 
 

@@ -88,6 +88,7 @@ def test_a_pointer_that_is_gone_is_an_alarm(empty: Lake, config: InstrumentConfi
         ({"cell_width_ms": 50}, {}, ["cell_width_ms 50", "100"]),
         ({"grid_radius_ticks": 20}, {}, ["grid_radius_ticks 20", "50"]),
         ({"state5_table": "upside_down"}, {}, ["state5_table", "upside_down"]),
+        ({"evaluation": {"tick_size": 0.1}}, {}, ["tick_size 0.1", "runs 0.25", "tick_size: 0.1 in the instrument file"]),
     ],
 )
 def test_a_champion_that_does_not_fit_raises_the_alarm_and_changes_nothing(
@@ -114,9 +115,14 @@ def test_a_champion_that_does_not_fit_raises_the_alarm_and_changes_nothing(
 
 def edit_and_promote(lake: Lake, promote: Promote, old: str, new: str, digest: str | None = None) -> None:
     """What promotion itself would refuse: change a version's file and its digest behind its back."""
-    champion = promote(lake)
-    path = version_path(lake, champion.version)
+    edit_version(lake, promote(lake).version, old, new, digest)
+
+
+def edit_version(lake: Lake, version: int, old: str, new: str, digest: str | None = None) -> None:
+    """Change a version's file, and its digest in the pointer."""
+    path = version_path(lake, version)
     path.chmod(0o644)
+    assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
     pointer = pointer_path(lake)
     lines = [line for line in pointer.read_text().splitlines() if not line.startswith("sha256")]
@@ -238,7 +244,7 @@ def test_what_a_signal_is_built_with_and_said_to_be(
     other = config.model_copy(update={"cell_width_ms": 250, "grid_radius_ticks": 7, "perm_d2_weight": 0.125})
     champion = promote(empty, {"d2_weight": 0.75}) if champion_is_promoted else None
     choice = choose_signal(champion, other)
-    assert choice.context == SignalContext(cell_width_ms=250, radius=7)
+    assert choice.context == SignalContext(cell_width_ms=250, radius=7, tick_int=250_000_000)
     made = choice.build()
     assert made is not None
     assert made.context == choice.context  # type: ignore[attr-defined]
@@ -316,3 +322,28 @@ def test_the_thread_takes_a_promotion_without_being_asked(empty: Lake, config: I
         watcher.stop()
     assert not watcher.is_watching
     assert [serving.generation for serving in taken] == [1]
+
+
+def test_an_old_learned_champion_that_bears_the_instruments_tick_is_taken(
+    empty: Lake, config: InstrumentConfig, promote: Promote
+) -> None:
+    promote(empty, signal="lsvm_der", evaluation={"tick_size": 0.25})
+    edit_version(empty, 1, "  seed: 42", "  seed: 42\n  tick_size: 0.25")
+    watcher = watcher_of(empty, config)
+    assert watcher.poll(), watcher.alarm
+    signal = choose_signal(watcher.serving.champion, config).build()
+    assert signal is not None
+    assert "tick_size" not in signal.params.model_dump()
+
+
+def test_an_old_learned_champion_that_bears_another_tick_raises_the_alarm(
+    empty: Lake, config: InstrumentConfig, promote: Promote
+) -> None:
+    promote(empty, signal="lsvm_der")
+    edit_version(empty, 1, "  seed: 42", "  seed: 42\n  tick_size: 0.5")
+    watcher = watcher_of(empty, config)
+    assert not watcher.poll()
+    assert watcher.alarm is not None
+    assert "tick_size was 0.5" in watcher.alarm.message
+    assert "the instrument's is 0.25" in watcher.alarm.message
+    assert "sweep and promote anew" in watcher.alarm.message

@@ -226,7 +226,9 @@ def test_the_service_from_start_to_ctrl_c(
     config = load_instrument()
     request = read_request([], config, lake, StreamDefaults())
     dataset = join(Replay(open_source([request.dbn], config, request.dt), config))
-    model = make_signal(champion.signal, champion.parameters, SignalContext(config.cell_width_ms, config.grid_radius_ticks))
+    model = make_signal(
+        champion.signal, champion.parameters, SignalContext(config.cell_width_ms, config.grid_radius_ticks, config.tick_int)
+    )
     expected = model.run({name: dataset.grid[name] for name in model.required_columns})
     with started.connect(speed="0") as connection:
         heard = listen(connection)

@@ -86,9 +86,18 @@ def test_text_fields_are_the_times_and_the_fixed_point_prices() -> None:
 
 def test_a_number_that_is_none_of_json_is_never_sent() -> None:
     block = random_block(1, 5, seed=6)
-    block.bins["mid_price"] = np.nan
+    block.bins["runtime_model_d1"] = np.nan
     with pytest.raises(ValueError, match="JSON"):
         encode_header(block.bins[0], "x")
+
+
+def test_a_missing_price_has_a_mark_of_its_own_and_zero_is_a_price() -> None:
+    block = random_block(1, 5, seed=6)
+    block.bins["mid_price"], block.bins["best_bid_price_int"], block.bins["last_trade_price_int"] = np.nan, 2**63 - 1, 0
+    text = FrameEncoder(11).encode(block).header(dropped_bins=0)
+    raw, values = json.loads(text), decode_header(text)
+    assert (raw["mid_price"], raw["best_bid_price_int"], raw["last_trade_price_int"]) == (None, str(2**63 - 1), "0")
+    assert (values["mid_price"], values["best_bid_price_int"], values["last_trade_price_int"]) == (None, 2**63 - 1, 0)
 
 
 def test_decoders_refuse_what_is_not_a_frame() -> None:

@@ -98,7 +98,9 @@ def configs(frames: list[ConfigFrame | BinFrames]) -> list[dict[str, Any]]:
 
 def scored_by(bins: Bins, parameters: dict[str, Any], config: InstrumentConfig) -> np.ndarray:
     """What a model says that saw the whole session: the way a sweep scores a dataset."""
-    model = make_signal("perm_derivative", parameters, SignalContext(config.cell_width_ms, config.grid_radius_ticks))
+    model = make_signal(
+        "perm_derivative", parameters, SignalContext(config.cell_width_ms, config.grid_radius_ticks, config.tick_int)
+    )
     return model.run({name: bins.grid[name] for name in model.required_columns})
 
 
@@ -208,7 +210,9 @@ def test_every_signal_serves_as_champion_and_says_what_a_sweep_says(
     assert watcher.alarm is None
     frames = play(session)
     assert [said["runtime_model"]["name"] for said in configs(frames)] == [signal]
-    model = make_signal(signal, champion.parameters, SignalContext(config.cell_width_ms, config.grid_radius_ticks))
+    model = make_signal(
+        signal, champion.parameters, SignalContext(config.cell_width_ms, config.grid_radius_ticks, config.tick_int)
+    )
     swept = model.run(signal_inputs(model, dataset.grid, dataset.fields))[SWAP:]
     got = received(frames).fields
     named = {decode_header(frame.header(0))["runtime_model_name"] for frame in frames if isinstance(frame, BinFrames)}

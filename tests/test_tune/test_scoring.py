@@ -98,8 +98,11 @@ def outcome(mid: list[float], direction: int = 1, **changes: float) -> tuple[int
         ([100, 105], 1, (1, TP, 5.0)),  # the overshoot counts
         ([100, 99, 98], -1, (2, TP, 2.0)),
         ([100, 101], -1, (1, SL, -1.0)),
-        ([100, 0, 98], 1, (2, SL, -2.0)),  # an invalid mid is skipped
-        ([100, 100.5, 0], 1, (2, CUT, -100.0)),  # but a time-out takes the bin it falls on
+        ([100, NAN, 98], 1, (2, SL, -2.0)),  # a bin without a mid is skipped
+        ([100, 100.5, NAN], 1, (2, CUT, 0.5)),  # a time-out on one leaves at the mid before
+        ([1, 0.5, 0], 1, (2, SL, -1.0)),  # 0 is a price: the barrier lies on it
+        ([0, -0.5, 2], 1, (2, TP, 2.0)),  # and one may be bought there
+        ([-99, -100, -101], -1, (2, TP, 2.0)),
         ([100], 1, (0, CUT, 0.0)),  # nothing after the last bin
     ],
 )
@@ -112,7 +115,7 @@ def test_longest_hold_is_one_less_than_the_limit() -> None:
 
 
 def test_entry_on_an_invalid_mid_is_dropped() -> None:
-    trades = find_trades(np.array([1.0, 0, -1.0]), np.array([0.0, 100, 100]), 0.5, rules())
+    trades = find_trades(np.array([1.0, 0, -1.0]), np.array([NAN, 100, 100]), 0.5, rules())
     assert trades.fired.tolist() == [2]
     assert trades.sign.tolist() == [-1]
 
@@ -160,17 +163,18 @@ def plain_trades(score: list[float], mid: list[float], threshold: float, r: Rule
         state = 1 if score[t] >= threshold else -1 if score[t] <= -threshold else 0
         if state and state != previous and (last is None or t - last >= r.cooldown_bins):
             last = t
-            if mid[t] > 0:
+            if not math.isnan(mid[t]):
                 exit_bin, why = min(t + r.max_hold_bins, len(mid)) - 1, "timeout"
                 for j in range(t + 1, exit_bin + 1):
                     move = state * (mid[j] - mid[t]) / r.tick_size
-                    if mid[j] > 0 and move >= r.tp_ticks:
+                    if move >= r.tp_ticks:
                         exit_bin, why = j, "tp"
                         break
-                    if mid[j] > 0 and move <= -r.sl_ticks:
+                    if move <= -r.sl_ticks:
                         exit_bin, why = j, "sl"
                         break
-                found.append((t, state, exit_bin, why, state * (mid[exit_bin] - mid[t]) / r.tick_size))
+                known = next(price for price in mid[exit_bin::-1] if not math.isnan(price))  # section 14 item 17
+                found.append((t, state, exit_bin, why, state * (known - mid[t]) / r.tick_size))
         previous = state
     return found
 
@@ -179,8 +183,8 @@ def plain_trades(score: list[float], mid: list[float], threshold: float, r: Rule
 def test_kernels_equal_the_plain_reference_on_random_walks(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n = 3000
-    mid = 100 + 0.125 * np.cumsum(rng.integers(-2, 3, n))
-    mid[rng.random(n) < 0.02] = 0
+    mid = 0.125 * np.cumsum(rng.integers(-2, 3, n))  # on both sides of 0
+    mid[rng.random(n) < 0.02] = np.nan
     score = np.tanh(np.cumsum(rng.standard_normal(n)) / 5)
     score[rng.random(n) < 0.01] = np.nan
     r = reference_rules(

@@ -71,7 +71,8 @@ def test_run_id_follows_everything_that_decides_the_numbers(lake: Lake) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "run_ids"),
-    [  # written down before signals were resolved once a sweep: what the ids hold may not change by the way
+    [  # written down before signals were resolved once a sweep: what the ids hold may not change by the way; those of labelled
+        # signals since their tick is the instrument's: with "tick_size": 0.25 among their parameters they hash to the old ones
         (
             {},
             "7f24b0d09107b76f e5cd215fc68e6b71 1af4ade7e3e0db28 04cff2345cf48dfd 32de6a83f26be1fb 55b3562705ee6d63 "
@@ -92,15 +93,15 @@ def test_run_id_follows_everything_that_decides_the_numbers(lake: Lake) -> None:
         ({"search": {"kind": "random", "n_trials": 3, "seed": 1}}, "7f24b0d09107b76f 1af4ade7e3e0db28 32de6a83f26be1fb"),
         (
             {"signals": ["all"], "datasets": ["wide"], "sweep": {}, "eval": {"warmup_bins": 100}},
-            "3db2aa54f6058e4d dedb6d4df990661b df828bf65ff13e80 1a30eda8db1fd97c 6964ed2714ab64c5 2a0e289cd8b7b716 "
-            "6c92bdfe0c9e5290 71de1d7bc908fdbb 3b5f29be12c3bbcc 8705650fb9b49f3a 1b13ac38f96d9154 26ba39437a796675 "
-            "cd99b816e66b4efd 187a83dc2d7cd517 01617e210f13d058",
+            "3db2aa54f6058e4d dedb6d4df990661b df828bf65ff13e80 6442971bc5bec18e 6964ed2714ab64c5 2a0e289cd8b7b716 "
+            "54b7ff8d15b11c70 abed546f28c914d2 3b5f29be12c3bbcc 8705650fb9b49f3a 1b13ac38f96d9154 26ba39437a796675 "
+            "cd99b816e66b4efd 7a0267bcb644d8a8 f262b9019f173be2",
         ),
         (
             {"signals": ["all"], "datasets": ["wide"], "sweep": {}, "eval": {"warmup_bins": 100, "form": "reference"}},
-            "8a12a012a1ddcd95 7b151736f354e955 cabd0a9610fac7ba bbac2e0f0bc7af9f 6e5544b609cb8c8b b388f7f487e44b3b "
-            "6727c9e52b46d24f f977a997b72c249a 314daa994c7e5baf e049c7c7127dc495 b75133c519011691 46e079f6df3cf0dc "
-            "ddbeef6ca934a8bc 413f0619b50523f5 40a9a61a0a12effa",
+            "8a12a012a1ddcd95 7b151736f354e955 cabd0a9610fac7ba 6a5f7c8d25fabd53 6e5544b609cb8c8b b388f7f487e44b3b "
+            "2751481baa877ea9 0454e8cf6d0bb485 314daa994c7e5baf e049c7c7127dc495 b75133c519011691 46e079f6df3cf0dc "
+            "ddbeef6ca934a8bc dd862aefebd4b0fb 5312d5e12fde8c66",
         ),
         (
             {"sweep": {}, "eval": {"warmup_bins": 100, "form": "reference", "fill": "touch", "feed_delay_bins": 2}},

@@ -171,7 +171,7 @@ def test_marks_are_as_far_off_in_wider_bins() -> None:
 
 def test_at_the_mid_a_loss_too_is_booked_at_its_barrier_and_all_bins_are_hours() -> None:
     r = reference_rules(tp_ticks=2, sl_ticks=1, max_hold_bins=10, warmup_bins=1, cooldown_bins=0, tick_size=1.0)
-    tape = mid_tape(np.array([100.0, 100.0, 91.0, 0.0]))
+    tape = mid_tape(np.array([100.0, 100.0, 91.0, np.nan]))
     found = row_of(np.array([1.0, 1.0, 0.0, 0.0]), tape, r)
     assert (found["mean_pnl_ticks"], found["expectancy_ticks"], found["n_signals"]) == (-9.0, -1.0, 1)
     assert found["events_per_scored_hour"] == pytest.approx(1 / (0.3 / 3600))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from engine.constants import UNDEF_PRICE
 from tune.tape import BROKEN, POSTPONED, SOUND, mid_tape, touch_tape
 
 LAST = {"bid": 100, "ask": 104, "bid_low": 97, "bid_high": 102, "ask_low": 103, "ask_high": 108}
@@ -21,8 +22,8 @@ def test_every_column_keeps_its_place() -> None:
 
 @pytest.mark.parametrize(("name", "at_end"), [("bid_low", 100), ("bid_high", 100), ("ask_low", 104), ("ask_high", 104)])
 def test_an_extreme_that_is_missing_alone_is_the_price_at_the_bins_end(name: str, at_end: int) -> None:
-    assert one(**{name: 0}) == {**LAST, name: at_end, "state": SOUND}
-    assert one(**{name: 1})[name] == 1
+    assert one(**{name: UNDEF_PRICE}) == {**LAST, name: at_end, "state": SOUND}
+    assert [one(**{name: price})[name] for price in (1, 0, -1)] == [1, 0, -1]
 
 
 @pytest.mark.parametrize(
@@ -46,8 +47,12 @@ def test_each_bit_of_quality_alone_stops_trade_and_holes_break_it(bit: int, stat
 @pytest.mark.parametrize(
     ("changes", "state"),
     [
-        ({"bid": 1}, SOUND),
-        ({"bid": 0}, POSTPONED),
+        *(({"bid": price}, SOUND) for price in (1, 0, -1)),
+        ({"bid": -1, "ask": 0}, SOUND),
+        ({"bid": -3, "ask": -2}, SOUND),
+        ({"bid": -3, "ask": -3}, POSTPONED),
+        ({"bid": UNDEF_PRICE}, POSTPONED),
+        ({"bid": -1, "ask": UNDEF_PRICE}, POSTPONED),
         ({"ask": 101}, SOUND),
         ({"ask": 100}, POSTPONED),  # locked
         ({"ask": 99}, POSTPONED),
@@ -60,6 +65,6 @@ def test_a_book_is_usable_with_two_sides_apart(changes: dict[str, int], state: i
 def test_of_the_mid_every_column_is_the_mid_and_none_is_no_price() -> None:
     tape = mid_tape(np.array([21_000.125, 0.0, -1.0, np.nan, 1e-9]))
     for column in tape[:6]:
-        assert column.tolist() == [21_000_125_000_000, 0, 0, 0, 1]
-    assert tape.state.tolist() == [SOUND, POSTPONED, POSTPONED, POSTPONED, SOUND]
+        assert column.tolist() == [21_000_125_000_000, 0, -1_000_000_000, -1_000_000_000, 1]  # where there is none, the last
+    assert tape.state.tolist() == [SOUND, SOUND, SOUND, POSTPONED, SOUND]
     assert (SOUND, POSTPONED, BROKEN) == (0, 1, 2)

@@ -235,7 +235,7 @@ def test_a_market_holds_what_any_of_the_signals_reads_and_names_its_files(lake: 
     market = load_market(dataset, [get_signal("perm_derivative"), get_signal("ads")])
     assert {*get_signal("perm_derivative").required_columns, *get_signal("ads").required_columns} == market.columns.keys()
     assert market.sources == ("0" * 64,)
-    assert market.context == SignalContext(cell_width_ms=100, radius=5)
+    assert market.context == SignalContext(cell_width_ms=100, radius=5, tick_int=250_000_000)
     assert (market.ts_ns[0], market.mid[0]) == (dataset.bins(["ts_ns"])["ts_ns"][0], dataset.bins(["mid_price"])["mid_price"][0])
     assert market.nbytes == sum(array.nbytes for array in (*market.bins.values(), *market.columns.values()))
 

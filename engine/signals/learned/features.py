@@ -7,6 +7,9 @@ the newest value's level: no drift over a long session, and nothing depends on b
 import math
 from typing import Final
 
+import numpy as np
+
+from engine.constants import PRICE_SCALE
 from engine.jit import kernel
 from engine.schema import Floats, Ints
 from engine.signals.parts.bands import side_gap
@@ -14,6 +17,36 @@ from engine.signals.parts.bands import side_gap
 N_ASYM: Final = 18  # three bands of six columns
 C6: Final = ("v_add", "v_pull", "a_add", "a_pull", "j_add", "j_pull")
 MIN_VARIANCE: Final = 1e-12
+NO_MID: Final = -(2**63)  # half ticks
+LARGEST_MID: Final = 2.0**60  # half ticks, further from 0 than any price in 1e-9 dollars that a float tells from its neighbour
+
+
+def half_ticks(mid: Floats, tick_int: int) -> Ints:
+    """Mids as whole numbers of half ticks, on which they lie; NO_MID where there is none.
+
+    Parameters
+    ----------
+    mid : NDArray[np.float64], shape (n,)
+        Dollars, NaN for none.
+    tick_int
+        One tick, 1e-9 dollars.
+    """
+    halves = np.empty(len(mid), np.int64)
+    _count_half_ticks(mid, tick_int, halves)
+    return halves
+
+
+@kernel
+def _count_half_ticks(mid: Floats, tick_int: int, halves: Ints) -> None:
+    for i in range(mid.shape[0]):
+        halves[i] = NO_MID
+        if math.isfinite(mid[i]):
+            halves[i] = round(min(max(mid[i] * (2.0 / PRICE_SCALE) / tick_int, -LARGEST_MID), LARGEST_MID))
+
+
+def no_mid_yet() -> Ints:
+    """What `tick_return` carries before the first mid, shape (1,)."""
+    return np.full(1, NO_MID, np.int64)
 
 
 @kernel
@@ -44,20 +77,16 @@ def are_numbers(values: Floats, n: int) -> bool:
 
 
 @kernel
-def tick_return(last_mid: Floats, mid: float, is_first: bool, is_sound: bool, tick: float, is_masked: bool) -> float:
-    """Change of the mid in ticks; ``last_mid`` (1,) carries the last one.
+def tick_return(last_mid: Ints, mid: int, is_usable: bool) -> float:
+    """Change of the mid in ticks since the last usable bin; 0 where this one is not, and at the first.
 
-    Masked: a bin that is not sound returns 0 and the last sound mid stands; mids lie on half ticks, so the change is rounded
-    to one. Else every mid is taken as it comes.
+    ``mid`` in half ticks; ``last_mid`` (1,) carries the last usable one, NO_MID before the first.
     """
-    before = last_mid[0]
-    if not is_masked:
-        last_mid[0] = mid
-        return 0.0 if is_first else (mid - before) / tick
-    if not is_sound:
+    if not is_usable:
         return 0.0
+    before = last_mid[0]
     last_mid[0] = mid
-    return 0.5 * round(2.0 * (mid - before) / tick) if before > 0.0 else 0.0
+    return 0.5 * (mid - before) if before != NO_MID else 0.0
 
 
 @kernel

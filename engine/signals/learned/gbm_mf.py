@@ -14,7 +14,17 @@ from engine.jit import kernel
 from engine.schema import Floats, Ints
 from engine.signals.base import SignalContext, require_rows
 from engine.signals.learned.boosted import BoostedParams, BoostedSignal, Setting
-from engine.signals.learned.features import C6, N_ASYM, are_numbers, asymmetries, ring_moments, ring_slopes, tick_return
+from engine.signals.learned.features import (
+    C6,
+    N_ASYM,
+    are_numbers,
+    asymmetries,
+    no_mid_yet,
+    ring_moments,
+    ring_slopes,
+    tick_return,
+)
+from engine.signals.learned.labelled import MID
 from engine.signals.learned.schedule import Bins
 from engine.signals.learned.training import Fitted, TrainingSet
 from engine.signals.learned.trees import from_lightgbm
@@ -37,13 +47,13 @@ class GbmMfParams(BoostedParams):
 
 
 class _GbmState(NamedTuple):
-    """Rings of what came before: ``asym`` (slope window, 18), ``spot``, ``returns``, ``spread``; ``last_mid`` (1,)."""
+    """Rings of what came before: ``asym`` (slope window, 18), ``spot``, ``returns``, ``spread``; ``last_mid`` (1,) half ticks."""
 
     asym: Floats
     spot: Floats
     returns: Floats
     spread: Floats
-    last_mid: Floats
+    last_mid: Ints
 
 
 class _GbmInputs(NamedTuple):
@@ -55,7 +65,7 @@ class _GbmInputs(NamedTuple):
     j_pull: Floats
     pressure: Floats
     vacuum: Floats
-    mid: Floats  # (n,)
+    mid: Ints  # (n,) half ticks
 
 
 @kernel
@@ -78,8 +88,6 @@ def take_features(
     windows: Ints,
     spot_windows: Ints,
     spread_windows: Ints,
-    tick: float,
-    is_masked: bool,
     features: Floats,
     is_whole: NDArray[np.bool_],
 ) -> None:
@@ -92,7 +100,7 @@ def take_features(
         asymmetries(x.v_add[i], x.v_pull[i], x.a_add[i], x.a_pull[i], x.j_add[i], x.j_pull[i], row)
         spot = x.pressure[i, centre] - x.vacuum[i, centre]
         spread = x.pressure[i, centre + 1] - x.pressure[i, centre - 1]
-        step = tick_return(state.last_mid, x.mid[i], t == 0, is_sound[i], tick, is_masked)
+        step = tick_return(state.last_mid, x.mid[i], is_sound[i])
         whole = are_numbers(row, N_ASYM) and math.isfinite(spot) and math.isfinite(spread) and math.isfinite(step)
 
         place = t % slope_window
@@ -133,14 +141,14 @@ class GbmMf(BoostedSignal):
             np.zeros(int(SPOT_WINDOWS[-1])),
             np.zeros(max(self.params.rolling_windows)),
             np.zeros(int(SPREAD_WINDOWS[-1])),
-            np.zeros(1),
+            no_mid_yet(),
         )
 
     def _take_features(self, x: dict[str, NDArray[Any]], is_sound: NDArray[np.bool_], first: int, last: int, t0: int) -> None:
         p = self.params
         take_features(
             self._state,
-            _GbmInputs._make(x[name] for name in (*self.required_columns, "mid_price")),
+            _GbmInputs._make(x[name] for name in (*self.required_columns, MID)),
             is_sound,
             first,
             last,
@@ -149,8 +157,6 @@ class GbmMf(BoostedSignal):
             self._windows,
             SPOT_WINDOWS,
             SPREAD_WINDOWS,
-            p.tick_size,
-            p.unsound_bins == "mask",
             *self._rows,
         )
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel, Field
 from engine.jit import kernel
 from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import SignalContext, require_rows
-from engine.signals.learned.features import C6, N_ASYM, are_numbers, asymmetries, padded_mean, tick_return
-from engine.signals.learned.labelled import SOON, LabelledParams, LabelledSignal
+from engine.signals.learned.features import C6, N_ASYM, are_numbers, asymmetries, no_mid_yet, padded_mean, tick_return
+from engine.signals.learned.labelled import MID, SOON, LabelledParams, LabelledSignal
 from engine.signals.learned.schedule import Bins
 from engine.signals.learned.training import Fitted, TrainingSet, standardiser
 from engine.signals.parts.bands import BAND_REACH
@@ -36,11 +36,11 @@ class KnnClParams(LabelledParams):
 
 
 class _KnnState(NamedTuple):
-    """``net`` (longest slope,) sum of the bands' asymmetry; ``returns`` (longest mean,) ticks; ``last_mid`` (1,)."""
+    """``net`` (longest slope,) sum of the bands' asymmetry; ``returns`` (longest mean,) ticks; ``last_mid`` (1,) half ticks."""
 
     net: Floats
     returns: Floats
-    last_mid: Floats
+    last_mid: Ints
 
 
 class _KnnInputs(NamedTuple):
@@ -52,7 +52,7 @@ class _KnnInputs(NamedTuple):
     j_pull: Floats
     pressure: Floats
     vacuum: Floats
-    mid: Floats  # (n,)
+    mid: Ints  # (n,) half ticks
 
 
 class _KnnPast(NamedTuple):
@@ -86,8 +86,6 @@ def take_features(
     sampled: Ints,
     slope_windows: Ints,
     return_windows: Ints,
-    tick: float,
-    is_masked: bool,
     features: Floats,
     is_whole: NDArray[np.bool_],
 ) -> None:
@@ -107,7 +105,7 @@ def take_features(
         for s in range(sampled.shape[0]):
             row[at] = x.pressure[i, sampled[s]] - x.vacuum[i, sampled[s]]
             at += 1
-        step = tick_return(state.last_mid, x.mid[i], t == 0, is_sound[i], tick, is_masked)
+        step = tick_return(state.last_mid, x.mid[i], is_sound[i])
         place = t % state.returns.shape[0]
         state.returns[place] = step if math.isfinite(step) else 0.0
         for w in range(return_windows.shape[0]):
@@ -197,13 +195,12 @@ class KnnCl(LabelledSignal):
         super().__init__(params, context)
 
     def _fresh_state(self) -> _KnnState:
-        return _KnnState(np.zeros(int(SLOPE_WINDOWS[-1])), np.zeros(int(RETURN_WINDOWS[-1])), np.zeros(1))
+        return _KnnState(np.zeros(int(SLOPE_WINDOWS[-1])), np.zeros(int(RETURN_WINDOWS[-1])), no_mid_yet())
 
     def _take_features(self, x: dict[str, NDArray[Any]], is_sound: NDArray[np.bool_], first: int, last: int, t0: int) -> None:
-        p = self.params
         take_features(
             self._state,
-            _KnnInputs._make(x[name] for name in (*self.required_columns, "mid_price")),
+            _KnnInputs._make(x[name] for name in (*self.required_columns, MID)),
             is_sound,
             first,
             last,
@@ -211,8 +208,6 @@ class KnnCl(LabelledSignal):
             self._sampled,
             SLOPE_WINDOWS,
             RETURN_WINDOWS,
-            p.tick_size,
-            p.unsound_bins == "mask",
             *self._rows,
         )
 

@@ -14,13 +14,16 @@ from pydantic import Field
 
 from engine.errors import ConfigError
 from engine.jit import kernel
-from engine.schema import Floats, Outputs
-from engine.signals.base import Columns, SignalContext
+from engine.schema import Ints, Outputs
+from engine.signals.base import Columns, SignalContext, require_tick
+from engine.signals.learned.features import NO_MID, half_ticks
 from engine.signals.learned.labels import UNKNOWN, LabelNumbers, LabelState, make_label_state, settle, settle_all, uniqueness
 from engine.signals.learned.schedule import Bins, ScheduledSignal, ScheduleParams
 from engine.signals.learned.training import Fitted, TrainingSet
 
 Ticks = Annotated[float, Field(gt=0)]
+MID: Final = "mid in half ticks"  # beside the columns of a block: made of them once,
+SOUND: Final = "is sound"  # and which bins decide, open and move anything
 # Windows so short that a few hundred bins reach every stage and several fits: what labelled signals are tested with.
 SOON: Final[dict[str, Any]] = {
     "train_window_bins": 300,
@@ -37,6 +40,8 @@ SOON: Final[dict[str, Any]] = {
 class LabelledParams(ScheduleParams):
     """What is learned from; times in bins, barriers in ticks."""
 
+    takes_tick_from_instrument: ClassVar[bool] = True
+
     train_window_bins: Bins = Field(9000, description="bins a fit looks back")
     label_purge: bool = Field(True, description="fit only on rows whose outcome was known by then; false reads later prices")
     embargo_bins: Annotated[int, Field(ge=0, le=100_000)] = Field(
@@ -45,7 +50,6 @@ class LabelledParams(ScheduleParams):
     tp_ticks: Ticks = Field(8.0, description="profit barrier of the label, ticks")
     sl_ticks: Ticks = Field(4.0, description="stop barrier of the label, ticks")
     max_hold_bins: Annotated[int, Field(ge=2, le=100_000)] = Field(1200, description="bins until a label is 0")
-    tick_size: Annotated[float, Field(gt=0)] = Field(0.25, description="dollars")
     label_barriers: Literal["by_direction", "first_move"] = Field(
         "by_direction",
         description="by_direction: the side that reaches its profit before its stop; first_move: the nearer barrier touched",
@@ -58,7 +62,7 @@ class LabelledParams(ScheduleParams):
     )
     unsound_bins: Literal["mask", "use"] = Field(
         "mask",
-        description="bins of a doubtful book or without a mid: no label, no exit, no return; use takes every mid as it comes",
+        description="bins of a doubtful book or without a mid: no label, no exit, no return; use takes every mid there is",
     )
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(42, description="of whatever a fit draws")
 
@@ -72,9 +76,9 @@ class Rows(NamedTuple):
 
 @kernel
 def settle_block(
-    labels: LabelState, mid: Floats, is_sound: NDArray[np.bool_], first: int, last: int, t0: int, p: LabelNumbers
+    labels: LabelState, mid: Ints, is_sound: NDArray[np.bool_], first: int, last: int, t0: int, p: LabelNumbers
 ) -> None:
-    """Settle bins ``first`` to ``last`` of a block; ``first`` is the ``t0``-th bin seen."""
+    """Settle bins ``first`` to ``last`` of a block; ``first`` is the ``t0``-th bin seen, ``mid`` (n,) in half ticks."""
     for i in range(first, last):
         settle(labels, t0 + i - first, mid[i], is_sound[i], p)
 
@@ -90,13 +94,14 @@ class LabelledSignal(ScheduledSignal):
     params: LabelledParams
 
     def __init__(self, params: LabelledParams, context: SignalContext) -> None:
+        self._tick_int = require_tick(context, self.name)
         capacity = max(params.train_window_bins, params.max_hold_bins, params.refit_interval_bins) + 2
         self._rows = Rows(np.zeros((capacity, self.n_features), self.feature_dtype), np.zeros(capacity, np.bool_))
         self._labels = make_label_state(capacity, params.max_hold_bins)
         self._foreseen: LabelState | None = None
         self._label_numbers = LabelNumbers(
-            params.tp_ticks * params.tick_size,
-            params.sl_ticks * params.tick_size,
+            2.0 * params.tp_ticks,
+            2.0 * params.sl_ticks,
             params.max_hold_bins,
             params.label_barriers == "by_direction",
         )
@@ -132,23 +137,25 @@ class LabelledSignal(ScheduledSignal):
             return super().run(columns)
         if self._clock.seen[0]:
             raise ConfigError(f"{self.name} with label_purge: false scores a session in one piece; build it anew for another")
-        mid = np.ascontiguousarray(columns["mid_price"], np.float64)
-        self._foreseen = make_label_state(len(mid) + 1, self.params.max_hold_bins)
-        settle_all(self._foreseen, mid, self._sound_bins(mid, columns["quality"]), self._label_numbers)
+        x = self._inputs(columns)
+        self._foreseen = make_label_state(len(x[MID]) + 1, self.params.max_hold_bins)
+        settle_all(self._foreseen, x[MID], x[SOUND], self._label_numbers)
         try:
             return super().run(columns)
         finally:
             self._foreseen = None
 
-    def _sound_bins(self, mid: Floats, quality: NDArray[np.uint16]) -> NDArray[np.bool_]:
-        is_sound: NDArray[np.bool_] = mid > 0
-        return is_sound & (quality == 0) if self.params.unsound_bins == "mask" else is_sound
+    def _inputs(self, columns: Columns) -> dict[str, NDArray[Any]]:
+        x = super()._inputs(columns)
+        x[MID] = half_ticks(x["mid_price"], self._tick_int)
+        has_mid = x[MID] != NO_MID
+        x[SOUND] = has_mid & (x["quality"] == 0) if self.params.unsound_bins == "mask" else has_mid
+        return x
 
     def _ingest(self, x: dict[str, NDArray[Any]], first: int, last: int, out: Outputs) -> None:
         t0 = int(self._clock.seen[0])
-        is_sound = self._sound_bins(x["mid_price"], x["quality"])
-        self._take_features(x, is_sound, first, last, t0)
-        settle_block(self._labels, x["mid_price"], is_sound, first, last, t0, self._label_numbers)
+        self._take_features(x, x[SOUND], first, last, t0)
+        settle_block(self._labels, x[MID], x[SOUND], first, last, t0, self._label_numbers)
 
     def _predict(self, x: dict[str, NDArray[Any]], first: int, last: int, fitted: Fitted, out: Outputs) -> None:
         t0 = int(self._clock.seen[0]) - (last - first)
@@ -207,6 +214,9 @@ class LabelledSignal(ScheduledSignal):
     def metadata(self, outputs: Outputs) -> dict[str, Any]:
         """Features, fits and predictions counted."""
         return {"n_features": self.n_features, **super().metadata(outputs)}
+
+    def _key(self) -> str:
+        return f"{super()._key()} {self._tick_int}"
 
     def _state_arrays(self) -> dict[str, NDArray[Any]]:
         parts = {"own": self._state, "rows": self._rows, "labels": self._labels}

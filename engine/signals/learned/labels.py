@@ -20,11 +20,11 @@ SHORT_LOST: Final = 2
 class LabelState(NamedTuple):
     """Rings of rows, and the rows whose outcome is open.
 
-    ``mids`` (capacity,) dollars; ``labels`` (capacity,) -1, 0, +1 or UNKNOWN; ``exits`` (capacity,) bin at which the label was
+    ``mids`` (capacity,) half ticks; ``labels`` (capacity,) -1, 0, +1 or UNKNOWN; ``exits`` (capacity,) bin at which the label was
     known; ``open_rows`` (max_hold,) and ``lost`` beside it, the barriers each has touched; ``n_open`` (1,).
     """
 
-    mids: Floats
+    mids: Ints
     labels: NDArray[np.int8]
     exits: Ints
     open_rows: Ints
@@ -33,7 +33,7 @@ class LabelState(NamedTuple):
 
 
 class LabelNumbers(NamedTuple):
-    """Barriers in dollars from the mid, the time limit in bins."""
+    """Barriers in half ticks from the mid, the time limit in bins."""
 
     tp: float
     sl: float
@@ -44,7 +44,7 @@ class LabelNumbers(NamedTuple):
 def make_label_state(capacity: int, max_hold: int) -> LabelState:
     """No rows yet."""
     return LabelState(
-        np.zeros(capacity),
+        np.zeros(capacity, np.int64),
         np.full(capacity, UNKNOWN, np.int8),
         np.zeros(capacity, np.int64),
         np.zeros(max_hold, np.int64),
@@ -54,8 +54,8 @@ def make_label_state(capacity: int, max_hold: int) -> LabelState:
 
 
 @kernel
-def settle(state: LabelState, t: int, mid: float, is_sound: bool, p: LabelNumbers) -> None:
-    """Let bin ``t`` decide the rows it can, then open its own; ``is_sound`` bins neither decide nor open.
+def settle(state: LabelState, t: int, mid: int, is_sound: bool, p: LabelNumbers) -> None:
+    """Let bin ``t``, its mid in half ticks, decide the rows it can, then open its own; only ``is_sound`` bins decide and open.
 
     By direction: +1 where a long reaches its profit before its stop, -1 where a short does, 0 where both are stopped or time
     is up. Else: the sign of the first move of at least the nearer barrier.
@@ -107,7 +107,7 @@ def settle(state: LabelState, t: int, mid: float, is_sound: bool, p: LabelNumber
 
 
 @kernel
-def settle_all(state: LabelState, mids: Floats, is_sound: NDArray[np.bool_], p: LabelNumbers) -> None:
+def settle_all(state: LabelState, mids: Ints, is_sound: NDArray[np.bool_], p: LabelNumbers) -> None:
     """A whole session's labels at once; the state's capacity is the session's length."""
     for t in range(mids.shape[0]):
         settle(state, t, mids[t], is_sound[t], p)

@@ -14,8 +14,8 @@ from pydantic import BaseModel, Field
 from engine.jit import kernel
 from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import SignalContext, require_rows
-from engine.signals.learned.features import are_numbers, ring_moments, tick_return
-from engine.signals.learned.labelled import SOON, LabelledParams, LabelledSignal
+from engine.signals.learned.features import are_numbers, no_mid_yet, ring_moments, tick_return
+from engine.signals.learned.labelled import MID, SOON, LabelledParams, LabelledSignal
 from engine.signals.learned.linear import as_fitted, blank, linear_of, score_rows
 from engine.signals.learned.schedule import Bins
 from engine.signals.learned.training import Fitted, TrainingSet, standardiser
@@ -34,10 +34,10 @@ class SvmSpParams(LabelledParams):
 
 
 class _SvmState(NamedTuple):
-    """``rings`` (4, longest window): the three bands' asymmetry and the tick return; ``last_mid`` (1,)."""
+    """``rings`` (4, longest window): the three bands' asymmetry and the tick return; ``last_mid`` (1,) half ticks."""
 
     rings: Floats
-    last_mid: Floats
+    last_mid: Ints
 
 
 class _SvmInputs(NamedTuple):
@@ -45,7 +45,7 @@ class _SvmInputs(NamedTuple):
     vacuum: Floats
     v_add: Floats
     v_pull: Floats
-    mid: Floats  # (n,)
+    mid: Ints  # (n,) half ticks
 
 
 @kernel
@@ -58,8 +58,6 @@ def take_features(
     t0: int,
     sampled: Ints,
     windows: Ints,
-    tick: float,
-    is_masked: bool,
     features: Floats,
     is_whole: NDArray[np.bool_],
 ) -> None:
@@ -83,7 +81,7 @@ def take_features(
             elif band == 2:
                 y = side_gap(x.v_add[i], 12, 23) - side_gap(x.v_pull[i], 12, 23)
             else:
-                y = tick_return(state.last_mid, x.mid[i], t == 0, is_sound[i], tick, is_masked)
+                y = tick_return(state.last_mid, x.mid[i], is_sound[i])
             if not math.isfinite(y):
                 y = 0.0
                 whole = False
@@ -112,13 +110,11 @@ class SvmSp(LabelledSignal):
         super().__init__(params, context)
 
     def _fresh_state(self) -> _SvmState:
-        return _SvmState(np.zeros((N_BANDS + 1, max(self.params.rolling_windows))), np.zeros(1))
+        return _SvmState(np.zeros((N_BANDS + 1, max(self.params.rolling_windows))), no_mid_yet())
 
     def _take_features(self, x: dict[str, NDArray[Any]], is_sound: NDArray[np.bool_], first: int, last: int, t0: int) -> None:
-        inputs = _SvmInputs._make(x[name] for name in (*self.required_columns, "mid_price"))
-        is_masked = self.params.unsound_bins == "mask"
-        tick = self.params.tick_size
-        take_features(self._state, inputs, is_sound, first, last, t0, self._sampled, self._windows, tick, is_masked, *self._rows)
+        inputs = _SvmInputs._make(x[name] for name in (*self.required_columns, MID))
+        take_features(self._state, inputs, is_sound, first, last, t0, self._sampled, self._windows, *self._rows)
 
     def _score_rows(self, first: int, last: int, t0: int, fitted: Fitted, out: Outputs) -> None:
         score_rows(self._rows.features, t0, linear_of(fitted), out[first:last])

@@ -14,7 +14,8 @@ from engine.jit import kernel
 from engine.schema import Floats, Ints
 from engine.signals.base import SignalContext, require_rows
 from engine.signals.learned.boosted import BoostedParams, BoostedSignal, Setting
-from engine.signals.learned.features import ring_moments, tick_return
+from engine.signals.learned.features import no_mid_yet, ring_moments, tick_return
+from engine.signals.learned.labelled import MID
 from engine.signals.learned.schedule import Bins
 from engine.signals.learned.training import Fitted, TrainingSet
 from engine.signals.learned.trees import from_xgboost
@@ -41,18 +42,18 @@ class XgbSnapParams(BoostedParams):
 
 
 class _XgbState(NamedTuple):
-    """``returns`` (longest window,) ticks; ``moments`` (2 * windows,) of the bin at hand; ``last_mid`` (1,)."""
+    """``returns`` (longest window,) ticks; ``moments`` (2 * windows,) of the bin at hand; ``last_mid`` (1,) half ticks."""
 
     returns: Floats
     moments: Floats
-    last_mid: Floats
+    last_mid: Ints
 
 
 class _XgbInputs(NamedTuple):
     pressure: Floats  # (n, rows)
     vacuum: Floats
     score: Floats
-    mid: Floats  # (n,)
+    mid: Ints  # (n,) half ticks
 
 
 @kernel
@@ -66,8 +67,6 @@ def take_features(
     low: int,
     high: int,
     windows: Ints,
-    tick: float,
-    is_masked: bool,
     features: NDArray[np.float32],
     is_whole: NDArray[np.bool_],
 ) -> None:
@@ -84,7 +83,7 @@ def take_features(
             row[n + r] = x.vacuum[i, low + r]
             row[2 * n + r] = x.score[i, low + r]
             total += x.pressure[i, low + r] + x.vacuum[i, low + r] + x.score[i, low + r]
-        step = tick_return(state.last_mid, x.mid[i], t == 0, is_sound[i], tick, is_masked)
+        step = tick_return(state.last_mid, x.mid[i], is_sound[i])
         place = t % state.returns.shape[0]
         state.returns[place] = step if math.isfinite(step) else 0.0
         ring_moments(state.returns, place, t + 1, windows, False, state.moments, 0)
@@ -127,13 +126,12 @@ class XgbSnap(BoostedSignal):
 
     def _fresh_state(self) -> _XgbState:
         windows = self.params.rolling_windows
-        return _XgbState(np.zeros(max(windows)), np.zeros(2 * len(windows)), np.zeros(1))
+        return _XgbState(np.zeros(max(windows)), np.zeros(2 * len(windows)), no_mid_yet())
 
     def _take_features(self, x: dict[str, NDArray[Any]], is_sound: NDArray[np.bool_], first: int, last: int, t0: int) -> None:
-        p = self.params
         take_features(
             self._state,
-            _XgbInputs._make(x[name] for name in (*self.required_columns, "mid_price")),
+            _XgbInputs._make(x[name] for name in (*self.required_columns, MID)),
             is_sound,
             first,
             last,
@@ -141,8 +139,6 @@ class XgbSnap(BoostedSignal):
             self._low,
             self._high,
             self._windows,
-            p.tick_size,
-            p.unsound_bins == "mask",
             *self._rows,
         )
 

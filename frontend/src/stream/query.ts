@@ -68,7 +68,9 @@ export function parseQuery(search: string): ParsedQuery {
   take("renderer", "canvas", (v) => v === "canvas");
   take("projection_source", "backend", (v) => v === "backend");
   const ws = take("ws", "a ws:// or wss:// address", (v) => /^wss?:\/\/[^\s]+$/.test(v));
-  take("model", "instrument, champion or a version such as 3", (v) => /^(instrument|champion|[1-9]\d*)$/.test(v));
+  take("model", "instrument, champion or a version such as 3", (v) =>
+    /^(instrument|champion|[1-9]\d*)$/.test(v),
+  );
   if (problems.length > 0) return { ok: false, problems };
   const passedOn = [...params].filter(([name]) => name.startsWith("perm_") || PASSED_ON.has(name));
   return {

@@ -4,6 +4,8 @@ import { FieldReader } from "./fields.ts";
 import type schema from "./schema.json";
 import type { BinHeader, Checked, ModelOutput, RuntimeConfig } from "./types.ts";
 
+const UNDEF_PRICE = 2n ** 63n - 1n;
+
 /** Checks one header against the config it belongs to; sequence is checked by the caller, who knows the last one. */
 export function checkHeader(
   raw: Readonly<Record<string, unknown>>,
@@ -41,7 +43,7 @@ export function checkHeader(
     spotTick,
     bidTick,
     askTick,
-    midPrice: read.number("mid_price"),
+    midPrice: read.has("mid_price") ? read.number("mid_price") : null,
     bookValid,
     bidSize: optional("best_bid_size"),
     askSize: optional("best_ask_size"),
@@ -55,10 +57,10 @@ export function checkHeader(
   return read.finish(() => header);
 }
 
-/** A price in whole ticks; null where the feed had none, which the wire writes as 0. */
+/** A price in whole ticks; null where the feed had none, for which the wire has a mark: 0 and below are prices. */
 function readTick(read: FieldReader, name: string, config: RuntimeConfig): number | null {
   const price = read.int64(name);
-  if (price === 0n) return null;
+  if (price === UNDEF_PRICE) return null;
   if (price % config.tickInt !== 0n) read.reject(name, `a whole tick of ${config.tickInt}`, String(price));
   return Number(price / config.tickInt);
 }

@@ -62,7 +62,7 @@ export interface BinHeader {
   readonly spotTick: number | null;
   readonly bidTick: number | null;
   readonly askTick: number | null;
-  readonly midPrice: number;
+  readonly midPrice: number | null; // dollars; null without both sides
   readonly bookValid: boolean;
   readonly bidSize: number | null;
   readonly askSize: number | null;

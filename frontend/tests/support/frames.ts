@@ -51,6 +51,9 @@ export function runtimeConfig(overrides: Fields = {}): Fields {
   };
 }
 
+/** What the wire writes for a price that is not there: 0 and below are prices. */
+export const NO_PRICE = String(2n ** 63n - 1n);
+
 export interface HeaderOptions {
   readonly spot?: number; // ticks
   readonly score?: number;

@@ -28,7 +28,7 @@ def simulate(lake: Lake, seconds: str) -> int:
 def promote(lake: Lake, version: int) -> int:
     """Another setting of the served signal becomes champion, through the files that `tune promote` writes."""
     config = load_instrument()
-    context = SignalContext(config.cell_width_ms, config.grid_radius_ticks)
+    context = SignalContext(config.cell_width_ms, config.grid_radius_ticks, config.tick_int)
     model = make_signal(SIGNAL, {"zscore_window_bins": 200, "zscore_min_periods": 40, "d2_weight": 0.5}, context)
     write_champion(
         lake,

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { checkConfig } from "../../src/wire/config.ts";
 import { checkHeader } from "../../src/wire/header.ts";
 import type { RuntimeConfig } from "../../src/wire/types.ts";
-import { type Fields, header, runtimeConfig } from "../support/frames.ts";
+import { type Fields, header, NO_PRICE, runtimeConfig } from "../support/frames.ts";
 
 function configOf(overrides: Fields = {}): RuntimeConfig {
   const checked = checkConfig(runtimeConfig(overrides));
@@ -114,11 +114,11 @@ describe("a good header", () => {
     });
   });
 
-  test("a price of 0 is none", () => {
-    const none = { spot_ref_price_int: "0", best_bid_price_int: "0", best_ask_price_int: "0" };
+  test("a price that is not there has a mark of its own", () => {
+    const none = { spot_ref_price_int: NO_PRICE, best_bid_price_int: NO_PRICE, best_ask_price_int: NO_PRICE };
     expect(value(none)).toMatchObject({ spotTick: null, bidTick: null, askTick: null });
-    expect(value({ best_bid_price_int: "0" })).toMatchObject({ bidTick: null, bookValid: true });
-    expect(value({ best_ask_price_int: "0" })).toMatchObject({ askTick: null, bookValid: true });
+    expect(value({ best_bid_price_int: NO_PRICE })).toMatchObject({ bidTick: null, bookValid: true });
+    expect(value({ best_ask_price_int: NO_PRICE })).toMatchObject({ askTick: null, bookValid: true });
   });
 
   test("a price below zero is one: calendar spreads trade there", () => {

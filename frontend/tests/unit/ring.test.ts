@@ -3,7 +3,7 @@ import { Kind, Ring } from "../../src/store/ring.ts";
 import { checkConfig } from "../../src/wire/config.ts";
 import { checkHeader } from "../../src/wire/header.ts";
 import type { BinHeader, Grid } from "../../src/wire/types.ts";
-import { columns, type HeaderOptions, header, runtimeConfig, SPOT } from "../support/frames.ts";
+import { columns, type HeaderOptions, header, NO_PRICE, runtimeConfig, SPOT } from "../support/frames.ts";
 
 function head(seq: number, options: HeaderOptions = {}): BinHeader {
   const config = checkConfig(runtimeConfig());
@@ -198,7 +198,7 @@ describe("ring", () => {
 
   test("a bin without prices has none, and a gap or a reject in a used slot takes its numbers away", () => {
     const ring = new Ring(2, 50);
-    const none = { spot_ref_price_int: "0", best_bid_price_int: "0", best_ask_price_int: "0" };
+    const none = { spot_ref_price_int: NO_PRICE, best_bid_price_int: NO_PRICE, best_ask_price_int: NO_PRICE };
     const empty = ring.store(head(0, { fields: none }), cells(), 0, 0);
     expect([ring.spotTick[empty], ring.bidTick[empty], ring.askTick[empty]]).toEqual([NaN, NaN, NaN]);
     ring.store(head(1), cells(), 0, 0);

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { checkConfig } from "../../src/wire/config.ts";
 import { FrameSequence, RejectBudget, type Verdict } from "../../src/wire/sequence.ts";
 import type { RuntimeConfig } from "../../src/wire/types.ts";
-import { columns, encode, type Fields, grid, header, runtimeConfig } from "../support/frames.ts";
+import { columns, encode, type Fields, grid, header, NO_PRICE, runtimeConfig } from "../support/frames.ts";
 
 function config(overrides: Fields = {}): RuntimeConfig {
   const checked = checkConfig(runtimeConfig(overrides));
@@ -49,6 +49,28 @@ describe("a good bin", () => {
     expect(verdict.bin.header.model.score).toBe(0.25);
     expect(verdict.bin.grid.get("bid_depth")![47]).toBe(12);
     expect(verdict.missing).toBe(0);
+  });
+
+  test("prices of zero and below are prices; a missing one has a mark of its own", () => {
+    const head = (fields: Fields): unknown => {
+      const verdict = play(new FrameSequence(config()), header(5, { fields }));
+      if (verdict?.kind !== "bin") throw new Error(why(verdict));
+      return verdict.bin.header;
+    };
+    const zero = {
+      best_bid_price_int: "-250000000",
+      best_ask_price_int: "0",
+      spot_ref_price_int: "0",
+      mid_price: -0.125,
+    };
+    expect(head(zero)).toMatchObject({ bidTick: -1, askTick: 0, spotTick: 0, midPrice: -0.125 });
+    const oneSided = {
+      best_bid_price_int: NO_PRICE,
+      best_ask_price_int: "-500000000",
+      spot_ref_price_int: NO_PRICE,
+      mid_price: null,
+    };
+    expect(head(oneSided)).toMatchObject({ bidTick: null, askTick: -2, spotTick: null, midPrice: null });
   });
 
   test("the first bin of a connection may have any number; a hole after it is a gap", () => {

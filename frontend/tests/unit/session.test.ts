@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { cellAt } from "../../src/store/cell.ts";
 import { Kind } from "../../src/store/ring.ts";
 import { Session } from "../../src/store/session.ts";
-import { type Fields, grid, header, runtimeConfig, SPOT } from "../support/frames.ts";
+import { type Fields, grid, header, NO_PRICE, runtimeConfig, SPOT } from "../support/frames.ts";
 import { BROKEN, bin, bins, model, open, texts, ZEROS } from "../support/session.ts";
 
 describe("before anything came", () => {
@@ -111,14 +111,14 @@ describe("a bin", () => {
     expect(made({})).toBe(4);
     expect(made({ ready: false })).toBe(0);
     expect(made({ valid: false })).toBe(0);
-    expect(made({ fields: { spot_ref_price_int: "0" } })).toBe(0);
+    expect(made({ fields: { spot_ref_price_int: NO_PRICE } })).toBe(0);
     expect(made({}, model({ enabled: false }))).toBe(0);
   });
 
   test("no spot in the newest bin is no spot", () => {
     const { session } = open();
     bin(session, 0);
-    bin(session, 1, { fields: { spot_ref_price_int: "0" } });
+    bin(session, 1, { fields: { spot_ref_price_int: NO_PRICE } });
     expect(session.spot).toBeNull();
   });
 });

@@ -8,7 +8,7 @@ import { Session } from "../../src/store/session.ts";
 import { Timing } from "../../src/store/timing.ts";
 import { IntegerSd, SortedWindow, wilson } from "../../src/store/window.ts";
 import type { Bin } from "../../src/wire/types.ts";
-import { type Fields, GRID_NAMES, grid, header, runtimeConfig, SPOT } from "../support/frames.ts";
+import { type Fields, GRID_NAMES, grid, header, NO_PRICE, runtimeConfig, SPOT } from "../support/frames.ts";
 
 const ZEROS = grid();
 
@@ -79,7 +79,7 @@ describe("a cell", () => {
     };
     play(0, grid(CELLS));
     play(2, grid({ v_add: { 0: Number.NaN } }));
-    play(3, ZEROS, { spot_ref_price_int: "0" });
+    play(3, ZEROS, { spot_ref_price_int: NO_PRICE });
     play(4, grid({ v_add: { [-50]: 9 }, perm_state5_code: { [-50]: 1 } }), {}, 900);
     return s;
   }

@@ -66,7 +66,9 @@ const listed = JSON.parse(readFileSync("tests/mutants/equivalent.json", "utf8"))
 const { folders, survivors, stale } = judge(mutants, listed, sources);
 
 for (const mutant of survivors) console.log(`\n${asDiff(mutant, sources.get(mutant.fileName))}`);
-console.log(`\n${results.length} mutants, ${mutants.length} in the sample (seed ${seed}), ${seconds.toFixed(0)} s\n`);
+console.log(
+  `\n${results.length} mutants, ${mutants.length} in the sample (seed ${seed}), ${seconds.toFixed(0)} s\n`,
+);
 console.log("folder          mutants  killed  equivalent  survived   score");
 let low = false;
 for (const [folder, tally] of folders) {

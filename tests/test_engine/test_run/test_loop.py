@@ -139,7 +139,7 @@ def test_trades_are_counted_anew_in_each_bin() -> None:
 
 def test_last_trade_price_is_carried_forward() -> None:
     bins = bins_of(harmless(10), record("T", 0, tick=1, time=150 * MS), harmless(250))
-    assert column(bins, "last_trade_price_int") == [0, (MID_TICK + 1) * TICK, (MID_TICK + 1) * TICK]
+    assert column(bins, "last_trade_price_int") == [UNDEF_PRICE, (MID_TICK + 1) * TICK, (MID_TICK + 1) * TICK]
 
 
 def test_quote_extremes_cover_the_bins_event_ends() -> None:
@@ -164,9 +164,9 @@ def test_quote_extremes_leave_the_middle_of_an_event_out() -> None:
     assert column(bins, "bid_high_int") == [(MID_TICK - 1) * TICK]
 
 
-def test_quote_extremes_are_zero_without_a_sound_event_end() -> None:
+def test_quote_extremes_are_missing_without_a_sound_event_end() -> None:
     bins = run_engine(CONFIG, [record("A", 1, tick=-1)])
-    assert [column(bins, name) for name in ("bid_low_int", "ask_high_int")] == [[0], [0]]
+    assert [column(bins, name) for name in ("bid_low_int", "ask_high_int")] == [[UNDEF_PRICE], [UNDEF_PRICE]]
 
 
 def test_moves_compare_the_ends_of_consecutive_bins() -> None:
@@ -305,16 +305,16 @@ def test_loose_snapshot_record_bears_its_capture_time_and_one_within_a_snapshot_
     assert column(bins_of(harmless(10), opened, late), "bin_event_count") == [14, 2]
 
 
-@pytest.mark.parametrize("price", [0, UNDEF_PRICE])
-def test_trade_without_a_price_counts_and_leaves_the_last_one(price: int) -> None:
-    trades = [record("T", 0, side="B", tick=1, size=2, time=MS), record("T", 0, side="A", size=3, price=price, time=2 * MS)]
+def test_trade_without_a_price_counts_and_leaves_the_last_one() -> None:
+    trades = [record("T", 0, side="B", tick=1, size=2, time=MS), record("T", 0, side="A", size=3, price=UNDEF_PRICE, time=2 * MS)]
     bins = bins_of(*trades)
     assert [column(bins, name) for name in ("trade_count", "buy_volume", "sell_volume")] == [[2], [2], [3]]
     assert column(bins, "last_trade_price_int") == [(MID_TICK + 1) * TICK]
 
 
-def test_trade_at_a_negative_price_is_the_last_one() -> None:
-    assert column(bins_of(record("T", 0, side="B", price=-TICK, time=MS)), "last_trade_price_int") == [-TICK]
+@pytest.mark.parametrize("price", [TICK, 0, -TICK])
+def test_trade_at_zero_or_below_is_the_last_one(price: int) -> None:
+    assert column(bins_of(record("T", 0, side="B", price=price, time=MS)), "last_trade_price_int") == [price]
 
 
 def test_trades_before_the_first_bin_are_in_none_but_give_the_last_price() -> None:

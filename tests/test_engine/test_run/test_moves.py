@@ -2,6 +2,7 @@
 
 import pytest
 
+from engine.constants import UNDEF_PRICE
 from engine.run.moves import move_ticks, sign, state5
 
 # (ask, bid): (code above spot, code below spot)
@@ -56,7 +57,11 @@ def test_by_side_negates_every_code_of_a_mirrored_market(pair: tuple[int, int], 
 
 @pytest.mark.parametrize(
     ("price", "previous", "ticks"),
-    [(1000, 750, 1), (750, 1000, -1), (1000, 1000, 0), (2500, 1000, 6), (0, 1000, 0), (1000, 0, 0), (0, 0, 0)],
+    [
+        *((1000, 750, 1), (750, 1000, -1), (1000, 1000, 0), (2500, 1000, 6)),
+        *((0, 1000, -4), (1000, 0, 4), (0, 0, 0), (-250, 0, -1), (250, -250, 2), (-750, -500, -1)),  # 0 is a price
+        *((UNDEF_PRICE, 1000, 0), (1000, UNDEF_PRICE, 0), (UNDEF_PRICE, 0, 0), (UNDEF_PRICE, UNDEF_PRICE, 0)),
+    ],
 )
 def test_move_in_ticks_is_zero_where_a_price_is_missing(price: int, previous: int, ticks: int) -> None:
     assert move_ticks(price, previous, 250) == ticks

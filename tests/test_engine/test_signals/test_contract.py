@@ -13,11 +13,11 @@ from engine.signals import contract as checks
 from engine.signals.base import SignalContext, SignalLike
 from engine.signals.contract import Check, ContractError, yield_checks
 from engine.signals.declaration import faults, parameters_to_test
-from engine.signals.example import example_bins
+from engine.signals.example import EXAMPLE_TICK_INT, example_bins
 from engine.signals.registry import BUILT_IN, SIGNALS, get_signal, make_signal
 from tests.conftest import REPO_ROOT
 
-CONTEXT = SignalContext(cell_width_ms=100, radius=50)
+CONTEXT = SignalContext(cell_width_ms=100, radius=50, tick_int=EXAMPLE_TICK_INT)
 N_BINS = 700
 ROOM = REPO_ROOT / "engine" / "signals"
 

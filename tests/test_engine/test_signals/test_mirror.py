@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.constants import UNDEF_PRICE
 from engine.schema import BIN_DTYPE, GRID_COLUMNS, MODEL_PREFIX
 from engine.signals.example import example_bins, example_inputs
 from engine.signals.mirror import FIELDS, GRID, MirrorError, counterpart, is_direction, is_price, mirrored
@@ -115,16 +116,16 @@ def test_bin_by_hand() -> None:
     tick = TICK
     at = 400 * tick
     bins = {
-        "best_bid_price_int": np.array([at, 0]),
+        "best_bid_price_int": np.array([at, UNDEF_PRICE]),
         "best_ask_price_int": np.array([at + 2 * tick, at]),
         "best_bid_size": np.array([3, 0]),
         "best_ask_size": np.array([7, 1]),
-        "bid_low_int": np.array([at - tick, 0]),
-        "bid_high_int": np.array([at, 0]),
-        "ask_low_int": np.array([at + 2 * tick, 0]),
-        "ask_high_int": np.array([at + 5 * tick, 0]),
-        "mid_price": np.array([100.25, 0.0]),
-        "last_trade_price_int": np.array([at + 2 * tick, 0]),
+        "bid_low_int": np.array([at - tick, UNDEF_PRICE]),
+        "bid_high_int": np.array([at, UNDEF_PRICE]),
+        "ask_low_int": np.array([at + 2 * tick, UNDEF_PRICE]),
+        "ask_high_int": np.array([at + 5 * tick, UNDEF_PRICE]),
+        "mid_price": np.array([100.25, np.nan]),
+        "last_trade_price_int": np.array([at + 2 * tick, UNDEF_PRICE]),
         "buy_volume": np.array([4, 0]),
         "sell_volume": np.array([1, 0]),
         "best_bid_move_ticks": np.array([-2, 0], np.int32),
@@ -135,15 +136,15 @@ def test_bin_by_hand() -> None:
     }
     expected = {
         "best_bid_price_int": [at - 2 * tick, at],
-        "best_ask_price_int": [at, 0],
+        "best_ask_price_int": [at, UNDEF_PRICE],
         "best_bid_size": [7, 1],
         "best_ask_size": [3, 0],
-        "bid_low_int": [at - 5 * tick, 0],
-        "bid_high_int": [at - 2 * tick, 0],
-        "ask_low_int": [at, 0],
-        "ask_high_int": [at + tick, 0],
-        "mid_price": [99.75, 0.0],
-        "last_trade_price_int": [at - 2 * tick, 0],
+        "bid_low_int": [at - 5 * tick, UNDEF_PRICE],
+        "bid_high_int": [at - 2 * tick, UNDEF_PRICE],
+        "ask_low_int": [at, UNDEF_PRICE],
+        "ask_high_int": [at + tick, UNDEF_PRICE],
+        "mid_price": [99.75, np.nan],
+        "last_trade_price_int": [at - 2 * tick, UNDEF_PRICE],
         "buy_volume": [1, 0],
         "sell_volume": [4, 0],
         "best_bid_move_ticks": [-1, 0],
@@ -153,6 +154,7 @@ def test_bin_by_hand() -> None:
         "chase_down_flag": [1, 0],
     }
     image = mirrored(bins, price_sum_int=2 * at)
+    assert np.array_equal(image.pop("mid_price"), expected.pop("mid_price"), equal_nan=True)
     assert {name: column.tolist() for name, column in image.items()} == expected
 
 
@@ -212,29 +214,32 @@ def test_default_pivot_follows_from_either_image_and_keeps_the_range() -> None:
     bins = fields_of(300)
     image = mirrored(bins)
     for name in (name for name in bins if name.endswith("_int")):
-        known = image[name][image[name] != 0]
+        known = image[name][image[name] != UNDEF_PRICE]
         assert known.min() > 0
         assert not np.any(known % TICK)
-        assert np.array_equal(image[name] == 0, bins[counterpart(name, FIELDS)] == 0)
+        assert np.array_equal(image[name] == UNDEF_PRICE, bins[counterpart(name, FIELDS)] == UNDEF_PRICE)
 
 
 def test_bins_before_the_first_trade_turn_about_their_mids() -> None:
-    bins = {"mid_price": np.array([100.0, 100.5]), "last_trade_price_int": np.zeros(2, np.int64)}
+    bins = {"mid_price": np.array([100.0, 100.5]), "last_trade_price_int": np.full(2, UNDEF_PRICE)}
     image = mirrored(bins)
     assert image["mid_price"].tolist() == [100.5, 100.0]
-    assert image["last_trade_price_int"].tolist() == [0, 0]
+    assert image["last_trade_price_int"].tolist() == [UNDEF_PRICE, UNDEF_PRICE]
 
 
 def test_bins_without_a_price_have_an_image() -> None:
-    assert mirrored({"mid_price": np.zeros(3)})["mid_price"].tolist() == [0.0] * 3
+    assert np.isnan(mirrored({"mid_price": np.full(3, np.nan)})["mid_price"]).all()
 
 
-def test_price_that_would_turn_into_none_is_refused() -> None:
-    with pytest.raises(MirrorError, match="turns a mid_price into 0"):
-        mirrored({"mid_price": np.array([100.0, 99.75])}, price_sum_int=100_000_000_000)
+def test_image_of_a_price_may_be_zero_or_below() -> None:
+    """About 50.00: 100.00 turns into 0.00, 100.25 into -0.25, 0.00 into 100.00."""
+    bins = {"mid_price": np.array([100.0, 100.25, 0.0]), "last_trade_price_int": np.array([400 * TICK, 401 * TICK, 0])}
+    image = mirrored(bins, price_sum_int=400 * TICK)
+    assert image["mid_price"].tolist() == [0.0, -0.25, 100.0]
+    assert image["last_trade_price_int"].tolist() == [0, -TICK, 400 * TICK]
 
 
-@pytest.mark.parametrize("mid", [100.0000000001, np.nan, np.inf])
+@pytest.mark.parametrize("mid", [100.0000000001, np.inf])
 def test_mid_that_no_market_has_is_refused(mid: float) -> None:
     with pytest.raises(MirrorError, match="mid_price of bin 1 was"):
         mirrored({"mid_price": np.array([100.0, mid])})
@@ -246,18 +251,19 @@ def test_mid_that_no_market_has_is_refused(mid: float) -> None:
 def test_example_fields_agree_with_each_other() -> None:
     x = fields_of(2000)
     bid, ask = x["best_bid_price_int"], x["best_ask_price_int"]
-    has_both = (bid != 0) & (ask != 0)
-    assert np.array_equal(has_both, x["mid_price"] != 0)
+    has_both = (bid != UNDEF_PRICE) & (ask != UNDEF_PRICE)
+    assert np.array_equal(has_both, ~np.isnan(x["mid_price"]))
     assert np.array_equal(x["mid_price"][has_both], (bid / 2.0 + ask / 2.0)[has_both] / 1e9)
     assert np.all(ask[has_both] > bid[has_both])
     spot_ticks = np.floor((bid + ask)[has_both] / (2 * TICK) + 0.5)
     assert np.array_equal(x["spot_ref_price_int"][has_both], spot_ticks * TICK)
     for side, price in (("bid", bid), ("ask", ask)):
-        moves = np.where((price[1:] == 0) | (price[:-1] == 0), 0, np.diff(price) // TICK)
+        is_missing = price == UNDEF_PRICE
+        moves = np.where(is_missing[1:] | is_missing[:-1], 0, price[1:] // TICK - price[:-1] // TICK)
         assert np.array_equal(x[f"best_{side}_move_ticks"][1:], moves)
         assert np.array_equal(x[f"{side}_reprice_sign"], np.sign(x[f"best_{side}_move_ticks"]))
-        assert np.array_equal(x[f"best_{side}_size"] > 0, price != 0)
-        sound = x[f"{side}_low_int"] > 0
+        assert np.array_equal(x[f"best_{side}_size"] > 0, price != UNDEF_PRICE)
+        sound = x[f"{side}_low_int"] != UNDEF_PRICE
         assert np.all((x[f"{side}_low_int"] <= price)[sound] & (price <= x[f"{side}_high_int"])[sound])
     assert np.array_equal(x["perm_microstate_id"], 3 * (x["ask_reprice_sign"] + 1) + x["bid_reprice_sign"] + 1)
     assert set(x["perm_microstate_id"].tolist()) == set(range(9))
@@ -270,9 +276,11 @@ def test_example_grid_agrees_with_its_fields() -> None:
     assert not np.any((x["bid_depth"] > 0) & (x["ask_depth"] > 0))
     for order in ("", "v_", "a_", "j_"):
         assert np.array_equal(x[f"{order}rest_depth"], x[f"{order}bid_depth"] + x[f"{order}ask_depth"])
-    price = fields["spot_ref_price_int"][:, np.newaxis] + x["k"] * TICK
+    price = np.where(fields["spot_ref_price_int"] == UNDEF_PRICE, 0, fields["spot_ref_price_int"])[:, np.newaxis] + x["k"] * TICK
     for side in ("bid", "ask"):
-        at = (price == fields[f"best_{side}_price_int"][:, np.newaxis]) & (fields["spot_ref_price_int"] > 0)[:, np.newaxis]
+        at = (price == fields[f"best_{side}_price_int"][:, np.newaxis]) & (fields["spot_ref_price_int"] != UNDEF_PRICE)[
+            :, np.newaxis
+        ]
         has = at.any(axis=1)
         assert has.sum() > 450
         assert np.array_equal(x[f"{side}_depth"][at], fields[f"best_{side}_size"][has])

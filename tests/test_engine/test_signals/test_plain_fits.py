@@ -15,7 +15,7 @@ from tests import reference_learned as plain
 from tests.reference_learned import Features, outcomes, returns, sound, uniqueness
 
 Bins = dict[str, NDArray[Any]]
-CONTEXT = SignalContext(cell_width_ms=100, radius=50)
+CONTEXT = SignalContext(cell_width_ms=100, radius=50, tick_int=250_000_000)
 N_BINS = 700
 
 # Every time another, so that none stands in for another.

@@ -78,9 +78,10 @@ def test_a_class_at_hand_has_no_source_that_could_travel(tmp_path: Path) -> None
 
 
 def test_it_is_made_with_the_champions_parameters_on_the_champions_grid(tmp_path: Path) -> None:
-    champion = of_file(write_signal(tmp_path)).model_copy(update={"cell_width_ms": 250, "grid_radius_ticks": 9})
+    own = {"cell_width_ms": 250, "grid_radius_ticks": 9, "evaluation": {"tick_size": 0.1}}
+    champion = of_file(write_signal(tmp_path)).model_copy(update=own)
     made = make_promoted(champion)
-    assert made.context == SignalContext(cell_width_ms=250, radius=9)  # type: ignore[attr-defined]
+    assert made.context == SignalContext(cell_width_ms=250, radius=9, tick_int=100_000_000)  # type: ignore[attr-defined]
     assert made.params.window_bins == 4
     other = SignalContext(cell_width_ms=100, radius=5)
     assert make_promoted(champion, other).context == other  # type: ignore[attr-defined]

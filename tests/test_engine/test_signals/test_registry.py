@@ -17,7 +17,7 @@ from engine.errors import ConfigError
 from engine.signals import registry
 from engine.signals.base import SignalContext
 from engine.signals.bundle import load_bundle, read_bundle
-from engine.signals.example import example_inputs
+from engine.signals.example import EXAMPLE_TICK_INT, example_inputs
 from engine.signals.registry import (
     BUILT_IN,
     SIGNALS,
@@ -33,7 +33,7 @@ from engine.signals.registry import (
 from tests.conftest import REPO_ROOT
 from tests.own_signals import PLAIN, signal_text, write_signal, write_with_helper
 
-CONTEXT = SignalContext(cell_width_ms=100, radius=50)
+CONTEXT = SignalContext(cell_width_ms=100, radius=50, tick_int=EXAMPLE_TICK_INT)
 
 
 @pytest.fixture(autouse=True)

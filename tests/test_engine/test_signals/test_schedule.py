@@ -12,7 +12,7 @@ from engine.signals.contract import part
 from engine.signals.registry import SIGNALS, get_signal, make_signal
 from tests.test_engine.test_signals.test_contract import inputs, quick
 
-CONTEXT = SignalContext(cell_width_ms=100, radius=50)
+CONTEXT = SignalContext(cell_width_ms=100, radius=50, tick_int=250_000_000)
 N_BINS = 330
 
 
@@ -76,7 +76,11 @@ def test_a_signal_that_has_run_goes_on_as_the_one_it_takes_the_state_of(name: st
 @pytest.mark.parametrize("name", ["msd", "svm_sp"])
 @pytest.mark.parametrize(
     ("other", "context"),
-    [({}, SignalContext(200, 50)), ({}, SignalContext(100, 51)), ({"refit_delay_bins": 14, "scale_min_periods": 19}, CONTEXT)],
+    [
+        ({}, SignalContext(200, 50, 1)),
+        ({}, SignalContext(100, 51, 1)),
+        ({"refit_delay_bins": 14, "scale_min_periods": 19}, CONTEXT),
+    ],
 )
 def test_a_state_of_another_grid_or_setting_is_refused(name: str, other: dict[str, Any], context: SignalContext) -> None:
     known = get_signal(name).Params.model_fields

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from engine.errors import ConfigError
 from engine.signals.base import SignalContext, SignalLike
-from engine.signals.example import example_bins
+from engine.signals.example import EXAMPLE_TICK_INT, example_bins
+from engine.signals.learned.features import half_ticks
 from engine.signals.learned.labels import LabelNumbers, make_label_state, settle_all
 from engine.signals.mirror import mirrored
 from engine.signals.registry import get_signal, make_signal
 from tests.reference_choices import REFERENCE_PARAMETERS
 
-CONTEXT = SignalContext(cell_width_ms=100, radius=50)
+CONTEXT = SignalContext(cell_width_ms=100, radius=50, tick_int=EXAMPLE_TICK_INT)
 ROWS = 101
 CALIBRATED = ("ads_pfp_svac", "iirc", "msd", "pfp", "spg")
 
@@ -187,7 +188,7 @@ def hit_rate(name: str, seed: int, label_purge: bool, n: int = 2000) -> float:
     model = make_signal(name, REFERENCE_PARAMETERS[name] | {"train_window_bins": n} | params, CONTEXT)
     out = model.run({key: bins[key] for key in (*model.required_columns, *model.required_fields)})
     labels = make_label_state(n + 1, 400)
-    settle_all(labels, bins["mid_price"], np.ones(n, np.bool_), LabelNumbers(2.0, 1.0, 400, False))
+    settle_all(labels, half_ticks(bins["mid_price"], EXAMPLE_TICK_INT), np.ones(n, np.bool_), LabelNumbers(16.0, 8.0, 400, False))
     judged = out["ready"] & (np.abs(labels.labels[:n]) == 1)
     return float(np.mean(np.sign(out["prediction"][judged]) == labels.labels[:n][judged]))
 

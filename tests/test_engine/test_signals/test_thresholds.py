@@ -11,7 +11,7 @@ from engine.signals.base import SignalContext
 from engine.signals.parts.calibrated import percentile_thresholds
 from engine.signals.registry import get_signal, make_signal
 
-CONTEXT = SignalContext(cell_width_ms=100, radius=50)
+CONTEXT = SignalContext(cell_width_ms=100, radius=50, tick_int=250_000_000)
 FALLBACK = (0.001, 0.005, 0.01, 0.05, 0.1, 0.2)
 TYPICAL = (0.5, 1.0, 1.5, 2.0, 3.0)
 OF_1_AND_3 = (2.0, 2.4, 2.6, 2.8, 2.9, 2.98)  # percentiles 50, 70, 80, 90, 95, 99 of two values, between them in proportion

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.signals.learned.features import padded_mean, ring_moments, ring_slopes, tick_return
+from engine.signals.learned.features import NO_MID, no_mid_yet, padded_mean, ring_moments, ring_slopes, tick_return
 from engine.signals.parts.robust_z import make_z_windows, median_of, robust_z, take_in_and_score
 from engine.signals.parts.slopes import ring_slope
 
@@ -99,17 +99,18 @@ def test_padded_mean_counts_what_is_missing_as_nil(seen: int, expected: float) -
     assert padded_mean(ring, newest, seen, 5) == pytest.approx(expected)
 
 
-def returns(mids: list[float], is_masked: bool) -> list[float]:
-    last = np.zeros(1)
-    return [tick_return(last, mid, i == 0, mid > 0, 0.25, is_masked) for i, mid in enumerate(mids)]
+def returns(halves: list[int], usable: list[bool]) -> list[float]:
+    """Of mids in half ticks."""
+    last = no_mid_yet()
+    return [tick_return(last, mid, is_usable) for mid, is_usable in zip(halves, usable, strict=True)]
 
 
-def test_masked_returns_bridge_a_bin_without_a_mid() -> None:
-    assert returns([100.0, 0.0, 100.375, 100.25], True) == [0.0, 0.0, 1.5, -0.5]
+def test_returns_bridge_a_bin_without_a_mid() -> None:
+    assert returns([800, NO_MID, 803, 802], [True, False, True, True]) == [0.0, 0.0, 1.5, -0.5]
 
 
-def test_returns_as_they_come_fall_to_nothing_and_back() -> None:
-    assert returns([100.0, 0.0, 100.25], False) == [0.0, -400.0, 401.0]
+def test_zero_is_a_mid_to_return_to_and_from() -> None:
+    assert returns([1, 0, -1, 0], [True] * 4) == [0.0, -0.5, -0.5, 0.5]
 
 
 def pairs(scale: float) -> NDArray[np.float64]:
@@ -153,15 +154,12 @@ def test_skew_wants_a_variance(spread: float, is_nil: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mids", "sound", "is_masked", "expected"),
+    ("halves", "usable", "expected"),
     [
-        ([100.0, 100.25, 100.5], [True, False, True], True, [0.0, 0.0, 2.0]),  # a doubtful book is bridged as well
-        ([100.0, 100.25, 100.5], [True, False, True], False, [0.0, 1.0, 1.0]),
-        ([0.0, 100.0, 100.25], [False, True, True], True, [0.0, 0.0, 1.0]),  # no return before the first sound mid
-        ([0.0, 100.0], [False, True], False, [0.0, 400.0]),
+        ([800, 802, 804], [True, False, True], [0.0, 0.0, 2.0]),  # a doubtful book is bridged as well
+        ([800, 802, 804], [True, True, True], [0.0, 1.0, 1.0]),
+        ([7, 800, 802], [False, True, True], [0.0, 0.0, 1.0]),  # no return before the first usable mid
     ],
 )
-def test_returns_by_soundness(mids: list[float], sound: list[bool], is_masked: bool, expected: list[float]) -> None:
-    last = np.zeros(1)
-    found = [tick_return(last, mid, i == 0, sound[i], 0.25, is_masked) for i, mid in enumerate(mids)]
-    assert found == expected
+def test_returns_by_use(halves: list[int], usable: list[bool], expected: list[float]) -> None:
+    assert returns(halves, usable) == expected
