@@ -31,10 +31,15 @@ class StreamRequest:
     resume_from: int  # first bin_seq to send
     names_perm_values: bool  # the client asked for a perm_* value of its own
     checkpoints: Path | None = None  # folder of kept books
+    assumes_symbol: bool = False  # take a file that does not say whose records it holds
 
 
 def read_request(
-    query: Sequence[tuple[str, str]], config: InstrumentConfig, lake: Lake, defaults: StreamDefaults
+    query: Sequence[tuple[str, str]],
+    config: InstrumentConfig,
+    lake: Lake,
+    defaults: StreamDefaults,
+    assumes_symbol: bool = False,
 ) -> StreamRequest:
     """Check a stream's query and find its data.
 
@@ -64,6 +69,7 @@ def read_request(
         resume_from=_read_bin(values.get("resume_from", "0")),
         names_perm_values=any(name in values for name in PERM_FIELDS),
         checkpoints=lake.book_checkpoints,
+        assumes_symbol=assumes_symbol,
     )
 
 

@@ -59,6 +59,7 @@ class ServeSettings:
     defaults: StreamDefaults = StreamDefaults()
     limits: Limits = Limits()
     trust: Trust = Trust()
+    assumes_symbol: bool = False  # of raw files that do not say whose records they hold
 
 
 def is_loopback(host: str) -> bool:

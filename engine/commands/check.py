@@ -14,7 +14,7 @@ from engine.tables import console, counts, utc
 
 def run(args: argparse.Namespace) -> int:
     """Do it; the exit code."""
-    report = check_lake(Lake.open(args.lake), args.dt, args.files, args.continuity)
+    report = check_lake(Lake.open(args.lake), args.dt, args.files, args.continuity, args.assume_symbol)
     if args.json:
         print_json(report)
     else:

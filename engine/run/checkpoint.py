@@ -7,7 +7,6 @@ Source: engine.md section 4.
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +35,7 @@ class Checkpoint:
 
     def __init__(self, folder: Path, source: Source, runner: Runner) -> None:
         run = runner.engine.run[0]
-        files = [(str(f.path.resolve()), f.size, os.stat(f.path).st_mtime_ns) for f in source.files]
+        files = [(str(f.path.resolve()), *f.held.mark.state) for f in source.files]
         config = runner.config
         identity = [files, config.symbol, config.tick_int, config.n_absolute_ticks, config.grid_radius_ticks]
         identity += [int(run[name]) for name in ("warm_start", "day_start", "day_end")]
