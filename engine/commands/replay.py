@@ -98,8 +98,8 @@ def replay_to_dataset(
 ) -> ReplaySummary:
     """Replay one session into ``out``, or into the lake under ``dataset_id`` (empty: a name made from the session).
 
-    The lake takes a source that starts cold only with ``allow_cold``; a folder takes it as it is, its bins marked. A file that does not
-    say whose records it holds is taken with ``assumes_symbol``.
+    The lake takes a source that starts cold only with ``allow_cold``; a folder takes it as it is, its bins marked. A file
+    that does not say whose records it holds is taken with ``assumes_symbol``.
 
     Raises
     ------

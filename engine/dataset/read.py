@@ -210,7 +210,8 @@ class Dataset(BinFrames):
         except (pa.ArrowException, OSError) as error:
             told = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise DatasetError(
-                f"dataset {self.folder.name} is damaged: {name} cannot be read ({told}). Remove {self.folder} and publish it again"
+                f"dataset {self.folder.name} is damaged: {name} cannot be read ({told}). "
+                f"Remove {self.folder} and publish it again"
             ) from error
 
     def _keep(self, name: str, path: Path) -> bool:

@@ -51,8 +51,8 @@ def _inflate(blocks: Iterator[bytes]) -> Iterator[bytes]:
 class DbnFile:
     """One file: its metadata checked at once, its records read on demand.
 
-    ``notices`` say what is wrong with the file, ``remarks`` what else is in it. ``assumes_symbol``: where nothing in it says whose
-    records it holds, they are taken as the locked contract's.
+    ``notices`` say what is wrong with the file, ``remarks`` what else is in it. ``assumes_symbol``: where nothing in it says
+    whose records it holds, they are taken as the locked contract's.
     """
 
     path: Path

@@ -84,11 +84,11 @@ def decode_once(source: Source, folder: Path, until_ns: int) -> Source:
         kept = _take(data, facts)
         if kept is None:
             _decode(source, data, until_ns)
-            kept = HeldFile(data)
+            held = HeldFile(data)
             told = {"damage": source.damage, "remarks": source.remarks, "id_changes": asdict(source.id_changes)}
             # Written last: where the facts are, the records are whole.
-            write_atomic(facts, json.dumps({**told, "state": kept.mark.state}).encode())
-            return DecodedSource(source, kept, told)
+            write_atomic(facts, json.dumps({**told, "state": held.mark.state}).encode())
+            kept = held, told
     return DecodedSource(source, *kept)
 
 

@@ -123,7 +123,8 @@ class HeldFile:
         if not self._is_at_its_path():
             what = "replaced by another file" if self.path.exists() else "removed"
             raise SourceChangedError(
-                f"{self.path} was {what} while it was read; what was read of it is not used. Begin again with the file that is to count"
+                f"{self.path} was {what} while it was read; what was read of it is not used. "
+                "Begin again with the file that is to count"
             )
 
     def sha256(self) -> str:

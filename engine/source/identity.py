@@ -181,7 +181,8 @@ class Witness:
         if True in judged:
             self._is_ours(number, ts)
         elif False in judged:
-            self._is_anothers(number, ts, on_one_line(names[judged.index(False)]))
+            told = [name for name, is_it in zip(names, judged, strict=True) if is_it is False]
+            self._is_anothers(number, ts, on_one_line(told[-1]))
 
     def _is_ours(self, number: int, ts: int) -> None:
         if self._identity.mappings:
