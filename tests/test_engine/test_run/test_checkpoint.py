@@ -1,5 +1,6 @@
 """The book kept at the warm-up's start: a second start gives the same bins, a damaged or foreign file is made anew."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,3 +99,18 @@ def test_reading_begins_where_the_book_ends(session: Path, tmp_path: Path) -> No
 def test_a_start_within_the_warm_up_keeps_nothing(session: Path, tmp_path: Path) -> None:
     started(session, tmp_path / "books", "09:05")
     assert not (tmp_path / "books").exists()
+
+
+def test_a_file_of_the_same_size_and_time_does_not_take_it(session: Path, tmp_path: Path) -> None:
+    file = tmp_path / session.name
+    shutil.copyfile(session, file)
+    folder = tmp_path / "of_its_own"
+    started(file, folder)
+    before = file.stat()
+    rows = bytearray(file.read_bytes())
+    rows[-56 * 40 + 8] ^= 1  # a nanosecond of the fortieth record from the end
+    file.write_bytes(rows)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    started(file, folder)
+    assert len(list(folder.iterdir())) == 2
