@@ -254,7 +254,9 @@ def _build_on_ray(
             ray.shutdown()
 
 
-def _require_capture(lake: Lake, campaign: Campaign, variant: Variant, allow_cold: bool, assumes_symbol: bool) -> RawInput:
+def _require_capture(
+    lake: Lake, campaign: Campaign, variant: Variant, allow_cold: bool = False, assumes_symbol: bool = False
+) -> RawInput:
     """The raw file; refuse a capture that it cannot give, before any worker starts."""
     path = raw_file(lake, variant.config.symbol_root, variant.dt.isoformat())
     source = open_source([path], variant.config, variant.dt, assumes_symbol=assumes_symbol)
