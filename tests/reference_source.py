@@ -97,7 +97,7 @@ class Names:
             self.passed.add(number)
             return False
         if self.ours or not self.is_free:
-            raise Refused(f"nobody said who {number} is")
+            raise Refused(f"nobody said who {[*self.ours, number]} are")
         self.ours, self.is_trusted = [number], True
         return True
 

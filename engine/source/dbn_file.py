@@ -90,7 +90,7 @@ class DbnFile:
     @property
     def sha256(self) -> str:
         """Checksum of the file as it was opened, which is as it still lies on disk."""
-        digest = self.held.sha256()
+        digest = self.held.digest()
         self.held.require_in_place()
         return digest
 

@@ -1,11 +1,10 @@
 """A file opened once: all that is read of it is of the bytes that were there when it was opened, or nothing is.
 
 It is read through one descriptor, so a file that another one takes the name of is read to its end as it was. It is read and not
-mapped: a page that a shortened file has no more would end the process (SIGBUS) and every stream in it. Measured on 1.2 million
-records in memory: mapped and looked at 18 ms, read in pieces of 3.7 MB 14 ms; the book takes 400 ms.
+mapped: a page that a shortened file has no more would end the process (SIGBUS) and every stream in it. Measured on 1.5 million
+records in memory, one column summed: mapped 4.7 ms, read in pieces of 3.7 MB 7.2 ms; XXX.
 """
 
-import hashlib
 import os
 import weakref
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from engine.errors import SourceChangedError, SourceError
+from engine.files import sha256_blocks
 
 READ_BYTES: Final = 1 << 20
 
@@ -127,8 +127,8 @@ class HeldFile:
                 "Begin again with the file that is to count"
             )
 
-    def sha256(self) -> str:
-        """Hash of the bytes that were opened, as hex; read once more the first time.
+    def digest(self) -> str:
+        """SHA-256 of the bytes that were opened, as hex; read once more the first time.
 
         Raises
         ------
@@ -136,10 +136,7 @@ class HeldFile:
             The file is not what it was when it was opened.
         """
         if self._sha256 is None:
-            digest = hashlib.sha256()
-            for block in self.blocks():
-                digest.update(block)
-            self._sha256 = digest.hexdigest()
+            self._sha256 = sha256_blocks(self.blocks())
         self.require_unchanged()
         return self._sha256
 
