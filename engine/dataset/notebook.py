@@ -22,6 +22,7 @@ from engine.run.whole import WholeReplay
 from engine.signals.base import SignalContext, SignalLike, signal_inputs
 from engine.signals.registry import get_signal
 from engine.simulate.session import simulate
+from engine.source.held_file import HeldFile
 from engine.source.records import open_source
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ class FileReplay:
     ) -> None:
         self.path, self.config = path, config
         self._how = (day, start_time, n_bins, assumes_symbol)
+        self._file: HeldFile | None = None
         self._unused: Replay | None = self._begin()  # now, so that what is wrong is refused here
 
     def __repr__(self) -> str:
@@ -144,6 +146,8 @@ class FileReplay:
     def _begin(self) -> Replay:
         day, start_time, n_bins, assumes_symbol = self._how
         source = open_source([self.path], self.config, day, assumes_symbol=assumes_symbol)
+        self._file = self._file or source.files[0].held
+        self._file.require_in_place()  # two looks are of one file
         return Replay(source, self.config, start_time, n_bins)
 
     def whole(self) -> WholeReplay:

@@ -149,7 +149,7 @@ class HeldFile:
     def _held(self) -> int:
         if self._descriptor is None:
             self._descriptor = self._open()
-            if Mark.of(os.fstat(self._descriptor))[:4] != self.mark[:4]:
+            if Mark.of(os.fstat(self._descriptor))[:2] != self.mark[:2]:
                 self.let_go()
                 raise SourceChangedError(f"{self.path} is no longer the file that was read before. Begin again with one of them")
         return self._descriptor
