@@ -54,7 +54,7 @@ class DecodedSource(Source):
             n = min(WINDOW_RECORDS, self._n_records - first)
             window = np.frombuffer(self._data.read(n * MBO_DTYPE.itemsize, first * MBO_DTYPE.itemsize), MBO_DTYPE)
             for i in range(0, n, chunk):
-                self.place = Place(0, first + i, first + i, int(window[i]["instrument_id"]))
+                self.place = Place(0, first + i, first + i, int(window[i]["instrument_id"]), self.id_changes)
                 yield window[i : i + chunk]
 
 

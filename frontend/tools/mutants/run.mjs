@@ -1,5 +1,6 @@
 /**
- * Mutation testing of the page: `npm run mutants -- [--mutate GLOB]… [--sample PERCENT] [--seed S] [--threshold PERCENT]`.
+ * Mutation testing of the page: `npm run mutants -- [--mutate GLOB]… [--sample PERCENT] [--seed S] [--minutes M]
+ * [--threshold PERCENT]`.
  *
  * Stryker changes the sources in a copy, one place at a time, and the unit tests must notice. Its packages stand in a lock of
  * their own and are installed on the first run. Exit status 1: a folder is below the threshold with survivors that
@@ -19,12 +20,14 @@ const given = valuesOf({
   mutate: { type: "string", multiple: true, default: ["src/wire/**/*.ts", "src/store/**/*.ts"] },
   sample: { type: "string", default: "100" },
   seed: { type: "string", default: "0" },
+  minutes: { type: "string", default: "120" },
   threshold: { type: "string", default: "90" },
 });
 process.chdir(PAGE);
 const threshold = numberOf("threshold", 0, 100);
 const share = numberOf("sample", 1, 100) / 100;
 const seed = numberOf("seed", 0, 2 ** 31);
+const minutes = numberOf("minutes", 1, 1440);
 if (!existsSync(`${HERE}node_modules/@stryker-mutator/core`)) {
   execFileSync("npm", ["ci"], { cwd: HERE, stdio: "inherit" });
 }
@@ -32,6 +35,7 @@ const { Stryker } = await import("@stryker-mutator/core");
 
 process.env.MUTANTS_SHARE = String(share); // for the workers
 process.env.MUTANTS_SEED = String(seed);
+process.env.MUTANTS_END = String(Date.now() + minutes * 60_000);
 const began = performance.now();
 const stryker = new Stryker({
   mutate: given.mutate,
@@ -62,7 +66,7 @@ const listed = JSON.parse(readFileSync("tests/mutants/equivalent.json", "utf8"))
 const { folders, survivors, stale } = judge(mutants, listed, sources);
 
 for (const mutant of survivors) console.log(`\n${asDiff(mutant, sources.get(mutant.fileName))}`);
-console.log(`\n${results.length} mutants, ${mutants.length} tried (seed ${seed}), ${seconds.toFixed(0)} s\n`);
+console.log(`\n${results.length} mutants, ${mutants.length} in the sample (seed ${seed}), ${seconds.toFixed(0)} s\n`);
 console.log("folder          mutants  killed  equivalent  survived   score");
 let low = false;
 for (const [folder, tally] of folders) {

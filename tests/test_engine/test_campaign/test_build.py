@@ -1,6 +1,7 @@
 """A campaign on a real local Ray: what is missing is built once, what fails costs no other, and the index tells it."""
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from engine.campaign.build import (
     CampaignReport,
+    _ctrl_c,
     _require_capture,
     build_variant,
     describe,
@@ -296,6 +298,18 @@ def test_damage_found_while_decoding_is_told_by_every_reader(simulated_file: Pat
         decoded = decode_once(open_source([cut], load_instrument(), DAY), tmp_path / "cache", 2**62)
         assert "breaks off" in decoded.notices[0]
         assert decoded.end_ns is None
+
+
+def test_ctrl_c_is_remembered_where_the_exception_is_swallowed() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with _ctrl_c() as pressed:
+        assert not pressed.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert pressed.is_set()
+    assert signal.getsignal(signal.SIGINT) is before
+    with _ctrl_c() as again:
+        assert not again.is_set()
 
 
 # One file for all of a campaign

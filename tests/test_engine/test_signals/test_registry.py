@@ -31,7 +31,7 @@ from engine.signals.registry import (
     signals_of,
 )
 from tests.conftest import REPO_ROOT
-from tests.own_signals import PLAIN, signal_text, write_distribution, write_signal, write_with_helper
+from tests.own_signals import PLAIN, signal_text, write_signal, write_with_helper
 
 CONTEXT = SignalContext(cell_width_ms=100, radius=50)
 
@@ -43,26 +43,6 @@ def clean() -> Iterator[None]:
         yield
     for name in list(registry._at_hand):
         del SIGNALS[name]
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
-    """Put a distribution on the path, as an installer would; its modules are forgotten afterwards."""
-    tops: set[str] = set()
-
-    def do(points: dict[str, str], files: dict[str, str], name: str = "outside", version: str = "1.0") -> Path:
-        folder = write_distribution(tmp_path / f"site_{name}", points, name, version, files)
-        monkeypatch.syspath_prepend(folder)
-        tops.update(Path(path).parts[0].removesuffix(".py") for path in files)
-        registry.forget_entry_points()
-        return folder
-
-    yield do
-    monkeypatch.undo()
-    for module in [module for module in sys.modules if module.partition(".")[0] in tops]:
-        del sys.modules[module]
-    importlib.invalidate_caches()
-    registry.forget_entry_points()
 
 
 def scores(name: str) -> np.ndarray:
