@@ -45,6 +45,9 @@ def print_check(report: dict[str, Any]) -> None:
             one["problem"] or "sound",
         )
     out.print(raw)
+    for one in report["raw"]:
+        for remark in one.get("remarks", ()):
+            out.print(remark, soft_wrap=True)
     _print_anomalies(out, [*report["raw"], *report["datasets"]])
     _print_continuity(out, report["continuity"])
     datasets = Table(title="datasets")

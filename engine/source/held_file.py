@@ -1,8 +1,8 @@
 """A file opened once: all that is read of it is of the bytes that were there when it was opened, or nothing is.
 
 It is read through one descriptor, so a file that another one takes the name of is read to its end as it was. It is read and not
-mapped: a page that a shortened file has no more would end the process (SIGBUS) and every stream in it. Measured on 1.5 million
-records in memory, one column summed: mapped 4.7 ms, read in pieces of 3.7 MB 7.2 ms; XXX.
+mapped: a page that a shortened file has no more would end the process (SIGBUS) and every stream in it. Measured on 1.2 million
+records in memory: a look at them takes 4 ms mapped and 6 ms read in pieces of 3.7 MB, the book made of them 74 ms either way.
 """
 
 import os
