@@ -10,6 +10,7 @@ import pytest
 import zstandard
 from numpy.typing import NDArray
 
+import engine
 from engine.audit.raw_file import check_raw
 from engine.config import load_instrument
 from engine.dataset.capture import publish_replay
@@ -169,6 +170,15 @@ def test_nothing_is_published_of_a_file_that_changed(change: Callable[[Path], No
         publish_replay(lake, "a", [path], CONFIG, dt=DAY, progress=once)
     assert done  # bins had been made of it
     assert list(lake.datasets.iterdir()) == []
+
+
+def test_two_looks_at_a_replayed_file_are_of_one_file(path: Path) -> None:
+    replay = engine.replay(path, dt=DAY)
+    looks = [[block.n for block in replay] for _ in range(2)]
+    assert looks[0] == looks[1] != []
+    swap(path)
+    with pytest.raises(SourceChangedError, match="replaced by another file"):
+        next(iter(replay))
 
 
 def test_a_held_file_that_was_let_go_is_opened_again_only_as_it_was(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Whose records a file holds: taken where it says so, refused where it says otherwise, or nothing, or two things."""
 
 import datetime as dt
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,17 +11,22 @@ import databento_dbn as dbn
 import numpy as np
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine.audit.raw_file import check_raw
+from engine.cli import main
 from engine.config import load_instrument
 from engine.dataset.capture import publish_variant
 from engine.dataset.notebook import publish
 from engine.errors import SourceError
 from engine.lake import Lake
+from engine.schema import MBO_DTYPE
 from engine.source.identity import means
 from engine.source.records import Source, open_source
 from tests.conftest import shared_path
+from tests.fuzzing import fuzz
 from tests.reference_source import Refused, read_contract
 from tests.streams import DAY, OPEN, SYMBOL, build_up, record, to_array
 
@@ -121,6 +127,11 @@ REFUSED = {
 }
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("said")
+
+
 def written(folder: Path, content: bytes, is_compressed: bool = False) -> Path:
     path = folder / ("live-20260206.dbn.zst" if is_compressed else "live-20260206.dbn")
     path.write_bytes(zstandard.compress(content) if is_compressed else content)
@@ -160,6 +171,31 @@ def test_the_plain_reading_agrees(case: str) -> None:
     elif case in REFUSED:
         with pytest.raises(Refused):
             read_contract(REFUSED[case][0], SYMBOL)
+
+
+IDS = st.integers(1, 3)
+SAID = st.tuples(IDS, st.sampled_from([SYMBOL, SYMBOL, "MNQM6", "ESH6"])).map(lambda one: says(*one))
+CAME = st.tuples(IDS, st.integers(1, 3)).map(lambda one: of(one[0], ROWS[: one[1]]).tobytes())
+HEADS = st.sampled_from(
+    [LIVE, LIVE, head([SYMBOL], RAW), head([SYMBOL, "ESH6"], RAW), head([SYMBOL], RAW, mappings=mapped(MNQH6=1))]
+)
+
+
+@given(HEADS, st.lists(st.one_of(SAID, CAME), max_size=8), st.booleans(), st.sampled_from([1, 2, 4096]))
+@fuzz(300)
+def test_whatever_is_said_when_both_readings_take_the_same_or_refuse(
+    folder: Path, start: bytes, parts: list[bytes], is_assumed: bool, chunk: int
+) -> None:
+    path = written(folder, start + b"".join(parts))
+    try:
+        slow = read_contract(path.read_bytes(), SYMBOL, is_assumed)
+    except Refused:
+        with pytest.raises(SourceError):
+            read_all(open_source([path], CONFIG, assumes_symbol=is_assumed), chunk)
+        return
+    rows = np.frombuffer(read_all(open_source([path], CONFIG, assumes_symbol=is_assumed), chunk), MBO_DTYPE)
+    kept = [(r.instrument_id, r.order_id, r.action) for r in slow.records]
+    assert [(int(r["instrument_id"]), int(r["order_id"]), chr(r["action"])) for r in rows] == kept
 
 
 def test_an_id_that_changes_within_a_recording_is_followed(tmp_path: Path) -> None:
@@ -244,3 +280,17 @@ def test_a_real_live_recording_is_read_as_what_its_gateway_said() -> None:
 )
 def test_what_a_name_means(name: str, is_it: bool | None) -> None:
     assert means(name, SYMBOL) is is_it
+
+
+def test_flag_is_taken_by_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(written(tmp_path, LIVE + A))
+    assert main(["book", path]) == 2
+    assert "--assume-symbol" in capsys.readouterr().err
+    assert main(["book", path, "--assume-symbol", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n_events"] == len(ROWS)
+    assert main(["check", path, "--json"]) == 1
+    assert "nowhere" in json.loads(capsys.readouterr().out)["raw"][0]["problem"]
+    assert main(["check", path, "--assume-symbol"]) == 0
+    assert "are taken as MNQH6" in capsys.readouterr().out
+    assert main(["replay", "--dbn", path, "--out", str(tmp_path / "a")]) == 2
+    assert main(["replay", "--dbn", path, "--out", str(tmp_path / "a"), "--assume-symbol"]) == 0
