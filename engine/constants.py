@@ -6,6 +6,9 @@ Source: Databento DBN, ``mbo`` schema; engine.md section 1.
 from typing import Final
 
 RTYPE_MBO: Final = 160
+RTYPE_SYMBOL_MAPPING: Final = 0x16
+# Of a live recording: what is no order but told beside them, by kind.
+RTYPE_NAMES: Final = {0x12: "status", 0x13: "definition", 0x14: "imbalance", 0x15: "error", 0x17: "system", 0x18: "statistics"}
 MBO_RECORD_BYTES: Final = 56
 MBO_LENGTH_WORDS: Final = 14  # the header's `length` counts 4-byte words
 

@@ -162,6 +162,15 @@ def add_lake(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lake", metavar="DIR", help=LAKE_HELP)
 
 
+def add_assume_symbol(parser: argparse.ArgumentParser) -> None:
+    """``--assume-symbol``, the same everywhere."""
+    parser.add_argument(
+        "--assume-symbol",
+        action="store_true",
+        help="take a file of one instrument that nowhere says whose records it holds as the locked contract's",
+    )
+
+
 def default_address() -> str:
     """Which Ray is meant where none is named."""
     return "auto" if os.environ.get("RAY_ADDRESS") else "local"

@@ -28,6 +28,10 @@ class WorkError(EngineError):
     """The input was fine, the work was not: what failed, what state it left, how to go on; doors exit with code 1."""
 
 
+class SourceChangedError(SourceError, WorkError):
+    """An input file is no longer what it was when it was opened; what was read of it is not used."""
+
+
 def among(given: str, known: Iterable[str], most: int = 10) -> str:
     """What there is instead of an unknown name, for the end of an error line: names like it first, then the others."""
     names = list(known)

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -16,13 +16,18 @@ from engine.errors import ConfigError
 _HASH_CHUNK_BYTES: Final = 1 << 20
 
 
+def sha256_blocks(blocks: Iterable[bytes]) -> str:
+    """SHA-256 of what comes in pieces, as hex."""
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(block)
+    return digest.hexdigest()
+
+
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, as hex."""
-    digest = hashlib.sha256()
     with path.open("rb") as handle:
-        while chunk := handle.read(_HASH_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return sha256_blocks(iter(lambda: handle.read(_HASH_CHUNK_BYTES), b""))
 
 
 def fsync_path(path: Path) -> None:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from engine.door import ADDRESS_HELP, Command, Door, add_lake, default_address, read_path
+from engine.door import ADDRESS_HELP, Command, Door, add_assume_symbol, add_lake, default_address, read_path
 from serve.query import PERM_FIELDS, QUERY_NAMES
 from serve.settings import CHAMPION, DEFAULT_HOST, DEFAULT_PORT, LOG_LEVELS, TOKEN_ENV
 from serve.trust import ALLOW_ENV
@@ -21,6 +21,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default=DEFAULT_HOST, help=f"default {DEFAULT_HOST}; on another one {TOKEN_ENV} must be set")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}")
     parser.add_argument("--source", default="replay", choices=("replay",), help="where events come from")
+    add_assume_symbol(parser)
     add_lake(parser)
     parser.add_argument("--replicas", type=int, default=1, help="processes that serve streams; default 1")
     parser.add_argument("--address", default=default_address(), help=ADDRESS_HELP)

@@ -100,6 +100,7 @@ def _settings(options: argparse.Namespace, config: InstrumentConfig, perm_names:
         token=require_token(options.host),
         allowed_origins=tuple(options.allow_origin),
         trust=read_trust(options.allow_signals, options.allow_signal),
+        assumes_symbol=options.assume_symbol,
         defaults=StreamDefaults(
             dt=None if options.dt is None else read_day(options.dt).isoformat(),
             start_time=None if options.start_time is None else read_start_time(options.start_time),
@@ -136,7 +137,8 @@ def _check_day(settings: ServeSettings, config: InstrumentConfig) -> Path:
     lake, defaults = settings.lake, settings.defaults
     day = read_day(defaults.dt or last_day(lake, config.symbol_root))
     dbn = raw_file(lake, config.symbol_root, day.isoformat())
-    Replay(open_source([dbn], config, day), config, start_time=defaults.start_time, block_bins=1)
+    source = open_source([dbn], config, day, assumes_symbol=settings.assumes_symbol)
+    Replay(source, config, start_time=defaults.start_time, block_bins=1)
     return dbn
 
 

@@ -37,10 +37,15 @@ class StreamRequest:
     checkpoints: Path | None = None  # folder of kept books
     model: str | int = CHAMPION  # what scores: INSTRUMENT, CHAMPION, or a version
     projection: Projection = Projection()
+    assumes_symbol: bool = False  # take a file that does not say whose records it holds
 
 
 def read_request(
-    query: Sequence[tuple[str, str]], config: InstrumentConfig, lake: Lake, defaults: StreamDefaults
+    query: Sequence[tuple[str, str]],
+    config: InstrumentConfig,
+    lake: Lake,
+    defaults: StreamDefaults,
+    assumes_symbol: bool = False,
 ) -> StreamRequest:
     """Check a stream's query and find its data.
 
@@ -74,6 +79,7 @@ def read_request(
         checkpoints=lake.book_checkpoints,
         model=_model(values, defaults),
         projection=defaults.projection,
+        assumes_symbol=assumes_symbol,
     )
 
 

@@ -96,7 +96,7 @@ class Session:
         """
         request = self.request
         self._replay = Replay(
-            open_source([request.dbn], self.config, request.dt),
+            open_source([request.dbn], self.config, request.dt, assumes_symbol=request.assumes_symbol),
             self.config,
             start_time=request.start_time,
             signal=self.choice.build(),

@@ -80,6 +80,7 @@ class ServeSettings:
     trust: Trust = Trust()
     log_level: str = "INFO"
     latency: "Capture | None" = None
+    assumes_symbol: bool = False  # of raw files that do not say whose records they hold
 
 
 def is_loopback(host: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from engine.errors import EngineError
+from engine.errors import EngineError, SourceChangedError
 from serve.access import is_origin_allowed, is_token_right
 from serve.frames import BinFrames, message
 from serve.pacing import Pacer
@@ -98,7 +98,8 @@ class Stream:
             return
         try:
             query = self._websocket.query_params.multi_items()
-            request = read_request(query, service.config, service.settings.lake, service.settings.defaults)
+            settings = service.settings
+            request = read_request(query, service.config, settings.lake, settings.defaults, settings.assumes_symbol)
         except EngineError as error:
             await self._refuse("bad_request", str(error), BAD_REQUEST)
             return
@@ -173,6 +174,10 @@ class Stream:
                 for frame in await loop.run_in_executor(service.bin_pool, _steps, session, turn):
                     await self._put(frame, queue)
             queue.close(Close(message("end", bins=session.n_bins), NORMAL, "end of the data"))
+        except SourceChangedError as error:
+            # No wish of this client's was at fault; the other streams of the replica go on.
+            logger.warning("a stream ended: %s", error)
+            queue.close(_error("source_changed", str(error), SERVER_FAULT))
         except EngineError as error:
             queue.close(_error("bad_request", str(error), BAD_REQUEST))
         except Exception as error:

@@ -18,7 +18,9 @@ from engine.lake import Lake
 from engine.tables import Progress
 
 
-def check_lake(lake: Lake, dt: str | None, files: Sequence[Path] = (), continuity: bool = False) -> dict[str, Any]:
+def check_lake(
+    lake: Lake, dt: str | None, files: Sequence[Path] = (), continuity: bool = False, assumes_symbol: bool = False
+) -> dict[str, Any]:
     """Read every raw file of the locked product once, and hash every dataset.
 
     Parameters
@@ -27,6 +29,8 @@ def check_lake(lake: Lake, dt: str | None, files: Sequence[Path] = (), continuit
         Raw files to check instead of the lake's; datasets are left out then.
     continuity
         Compare the book at each file's end with the snapshot that opens the next day's file.
+    assumes_symbol
+        Take a file that does not say whose records it holds as the locked contract's.
 
     Returns
     -------
@@ -45,7 +49,7 @@ def check_lake(lake: Lake, dt: str | None, files: Sequence[Path] = (), continuit
             progress.update(None, path.name)
             # A day's neighbours are read too where books are to be compared.
             if day is None or continuity or f"{day:%Y%m%d}" in path.name:
-                checked.append(check_raw(path, config, keeps_book=continuity))
+                checked.append(check_raw(path, config, continuity, assumes_symbol))
         pairs = [_pair(*two, day) for two in pairwise(sorted(checked, key=_order))] if continuity else []
         raw = [one.report for one in checked if day is None or f"{day:%Y%m%d}" in one.report["file"]]
         datasets = []

@@ -26,7 +26,7 @@ class RawCheck:
     resting: Structured | None = None
 
 
-def check_raw(path: Path, config: InstrumentConfig, keeps_book: bool) -> RawCheck:
+def check_raw(path: Path, config: InstrumentConfig, keeps_book: bool, assumes_symbol: bool = False) -> RawCheck:
     """Read a file; a fault of it stands in the report's ``problem``.
 
     Parameters
@@ -36,7 +36,7 @@ def check_raw(path: Path, config: InstrumentConfig, keeps_book: bool) -> RawChec
     """
     report: dict[str, Any] = {"file": path.name, "path": str(path.resolve()), "size": 0, "problem": ""}
     try:
-        source = open_source([path], config)
+        source = open_source([path], config, assumes_symbol=assumes_symbol)
         report["size"] = source.files[0].size
         start, end = source.window
         sessions = open_intervals(config.symbol_root, source.dt)
@@ -48,16 +48,18 @@ def check_raw(path: Path, config: InstrumentConfig, keeps_book: bool) -> RawChec
             sides.feed(records)
             facts.take(records)
         resting = resting_orders(runner.engine.book, source) if keeps_book else None
+        report["sha256"] = source.files[0].sha256
+        source.files[0].held.let_go()  # a lake may hold more files than a process may have open
     except EngineError as error:
         return RawCheck({**report, "problem": str(error)})
     report |= {
         "dt": source.dt.isoformat(),
-        "sha256": source.files[0].sha256,
         **facts.report(),
         "anomalies": runner.anomalies,
         "first_anomalies": runner.first_anomalies,
         "side_test": sides.report(),
         "id_changes": source.id_changes.count,
+        "remarks": source.remarks,
         "problem": "; ".join(filter(None, [*source.damage, sides.problem])),
     }
     return RawCheck(report, source, resting)

@@ -25,7 +25,7 @@ from engine.campaign.plan import Campaign, Variant, expand_variants
 from engine.constants import NS_PER_MS
 from engine.dataset.capture import publish_replay, require_whole_book
 from engine.dataset.read import Dataset
-from engine.errors import ConfigError, DatasetError, EngineError
+from engine.errors import ConfigError, DatasetError, EngineError, SourceChangedError
 from engine.files import write_atomic
 from engine.lake import Lake, raw_file
 from engine.ray_environment import init_arguments, no_cluster, prepare_ray_environment
@@ -102,6 +102,7 @@ def run_campaign(
     limit: int | None = None,
     address: str = "local",
     allow_cold: bool = False,
+    assumes_symbol: bool = False,
     say: Say,
     watch: Watch,
 ) -> CampaignReport:
@@ -113,6 +114,8 @@ def run_campaign(
         Only the first so many variants.
     address
         As ``ray.init`` takes it; ``local`` starts a Ray of our own on loopback and ends it.
+    allow_cold, assumes_symbol
+        Take a raw file that opens without a snapshot, and one that does not say whose records it holds.
     say, watch
         Called with a line that stays, and with the share done and a note of where the work is.
 
@@ -128,7 +131,8 @@ def run_campaign(
         failures: dict[str, str] = {}
         _write_index(lake, campaign, variants, failures)
         if missing:
-            _require_capture(lake, campaign, missing[0], allow_cold)
+            raw = _require_capture(lake, campaign, missing[0], allow_cold, assumes_symbol)
+            _require_one_source(lake, campaign, raw, [variant for variant in variants if variant.dataset_id in present])
             _sweep_up(lake, missing)
             done = 0
 
@@ -142,7 +146,7 @@ def run_campaign(
                     say(f"built {done}/{len(missing)}: {variant.dataset_id} in {seconds:.1f} s")
                 _write_index(lake, campaign, variants, failures)
 
-            _build_on_ray(lake, missing, address, allow_cold, take, say, watch)
+            _build_on_ray(lake, missing, address, raw, take, say, watch)
             _sweep_up(lake, missing)
             if not failures:
                 forget_decoded(_decoded_dir(lake))
@@ -158,7 +162,17 @@ def run_campaign(
     )
 
 
-def build_variant(lake_root: Path, variant: Variant, allow_cold: bool) -> tuple[str, float]:
+@dataclass(frozen=True)
+class RawInput:
+    """The raw file of a campaign, the same for each variant, and what of it is taken as it is."""
+
+    path: Path
+    sha256: str
+    allow_cold: bool
+    assumes_symbol: bool
+
+
+def build_variant(lake_root: Path, variant: Variant, raw: RawInput) -> tuple[str, float]:
     """What runs on a worker: one variant's dataset, from the node's one decoded copy of the raw file.
 
     Returns
@@ -179,7 +193,11 @@ def build_variant(lake_root: Path, variant: Variant, allow_cold: bool) -> tuple[
             note.write_text(str(made))
 
     try:
-        source = _open(lake, variant)
+        source = open_source([raw.path], variant.config, variant.dt, assumes_symbol=raw.assumes_symbol)
+        if source.files[0].sha256 != raw.sha256:
+            raise SourceChangedError(
+                f"{raw.path} is no longer the file that the campaign began with; its variants are made of one file. Run it again"
+            )
         end = _end_ns(source, variant)
         publish_replay(
             lake,
@@ -190,7 +208,7 @@ def build_variant(lake_root: Path, variant: Variant, allow_cold: bool) -> tuple[
             n_bins=variant.n_bins,
             needs_all_bins=True,
             overrides=variant.overrides,
-            allow_cold=allow_cold,
+            allow_cold=raw.allow_cold,
             progress=report,
         )
     except (EngineError, OSError) as error:
@@ -204,7 +222,7 @@ def _build_on_ray(
     lake: Lake,
     missing: Sequence[Variant],
     address: str,
-    allow_cold: bool,
+    raw: RawInput,
     take: Callable[[Variant, str, float], None],
     say: Say,
     watch: Watch,
@@ -224,7 +242,7 @@ def _build_on_ray(
         with _ctrl_c() as pressed:
             # Replaced once where its worker dies: a build leaves nothing behind that another one would trip over.
             task = ray.remote(num_cpus=1, max_retries=1)(build_variant)
-            running = {task.remote(lake.root, variant, allow_cold): variant for variant in missing}
+            running = {task.remote(lake.root, variant, raw): variant for variant in missing}
             while running:
                 if pressed.is_set():
                     raise KeyboardInterrupt
@@ -266,9 +284,12 @@ def _ctrl_c() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _require_capture(lake: Lake, campaign: Campaign, variant: Variant, allow_cold: bool) -> None:
-    """Refuse a capture that the raw file cannot give, before any worker starts."""
-    source = _open(lake, variant)
+def _require_capture(
+    lake: Lake, campaign: Campaign, variant: Variant, allow_cold: bool = False, assumes_symbol: bool = False
+) -> RawInput:
+    """The raw file; refuse a capture that it cannot give, before any worker starts."""
+    path = raw_file(lake, variant.config.symbol_root, variant.dt.isoformat())
+    source = open_source([path], variant.config, variant.dt, assumes_symbol=assumes_symbol)
     end = _end_ns(source, variant)
     capture = campaign.base_capture
     if source.end_ns is not None and source.end_ns < end:
@@ -279,11 +300,19 @@ def _require_capture(lake: Lake, campaign: Campaign, variant: Variant, allow_col
         )
     if not allow_cold:
         require_whole_book(source, variant.start_time)
+    return RawInput(path, source.files[0].sha256, allow_cold, assumes_symbol)
 
 
-def _open(lake: Lake, variant: Variant) -> Source:
-    config = variant.config
-    return open_source([raw_file(lake, config.symbol_root, variant.dt.isoformat())], config, variant.dt)
+def _require_one_source(lake: Lake, campaign: Campaign, raw: RawInput, present: Sequence[Variant]) -> None:
+    """Refuse to build variants from another file than those that stand were made from: they are there to be compared."""
+    for variant in present:
+        for file in Dataset.open(lake, variant.dataset_id).manifest["source_files"]:
+            if file["sha256"] != raw.sha256:
+                raise DatasetError(
+                    f"campaign {campaign.name}: dataset {variant.dataset_id} was made from {file['path']} with SHA-256 "
+                    f"{file['sha256'][:12]}..., and {raw.path} has {raw.sha256[:12]}... now; put that file back, "
+                    "or give the campaign another name"
+                )
 
 
 def _end_ns(source: Source, variant: Variant) -> int:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from engine.door import ADDRESS_HELP, add_lake, read_path
+from engine.door import ADDRESS_HELP, add_assume_symbol, add_lake, read_path
 
 
 def simulate(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +30,7 @@ def replay(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override an instrument field")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.add_argument("--allow-cold", action="store_true", help="publish also what opens without a snapshot")
+    add_assume_symbol(parser)
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", type=read_path, metavar="DIR", help="write to a new folder")
     target.add_argument("--publish", nargs="?", const="", metavar="DATASET_ID", help="publish into the lake")
@@ -44,6 +45,7 @@ def campaign(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--address", help=ADDRESS_HELP)
     parser.add_argument("--simulate", action="store_true", help="where the day's raw file is missing, simulate it first")
     parser.add_argument("--allow-cold", action="store_true", help="build also from a file that opens without a snapshot")
+    add_assume_symbol(parser)
     parser.add_argument("--json", action="store_true")
     add_lake(parser)
 
@@ -53,6 +55,7 @@ def book(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", type=read_path, nargs="+", metavar="FILE", help="read one after the other")
     parser.add_argument("--at", metavar="ISO", help="moment, UTC without an offset; default the end of the last file")
     parser.add_argument("--depth", type=int, default=10, help="levels shown (default 10)")
+    add_assume_symbol(parser)
     parser.add_argument("--json", action="store_true")
 
 
@@ -65,6 +68,7 @@ def check(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compare the book at each file's end with the snapshot that opens the next day's: ids, prices, sizes, queues",
     )
+    add_assume_symbol(parser)
     parser.add_argument("--json", action="store_true")
     add_lake(parser)
 

@@ -16,14 +16,14 @@ from engine.constants import NS_PER_DAY, NS_PER_S
 from engine.door import print_json
 from engine.errors import ConfigError
 from engine.run.runner import Runner, Span
-from engine.source.dbn_file import day_start_ns
+from engine.source.identity import day_start_ns
 from engine.source.records import open_source
 from engine.tables import Progress, console, counts
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it; the exit code."""
-    values = book_at(args.files, at=args.at, depth=args.depth)
+    values = book_at(args.files, at=args.at, depth=args.depth, assumes_symbol=args.assume_symbol)
     if args.json:
         print_json(values)
         return 0
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def book_at(files: Sequence[Path], at: str | None, depth: int) -> dict[str, Any]:
+def book_at(files: Sequence[Path], at: str | None, depth: int, assumes_symbol: bool = False) -> dict[str, Any]:
     """The book after the last record at or before ``at``: levels, sizes, orders, anomalies; prices in dollars.
 
     Raises
@@ -42,7 +42,7 @@ def book_at(files: Sequence[Path], at: str | None, depth: int) -> dict[str, Any]
     if depth < 1:
         raise ConfigError(f"--depth was {depth}; it must be at least 1")
     config = load_instrument()
-    source = open_source(files, config)
+    source = open_source(files, config, assumes_symbol=assumes_symbol)
     day_start, day_end = source.window
     # Several files reach over several days, and nothing but the book is wanted: no bins, hence no day to keep to.
     first = min(day_start_ns(file.first_day) for file in source.files)

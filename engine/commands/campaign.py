@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
         limit=args.max_variants,
         address=args.address,
         allow_cold=args.allow_cold,
+        assumes_symbol=args.assume_symbol,
         simulate_missing=args.simulate,
     )
     if args.json:
@@ -49,6 +50,7 @@ def campaign_command(
     limit: int | None,
     address: str | None,
     allow_cold: bool,
+    assumes_symbol: bool,
     simulate_missing: bool,
 ) -> CampaignReport:
     """Plan a campaign, or run it.
@@ -81,6 +83,7 @@ def campaign_command(
                 limit=limit,
                 address=address or default_address(),
                 allow_cold=allow_cold,
+                assumes_symbol=assumes_symbol,
                 say=progress.say,
                 watch=progress.update,
             )

@@ -14,7 +14,7 @@ from engine.tables import console, counts, utc
 
 def run(args: argparse.Namespace) -> int:
     """Do it; the exit code."""
-    report = check_lake(Lake.open(args.lake), args.dt, args.files, args.continuity)
+    report = check_lake(Lake.open(args.lake), args.dt, args.files, args.continuity, args.assume_symbol)
     if args.json:
         print_json(report)
     else:
@@ -45,6 +45,9 @@ def print_check(report: dict[str, Any]) -> None:
             one["problem"] or "sound",
         )
     out.print(raw)
+    for one in report["raw"]:
+        for remark in one.get("remarks", ()):
+            out.print(remark, soft_wrap=True)
     _print_anomalies(out, [*report["raw"], *report["datasets"]])
     _print_continuity(out, report["continuity"])
     datasets = Table(title="datasets")

@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
         out=args.out,
         dataset_id=args.publish,
         allow_cold=args.allow_cold,
+        assumes_symbol=args.assume_symbol,
     )
     if args.json:
         print_json(summary.to_json())
@@ -93,10 +94,12 @@ def replay_to_dataset(
     out: Path | None,
     dataset_id: str | None,
     allow_cold: bool = False,
+    assumes_symbol: bool = False,
 ) -> ReplaySummary:
     """Replay one session into ``out``, or into the lake under ``dataset_id`` (empty: a name made from the session).
 
-    The lake takes a source that starts cold only with ``allow_cold``; a folder takes it as it is, its bins marked.
+    The lake takes a source that starts cold only with ``allow_cold``; a folder takes it as it is, its bins marked. A file
+    that does not say whose records it holds is taken with ``assumes_symbol``.
 
     Raises
     ------
@@ -110,7 +113,7 @@ def replay_to_dataset(
             raise ConfigError("neither --dbn nor --dt was given; name a file, or a day whose raw file lies in the lake")
         day = read_day(dt)
         dbn = raw_file(lake, config.symbol_root, f"{day:%Y-%m-%d}")
-    source = open_source([dbn], config, None if dt is None else read_day(dt))
+    source = open_source([dbn], config, None if dt is None else read_day(dt), assumes_symbol=assumes_symbol)
     replay = Replay(source, config, start_time, n_bins, checkpoints=lake.book_checkpoints)
     write: Callable[..., Dataset]
     if out is not None:

@@ -13,7 +13,6 @@ from engine.config import InstrumentConfig, validate
 from engine.dataset.publish import publish_dataset
 from engine.dataset.read import Dataset
 from engine.errors import DatasetError, SourceError
-from engine.files import sha256_file
 from engine.lake import Lake
 from engine.run.block import BinBlock
 from engine.run.replay import Replay, first_bin_ns
@@ -41,6 +40,7 @@ def _provenance(replay: Replay, overrides: Mapping[str, Any]) -> Callable[[], di
             "first_anomalies": replay.runner.first_anomalies,
             "quality": dict(replay.quality_counts),
             "notices": replay.notices,
+            "assumed_symbol": replay.source.assumes_symbol,
         }
 
     return resolve
@@ -132,6 +132,7 @@ def publish_replay(
     n_bins: int | None = None,
     overrides: Mapping[str, Any] | None = None,
     allow_cold: bool = False,
+    assumes_symbol: bool = False,
     needs_all_bins: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Dataset:
@@ -141,6 +142,8 @@ def publish_replay(
     ----------
     source
         Opened already, or the files of it.
+    assumes_symbol
+        As `open_source` takes it, where files are given.
 
     Raises
     ------
@@ -148,7 +151,7 @@ def publish_replay(
         The files, the configuration or the id are not usable, the source starts cold, or the id holds other content.
     """
     if not isinstance(source, Source):
-        source = open_source(source, config, dt)
+        source = open_source(source, config, dt, assumes_symbol=assumes_symbol)
     return write_replay(
         Replay(source, config, start_time, n_bins, checkpoints=lake.book_checkpoints),
         partial(publish_dataset, lake, dataset_id),
@@ -186,24 +189,37 @@ def publish_variant(
     DatasetError
         A source file has gone or is no longer the same.
     """
-    paths = [Path(file["path"]) for file in base.manifest["source_files"]]
-    for path, file in zip(paths, base.manifest["source_files"], strict=True):
-        if not path.is_file() or sha256_file(path) != file["sha256"]:
-            raise DatasetError(
-                f"dataset {base.dataset_id} was made from {path}, which is missing or no longer the same file; "
-                "put it back to make variants of it"
-            )
     config = recipe_config(base, overrides)
+    files = base.manifest["source_files"]
+    for file in files:
+        if not Path(file["path"]).is_file():
+            raise _gone(base, file)
+    source = open_source(
+        [Path(file["path"]) for file in files],
+        config,
+        date.fromisoformat(base.manifest["dt"]),
+        assumes_symbol=base.manifest.get("assumed_symbol", False),  # taken as it is once, taken as it is again
+    )
+    # Of the very files that are read: between a look at a path and its opening the file may become another one.
+    for file, opened in zip(files, source.files, strict=True):
+        if opened.sha256 != file["sha256"]:
+            raise _gone(base, file)
     span_ns = int(base.manifest["end_ns"]) - int(base.manifest["start_ns"])
     return publish_replay(
         lake,
         dataset_id,
-        paths,
+        source,
         config,
-        dt=date.fromisoformat(base.manifest["dt"]),
         start_time=base.manifest["start_time"],
         n_bins=max(1, span_ns // (config.cell_width_ms * c.NS_PER_MS)),  # the same span, in bins that may be wider
         overrides={**base.manifest["overrides"], **overrides},
-        allow_cold="cold" in base.manifest.get("quality", {}),  # taken as it is once, taken as it is again
+        allow_cold="cold" in base.manifest.get("quality", {}),
         progress=progress,
+    )
+
+
+def _gone(base: Dataset, file: Mapping[str, Any]) -> DatasetError:
+    return DatasetError(
+        f"dataset {base.dataset_id} was made from {file['path']}, which is missing or no longer the same file; "
+        "put it back to make variants of it"
     )

@@ -22,6 +22,7 @@ from engine.run.whole import WholeReplay
 from engine.signals.base import SignalContext, SignalLike, signal_inputs
 from engine.signals.registry import get_signal, params_of
 from engine.simulate.session import simulate
+from engine.source.held_file import HeldFile
 from engine.source.records import open_source
 
 if TYPE_CHECKING:
@@ -122,10 +123,17 @@ class FileReplay:
     """
 
     def __init__(
-        self, path: Path, config: InstrumentConfig, day: date | None, start_time: str | None, n_bins: int | None
+        self,
+        path: Path,
+        config: InstrumentConfig,
+        day: date | None,
+        start_time: str | None,
+        n_bins: int | None,
+        assumes_symbol: bool,
     ) -> None:
         self.path, self.config = path, config
-        self._how = (day, start_time, n_bins)
+        self._how = (day, start_time, n_bins, assumes_symbol)
+        self._file: HeldFile | None = None
         self._unused: Replay | None = self._begin()  # now, so that what is wrong is refused here
 
     def __repr__(self) -> str:
@@ -136,8 +144,11 @@ class FileReplay:
         return iter(begun)
 
     def _begin(self) -> Replay:
-        day, start_time, n_bins = self._how
-        return Replay(open_source([self.path], self.config, day), self.config, start_time, n_bins)
+        day, start_time, n_bins, assumes_symbol = self._how
+        source = open_source([self.path], self.config, day, assumes_symbol=assumes_symbol)
+        self._file = self._file or source.files[0].held
+        self._file.require_in_place()  # two looks are of one file
+        return Replay(source, self.config, start_time, n_bins)
 
     def whole(self) -> WholeReplay:
         """Every bin at once, to be looked at as a dataset is; 30 kB of memory a bin at 101 rows."""
@@ -152,6 +163,7 @@ def replay(
     start_time: str | None = None,
     n_bins: int | None = None,
     instrument: str | Path | None = None,
+    assume_symbol: bool = False,
     **overrides: Any,
 ) -> FileReplay:
     """Replay a DBN file into blocks of bins, through the loop that also makes datasets and streams.
@@ -170,6 +182,8 @@ def replay(
         Stop after so many bins.
     instrument
         A YAML file; default the instrument of this environment.
+    assume_symbol
+        Take a file of one instrument that nowhere says whose records it holds as the contract's.
     overrides
         Instrument fields, as with ``--set``.
 
@@ -189,7 +203,7 @@ def replay(
     1200
     """
     path, config, day = _recipe(file, symbol, dt, instrument, overrides)
-    return FileReplay(path, config, day, _clock(start_time), _count(n_bins))
+    return FileReplay(path, config, day, _clock(start_time), _count(n_bins), assume_symbol)
 
 
 def publish(
@@ -203,6 +217,7 @@ def publish(
     n_bins: int | None = None,
     instrument: str | Path | None = None,
     allow_cold: bool = False,
+    assume_symbol: bool = False,
     **overrides: Any,
 ) -> Dataset:
     """Replay a DBN file into a dataset of a lake.
@@ -213,7 +228,7 @@ def publish(
         Letters, digits, dot, dash and underscore. The same content under the same id is found again, other content refused.
     allow_cold
         Take a file that opens without a snapshot or a clear; its bins are marked cold.
-    file, lake, symbol, dt, start_time, n_bins, instrument, overrides
+    file, lake, symbol, dt, start_time, n_bins, instrument, assume_symbol, overrides
         As in `replay` and `open_dataset`.
 
     Raises
@@ -241,6 +256,7 @@ def publish(
         n_bins=_count(n_bins),
         overrides=changed,
         allow_cold=allow_cold,
+        assumes_symbol=assume_symbol,
     )
 
 

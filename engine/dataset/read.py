@@ -3,7 +3,8 @@
 import errno
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -106,6 +107,8 @@ class Dataset(BinFrames):
         if _verified.get(folder) != mark:
             if _remembered(folder, lake) != mark:
                 dataset.verify()
+                if _fingerprint(folder) != mark:
+                    raise DatasetError(f"dataset {dataset_id} was changed while it was verified; see who writes to {folder}")
                 remember_verified(folder, lake)
             _verified[folder] = mark
         return dataset
@@ -147,7 +150,7 @@ class Dataset(BinFrames):
         """Columns of the bins table, each of shape (n_bins,); all of them without ``names``."""
         wanted = list(names) if names is not None else bins_schema().names
         self._require(wanted, bins_schema().names, BINS_FILE)
-        table = self._marked(pq.read_table(self.folder / BINS_FILE, columns=wanted))
+        table = self._bins_table(wanted)
         return {name: _array(table.column(name)) for name in wanted}
 
     def columns(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -155,7 +158,7 @@ class Dataset(BinFrames):
         self._require(names, grid_table_schema().names, GRID_FILE)
         shape = (self.n_bins, 2 * self.radius + 1)
         loaded: dict[str, NDArray[Any]] = {}
-        with pq.ParquetFile(self.folder / GRID_FILE) as file:
+        with self._reading(GRID_FILE) as path, pq.ParquetFile(path) as file:
             for name in names:  # one by one: Arrow's copy of a column is gone before the next is read
                 loaded[name] = _array(file.read([name]).column(0)).reshape(shape)
         return loaded
@@ -203,10 +206,25 @@ class Dataset(BinFrames):
 
     def to_arrow(self, columns: str | Iterable[str] | None = None) -> pa.Table:
         """The bins as an Arrow table, a row each; ``columns`` names the fields to take, in this order."""
-        return self._marked(pq.read_table(self.folder / BINS_FILE, columns=field_names(columns)))
+        return self._bins_table(field_names(columns))
 
-    def _marked(self, table: pa.Table) -> pa.Table:
+    def _bins_table(self, columns: Sequence[str]) -> pa.Table:
+        with self._reading(BINS_FILE) as path:
+            table = pq.read_table(path, columns=columns)
         return first_schema.table_with_marks(table) if self._is_first else table
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[Path]:
+        """One of the files; what cannot be read of it is one line."""
+        path = self.folder / name
+        try:
+            yield path
+        except (pa.ArrowException, OSError) as error:
+            told = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise DatasetError(
+                f"dataset {self.folder.name} is damaged: {name} cannot be read ({told}). "
+                f"Remove {self.folder} and publish it again"
+            ) from error
 
     def _keep(self, name: str, path: Path) -> bool:
         """Decode a column into the cache; whether it lies there now."""
@@ -238,7 +256,8 @@ class Dataset(BinFrames):
                 )
         rows = 2 * self.radius + 1
         for name, expected in ((BINS_FILE, self.n_bins), (GRID_FILE, self.n_bins * rows)):
-            found = pq.read_metadata(self.folder / name).num_rows
+            with self._reading(name) as path:
+                found = pq.read_metadata(path).num_rows
             if found != expected:
                 raise DatasetError(f"dataset {self.folder.name}: {name} has {found} rows, the manifest asks for {expected}")
         order = np.arange(self.n_bins)
@@ -334,9 +353,9 @@ def _remembered(folder: Path, lake: Lake) -> str | None:
 
 
 def _fingerprint(folder: Path) -> str:
-    """Size, time and inode of each file: changes when a file does, and costs four stats."""
+    """Size, times and inode of each file: changes when a file does, and costs four stats."""
     stats = [(name, (folder / name).stat()) for name in FILES if (folder / name).exists()]
-    return "\n".join(f"{name} {s.st_size} {s.st_mtime_ns} {s.st_ino}" for name, s in stats)
+    return "\n".join(f"{name} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}" for name, s in stats)
 
 
 def _array(column: pa.ChunkedArray) -> NDArray[Any]:

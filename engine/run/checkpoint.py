@@ -7,7 +7,6 @@ Source: engine.md section 4.
 
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -39,7 +38,7 @@ class Checkpoint:
     def __init__(self, folder: Path, source: Source, runner: Runner) -> None:
         self._source = source
         run = runner.engine.run[0]
-        files = [(str(f.path.resolve()), f.size, os.stat(f.path).st_mtime_ns) for f in source.files]
+        files = [(str(f.path.resolve()), *f.held.mark.state) for f in source.files]
         config = runner.config
         identity = [files, config.symbol, config.tick_int, config.n_absolute_ticks, config.grid_radius_ticks]
         identity += [int(run[name]) for name in ("warm_start", "day_start", "day_end")]
@@ -66,8 +65,8 @@ class Checkpoint:
             arrays["run"][name] = runner.engine.run[name]
         runner.engine = restore_book(runner.engine, arrays)
         told = json.loads(arrays["told"].tobytes())
-        for file, notices in zip(self._source.files, told["notices"], strict=False):
-            file.notices = notices
+        for file, (notices, remarks) in zip(self._source.files, told["files"], strict=False):
+            file.notices, file.remarks = notices, remarks
         file_number, first, n_before, instrument_id = arrays["place"].tolist()
         place = Place(file_number, first, n_before, instrument_id, IdChanges(**told["id_changes"]))
         return place, int(arrays["n_records"][0]), ""
@@ -77,7 +76,8 @@ class Checkpoint:
         book = runner.engine.book
         *numbers, id_changes = place
         # What reading has told of all that lies before the place: who starts there does not read it again.
-        told = {"notices": [file.notices for file in self._source.files[: place.file]], "id_changes": asdict(id_changes)}
+        files = [(file.notices, file.remarks) for file in self._source.files[: place.file]]
+        told = {"files": files, "id_changes": asdict(id_changes)}
         data = pack(
             KIND,
             self._key,

@@ -202,7 +202,7 @@ class Runner:
 
         Every bin that the records complete is yielded before this returns, so a stream never waits for a block to fill.
         """
-        # One array kind for the compiler, whether the records were mapped, inflated or made by hand.
+        # One array kind for the compiler, whether the records were read, inflated or made by hand.
         records = np.ascontiguousarray(records).view()
         records.setflags(write=False)
         at = 0

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.constants import MBO_LENGTH_WORDS, MBO_RECORD_BYTES, RTYPE_MBO
+from engine.constants import MBO_LENGTH_WORDS, MBO_RECORD_BYTES, RTYPE_MBO, RTYPE_SYMBOL_MAPPING
 from engine.jit import kernel
-from engine.schema import MboRecords
+from engine.schema import Ints, MboRecords
 
 _HEADER_BYTES = 16
+WALKED, AT_MAPPING, BROKEN = 0, 1, 2
 
 
 @kernel
@@ -35,26 +36,29 @@ def are_all_of(records: MboRecords, instrument_id: int, start: Any, end: Any) ->
 
 
 @kernel
-def walk_records(data: NDArray[np.uint8], out: NDArray[np.uint8]) -> tuple[int, int, int, bool]:
-    """Copy the MBO records of a byte stream into ``out`` (n, 56) bytes.
+def walk_records(data: NDArray[np.uint8], out: NDArray[np.uint8], others: Ints) -> tuple[int, int, int]:
+    """Copy the MBO records of a byte stream into ``out`` (n, 56) bytes, up to the next mapping record.
 
-    Returns (records copied, bytes used, records of other kinds passed over, whether an impossible length was met). Longer MBO
-    records carry a gateway time behind the 56 bytes, which is left out.
+    Returns (records copied, bytes used, why it ended: ``WALKED``, ``AT_MAPPING`` or ``BROKEN``, an impossible length). Records of
+    other kinds are counted by kind into ``others`` (256,). Longer MBO records carry a gateway time behind the 56 bytes, which is
+    left out.
     """
     n = 0
     at = 0
-    n_other = 0
     while n < out.shape[0] and at < data.shape[0]:
         length: Any = 4 * np.int64(data[at])
         if length < _HEADER_BYTES:
-            return n, at, n_other, True
+            return n, at, BROKEN
         if at + length > data.shape[0]:
             break
-        if data[at + 1] == RTYPE_MBO and length >= MBO_RECORD_BYTES:
+        kind = data[at + 1]
+        if kind == RTYPE_SYMBOL_MAPPING:
+            return n, at, AT_MAPPING
+        if kind == RTYPE_MBO and length >= MBO_RECORD_BYTES:
             for b in range(MBO_RECORD_BYTES):
                 out[n, b] = data[at + b]
             n += 1
         else:
-            n_other += 1
+            others[kind] += 1
         at += length
-    return n, at, n_other, False
+    return n, at, WALKED

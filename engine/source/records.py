@@ -16,8 +16,9 @@ from engine.config import InstrumentConfig
 from engine.constants import ACTION_CLEAR, NS_PER_DAY, UNDEF_TIMESTAMP
 from engine.errors import SourceError
 from engine.schema import MboRecords
-from engine.source.dbn_file import DbnFile, day_start_ns
+from engine.source.dbn_file import DbnFile
 from engine.source.id_changes import IdChanges, clear_before
+from engine.source.identity import day_start_ns
 from engine.source.kernels import are_all_of
 
 CHUNK_RECORDS: Final = 1 << 16
@@ -58,13 +59,23 @@ class Source:
 
     @property
     def notices(self) -> list[str]:
-        """What was found wrong with the files while reading, a line each."""
-        return [*self.damage, *self.id_changes.told()]
+        """What was found in the files while reading, a line each."""
+        return [*self.damage, *self.remarks, *self.id_changes.told()]
 
     @property
     def damage(self) -> list[str]:
         """The notices that say that a file is not whole."""
         return [notice for file in self.files for notice in file.notices]
+
+    @property
+    def remarks(self) -> list[str]:
+        """The notices that tell what a file holds beside the contract's records."""
+        return [remark for file in self.files for remark in file.remarks]
+
+    @property
+    def assumes_symbol(self) -> bool:
+        """Whether files that do not say whose records they hold are taken as the contract's."""
+        return any(file.assumes_symbol for file in self.files)
 
     @property
     def end_ns(self) -> int | None:
@@ -76,7 +87,7 @@ class Source:
         return None if last.end_ns is None or self.damage else min(last.end_ns, self.window[1])
 
     def records(self, chunk: int = CHUNK_RECORDS, start: Place = START) -> Iterator[MboRecords]:
-        """Arrays of at most ``chunk`` records of the locked contract, dtype MBO_DTYPE, read-only where mapped.
+        """Arrays of at most ``chunk`` records of the locked contract, dtype MBO_DTYPE.
 
         ``place`` is where the array last yielded began, or an earlier one where a file cannot be entered there.
         """
@@ -107,11 +118,19 @@ class Source:
                     yield part
 
     def provenance(self) -> list[dict[str, Any]]:
-        """Name, size in bytes and SHA-256 of each file."""
+        """Name, size in bytes and SHA-256 of each file.
+
+        Raises
+        ------
+        SourceChangedError
+            A file is not, or no longer lies, as it was when it was opened.
+        """
         return [{"path": str(f.path), "size": f.size, "sha256": f.sha256} for f in self.files]
 
 
-def open_source(paths: Sequence[Path], config: InstrumentConfig, dt: date | None = None) -> Source:
+def open_source(
+    paths: Sequence[Path], config: InstrumentConfig, dt: date | None = None, *, assumes_symbol: bool = False
+) -> Source:
     """Open DBN files as one session of the locked contract.
 
     Parameters
@@ -120,13 +139,15 @@ def open_source(paths: Sequence[Path], config: InstrumentConfig, dt: date | None
         Files in the order they are to be read.
     dt
         UTC day of the session; default the date in the last file's name, else the first day of its metadata.
+    assumes_symbol
+        Take a file that nowhere says whose records it holds as the locked contract's, if it holds one instrument.
 
     Raises
     ------
     SourceError
         One line, when a file is missing, empty, not DBN, of another schema, or does not hold the contract.
     """
-    files = [DbnFile(Path(path), config.symbol) for path in paths]
+    files = [DbnFile(Path(path), config.symbol, assumes_symbol) for path in paths]
     if not files:
         raise SourceError("no file was named; give at least one .dbn or .dbn.zst file")
     if dt is None:

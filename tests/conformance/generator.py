@@ -98,7 +98,7 @@ def metadata(file: dict[str, Any]) -> bytes:
         stype_in=dbn.SType.RAW_SYMBOL,
         stype_out=dbn.SType.INSTRUMENT_ID,
         schema=dbn.Schema.MBO if file.get("schema", "mbo") == "mbo" else None,
-        symbols=list(intervals),
+        symbols=file.get("symbols", list(intervals)),
         mappings=[SimpleNamespace(raw_symbol=symbol, intervals=spans) for symbol, spans in intervals.items()],
         ts_out=file.get("ts_out", False),
     ).encode()

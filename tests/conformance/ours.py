@@ -38,7 +38,7 @@ def observe(case: Values, path: Path, **how: Any) -> Observed:
         kept=replay.runner.n_events,
         anomalies=replay.anomalies,
         first={kind: [one["order_id"], one["sequence"]] for kind, one in firsts.items()},
-        notices=len(replay.source.damage),
+        notices=len(replay.source.damage) + len(replay.source.remarks),
         books=[book_at(source, config, str(book["at"])) for book in case.get("books", [])],
         bins=[bin_values(one) for one in bins.fields],
         rows=[row_values(bins, config, row["bin"], row["price"]) for row in case.get("rows", [])],

@@ -28,7 +28,7 @@ def observe(case: Values, path: Path) -> Observed:
     return Observed(
         kept=session.n_events,
         anomalies=dict(session.anomalies),
-        notices=contract.n_notices,
+        notices=contract.n_damages + contract.n_remarks,
         books=[book_at(contract.records, config.tick_int, str(book["at"])) for book in case.get("books", [])],
         bins=[bin_values(one) for one in bins],
         rows=[row_values(bins[row["bin"]], config, row["price"]) for row in case.get("rows", [])],

@@ -1,6 +1,7 @@
 """The WebSocket endpoint on a real socket: frames, errors, goodbyes, slow readers, promotions."""
 
 import json
+import os
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ from websockets.sync.client import connect
 from engine.config import InstrumentConfig
 from engine.lake import Lake
 from engine.schema import BIN_FIELD_NAMES, MODEL_FIELD_NAMES
+from engine.simulate.session import simulate
 from serve.client import fetch_health
 from serve.session import Session
 from serve.settings import Limits
@@ -292,3 +294,21 @@ def _then(function: Callable[..., Any], after: Callable[[], None]) -> Callable[.
         return result
 
     return both
+
+
+def test_a_file_that_is_shortened_ends_its_own_stream_and_no_other(
+    serve: Serve, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.source.dbn_file.WINDOW_RECORDS", 64)
+    (victim,) = lake.raw_dir("MNQ").iterdir()
+    simulate(victim.with_name("glbx-mdp3-20260209.mbo.dbn"), seed=3, seconds=10.0, rate=400.0, start="2026-02-09T09:25")
+    running = serve()
+    with running.connect(dt="2026-02-09", speed="4") as other, running.connect(dt="2026-02-06", speed="1") as connection:
+        listen(connection, n_bins=1)  # 399 bins, and nine in ten of the records, are still to come
+        os.truncate(victim, 5000)
+        heard = listen(connection)
+        (error,) = heard.of("error")
+        assert (error["code"], connection.protocol.close_code) == ("source_changed", 1011)
+        assert str(victim) in error["message"]
+        assert listen(other).of("end") == [{"type": "end", "bins": 100}]
+        assert fetch_health(running.base, None)["status"] == "ok"

@@ -20,7 +20,7 @@ from engine.campaign.build import (
 )
 from engine.campaign.plan import Campaign, load_campaign
 from engine.dataset.read import Dataset
-from engine.errors import ConfigError, EngineError
+from engine.errors import ConfigError, DatasetError, EngineError
 from engine.files import sha256_file
 from engine.lake import Lake
 from engine.ray_environment import init_arguments, prepare_ray_environment
@@ -171,7 +171,7 @@ def test_what_a_killed_worker_left_is_removed(ray_running: None, lake: Lake, cam
 def test_only_the_variant_whose_own_dataset_stands_is_there(lake: Lake, campaign: Campaign) -> None:
     variants, present = plan_campaign(lake, campaign, None)
     assert present == set()
-    assert build_variant(lake.root, variants[2], False)[0] == ""
+    assert build_variant(lake.root, variants[2], _require_capture(lake, campaign, variants[2]))[0] == ""
     assert plan_campaign(lake, campaign, None)[1] == {variants[2].dataset_id}
     assert plan_campaign(lake, campaign, 2)[1] == set()
     told = [describe(lake, variant, "") for variant in variants]
@@ -205,10 +205,10 @@ def test_capture_may_reach_to_the_very_end_of_the_file(lake: Lake, tmp_path: Pat
     read = load_campaign(write_campaign(tmp_path, base_capture=capture))
     (first, *_), _ = plan_campaign(lake, read, None)
     if is_enough:
-        _require_capture(lake, read, first, False)
+        _require_capture(lake, read, first)
         return
     with pytest.raises(EngineError, match="ends at 2026-02-06 09:00:40"):
-        _require_capture(lake, read, first, False)
+        _require_capture(lake, read, first)
 
 
 def test_raw_file_that_is_missing_is_refused_with_its_folder(tmp_path: Path, campaign: Campaign) -> None:
@@ -310,3 +310,35 @@ def test_ctrl_c_is_remembered_where_the_exception_is_swallowed() -> None:
     assert signal.getsignal(signal.SIGINT) is before
     with _ctrl_c() as again:
         assert not again.is_set()
+
+
+# One file for all of a campaign
+
+
+def other_day(lake: Lake, name: str = "other.dbn.zst") -> Path:
+    """Another session of the same day beside the raw file; put under its name by ``replace``."""
+    from engine.simulate.session import simulate
+
+    path = lake.raw_dir("MNQ") / name
+    simulate(path, seed=8, seconds=40.0, rate=400.0)
+    return path
+
+
+def test_a_worker_refuses_another_file_than_the_campaign_began_with(lake: Lake, campaign: Campaign) -> None:
+    variants, _ = plan_campaign(lake, campaign, 1)
+    raw = _require_capture(lake, campaign, variants[0])
+    other_day(lake).replace(raw.path)
+    problem, _ = build_variant(lake.root, variants[0], raw)
+    assert "no longer the file that the campaign began with" in problem
+    assert str(raw.path) in problem
+    assert not (lake.datasets / variants[0].dataset_id).exists()
+
+
+def test_variants_of_another_file_are_not_put_beside_those_that_stand(lake: Lake, campaign: Campaign) -> None:
+    variants, _ = plan_campaign(lake, campaign, 2)
+    raw = _require_capture(lake, campaign, variants[0])
+    assert build_variant(lake.root, variants[0], raw)[0] == ""
+    other_day(lake).replace(raw.path)
+    with pytest.raises(DatasetError, match=variants[0].dataset_id):
+        run(lake, campaign, limit=2)
+    assert not (lake.datasets / variants[1].dataset_id).exists()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.campaign.build import build_variant
+from engine.campaign.build import _require_capture, build_variant
 from engine.campaign.plan import expand_variants, load_campaign
 from engine.cli import main
 from engine.dataset.read import Dataset
@@ -110,8 +110,9 @@ def test_killed_midway_and_run_again_equals_an_undisturbed_run(
     assert {p.name for p in lake.datasets.iterdir()} == {one["dataset_id"] for one in report["variants"]}
 
     undisturbed = lake_with(simulated_file, tmp_path / "undisturbed")
-    for variant in expand_variants(load_campaign(path)):
-        assert build_variant(undisturbed.root, variant, False)[0] == ""
+    campaign = load_campaign(path)
+    for variant in expand_variants(campaign):
+        assert build_variant(undisturbed.root, variant, _require_capture(undisturbed, campaign, variant))[0] == ""
         expected = Dataset.open(undisturbed, variant.dataset_id).checksum
         assert Dataset.open(lake, variant.dataset_id).checksum == expected
     assert first.left("build_variant") == {}  # Ray's own agents notice a killed driver within a minute

@@ -1,5 +1,6 @@
 """A replay becomes a dataset that holds its bins bit for bit, and the recipe to make it again."""
 
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from engine.config import load_instrument
 from engine.dataset.capture import publish_replay, publish_variant, require_whole_book, write_replay
 from engine.dataset.publish import write_dataset_dir
-from engine.errors import DatasetError, SourceError
+from engine.errors import DatasetError, SourceChangedError, SourceError
 from engine.files import sha256_file
 from engine.lake import Lake
 from engine.run.replay import Replay
@@ -128,3 +129,19 @@ def test_source_without_a_clear_is_refused_only_where_something_flows(tmp_path: 
     require_whole_book(open_source([early], load_instrument(), DAY), "09:00:01")
     with pytest.raises(SourceError, match="starts cold"):
         require_whole_book(open_source([early], load_instrument(), DAY), None)
+
+
+def test_a_variant_is_made_of_the_file_that_was_hashed_and_no_other(session: Path, tmp_path: Path) -> None:
+    lake, file = Lake(tmp_path / "lake"), tmp_path / session.name
+    shutil.copyfile(session, file)
+    base = publish_replay(lake, "a", [file], load_instrument(), start_time=START, n_bins=N_BINS)
+    other = tmp_path / "other.dbn"
+    simulate(other, seed=12, seconds=40.0, rate=300.0, start="2026-02-06T09:00")
+    with pytest.raises(SourceChangedError, match="replaced by another file"):  # between its hash and its last bin
+        publish_variant(lake, "b", base, {}, progress=lambda made: other.exists() and other.rename(file))
+    with pytest.raises(DatasetError, match="no longer the same file"):
+        publish_variant(lake, "b", base, {})
+    file.unlink()
+    with pytest.raises(DatasetError, match="missing"):
+        publish_variant(lake, "b", base, {})
+    assert not (lake.datasets / "b").exists()

@@ -187,6 +187,30 @@ def test_files_known_to_be_sound_are_not_hashed_again(lake: Lake, monkeypatch: p
     assert hashed == ["bins.parquet"]
 
 
+@pytest.mark.parametrize("name", ["bins.parquet", "grid_clean.parquet"])
+@pytest.mark.parametrize("keep", [0, 4, 2000])
+def test_a_table_that_was_cut_after_it_was_opened_is_one_line(lake: Lake, name: str, keep: int) -> None:
+    dataset = publish_random(lake, "a", n_bins=100)
+    (lake.datasets / "a" / name).chmod(0o644)
+    os.truncate(lake.datasets / "a" / name, keep)
+    with pytest.raises(DatasetError, match=f"a is damaged: {name} cannot be read") as error:
+        dataset.bins() if name == "bins.parquet" else dataset.grid("v_add")
+    assert "\n" not in str(error.value)
+
+
+def test_files_of_the_same_size_and_time_are_hashed_again(lake: Lake) -> None:
+    path = lake.datasets / "a" / "bins.parquet"
+    publish_random(lake, "a", n_bins=100)
+    before = path.stat()
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(DatasetError, match=r"a is damaged: bins\.parquet has SHA-256"):
+        Dataset.open(lake, "a")
+
+
 def test_gap_in_bin_seq_is_refused(lake: Lake) -> None:
     block = random_block(20, 2, 1)
     with pytest.raises(DatasetError, match=r"it must count 10, 11"):

@@ -18,7 +18,7 @@ from engine.simulate.session import simulate
 from engine.source.records import Place, open_source
 from tests.reference import Record
 from tests.sessions import DAY_NS, join
-from tests.streams import DAY, DAY_START, build_up, harmless, record, to_array, write_dbn
+from tests.streams import DAY, DAY_START, SYMBOL, build_up, harmless, record, to_array, write_dbn
 
 START = "09:31:10"  # the warm-up begins 70 s into a session that opens at 09:00
 CONFIG = load_instrument()
@@ -208,8 +208,8 @@ def changing(tmp_path: Path) -> list[Path]:
     quotes = [record("A", 1, side="B", tick=-9, size=2, time=10**9), record("A", 2, side="A", tick=9, size=3, time=10**9)]
     later = [harmless(ms) for ms in (30_000, 60_000, 1_870_050, 1_870_150)]
     return [
-        write_dbn(tmp_path / "a-20260206.dbn", of_id(100, *build_up(), harmless(50)), {}),
-        write_dbn(tmp_path / "b-20260206.dbn", of_id(200, *quotes, *later), {}),
+        write_dbn(tmp_path / "a-20260206.dbn", of_id(100, *build_up(), harmless(50)), {SYMBOL: 100}),
+        write_dbn(tmp_path / "b-20260206.dbn", of_id(200, *quotes, *later), {SYMBOL: 200}),
     ]
 
 
@@ -241,9 +241,24 @@ def test_start_from_a_kept_book_still_tells_that_an_earlier_file_is_broken(
     changing[0].write_bytes(changing[0].read_bytes()[:-3])
     end = DAY_START + 14 * 3600 * 10**9 + 1_880 * 10**9
     quotes = [record("A", 1, side="B", tick=-9, time=10**9), harmless(60_000), harmless(1_870_050)]
-    changing[1] = write_dbn(changing[1], of_id(200, *quotes), {}, end_ns=end)
+    changing[1] = write_dbn(changing[1], of_id(200, *quotes), {SYMBOL: 200}, end_ns=end)
     cold = started_behind(changing, None, chunk)
     assert (len(cold[0]), cold[3]) == (1, None)
     assert cold[2][0] == f"{changing[0]} breaks off 53 bytes into a record; read up to the last whole one"
     for _ in range(2):
         assert started_behind(changing, tmp_path / "books", chunk) == cold
+
+
+def test_a_file_of_the_same_size_and_time_does_not_take_it(session: Path, tmp_path: Path) -> None:
+    file = tmp_path / session.name
+    shutil.copyfile(session, file)
+    folder = tmp_path / "of_its_own"
+    started(file, folder)
+    before = file.stat()
+    rows = bytearray(file.read_bytes())
+    rows[-56 * 40 + 8] ^= 1  # a nanosecond of the fortieth record from the end
+    file.write_bytes(rows)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    started(file, folder)
+    assert len(list(folder.iterdir())) == 2

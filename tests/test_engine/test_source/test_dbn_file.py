@@ -15,7 +15,7 @@ from engine.constants import UNDEF_TIMESTAMP
 from engine.errors import SourceError
 from engine.schema import MBO_DTYPE
 from engine.source.dbn_file import DbnFile
-from engine.source.kernels import are_all_of, is_plain, walk_records
+from engine.source.kernels import AT_MAPPING, BROKEN, WALKED, are_all_of, is_plain, walk_records
 from engine.source.records import Source, open_source
 from tests.streams import DAY, DAY_START, INSTRUMENT_ID, OPEN, SYMBOL, build_up, harmless, record, to_array, write_dbn
 
@@ -24,11 +24,12 @@ DAY_NS = 86_400 * 10**9
 ROWS = to_array([record("A", i, tick=-1, time=i) for i in range(1, 6)])
 
 
-def walked(data: bytes, room: int = 8) -> tuple[list[int], int, int, bool]:
-    """Order ids copied, bytes used, others passed over, whether a length was impossible."""
-    out = np.zeros(room, MBO_DTYPE)
-    n, used, n_other, is_broken = walk_records(np.frombuffer(data, np.uint8), out.view(np.uint8).reshape(-1, 56))
-    return out["order_id"][:n].tolist(), int(used), int(n_other), bool(is_broken)
+def walked(data: bytes, room: int = 8) -> tuple[list[int], int, dict[int, int], int]:
+    """Order ids copied, bytes used, others passed over by kind, why it ended."""
+    out, others = np.zeros(room, MBO_DTYPE), np.zeros(256, np.int64)
+    n, used, ended = walk_records(np.frombuffer(data, np.uint8), out.view(np.uint8).reshape(-1, 56), others)
+    kinds = {kind: int(others[kind]) for kind in np.flatnonzero(others).tolist()}
+    return out["order_id"][:n].tolist(), int(used), kinds, int(ended)
 
 
 def of_length(words: int, rtype: int = 160, n_bytes: int | None = None) -> bytes:
@@ -44,32 +45,34 @@ ONE = ROWS[1].tobytes()
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (b"", ([], 0, 0, False)),
-        (ONE, ([2], 56, 0, False)),
-        (ONE[:55], ([], 0, 0, False)),
-        (ONE + ONE[:1], ([2], 56, 0, False)),
-        (of_length(15) + ONE, ([1, 2], 116, 0, False)),
-        (of_length(15, n_bytes=59), ([], 0, 0, False)),
-        (of_length(13) + ONE, ([2], 108, 1, False)),
-        (of_length(14, rtype=161) + ONE, ([2], 112, 1, False)),
-        (of_length(4, rtype=23) + ONE, ([2], 72, 1, False)),
-        (of_length(4) + of_length(5) + ONE, ([2], 92, 2, False)),
-        (ONE + of_length(3, rtype=23), ([2], 56, 0, True)),
-        (ONE + b"\0\xa0", ([2], 56, 0, True)),
-        (of_length(3, n_bytes=2), ([], 0, 0, True)),
+        (b"", ([], 0, {}, WALKED)),
+        (ONE, ([2], 56, {}, WALKED)),
+        (ONE[:55], ([], 0, {}, WALKED)),
+        (ONE + ONE[:1], ([2], 56, {}, WALKED)),
+        (of_length(15) + ONE, ([1, 2], 116, {}, WALKED)),
+        (of_length(15, n_bytes=59), ([], 0, {}, WALKED)),
+        (of_length(13) + ONE, ([2], 108, {160: 1}, WALKED)),
+        (of_length(14, rtype=161) + ONE, ([2], 112, {161: 1}, WALKED)),
+        (of_length(4, rtype=23) + of_length(4, rtype=255) + ONE, ([2], 88, {23: 1, 255: 1}, WALKED)),
+        (of_length(4) + of_length(5) + ONE, ([2], 92, {160: 2}, WALKED)),
+        (ONE + of_length(3, rtype=23), ([2], 56, {}, BROKEN)),
+        (ONE + b"\0\xa0", ([2], 56, {}, BROKEN)),
+        (of_length(3, n_bytes=2), ([], 0, {}, BROKEN)),
+        (ONE + of_length(44, rtype=22) + ONE, ([2], 56, {}, AT_MAPPING)),
+        (of_length(44, rtype=22, n_bytes=175), ([], 0, {}, WALKED)),
     ],
     ids=[
         "nothing", "one", "one byte short", "one byte of the next", "longer by a gateway time", "that broken off",
         "shorter than one", "another kind of that length", "the shortest there is", "mbo in name only",
-        "an impossible length", "length zero", "an impossible length at once",
+        "an impossible length", "length zero", "an impossible length at once", "a mapping", "a mapping that broke off",
     ],
 )  # fmt: skip
-def test_bytes_are_cut_by_each_records_own_length(data: bytes, expected: tuple[list[int], int, int, bool]) -> None:
+def test_bytes_are_cut_by_each_records_own_length(data: bytes, expected: tuple[list[int], int, dict[int, int], int]) -> None:
     assert walked(data) == expected
 
 
 def test_cutting_stops_where_the_room_is_full() -> None:
-    assert walked(ROWS.tobytes(), room=3) == ([1, 2, 3], 168, 0, False)
+    assert walked(ROWS.tobytes(), room=3) == ([1, 2, 3], 168, {}, WALKED)
 
 
 @pytest.mark.parametrize(("field", "value"), [("rtype", 161), ("length", 15), ("length", 13)])
@@ -150,7 +153,7 @@ AFTER = DAY + dt.timedelta(days=2)
 def test_mapping_is_read_in_either_direction(tmp_path: Path) -> None:
     ours = (INSTRUMENT_ID, DAY_START, DAY_START + DAY_NS)
     for span in ((SYMBOL, DAY, NEXT, str(INSTRUMENT_ID)), (str(INSTRUMENT_ID), DAY, NEXT, SYMBOL)):
-        (mapping,) = DbnFile(file_of(tmp_path / "a.dbn", [span]), SYMBOL).mappings
+        (mapping,) = DbnFile(file_of(tmp_path / "a.dbn", [span]), SYMBOL).identity.mappings
         assert (mapping.instrument_id, mapping.start_ns, mapping.end_ns) == ours
 
 
@@ -170,7 +173,7 @@ def test_contract_has_one_id_a_day(first: tuple, second: tuple, is_refused: bool
         with pytest.raises(SourceError, match="ids 1 and 2 on the same day"):
             DbnFile(path, SYMBOL)
     else:
-        assert len(DbnFile(path, SYMBOL).mappings) == 2
+        assert len(DbnFile(path, SYMBOL).identity.mappings) == 2
 
 
 @pytest.mark.parametrize(
@@ -229,13 +232,13 @@ def test_file_is_entered_at_any_record(first: int, name: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 100])
-@pytest.mark.parametrize("kind", ["mapped", "compressed", "with another kind inside"])
+@pytest.mark.parametrize("kind", ["plain", "compressed", "with another kind inside"])
 def test_reading_may_begin_anew_at_every_place_told(kind: str, chunk: int, tmp_path: Path) -> None:
     """From each place the rest comes in full, whichever files it lies in, and the changes of id before it are counted."""
     first = to_array([*build_up(1), harmless(1)])
     second = to_array([harmless(2), harmless(3), harmless(4)])
     second["instrument_id"] = 7
-    paths = [write_dbn(tmp_path / "a.dbn", first, {}), write_dbn(tmp_path / "b.dbn", second, {})]
+    paths = [write_dbn(tmp_path / "a.dbn", first), write_dbn(tmp_path / "b.dbn", second, {SYMBOL: 7})]
     if kind == "compressed":
         for path in paths:
             path.write_bytes(zstandard.compress(path.read_bytes()))

@@ -125,7 +125,7 @@ def test_files_of_unmapped_instruments_do_not_mix(tmp_path: Path) -> None:
         write_dbn(tmp_path / "a-20260206.dbn", rows_of(build_up(), OLD), {}, DAY),
         write_dbn(tmp_path / "b-20260207.dbn", rows_of(LATER, NEW, 1), {}, NEXT),
     ]
-    assert book_at(files, None, 10)["bid_orders"] == 1
+    assert book_at(files, None, 10, assumes_symbol=True)["bid_orders"] == 1
 
 
 COLD, ROLL, DOUBTFUL = 1, 128, 32
@@ -137,7 +137,8 @@ def bins_over_two_files(folder: Path, later: list[Record]) -> list[int]:
         write_dbn(folder / "a-20260206.dbn", rows_of([*build_up(), harmless(50)], OLD), {}, DAY),
         write_dbn(folder / "b-20260206.dbn", rows_of(later, NEW), {}, DAY),
     ]
-    return np.concatenate([block.bins["quality"] for block in Replay(open_source(files, CONFIG, DAY), CONFIG)]).tolist()
+    source = open_source(files, CONFIG, DAY, assumes_symbol=True)
+    return np.concatenate([block.bins["quality"] for block in Replay(source, CONFIG)]).tolist()
 
 
 def moved(records: list[Record], ns: int) -> list[Record]:

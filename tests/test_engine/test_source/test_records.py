@@ -51,11 +51,12 @@ def test_no_chunk_is_larger_than_asked_for(name: str, chunk: int, tmp_path: Path
     assert max(len(part) for part in open_source([path], CONFIG, DAY).records(chunk)) == chunk
 
 
-def test_uncompressed_file_is_mapped_and_not_copied(tmp_path: Path) -> None:
-    path = write_dbn(tmp_path / "day.dbn", ROWS)
-    part = next(iter(open_source([path], CONFIG, DAY).records()))
-    assert not part.flags.owndata
+def test_uncompressed_file_is_read_a_window_at_a_time_and_mapped_nowhere(tmp_path: Path) -> None:
+    path = write_dbn(tmp_path / "day.dbn", np.concatenate([ROWS] * 1000))
+    part = next(iter(open_source([path], CONFIG, DAY).records(10**9)))
+    assert len(part) == 1 << 16
     assert not part.flags.writeable
+    assert str(path) not in Path("/proc/self/maps").read_text()
 
 
 def test_file_of_several_compressed_frames_is_read_whole(tmp_path: Path) -> None:
@@ -120,16 +121,16 @@ def test_file_of_another_contract_is_refused_with_both_names(tmp_path: Path) -> 
     assert SYMBOL in text
 
 
-def test_file_without_mappings_is_accepted_with_one_instrument(tmp_path: Path) -> None:
+def test_file_without_mappings_is_accepted_on_trust_with_one_instrument(tmp_path: Path) -> None:
     path = write_dbn(tmp_path / "day.dbn", ROWS, {})
-    assert len(read_all(open_source([path], CONFIG, DAY))) == len(ROWS)
+    assert len(read_all(open_source([path], CONFIG, DAY, assumes_symbol=True))) == len(ROWS)
 
 
 @pytest.mark.parametrize("chunk", [1, 4096])
 def test_file_without_mappings_is_refused_with_the_ids_of_two_instruments(chunk: int, tmp_path: Path) -> None:
     path = write_dbn(tmp_path / "day.dbn", two_contracts(), {})
     with pytest.raises(SourceError) as error:
-        read_all(open_source([path], CONFIG, DAY), chunk)
+        read_all(open_source([path], CONFIG, DAY, assumes_symbol=True), chunk)
     assert "7" in str(error.value)
     assert str(INSTRUMENT_ID) in str(error.value)
 
