@@ -19,7 +19,7 @@ from engine.run.state import CARE_HOLE, UNSET, Engine
 from engine.schema import Ints, Record
 
 _SHORT_NS: Final = c.NS_PER_S  # what comes within a second is one burst and says nothing of the rhythm
-_COUNTS: Final = 1  # steps of one, before numbers that count on prove that nothing is missing,
+_COUNTS: Final = 2  # steps of one, before numbers that count on prove that nothing is missing,
 _COUNTS_ALWAYS: Final = 8  # and before a leap proves that something is
 _RHYTHM_SILENCES: Final = 8  # silences, before there is a rhythm
 _RHYTHM_MEMORY: Final = 64  # silences over which it is remembered
