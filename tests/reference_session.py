@@ -71,9 +71,9 @@ class Session:
         self.start_ns: int | None = None
         self.warm_start_ns: int | None = None
         if start_time is not None:
-            clock = dt.time.fromisoformat(start_time)
-            local = dt.datetime.combine(day, clock, ZoneInfo("America/New_York"))
-            self.start_ns = int(local.timestamp()) * 10**9
+            clock, zone = dt.time.fromisoformat(start_time), ZoneInfo("America/New_York")
+            starts = [int(dt.datetime.combine(d, clock, zone).timestamp()) * 10**9 for d in (day, day - dt.timedelta(1))]
+            self.start_ns = next(ns for ns in starts if ns < self.day_start + ref.DAY_NS)  # the one within the UTC day
             self.warm_start_ns = self.start_ns - WARMUP_NS
         self.anomalies: Counter[str] = Counter()
         perm = {name: getattr(config, f"perm_{name}") for name in PERM_NAMES}

@@ -86,10 +86,9 @@ def judge_silence(engine: Engine, heard: int, captured: int, step: int) -> None:
             run["hole_from"] = run["heard_ts"]
             run["hole_until"] = heard
             run["care"] = run["care"] | CARE_HOLE
-            return
     if length > _SHORT_NS:
         run["n_rhythm"] = min(run["n_rhythm"] + 1, _RHYTHM_MEMORY)
-        # What is longer than the rhythm lets it be counts as that long: it may be a hole that nothing tells of.
+        # What is longer than the rhythm lets it be counts as that long, since it may be a hole; a thin market still is learnt.
         run["rhythm_ns"] += (min(length, allowed) - run["rhythm_ns"]) // run["n_rhythm"]
 
 
