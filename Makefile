@@ -90,8 +90,16 @@ soak: setup  ## hours of random input against the plain reading: EXAMPLES=2000 n
 	@SPYMASTER_FUZZ_EXAMPLES=$(or $(EXAMPLES),2000) $(PY) -m pytest --timeout=36000 tests/parity/test_fuzz_files.py \
 		tests/parity/test_fuzz_streams.py tests/parity/test_guarantees.py
 
-mutants: setup  ## plant bugs in FILES="engine/book" and name those no test finds; SEED=1 MINUTES=20
-	@$(PY) -m tests.mutants $(FILES) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) --jobs $(JOBS)
+# Files of the page go to its own tool, as globs; no FILES at all means both.
+PAGE_GLOBS = $(foreach f,$(patsubst frontend/%,%,$(filter frontend/%,$(FILES))),--mutate '$(if $(filter %.ts,$f),$f,$(f:%/=%)/**/*.ts)')
+mutants: setup  ## plant bugs in FILES="engine/book frontend/src/wire", name those no test finds; SEED=1 MINUTES=20
+ifneq ($(if $(FILES),$(filter-out frontend/%,$(FILES)),all),)
+	@$(PY) -m tests.mutants $(filter-out frontend/%,$(FILES)) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) --jobs $(JOBS)
+endif
+ifneq ($(if $(FILES),$(PAGE_GLOBS),$(NODE)),)
+	@$(MAKE) --no-print-directory frontend/node_modules/.ready
+	@cd frontend && npm run --silent mutants -- $(PAGE_GLOBS) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+endif
 
 lock: $(VENV)/.ready  ## resolve requirements.txt anew from pyproject.toml
 	@$(VENV)/bin/uv pip compile --universal --python-version 3.11 --extra dev --extra notebook --generate-hashes --no-header --no-annotate \

@@ -152,19 +152,32 @@ def read_champion(lake: Lake, version: int | None = None) -> Champion:
     ChampionError
         None was promoted yet, the version is unknown, or its file is damaged.
     """
-    digest = ""
     if version is None:
-        pointer = read_pointer(lake)
-        if pointer.version is None:
-            raise ChampionError(f"no champion in {lake.models}; promote a run with: python -m tune promote RUN_ID")
-        version, digest = pointer.version, pointer.digest
+        return read_pointed(lake, read_pointer(lake))
+    return _read_version(lake, version)
+
+
+def read_pointed(lake: Lake, pointer: PointerState) -> Champion:
+    """The champion that a pointer named, wherever the pointer has moved since.
+
+    Raises
+    ------
+    ChampionError
+        It names none, or the version's file is not what it was when the pointer moved there.
+    """
+    if pointer.version is None:
+        raise ChampionError(f"no champion in {lake.models}; promote a run with: python -m tune promote RUN_ID")
+    return _read_version(lake, pointer.version, pointer.digest)
+
+
+def _read_version(lake: Lake, version: int, digest: str | None = None) -> Champion:
     path = version_path(lake, version)
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         known = ", ".join(map(str, versions(lake))) or "none"
         raise ChampionError(f"champion version was {version}; {lake.models} holds {known}") from None
-    if digest and sha256(data).hexdigest() != digest:
+    if digest is not None and sha256(data).hexdigest() != digest:
         raise ChampionError(f"{path} is not as it was promoted: its SHA-256 differs from the pointer's. Roll back")
     champion = _parse(path, data)
     if champion.version != version:

@@ -8,6 +8,7 @@ from typing import Final, Literal, Self
 from engine.errors import ConfigError, DatasetError
 
 _CONFIGS: Final = Path("research", "vp_harness", "configs")
+RAW_SUFFIXES: Final = (".dbn", ".dbn.zst")  # a download that is under way, or a copy set aside, has another
 _KINDS: Final = {"sweep": Path(), "campaign": Path("gold_campaigns")}  # folders of configurations
 
 _PACKAGE: Final = Path(__file__).resolve().parent
@@ -137,7 +138,7 @@ def raw_file(lake: Lake, symbol_root: str, dt: str) -> Path:
     """
     folder = lake.raw_dir(symbol_root)
     day = dt.replace("-", "")
-    present = sorted(p for p in folder.glob("*") if p.name.endswith((".dbn", ".dbn.zst")))
+    present = sorted(p for p in folder.glob("*") if p.name.endswith(RAW_SUFFIXES))
     found = [p for p in present if day in p.name]
     if len(found) == 1:
         return found[0]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
 
-from engine.champion import Champion, read_champion, read_pointer
+from engine.champion import Champion, PointerState, read_pointed, read_pointer
 from engine.config import InstrumentConfig
 from engine.constants import NS_PER_DAY
 from engine.dataset.read import Dataset
@@ -216,7 +216,7 @@ class ChampionWatcher:
             if pointer.etag == self._etag:
                 self._clear_alarm()
                 return False
-            champion = self._load(pointer.version)
+            champion = self._load(pointer)
         except (EngineError, OSError) as error:
             self._raise_alarm(str(error))
             return False
@@ -235,12 +235,12 @@ class ChampionWatcher:
             self._on_change(self._serving)
         return True
 
-    def _load(self, version: int | None) -> Champion | None:
-        if version is None:
+    def _load(self, pointer: PointerState) -> Champion | None:
+        if pointer.version is None:
             if self._serving.champion is not None:
                 raise ChampionError("the champion's pointer is gone; promote a run again")
             return None
-        champion = read_champion(self._lake)
+        champion = read_pointed(self._lake, pointer)  # not where it may point by now
         self._trust.require(champion)
         check_champion(champion, self._config, self._lake)
         warm_up(choose_signal(champion, self._config))

@@ -12,7 +12,7 @@ import yaml
 from engine.config import InstrumentConfig, require_instrument, validate
 from engine.door import read_clock, read_day
 from engine.errors import ConfigError, DatasetError
-from engine.lake import Lake, raw_file
+from engine.lake import RAW_SUFFIXES, Lake, raw_file
 from serve.query import HORIZONS, PERM_FIELDS, QUERY_NAMES
 from serve.settings import StreamDefaults
 
@@ -88,7 +88,8 @@ def last_day(lake: Lake, symbol_root: str) -> str:
         There is none.
     """
     folder = lake.raw_dir(symbol_root)
-    days = [day for path in folder.glob("*.dbn*") if (day := _day_in(path.name)) is not None]
+    names = [path.name for path in folder.glob("*") if path.name.endswith(RAW_SUFFIXES)]
+    days = [day for name in names if (day := _day_in(name)) is not None]
     if not days:
         raise DatasetError(
             f"{folder} holds no *<YYYYMMDD>*.dbn[.zst] file; put one there, or make one with python -m engine simulate"

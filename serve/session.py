@@ -76,7 +76,7 @@ class Session:
         self.choice = choose_signal(self._taken.champion, self.config)
         self._encoder = FrameEncoder(self.config.n_rows)
         self._recent = RecentBins(required_columns(self.choice), self.config.n_rows, (limits or Limits()).recent_bytes)
-        self._warming: Future[_Warmed] | None = None
+        self._warming: tuple[int, Future[_Warmed]] | None = None  # the generation meant, too
         self._replay: Replay | None = None
         self._blocks: Iterator[BinBlock] = iter(())
         self._ahead: BinBlock | None = None
@@ -165,16 +165,17 @@ class Session:
         if wanted.generation == self._taken.generation or self._ahead is not None or self._replay is None:
             return []
         if self._warming is None:
-            self._warming = self._begin_to_warm(wanted)
-        if not self._warming.done():
+            self._warming = wanted.generation, self._begin_to_warm(wanted)
+        generation, warming = self._warming
+        if not warming.done():
             return []
-        warming, self._warming = self._warming, None
+        self._warming = None
         try:
             warmed = warming.result()
         except Exception:  # the watcher built this signal before; should it fail here, the stream keeps the one it has
-            logger.exception("a stream could not take generation %d of the signal", wanted.generation)
-            self._taken = replace(self._taken, generation=wanted.generation)
-            return []
+            logger.exception("a stream could not take generation %d of the signal", generation)
+            self._taken = replace(self._taken, generation=generation)
+            return self.change_signal()  # to what came meanwhile, if anything did
         if warmed.serving.generation != wanted.generation or self._recent.n_seen - warmed.n_seen > self._recent.capacity:
             return self.change_signal()  # overtaken meanwhile: warm again
         _let_see(warmed.signal, warmed.config, self._recent.since(warmed.n_seen, warmed.choice.reads))
@@ -187,7 +188,7 @@ class Session:
         self._closed = True
         self._blocks = iter(())
         if self._warming is not None:
-            self._warming.cancel()
+            self._warming[1].cancel()
 
     def _next_block(self) -> BinBlock | None:
         block = next(self._blocks, None)

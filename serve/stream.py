@@ -158,7 +158,8 @@ class Stream:
         loop = asyncio.get_running_loop()
         session: Session | None = None
         try:
-            session = await loop.run_in_executor(service.start_pool, self._open, request)
+            session = await loop.run_in_executor(service.start_pool, self._session_of, request)
+            await loop.run_in_executor(service.start_pool, session.open)  # a call of its own: closed, it breaks off
             await queue.put_text(Text(session.config_frame().text, CONFIG_KIND))
             pacer.start(service.clock.now())
             self.state = StreamState.STREAMING
@@ -199,11 +200,9 @@ class Stream:
 
     # --- their parts ---
 
-    def _open(self, request: StreamRequest) -> Session:
+    def _session_of(self, request: StreamRequest) -> Session:
         service = self._service
-        session = Session(request, lambda: service.watcher.serving, service.aside_pool, service.settings.limits)
-        session.open()
-        return session
+        return Session(request, lambda: service.watcher.serving, service.aside_pool, service.settings.limits)
 
     async def _until_due(self, session: Session, queue: SendQueue, pacer: Pacer) -> None:
         """Wait for the next bin's time; a new signal takes over meanwhile, however slow the pace is."""

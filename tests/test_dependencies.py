@@ -78,7 +78,10 @@ def test_the_lock_pins_what_is_declared_by_hashes() -> None:
     assert len(PIN.findall(LOCK)) == len(re.findall(r"==\S+(?: ;.*)? \\$", LOCK, re.MULTILINE)) > 100
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-setup.txt", "frontend/package-lock.json", "frontend/.npmrc"])
+PAGE_LOCKS = [f"{folder}/{name}" for folder in ("frontend", "frontend/tools/mutants") for name in ("package-lock.json", ".npmrc")]
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-setup.txt", *PAGE_LOCKS])
 def test_a_lock_names_no_registry(name: str) -> None:
     text = (REPO_ROOT / name).read_text(encoding="utf-8")
     assert not re.search(r"--(extra-)?index-url|--find-links|--trusted-host|\bregistry\s*=", text)

@@ -71,7 +71,8 @@ def overfitting_probability(returns: Floats, n_groups: int = N_GROUPS) -> float:
     step = max(_CHUNK // n_trials, 1)
     for first in range(0, len(halves), step):
         half = halves[first : first + step]
-        seen_total, seen_square = half @ total, half @ square
+        # Not as a matrix product, which rounds by the column: trials that are the same would differ in the last bit.
+        seen_total, seen_square = (np.einsum("hg,gt->ht", half, sums) for sums in (total, square))
         seen = sharpe(seen_total, seen_square, per_half)
         unseen = sharpe(total.sum(0) - seen_total, square.sum(0) - seen_square, per_half)
         best = np.take_along_axis(unseen, seen.argmax(1)[:, None], axis=1)

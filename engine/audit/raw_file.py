@@ -18,7 +18,6 @@ from engine.run.runner import ALL_TIME, Runner
 from engine.schema import Ints, MboRecords, Structured
 from engine.source.records import Source, open_source
 
-
 _FIRST_DAY: Final = date(1970, 1, 1)
 _LAST_DAY_NS: Final = 2**62  # times from here on, in 2116, are taken for none
 

@@ -9,12 +9,15 @@ Source: interfaces.md, "Campaign YAML".
 import fcntl
 import json
 import shutil
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -216,24 +219,49 @@ def _build_on_ray(
             raise no_cluster(address) from error
         say(f"Ray dashboard: {f'http://{context.dashboard_url}' if context.dashboard_url else 'not running'}")
     try:
-        # Replaced once where its worker dies: a build leaves nothing behind that another one would trip over.
-        task = ray.remote(num_cpus=1, max_retries=1)(build_variant)
-        running = {task.remote(lake.root, variant, allow_cold): variant for variant in missing}
-        while running:
-            finished, _ = ray.wait(list(running), num_returns=1, timeout=NOTE_S)
-            for ref in finished:
-                variant = running.pop(ref)
-                try:
-                    problem, seconds = ray.get(ref)
-                except ray.exceptions.RayError as error:  # a worker's death, or a fault of ours
-                    problem, seconds = str(error).strip().splitlines()[-1], 0.0
-                take(variant, problem, seconds)
-            made = {v.dataset_id: _made_bins(lake, v) for v in running.values()}
-            share = (len(missing) - len(running) + sum(made[v.dataset_id] / v.n_bins for v in running.values())) / len(missing)
-            watch(share, f"{len(missing) - len(running)}/{len(missing)} variants, {sum(made.values())} bins under way")
+        with _ctrl_c() as pressed:
+            # Replaced once where its worker dies: a build leaves nothing behind that another one would trip over.
+            task = ray.remote(num_cpus=1, max_retries=1)(build_variant)
+            running = {task.remote(lake.root, variant, allow_cold): variant for variant in missing}
+            while running:
+                if pressed.is_set():
+                    raise KeyboardInterrupt
+                finished, _ = ray.wait(list(running), num_returns=1, timeout=NOTE_S)
+                for ref in finished:
+                    variant = running.pop(ref)
+                    try:
+                        problem, seconds = ray.get(ref)
+                    except ray.exceptions.RayError as error:  # a worker's death, or a fault of ours
+                        problem, seconds = str(error).strip().splitlines()[-1], 0.0
+                    take(variant, problem, seconds)
+                made = {v.dataset_id: _made_bins(lake, v) for v in running.values()}
+                done, total = len(missing) - len(running), len(missing)
+                share = (done + sum(made[v.dataset_id] / v.n_bins for v in running.values())) / total
+                watch(share, f"{done}/{total} variants, {sum(made.values())} bins under way")
     finally:
         if is_ours:
             ray.shutdown()
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[threading.Event]:
+    """Set by Ctrl-C, beside the exception: where that strikes in a callback of Ray's, Python can but print and drop it."""
+    pressed = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield pressed  # nobody to raise it here, or whoever set it up otherwise
+        return
+    interrupt = before
+
+    def take(number: int, frame: FrameType | None) -> None:
+        pressed.set()
+        interrupt(number, frame)
+
+    signal.signal(signal.SIGINT, take)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _require_capture(lake: Lake, campaign: Campaign, variant: Variant, allow_cold: bool) -> None:

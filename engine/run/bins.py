@@ -30,8 +30,9 @@ from engine.field.kernels import (
 from engine.field.spectrum import score_slot
 from engine.jit import inline_kernel, kernel
 from engine.run.moves import move_ticks, sign, state5
+from engine.run.silence import longest_open
 from engine.run.state import QUIET, Engine, Out, has_both_sides, middle_tick
-from engine.schema import CHAINS, GRID_F64, GRID_I32, GRID_LABELS_I8, Ints, Record
+from engine.schema import CHAINS, GRID_F64, GRID_I32, GRID_LABELS_I8, Record
 
 # Rows of a bin's arrays, by the schema's names: a column that joins it can shift nothing in silence.
 PRESSURE: Final = GRID_F64.index("pressure_variant")
@@ -91,15 +92,6 @@ def open_bin(run: Record, s: Record, start: int) -> None:
     run["ask_low"] = NO_TICK
     run["ask_high"] = NO_TICK
     see_quotes(run, s)
-
-
-@kernel
-def _is_open(sessions: Ints, start: int, end: int) -> bool:
-    """Whether the exchange trades at some time of [start, end)."""
-    for i in range(sessions.shape[0]):
-        if sessions[i, 0] < end and start < sessions[i, 1]:
-            return True
-    return False
 
 
 @kernel
@@ -237,7 +229,7 @@ def close_bin(engine: Engine, out: Out, i_out: int, p: Params) -> None:
         quality = quality | c.Q_COLD
     # A trade proves that the market is open, whatever the calendar says.
     hours_known = engine.sessions.shape[0] > 0 and run["trade_count"] == 0
-    if hours_known and not _is_open(engine.sessions, run["bin_start"], end):
+    if hours_known and longest_open(engine.sessions, run["bin_start"], end) == 0:
         quality = quality | c.Q_CLOSED
     one = out.bins[i_out]
     one["bin_seq"] = run["bin_seq"]

@@ -8,6 +8,7 @@ Source: engine.md section 4.
 import hashlib
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from engine.jit import source_hash
 from engine.packing import pack, unpack
 from engine.run.runner import Runner
 from engine.run.snapshot import restore_book
+from engine.source.id_changes import IdChanges
 from engine.source.records import START, Place, Source
 
 KIND = "book checkpoint, with its place in the source"
@@ -35,6 +37,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path, source: Source, runner: Runner) -> None:
+        self._source = source
         run = runner.engine.run[0]
         files = [(str(f.path.resolve()), f.size, os.stat(f.path).st_mtime_ns) for f in source.files]
         config = runner.config
@@ -51,7 +54,7 @@ class Checkpoint:
         -------
         tuple[Place, int, str]
             Where to go on reading, how many records of the source are in the book already (0: none was kept), and a notice,
-            empty where all is well.
+            empty where all is well. The files before that place say again what was found wrong with them.
         """
         try:
             arrays = unpack(KIND, self._key, self.path.read_bytes())
@@ -62,11 +65,19 @@ class Checkpoint:
         for name in ("first_bin", "max_bins"):  # these are this run's own
             arrays["run"][name] = runner.engine.run[name]
         runner.engine = restore_book(runner.engine, arrays)
-        return Place(*arrays["place"].tolist()), int(arrays["n_records"][0]), ""
+        told = json.loads(arrays["told"].tobytes())
+        for file, notices in zip(self._source.files, told["notices"], strict=False):
+            file.notices = notices
+        file_number, first, n_before, instrument_id = arrays["place"].tolist()
+        place = Place(file_number, first, n_before, instrument_id, IdChanges(**told["id_changes"]))
+        return place, int(arrays["n_records"][0]), ""
 
     def save(self, runner: Runner, place: Place, n_records: int) -> None:
         """Keep the runner's book, which the source's first ``n_records`` have made; ``place`` is at or before the next one."""
         book = runner.engine.book
+        *numbers, id_changes = place
+        # What reading has told of all that lies before the place: who starts there does not read it again.
+        told = {"notices": [file.notices for file in self._source.files[: place.file]], "id_changes": asdict(id_changes)}
         data = pack(
             KIND,
             self._key,
@@ -75,7 +86,8 @@ class Checkpoint:
                 "counts": runner.engine.counts,
                 "book": book.scalars,
                 "orders": book.orders[book.orders["side"] != 0],
-                "place": np.array(place, np.int64),
+                "place": np.array(numbers, np.int64),
+                "told": np.frombuffer(json.dumps(told).encode(), np.uint8),
                 "n_records": np.array([n_records], np.int64),
             },
         )

@@ -212,6 +212,15 @@ def _see_record(engine: Engine, record: Record, ts: int) -> None:
 
 
 @kernel
+def _synchronise(engine: Engine) -> None:
+    """The field's depths become the book's; those of ticks outside the slots are the owner's to see to."""
+    synchronise_depths(engine.field, engine.book.depth)
+    s = engine.book.scalars[0]
+    if s["anchored"] == 1 and (engine.run[0]["n_parked"] > 0 or s["n_far_bid"] + s["n_far_ask"] > 0):
+        engine.run[0]["care"] = engine.run[0]["care"] | CARE_SYNC
+
+
+@kernel
 def _enter_phase(engine: Engine, ts: int, inside: bool, p: Params) -> None:
     """Move on from book-only to warm-up to bins as the clock reaches them; there is no way back."""
     run = engine.run[0]
@@ -223,14 +232,14 @@ def _enter_phase(engine: Engine, ts: int, inside: bool, p: Params) -> None:
     if run["phase"] == BOOK_ONLY and ts >= run["warm_start"]:
         run["phase"] = WARM_UP
         anchor_book(engine.book)
-        synchronise_depths(engine.field, engine.book.depth)
+        _synchronise(engine)
     if run["phase"] == WARM_UP and ts >= run["first_bin"]:
         run["phase"] = BINS
         open_bin(run, engine.book.scalars[0], run["first_bin"])
 
 
 @kernel
-def _leave_far(engine: Engine, record: Record, tick: int, ts: int, add: float, pull: float, fill: float) -> None:
+def _leave_far(engine: Engine, tick: int, ts: int, add: float, pull: float, fill: float) -> None:
     """Order flow at a tick outside the slots is the owner's to keep, before the next record."""
     one = engine.far[0 if engine.far[0]["tick"] == NO_TICK else 1]
     one["tick"] = tick
@@ -238,7 +247,6 @@ def _leave_far(engine: Engine, record: Record, tick: int, ts: int, add: float, p
     one["add"] = add
     one["pull"] = pull
     one["fill"] = fill
-    one["side"] = ASK if record["side"] == c.SIDE_ASK else BID
     engine.run[0]["care"] = engine.run[0]["care"] | CARE_FAR
 
 
@@ -282,6 +290,8 @@ def consume(engine: Engine, records: MboRecords, first: int, out: Out, n_out: in
             return AT_WARM_UP, i, n_out
         if run["phase"] != BINS:
             _enter_phase(engine, ts, inside, p)
+            if run["care"] != 0:  # before this record, which is not taken in yet
+                return CARE, i, n_out
         heard = heard_at(record, ts, captured)
         if is_silence(run, heard):
             is_numbered = record["flags"] & c.F_SNAPSHOT == 0
@@ -312,7 +322,7 @@ def consume(engine: Engine, records: MboRecords, first: int, out: Out, n_out: in
                 if slot != OFF_GRID:
                     touch(field, book.depth, slot, ts, run["event_id"], add, pull, fill, run["bin_seq"], run["bin_start"], p)
                 elif s["anchored"] == 1:
-                    _leave_far(engine, record, tick, ts, add, pull, fill)
+                    _leave_far(engine, tick, ts, add, pull, fill)
                 if tick_2 == NO_TICK:
                     break
                 tick = tick_2
@@ -322,9 +332,7 @@ def consume(engine: Engine, records: MboRecords, first: int, out: Out, n_out: in
         if was_anchored == 0:
             anchor_book(engine.book)
         if flowing and (closes or s["anchored"] != was_anchored):
-            synchronise_depths(engine.field, engine.book.depth)
-            if run["n_parked"] > 0:
-                run["care"] = run["care"] | CARE_SYNC
+            _synchronise(engine)
         if action == c.ACTION_CLEAR and book.orders.shape[0] > FIRST_TABLE:
             run["care"] = run["care"] | CARE_TABLE
         if record["flags"] & c.F_LAST != 0 and has_both_sides(s):

@@ -42,14 +42,9 @@ def touch_far(engine: Engine, parking: Parking, p: Params) -> None:
     for one in engine.far[engine.far["tick"] != NO_TICK]:
         tick = int(one["tick"])
         depth = _depth_at(engine.book, tick)
-        parked = parking.get(tick)
-        if parked is None:
-            field = engine.field
-            parked = Parked(np.zeros_like(field.values[0]), np.zeros_like(field.stamps[0]), np.zeros_like(field.balance[0]))
-            # Until this event the field's depth of the tick was the book's: every other change would have parked it before.
-            parked.values[[BID_DEPTH, ASK_DEPTH]] = depth
-            parked.values[BID_DEPTH + int(one["side"]) - 1] -= one["add"] - one["pull"] - one["fill"]
-            parking[tick] = parked
+        if tick not in parking:
+            parking[tick] = _untouched(engine.field)
+        parked = parking[tick]
         touch_once(
             parked.values.reshape(1, -1),
             parked.stamps.reshape(1, -1),
@@ -66,9 +61,27 @@ def touch_far(engine: Engine, parking: Parking, p: Params) -> None:
 
 
 def synchronise_parked(engine: Engine, parking: Parking) -> None:
-    """The parked ticks' part of a synchronisation of depths."""
+    """The part that ticks outside the slots have in a synchronisation of depths: what rests there is kept as theirs."""
+    book = engine.book
+    live = book.orders[(book.orders["side"] != 0) & (book.orders["size"] > 0)]
+    slots = live["tick"] - book.scalars[0]["anchor"] + len(book.depth) // 2
+    far = live[(slots < 0) | (slots >= len(book.depth))]
+    ticks, places = np.unique(far["tick"], return_inverse=True)
+    depths = np.zeros((len(ticks), 2), np.int64)
+    np.add.at(depths, (places, far["side"] - BID), far["size"])
+    resting = dict(zip(ticks.tolist(), depths, strict=True))
+    for tick in [t for t, parked in parking.items() if parked.stamps[LISTED] == 0 and t not in resting]:
+        del parking[tick]
+    for tick in resting.keys() - parking.keys():
+        parking[tick] = _untouched(engine.field)
     for tick, parked in parking.items():
-        parked.values[[BID_DEPTH, ASK_DEPTH]] = _depth_at(engine.book, tick)
+        parked.values[[BID_DEPTH, ASK_DEPTH]] = resting.get(tick, 0)
+    engine.run["n_parked"] = len(parking)
+
+
+def _untouched(field: FieldState) -> Parked:
+    """A tick that nothing has met yet."""
+    return Parked(np.zeros_like(field.values[0]), np.zeros_like(field.stamps[0]), np.zeros_like(field.balance[0]))
 
 
 def _depth_at(book: BookState, tick: int) -> Ints:
@@ -106,7 +119,9 @@ def recentre(engine: Engine, parking: Parking) -> None:
     old_anchor = int(scalars["anchor"])
     anchor = int(middle_tick(int(scalars["best_bid"]), int(scalars["best_ask"])))
     shift = anchor - old_anchor
-    for slot in np.flatnonzero(field.stamps[:, LISTED]).tolist():
+    # A slot that was never touched may hold depths all the same, since the last synchronisation.
+    has_state = (field.stamps[:, LISTED] == 1) | field.values[:, [BID_DEPTH, ASK_DEPTH]].any(axis=1)
+    for slot in np.flatnonzero(has_state).tolist():
         if not 0 <= slot - shift < n:
             parking[slot + old_anchor - n // 2] = Parked(
                 field.values[slot].copy(), field.stamps[slot].copy(), field.balance[slot].copy()
@@ -116,17 +131,11 @@ def recentre(engine: Engine, parking: Parking) -> None:
     scalars["anchor"] = anchor
     place_orders(book)
     entering = range(max(0, n - shift), n) if shift > 0 else range(min(n, -shift))
-    # A slot that comes in has no history of depth changes to tell: it starts from what the book holds.
-    rows = slice(entering.start, entering.stop)
-    field.values[rows, BID_DEPTH] = book.depth[rows, 0]
-    field.values[rows, ASK_DEPTH] = book.depth[rows, 1]
     low, high = anchor - n // 2 + entering.start, anchor - n // 2 + entering.stop
     for tick in [t for t in parking if low <= t < high]:
         parked = parking.pop(tick)
         slot = tick - anchor + n // 2
-        depths = field.values[slot, [BID_DEPTH, ASK_DEPTH]]
         field.values[slot] = parked.values
-        field.values[slot, [BID_DEPTH, ASK_DEPTH]] = depths
         field.stamps[slot] = parked.stamps
         field.balance[slot] = parked.balance
     spectrum.tags[:] = -1

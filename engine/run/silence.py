@@ -67,7 +67,7 @@ def longest_open(sessions: Ints, since: int, until: int) -> int:
 
 @kernel
 def judge_silence(engine: Engine, heard: int, captured: int, step: int) -> None:
-    """Judge the silence that ends at ``heard``, ns; ``step`` is how far the exchange's numbers went across it, 0 where unknown."""
+    """Judge the silence that ends at ``heard``, ns; ``step`` is how far the numbers went across it, 0 where unknown."""
     run = engine.run[0]
     run["is_judged"] = 1
     length = longest_open(engine.sessions, run["heard_ts"], heard)

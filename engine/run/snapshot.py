@@ -70,7 +70,7 @@ def restore_engine(data: bytes, key: str, fresh: Engine) -> tuple[Engine, Parkin
         array[:] = 0
         array[slots] = arrays[name]
     field.values[:, [BID_DEPTH, ASK_DEPTH]] = arrays["depths"]
-    field.n_in_use[0] = len(slots) + len(arrays["parked_ticks"])
+    field.n_in_use[0] = len(slots) + int(arrays["parked_stamps"][:, LISTED].sum())
     engine.spectrum.tags[:] = -1
     parking = {
         int(tick): Parked(*parts)

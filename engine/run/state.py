@@ -65,7 +65,7 @@ RUN_DTYPE: Final = np.dtype(
     ]
 )
 # Order flow at ticks outside the slots, left for the owner by one record; a price change has two.
-FAR_DTYPE: Final = np.dtype([("tick", "<i8"), ("ts", "<i8"), ("add", "<f8"), ("pull", "<f8"), ("fill", "<f8"), ("side", "<i8")])
+FAR_DTYPE: Final = np.dtype([("tick", "<i8"), ("ts", "<i8"), ("add", "<f8"), ("pull", "<f8"), ("fill", "<f8")])
 N_FAR: Final = 2
 
 CARE_FAR: Final = 1  # bits of `care`: order flow outside the slots,

@@ -1,8 +1,8 @@
 """Which records are a session's own, and when each happened.
 
-A record belongs to the session in which it was captured, as the vendor cuts its files. What was captured before builds the book and
-may warm the field; what was captured behind the end, snapshots included, belongs to no bin. A session whose own records open with a
-clear or a snapshot begins anew with it, as its own file would: so its bins do not depend on what came before them in a file.
+A record belongs to the session in which it was captured, as the vendor cuts its files. What was captured before builds the book
+and may warm the field; what was captured behind the end, snapshots included, belongs to no bin. A session whose own records open
+with a clear or a snapshot begins anew with it, as its own file would: so its bins do not depend on what came before in a file.
 
 Source: engine.md section 1, "Session window"; Databento, a day's file is cut at midnight UTC by ``ts_recv``.
 """

@@ -48,7 +48,7 @@ class DecodedSource(Source):
             n = min(WINDOW_RECORDS, self._n_records - first)
             window = np.memmap(self._data, MBO_DTYPE, "r", first * MBO_DTYPE.itemsize, (n,))
             for i in range(0, n, chunk):
-                self.place = Place(0, first + i, first + i, int(window[i]["instrument_id"]))
+                self.place = Place(0, first + i, first + i, int(window[i]["instrument_id"]), self.id_changes)
                 yield window[i : i + chunk]
 
 

@@ -9,20 +9,20 @@ from engine import constants as c
 from engine.schema import MboRecords, Record
 
 
-@dataclass
+@dataclass(frozen=True)
 class IdChanges:
     """How often the id changed while a source was read, and the first time in words."""
 
     count: int = 0
     first: str = ""
 
-    def count_in(self, old: int, record: Record) -> None:
-        """Count the change that a record of the new id shows."""
-        if self.count == 0:
-            ts = record["ts_recv"]
-            when = "an unknown time" if ts == c.UNDEF_TIMESTAMP else f"{ts} ns"
-            self.first = f"from {old} to {record['instrument_id']} at {when}, sequence {record['sequence']}"
-        self.count += 1
+    def and_one(self, old: int, record: Record) -> "IdChanges":
+        """These, and the change that a record of the new id shows."""
+        if self.count:
+            return IdChanges(self.count + 1, self.first)
+        ts = record["ts_recv"]
+        when = "an unknown time" if ts == c.UNDEF_TIMESTAMP else f"{ts} ns"
+        return IdChanges(1, f"from {old} to {record['instrument_id']} at {when}, sequence {record['sequence']}")
 
     def told(self) -> list[str]:
         """A notice, where there was a change."""

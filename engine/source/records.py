@@ -30,6 +30,7 @@ class Place(NamedTuple):
     first: int  # number of the record in it, any instrument
     n_before: int  # the source's own records before
     instrument_id: int  # of the last of them, -1 for none
+    id_changes: IdChanges = IdChanges()  # among them
 
 
 START: Final = Place(0, 0, 0, -1)
@@ -85,7 +86,7 @@ class Source:
 
         ``place`` is where the array last yielded began, or an earlier one where a file cannot be entered there.
         """
-        self.id_changes = IdChanges()
+        self.id_changes = start.id_changes
         self.place = start
         current = start.instrument_id
         n = start.n_before
@@ -93,7 +94,7 @@ class Source:
             for block in self.files[i].records(chunk, start.first if i == start.file else 0):
                 first = self.files[i].chunk_first
                 if first is not None:
-                    self.place = Place(i, first, n, current)
+                    self.place = Place(i, first, n, current, self.id_changes)
                 ids = block["instrument_id"]
                 if are_all_of(block, current, np.uint64(0), np.uint64(UNDEF_TIMESTAMP)):
                     n += len(block)
@@ -103,7 +104,7 @@ class Source:
                 for first, last in pairwise(edges):
                     part = block[first:last]
                     if current >= 0 and int(ids[first]) != current:
-                        self.id_changes.count_in(current, part[0])
+                        self.id_changes = self.id_changes.and_one(current, part[0])
                         if part[0]["action"] != ACTION_CLEAR:
                             n += 1
                             yield clear_before(part[:1])

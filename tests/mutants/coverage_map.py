@@ -40,11 +40,19 @@ def _digest(*texts: bytes) -> str:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """Seconds of the processor, which a busy machine does not stretch, and seconds by the clock."""
+
+    work: float
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Recorded:
-    """A test with the seconds it takes alone, its fixtures of a wider scope (with theirs), and the lines it runs, by file."""
+    """A test with what it costs alone, its fixtures of a wider scope, and the lines that it and they run, by file."""
 
     name: str
-    seconds: float
+    cost: Cost
     fixtures: tuple[str, ...]
     lines: dict[str, frozenset[int]] = field(repr=False)
 
@@ -56,7 +64,7 @@ class CoverageMap:
         self._root, self._kept, self._mode = root, kept / mode, mode
         self._sources = kept / "sources"
         self.tests: list[Recorded] = []
-        self.fixture_seconds: dict[tuple[str, str], float] = {}
+        self._fixtures: dict[tuple[str, str], Cost] = {}
         self.too_slow: set[str] = set()  # tests that did not end in time in this mode
 
     def _record_path(self, file: str) -> Path:
@@ -75,23 +83,26 @@ class CoverageMap:
         limit = MOST_SECONDS[self._mode]
         args = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--timeout={limit}", "--timeout-method=signal", file]
         command = [sys.executable, "-P", recording.__file__, str(aside / "record.json"), *args]
-        try:
+        with (aside / "log").open("wb") as log:
             process = subprocess.Popen(
                 command,
                 cwd=self._root,
                 env=environment(self._mode, self._root, kernels),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 start_new_session=True,
             )
             try:
-                process.wait(MOST_SECONDS_A_FILE[self._mode])
+                code = process.wait(MOST_SECONDS_A_FILE[self._mode])
+            except subprocess.TimeoutExpired:
+                code = None
             finally:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-            found = json.loads((aside / "record.json").read_text())
-        except (subprocess.TimeoutExpired, FileNotFoundError):
-            found = {"tests": {}, "fixtures": {}, "failed": [file], "lines": {}}
+        if code:
+            raise RuntimeError(f"no record of {file}: {(aside / 'log').read_text(errors='replace')[-2000:]}")
+        nothing = {"tests": {}, "fixtures": {}, "failed": [file], "lines": {}}
+        found = json.loads((aside / "record.json").read_text()) if code is not None else nothing
         self._sources.mkdir(parents=True, exist_ok=True)
         found["sources"] = {}
         for name in found["lines"]:
@@ -119,14 +130,14 @@ class CoverageMap:
                     now = frozenset(moved[name][line] for line in lines if line in moved[name])
                     by_context.setdefault(context, {})[name] = now
             for name, took in found["fixtures"].items():
-                self.fixture_seconds[file, name] = took
+                self._fixtures[file, name] = Cost(took["work"], took["seconds"])
             for name, test in found["tests"].items():
                 fixtures = tuple(f for f in test["fixtures"] if f in found["fixtures"])
                 lines: dict[str, frozenset[int]] = {}
                 for context in (name, *fixtures):
                     for source, ran in by_context.get(context, {}).items():
                         lines[source] = lines.get(source, frozenset()) | ran
-                self.tests.append(Recorded(name, max(test["seconds"], 0.001), fixtures, lines))
+                self.tests.append(Recorded(name, Cost(test["work"], test["seconds"]), fixtures, lines))
 
     def _moved(self, name: str, digest: str) -> dict[int, int]:
         """Where the lines of a source stand now, by where they stood when it was recorded."""
@@ -145,13 +156,15 @@ class CoverageMap:
         """The tests that run anything of a source, quickest first."""
         return self._quickest_first(test for test in self.tests if test.lines.get(source))
 
-    def cost(self, test: Recorded) -> float:
-        """Seconds of a test alone with the wider fixtures that it needs."""
+    def cost(self, test: Recorded, ready: Iterable[tuple[str, str]] = ()) -> tuple[Cost, set[tuple[str, str]]]:
+        """What a test costs with the wider fixtures that it needs and that are not ready yet, and these."""
         file = test.name.split("::")[0]
-        return test.seconds + sum(self.fixture_seconds.get((file, name), 0.0) for name in test.fixtures)
+        needed = {(file, name) for name in test.fixtures}.difference(ready)
+        costs = [test.cost, *(self._fixtures[one] for one in needed if one in self._fixtures)]
+        return Cost(sum(one.work for one in costs), sum(one.seconds for one in costs)), needed
 
     def _quickest_first(self, tests: Iterable[Recorded]) -> list[Recorded]:
-        return sorted(tests, key=lambda test: (self.cost(test), test.name))
+        return sorted(tests, key=lambda test: (self.cost(test)[0].work, test.name))
 
 
 @cache

@@ -21,12 +21,18 @@ FIXTURE = "fixture "
 TEST = "SPYMASTER_MUTANTS_TEST"  # read by the processes that a test starts
 
 
+def work() -> float:
+    """Seconds of the processor so far, of this process and of its children that ended."""
+    return sum(os.times()[:4])
+
+
 class Recorder:
     """Tells coverage whose lines come next, and keeps what each test and fixture took."""
 
     def __init__(self, measured: coverage.Coverage) -> None:
         self._measured = measured
-        self.seconds: dict[str, float] = defaultdict(float)
+        self.seconds: dict[str, float] = defaultdict(float)  # by the clock
+        self.work: dict[str, float] = defaultdict(float)  # of the processor, by this process and those it waited for
         self.fixtures: dict[str, list[str]] = {}
         self.failed: set[str] = set()
         self.passed: set[str] = set()
@@ -39,11 +45,12 @@ class Recorder:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         self.fixtures[item.nodeid] = [FIXTURE + name for name in getattr(item, "fixturenames", [])]
         self.switch(item.nodeid)
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), work()
         try:
             return (yield)
         finally:
             self.seconds[item.nodeid] += time.perf_counter() - start
+            self.work[item.nodeid] += work() - worked
             self.switch("")
 
     @pytest.hookimpl(wrapper=True)
@@ -52,13 +59,13 @@ class Recorder:
             return (yield)
         around, name = os.environ[TEST], FIXTURE + fixturedef.argname
         self.switch(name)
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), work()
         try:
             return (yield)
         finally:
-            took = time.perf_counter() - start
-            self.seconds[name] += took
-            self.seconds[around] -= took
+            for kept, took in ((self.seconds, time.perf_counter() - start), (self.work, work() - worked)):
+                kept[name] += took
+                kept[around] -= took
             self.switch(around)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -102,12 +109,9 @@ def record(out: Path, args: list[str]) -> None:
                 by_test[context].append(line)
         lines[str(Path(file).relative_to(root))] = by_test
     sound = recorder.passed - recorder.failed
-    tests = {
-        name: {"seconds": recorder.seconds[name], "fixtures": recorder.fixtures[name]}
-        for name in recorder.fixtures
-        if name in sound
-    }
-    fixtures = {name: took for name, took in recorder.seconds.items() if name.startswith(FIXTURE)}
+    took = {name: {"seconds": recorder.seconds[name], "work": recorder.work[name]} for name in recorder.seconds}
+    tests = {name: {**took[name], "fixtures": recorder.fixtures[name]} for name in recorder.fixtures if name in sound}
+    fixtures = {name: one for name, one in took.items() if name.startswith(FIXTURE)}
     out.write_text(json.dumps({"tests": tests, "fixtures": fixtures, "failed": sorted(recorder.failed), "lines": lines}))
     data.unlink(missing_ok=True)
     settings.unlink()

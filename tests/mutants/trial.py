@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mutants.coverage_map import COMPILED, PLAIN, CoverageMap, Recorded
+from tests.mutants.coverage_map import COMPILED, PLAIN, Cost, CoverageMap, Recorded
 from tests.mutants.operators import Mutant
 from tests.mutants.zygote import Zygote
 
@@ -128,24 +128,22 @@ class Trier:
         return Verdict("survived" if n_run else "untested", "", n_run)
 
     def _batches(self, tests: list[Recorded], known: CoverageMap) -> list[tuple[list[str], float]]:
+        """Names of tests to run together, with the seconds after which a batch counts as hanging."""
         found: list[tuple[list[str], float]] = []
         left = list(tests)
-        for size in BATCH_SECONDS:
+        for most_work in BATCH_SECONDS:
             batch: list[str] = []
-            taken = 0.0
+            taken = Cost(0.0, 0.0)
             fixtures: set[tuple[str, str]] = set()
             while left:
-                test = left[0]
-                file = test.name.split("::")[0]
-                new = {(file, name) for name in test.fixtures} - fixtures
-                cost = test.seconds + sum(known.fixture_seconds.get(one, 0.0) for one in new)
-                if batch and taken + cost > size or cost > BATCH_SECONDS[-1]:
+                cost, needed = known.cost(left[0], fixtures)
+                if taken.work + cost.work > most_work and (batch or most_work < BATCH_SECONDS[-1]):
                     break
-                taken += cost
-                fixtures |= new
+                taken = Cost(taken.work + cost.work, taken.seconds + cost.seconds)
+                fixtures |= needed
                 batch.append(left.pop(0).name)
             if batch:
-                found.append((batch, LEAST_LIMIT_S + 6 * taken))
+                found.append((batch, LEAST_LIMIT_S + 6 * taken.seconds))
         return found
 
     def _slow_tests(self, plain: CoverageMap, compiled: CoverageMap, source: str) -> list[str]:
@@ -153,12 +151,10 @@ class Trier:
         parts = source.split("/")
         folders = ("tests/parity/", f"tests/test_{parts[0]}/test_{parts[1]}/" if len(parts) > 2 else f"tests/test_{parts[0]}/")
         ended = {test.name for test in plain.tests}
-        left = [
-            t for t in compiled.tests if t.name.startswith(folders) and t.name not in ended and compiled.cost(t) < SLOW_SECONDS
-        ]
+        left = [test for test in compiled.tests if test.name.startswith(folders) and test.name not in ended]
         chosen, taken = [], 0.0
-        for test in sorted(left, key=lambda t: (compiled.cost(t), t.name)):
-            taken += test.seconds
+        for test in sorted(left, key=lambda t: (t.cost.work, t.name)):
+            taken += test.cost.work
             if taken > SLOW_SECONDS:
                 break
             chosen.append(test.name)

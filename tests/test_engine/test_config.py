@@ -1,5 +1,6 @@
 """The instrument file: defaults, one clear refusal per fault, the version hash, the lock."""
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -235,3 +236,98 @@ def test_a_weight_is_bounded_so_that_no_product_leaves_the_floats(name: str) -> 
 
 def test_every_coefficient_and_weight_is_among_them() -> None:
     assert len(WEIGHTS) == 7 + 3 + 4 + 1
+
+
+TAUS = ("tau_velocity", "tau_acceleration", "tau_jerk", "tau_rest_decay")
+# Field -> the last allowed value, the first that is not, and what else must be set for the former.
+EDGES: list[tuple[str, Any, Any, dict[str, Any]]] = [
+    ("grid_radius_ticks", 1, 0, {}),
+    ("grid_radius_ticks", 2000, 2001, {"n_absolute_ticks": 20_012}),
+    ("cell_width_ms", 1, 0, {}),
+    ("cell_width_ms", 3_600_000, 3_600_001, {}),
+    ("n_absolute_ticks", 502, 501, {}),
+    ("n_absolute_ticks", 1 << 20, (1 << 20) + 1, {}),
+    ("price_scale", 1e-9, math.nextafter(1e-9, 1), {}),
+    ("price_scale", 1e-9, math.nextafter(1e-9, 0), {}),
+    ("tick_size", 6e-10, 5e-10, {}),
+    ("bucket_size_dollars", 1e-300, 0, {}),
+    ("rel_tick_size", 1e-300, 0, {}),
+    ("contract_multiplier", 1e-300, 0, {}),
+    ("spectrum_tanh_scale", 1e-300, 0, {}),
+    ("perm_tanh_scale", 1e-300, 0, {}),
+    ("perm_tanh_scale", 1e308, math.inf, {}),
+    ("price_decimals", 0, -1, {}),
+    ("price_decimals", 9, 10, {}),
+    ("spectrum_threshold_neutral", math.nextafter(0, 1), 0, {}),
+    ("spectrum_threshold_neutral", math.nextafter(1, 0), 1, {}),
+    ("zscore_window_bins", 75, 74, {}),
+    ("zscore_window_bins", 100_000, 100_001, {}),
+    ("zscore_min_periods", 2, 1, {}),
+    ("zscore_min_periods", 300, 301, {}),
+    ("perm_zscore_window_bins", 60, 59, {}),
+    ("perm_zscore_window_bins", 2, 1, {"perm_zscore_min_periods": 2}),
+    ("perm_zscore_window_bins", 100_000, 100_001, {}),
+    ("perm_zscore_min_periods", 2, 1, {}),
+    ("perm_zscore_min_periods", 240, 241, {}),
+    ("perm_center_exclusion_radius", 0, -1, {}),
+    ("perm_center_exclusion_radius", 49, 50, {}),
+    *((name, 1e-9, math.nextafter(1e-9, 0), {}) for name in TAUS),
+    *((name, 1e15, math.nextafter(1e15, math.inf), {}) for name in TAUS),
+]
+
+
+@pytest.mark.parametrize(("name", "last", "beyond", "beside"), EDGES)
+def test_edge_of_a_range_is_allowed_and_one_step_beyond_is_not(name: str, last: Any, beyond: Any, beside: dict[str, Any]) -> None:
+    assert getattr(load_instrument(overrides={**beside, name: last}), name) == last
+    with pytest.raises(ConfigError, match=name):
+        load_instrument(overrides={**beside, name: beyond})
+
+
+@pytest.mark.parametrize("name", ["perm_d1_weight", "perm_d2_weight", "perm_d3_weight"])
+def test_any_one_weight_of_a_difference_is_enough(name: str) -> None:
+    weights = dict.fromkeys(("perm_d1_weight", "perm_d2_weight", "perm_d3_weight"), 0.0)
+    assert getattr(load_instrument(overrides={**weights, name: 0.5}), name) == 0.5
+
+
+# Another allowed value of every field that has one.
+OTHERS: dict[str, Any] = {
+    "product_type": "future_mbo2", "symbol": "MNQM6", "symbol_root": "NQ", "tick_size": 0.5, "bucket_size_dollars": 0.5,
+    "rel_tick_size": 0.5, "grid_radius_ticks": 49, "cell_width_ms": 101, "n_absolute_ticks": 8193, "contract_multiplier": 3.0,
+    "qty_unit": "lots", "price_decimals": 3, "spectrum_windows": [5, 10, 20, 41], "spectrum_rollup_weights": [1, 1, 1, 2],
+    "spectrum_derivative_weights": [0.55, 0.31, 0.15], "spectrum_tanh_scale": 3.1, "spectrum_threshold_neutral": 0.16,
+    "zscore_window_bins": 301, "zscore_min_periods": 76, "projection_horizons_bins": [1, 2, 3, 5], "rate_kernel": "exact",
+    "tau_velocity": 2.1, "tau_acceleration": 5.1, "tau_jerk": 10.1, "tau_rest_decay": 30.1, "c1_v_add": 1.1,
+    "c2_v_rest_pos": 0.6, "c3_a_add": 0.4, "c4_v_pull": 1.2, "c5_v_fill": 1.6, "c6_v_rest_neg": 0.7, "c7_a_pull": 0.35,
+    "perm_runtime_enabled": False, "perm_center_exclusion_radius": 1, "perm_spatial_decay_power": 0.1,
+    "perm_zscore_window_bins": 241, "perm_zscore_min_periods": 61, "perm_tanh_scale": 3.1, "perm_d1_weight": 0.9,
+    "perm_d2_weight": 0.1, "perm_d3_weight": 0.1, "perm_bull_pressure_weight": 0.9, "perm_bull_vacuum_weight": 0.9,
+    "perm_bear_pressure_weight": 0.9, "perm_bear_vacuum_weight": 0.9, "perm_mixed_weight": 0.1,
+    "perm_enable_weighted_blend": True, "state5_table": "by_side",
+}  # fmt: skip
+
+
+def test_version_is_another_for_each_field_that_alone_is_another() -> None:
+    assert set(OTHERS) == set(InstrumentConfig.model_fields) - {"price_scale"}  # which has one value only
+    versions = [load_instrument(overrides={name: value}).config_version for name, value in OTHERS.items()]
+    assert len({*versions, load_instrument().config_version}) == len(OTHERS) + 1
+
+
+def test_version_is_that_of_the_day_it_was_first_written() -> None:
+    """A hash by hand: SHA-256 of the resolved values as JSON, keys sorted, no blanks; what lies in lakes bears it."""
+    values = {name: value for name, value in load_instrument().resolved().items() if name in InstrumentConfig.model_fields}
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    assert load_instrument().config_version == hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def test_kernels_get_each_number_under_its_own_name() -> None:
+    numbers = {name: value for name, value in OTHERS.items() if name not in ("n_absolute_ticks", "zscore_window_bins")}
+    p = load_instrument(overrides={**numbers, "n_absolute_ticks": 4096, "zscore_window_bins": 123})
+    weights = [w / (0.55 + 0.31 + 0.15) for w in (0.55, 0.31, 0.15)]
+    assert p.to_params()._asdict() == {
+        "tick_int": 500_000_000, "bin_ns": 101_000_000, "dt": 0.101, "radius": 49, "n_slots": 4096, "by_side": True,
+        "exact": True, "tau_velocity": 2.1, "tau_acceleration": 5.1, "tau_jerk": 10.1, "tau_rest_decay": 30.1, "c1_v_add": 1.1,
+        "c2_v_rest_pos": 0.6, "c3_a_add": 0.4, "c4_v_pull": 1.2, "c5_v_fill": 1.6, "c6_v_rest_neg": 0.7, "c7_a_pull": 0.35,
+        "zscore_window": 123, "zscore_min_periods": 76, "tanh_scale": 3.1, "threshold_neutral": 0.16,
+        "w1": pytest.approx(weights[0]), "w2": pytest.approx(weights[1]), "w3": pytest.approx(weights[2]),
+    }  # fmt: skip
+    assert (p.n_rows, p.k_values.tolist(), p.k_values.dtype.str) == (99, list(range(-49, 50)), "<i4")

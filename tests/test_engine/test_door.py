@@ -1,12 +1,15 @@
 """A door's table of commands: what of it is imported, and what of a call becomes which exit code."""
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from engine.door import Command, Door
+from engine.door import Command, Door, default_address, print_json, run_door
+from engine.errors import ChampionError, ConfigError, DatasetError, SourceError, WorkError
 
 MODULE = """
 from engine.errors import ConfigError, WorkError
@@ -84,3 +87,54 @@ def test_a_closed_output_is_no_fault() -> None:
     code = "import sys; from engine.door import run_door; sys.exit(run_door('prog', lambda: 0))"
     done = subprocess.run(["bash", "-c", f'"$1" -c "{code}" >&-', "bash", sys.executable], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_parsed_command_line_keeps_its_options_apart(door: Door, capsys: pytest.CaptureFixture[str]) -> None:
+    assert door.main(["one", "--fa", "work"], "prog") == 1  # the beginning of an option will do
+    assert "it broke" in capsys.readouterr().err
+    strict = replace(door, allow_abbrev=False)
+    assert strict.main(["one", "--fa", "work"], "prog") == 2
+    assert "--fa work; see prog --help" in capsys.readouterr().err
+    bare = replace(strict, bare=door.commands["one"])
+    assert bare.main(["--fa", "work"], "prog") == 2
+    assert bare.main(["one", "--fault", "work"], "prog") == 1
+    assert bare.main(["--fault", "work", "light"], "prog") == 2  # an option first: what follows is the bare command's
+
+
+def test_what_a_door_lists_is_aligned_and_says_each_line(door: Door, capsys: pytest.CaptureFixture[str]) -> None:
+    assert door.listing() == "  one    the one\n  gone   not there\n  light  with arguments here"
+    bare = replace(door, bare=door.commands["light"])
+    with pytest.raises(SystemExit):
+        bare.main(["--help"], "prog")
+    assert f"commands (prog COMMAND --help):\n{door.listing()}" in capsys.readouterr().out
+    for name, line in (("one", "The one."), ("light", "With arguments here.")):
+        with pytest.raises(SystemExit):
+            door.main([name, "--help"], "prog")
+        assert line in capsys.readouterr().out
+
+
+def test_the_lines_of_every_kind_of_error_are_its_own_and_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    for error, code in ((WorkError, 1), (ConfigError, 2), (ChampionError, 2), (DatasetError, 2), (SourceError, 2), (OSError, 1)):
+
+        def fail(error: type[Exception] = error) -> int:
+            raise error("it")
+
+        assert run_door("prog", fail) == code, error
+        assert capsys.readouterr() == ("", "prog: it\n")
+    assert run_door("prog", lambda: 5) == 5
+    with pytest.raises(ZeroDivisionError):  # a fault of ours is a traceback
+        run_door("prog", lambda: 1 // 0)
+
+
+def test_which_ray_is_meant_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert default_address() == "local"
+    monkeypatch.setenv("RAY_ADDRESS", "")
+    assert default_address() == "local"
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert default_address() == "auto"
+
+
+def test_values_for_machines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"a": [1, None], "path": Path("x/y")})
+    assert json.loads(capsys.readouterr().out) == {"a": [1, None], "path": "x/y"}

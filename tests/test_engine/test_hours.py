@@ -1,7 +1,11 @@
 """Trading hours: daylight saving, the maintenance hour, weekends, half days and holidays of CME's equity futures."""
 
 import datetime as dt
+import shutil
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from engine.hours import CALENDARS, CLOSES, open_intervals, open_intervals_of
@@ -95,3 +99,42 @@ def test_intervals_are_ascending_and_apart() -> None:
 
 def test_product_without_known_hours_has_no_intervals() -> None:
     assert open_intervals("XYZ", dt.date(2026, 2, 6)).shape == (0, 2)
+
+
+def test_table_reaches_from_the_day_before_to_the_day_after() -> None:
+    """Sessions from Wednesday's to Friday's of a plain week, in UTC; the close of one day and the opening of the next."""
+    spans = open_intervals("MNQ", dt.date(2026, 2, 4))
+    hours = [[dt.datetime.fromtimestamp(ns / 1e9, dt.UTC).strftime("%d %H:%M") for ns in span] for span in spans.tolist()]
+    assert hours == [["02 23:00", "03 22:00"], ["03 23:00", "04 22:00"], ["04 23:00", "05 22:00"], ["05 23:00", "06 22:00"]]
+
+
+def test_tables_are_kept_apart_by_product_day_and_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each in its own file, so that one is never read for another; a damaged one is made anew, a cache is not needed."""
+    asked: list[tuple[str, dt.date]] = []
+
+    def scheduled(name: str, day: dt.date) -> Any:
+        asked.append((name, day))
+        return np.array([[len(asked), 100]], np.int64)
+
+    monkeypatch.setattr("engine.hours.cache_dir", lambda: str(tmp_path))
+    monkeypatch.setattr("engine.hours._scheduled", scheduled)
+    fresh = open_intervals.__wrapped__  # as in another process
+    day, other = dt.date(2026, 2, 6), dt.date(2026, 2, 5)
+    assert fresh("MNQ", day).tolist() == fresh("MNQ", day).tolist() == [[1, 100]]
+    assert fresh("MNQ", other).tolist() == [[2, 100]]
+    assert fresh("CL", day).tolist() == [[3, 100]]
+    monkeypatch.setattr("engine.hours.version", lambda _: "99.0")
+    assert fresh("MNQ", day).tolist() == [[4, 100]]
+    assert asked == [
+        ("CME Globex Equity", day),
+        ("CME Globex Equity", other),
+        ("CMEGlobex_CrudeAndRefined", day),
+        ("CME Globex Equity", day),
+    ]
+    for path in tmp_path.rglob("*.npy"):
+        path.write_bytes(b"damaged")
+    assert fresh("MNQ", day).tolist() == [[5, 100]]
+    assert fresh("MNQ", day).tolist() == [[5, 100]]
+    shutil.rmtree(tmp_path / "calendars")
+    (tmp_path / "calendars").write_text("in the way")
+    assert fresh("MNQ", day).tolist() == [[6, 100]]

@@ -24,6 +24,42 @@ def test_uri_and_file_are_refused(tmp_path: Path) -> None:
         Lake.open(tmp_path / "file")
 
 
+def test_each_thing_has_its_place(tmp_path: Path) -> None:
+    """interfaces.md, "Lake layout"."""
+    lake = Lake(tmp_path)
+    places = {
+        "raw/source=databento/product_type=future_mbo/symbol=MNQ/table=market_by_order_dbn": lake.raw_dir("MNQ"),
+        "raw/source=databento/product_type=p/symbol=ES/table=market_by_order_dbn": lake.raw_dir("ES", "p"),
+        "research/vp_immutable": lake.datasets,
+        "research/vp_harness": lake.harness,
+        "research/vp_harness/configs": lake.configs,
+        "research/vp_harness/results": lake.results,
+        "research/vp_harness/sweeps": lake.sweeps,
+        "models": lake.models,
+        "mlflow": lake.mlflow,
+        "cache": lake.cache,
+        "cache/books": lake.book_checkpoints,
+    }
+    assert {path.relative_to(tmp_path).as_posix() for path in places.values()} == set(places)
+    for expected, path in places.items():
+        assert path == tmp_path / expected
+
+
+def test_only_dbn_files_of_that_day_count(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    folder = lake.raw_dir("MNQ")
+    folder.mkdir(parents=True)
+    for name in ("a-20260206.dbn.part", "a-20260206.txt", "a-20260205.dbn", "b-20260206.zst"):
+        (folder / name).write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"no file of that day \(there: a-20260205.dbn\)"):
+        raw_file(lake, "MNQ", "2026-02-06")
+    (folder / "a-20260206.dbn.zst").write_bytes(b"")
+    assert raw_file(lake, "MNQ", "2026-02-06").name == "a-20260206.dbn.zst"
+    (folder / "b-20260206.dbn").write_bytes(b"")  # one plain, one packed, but not the same capture
+    with pytest.raises(DatasetError, match="2 files of that day"):
+        raw_file(lake, "MNQ", "2026-02-06")
+
+
 def test_raw_file_of_a_day(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     folder = lake.raw_dir("MNQ")

@@ -31,6 +31,14 @@ def test_window_holds_the_last_values_in_order(values: list[float], width: int) 
     assert slide(values, width).tolist() == sorted(values[-width:])
 
 
+@pytest.mark.parametrize("width", [191, 192, 193, 194, 385, 700])
+def test_long_window_holds_the_last_values_in_order(width: int) -> None:
+    """Beyond 192 values a search halves first; few distinct values, so that ties lie on every edge."""
+    rng = np.random.default_rng(width)
+    values = [float(x) for x in np.concatenate([rng.integers(0, 40, width + 60), rng.standard_normal(width)])]
+    assert slide(values, width).tolist() == sorted(values[-width:])
+
+
 @given(st.lists(few_values | any_value, min_size=1, max_size=60))
 @settings(max_examples=300)
 def test_median_and_mad_equal_those_by_sorting(values: list[float]) -> None:

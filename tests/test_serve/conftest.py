@@ -1,6 +1,8 @@
 """A lake with one simulated session, and champions to promote in it."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -8,14 +10,26 @@ import pytest
 
 from engine.champion import Champion, move_pointer, versions, write_champion
 from engine.config import InstrumentConfig, load_instrument
+from engine.constants import NS_PER_DAY
 from engine.lake import Lake
+from engine.run.runner import Runner, Span
 from engine.signals.registry import get_signal
 from engine.simulate.session import simulate
+from serve.champion import choose_signal, warm_up
+from serve.settings import Limits, ServeSettings
+from tests.test_serve.server import Running, Serve, serving
 
 SEED: Final = 20260206
 SECONDS: Final = 40
 START: Final = "2026-02-06T09:25"
 DAY: Final = "2026-02-06"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the time limit of a test begin after its fixtures: where nothing is compiled yet, the first one waits for minutes."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(300, func_only=True))
 
 
 class Promote(Protocol):
@@ -31,10 +45,12 @@ def config() -> InstrumentConfig:
 
 
 @pytest.fixture(scope="session")
-def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One simulated DBN file, 40 s from 09:25 in New York: 400 bins."""
+def raw(tmp_path_factory: pytest.TempPathFactory, config: InstrumentConfig) -> Path:
+    """One simulated DBN file, 40 s from 09:25 in New York: 400 bins; what plays it is compiled then."""
     path = tmp_path_factory.mktemp("raw") / f"glbx-mdp3-{DAY.replace('-', '')}.mbo.dbn"
     simulate(path, seed=SEED, seconds=SECONDS, rate=400.0, start=START)
+    Runner(config, Span(0, NS_PER_DAY)).warmup()
+    warm_up(choose_signal(None, config))
     return path
 
 
@@ -83,3 +99,15 @@ def promote(config: InstrumentConfig) -> Promote:
         return champion
 
     return do
+
+
+@pytest.fixture
+def serve(lake: Lake, config: InstrumentConfig) -> Iterator[Serve]:
+    """Start a server over the test's lake; ended with the test."""
+    with ExitStack() as stack:
+
+        def start(clock: Any = None, limits: Limits | None = None, **settings: Any) -> Running:
+            made = ServeSettings(lake=lake, limits=limits or Limits(champion_poll_s=0.05), **settings)
+            return stack.enter_context(serving(made, config, clock))
+
+        yield start

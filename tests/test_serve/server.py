@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -18,10 +19,11 @@ from serve.app import build_app
 from serve.listener import open_listener, run_listener
 from serve.pacing import Clock
 from serve.service import Service
-from serve.settings import STREAM_PATH, ServeSettings
+from serve.settings import STREAM_PATH, Limits, ServeSettings
 from serve.wire_check import FrameChecker
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 20.0
+QUIET_S = 15.0  # without a frame for so long nothing more comes
 
 
 class SkippingClock:
@@ -71,35 +73,50 @@ class Running:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(TIMEOUT_S)
 
 
+N_BINS = 400
+TOKEN = "correct-horse-battery"
+ROOMY = Limits(queue_bins=N_BINS, champion_poll_s=0.05)  # a skipping clock leaves no time to read
+
+Serve = Callable[..., Running]
+
+
 @contextlib.contextmanager
 def serving(settings: ServeSettings, config: InstrumentConfig, clock: Clock | None = None) -> Iterator[Running]:
     """Serve on a free port until the block ends."""
-    service = Service(settings, config, clock)
-    listener = open_listener("127.0.0.1", 0)
-    is_up = threading.Event()
-    held: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+    with open_listener("127.0.0.1", 0) as listener:
+        up: Future[tuple[Running, asyncio.Event]] = Future()
 
-    async def listen_on(app: Starlette) -> None:
-        await run_listener(app, listener)
+        async def listen_on(app: Starlette) -> None:
+            await run_listener(app, listener)
 
-    async def main() -> None:
-        ended = asyncio.Event()
-        held.append((asyncio.get_running_loop(), ended))
-        app = build_app(service, (listen_on,))
-        async with app.router.lifespan_context(app):
-            is_up.set()
-            await ended.wait()
+        async def main() -> None:
+            service = Service(settings, config, clock)
+            app = build_app(service, (listen_on,))
+            ended = asyncio.Event()
+            async with app.router.lifespan_context(app):
+                up.set_result((Running(service, listener.getsockname()[1], asyncio.get_running_loop()), ended))
+                await ended.wait()
 
-    thread = threading.Thread(target=lambda: asyncio.run(main()), name="test-server")
-    thread.start()
-    try:
-        assert is_up.wait(TIMEOUT_S * 3), "the server did not start"
-        yield Running(service, listener.getsockname()[1], held[0][0])
-    finally:
-        loop, ended = held[0]
-        loop.call_soon_threadsafe(ended.set)
-        thread.join(TIMEOUT_S)
-        assert not thread.is_alive(), "the server did not end"
+        def run() -> None:
+            try:
+                asyncio.run(main())
+            except BaseException as error:
+                if up.done():
+                    raise
+                up.set_exception(error)
+
+        thread = threading.Thread(target=run, name="test-server")
+        thread.start()
+        try:
+            # However long it compiles, where nothing is compiled yet; a test has a limit of its own.
+            running, ended = up.result()
+            try:
+                yield running
+            finally:
+                running.loop.call_soon_threadsafe(ended.set)
+        finally:
+            thread.join(TIMEOUT_S)
+            assert not thread.is_alive(), "the server did not end"
 
 
 @dataclass
@@ -115,23 +132,52 @@ class Heard:
         return [text for text in self.texts if text["type"] == kind]
 
 
+def frames_of(connection: ClientConnection) -> Iterator[str | bytes]:
+    """Frames until the connection is closed; a server that falls silent instead fails the test."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            yield connection.recv(timeout=QUIET_S)
+
+
 def listen(connection: ClientConnection, n_bins: int | None = None, until: str | None = None) -> Heard:
     """Read to the end of the connection, for ``n_bins``, or until a kind of text; the order of frames is checked."""
     checker = FrameChecker()
     heard = Heard([], [], [], [])
-    with contextlib.suppress(StopIteration, ConnectionClosed):
-        frames = iter(connection)
-        while n_bins is None or len(heard.bins) < n_bins:
-            frame = next(frames)
-            if isinstance(frame, bytes):
-                heard.bins.append(checker.binary(frame))
-                heard.grids.append(frame)
-                continue
-            values = json.loads(frame)
-            checker.text(values["type"], frame, values)
-            heard.order.append(values["type"])
-            if values["type"] != "grid_update":
-                heard.texts.append(values)
-            if values["type"] == until:
-                break
+    frames = frames_of(connection)
+    while n_bins is None or len(heard.bins) < n_bins:
+        frame = next(frames, None)
+        if frame is None:
+            break
+        if isinstance(frame, bytes):
+            heard.bins.append(checker.binary(frame))
+            heard.grids.append(frame)
+            continue
+        values = json.loads(frame)
+        checker.text(values["type"], frame, values)
+        heard.order.append(values["type"])
+        if values["type"] != "grid_update":
+            heard.texts.append(values)
+        if values["type"] == until:
+            break
     return heard
+
+
+def listen_more(connection: Any, n_bins: int) -> list[bytes]:
+    """Grids of a connection whose config was read before."""
+    grids: list[bytes] = []
+    while len(grids) < n_bins:
+        frame = connection.recv(timeout=10)
+        if isinstance(frame, bytes):
+            grids.append(frame)
+    return grids
+
+
+def closing(connection: Any) -> tuple[int, str]:
+    """The code and reason a finished connection was closed with."""
+    with contextlib.suppress(ConnectionClosed):
+        connection.recv(timeout=10)
+    return connection.protocol.close_code, connection.protocol.close_reason
+
+
+async def finished(stream: Any) -> None:
+    await stream.finished

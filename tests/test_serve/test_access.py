@@ -27,6 +27,14 @@ def connection(query: str = "", **headers: str) -> HTTPConnection:
         ("token=%C3%BC", {}, False),
         ("", {"authorization": f"Basic {TOKEN}"}, False),
         (f"token={TOKEN}", {"authorization": "Bearer wrong"}, False),
+        (f"token={TOKEN}", {"authorization": "Bearer "}, True),  # none in the header: that of the query counts
+        (f"token={TOKEN}", {"authorization": f"Basic {TOKEN[::-1]}"}, True),
+        ("token=wrong", {"authorization": f"Bearer {TOKEN}"}, True),
+        (f"token={TOKEN[:-1]}", {}, False),
+        (f"token={TOKEN.upper()}", {}, False),
+        (f"token={TOKEN}&token=wrong", {}, False),
+        (f"tokens={TOKEN}", {}, False),
+        ("", {"authorization": TOKEN}, False),
     ],
 )
 def test_token_passes_by_header_or_query_only_when_equal(query: str, headers: dict[str, str], passes: bool) -> None:
@@ -52,6 +60,18 @@ def test_without_a_token_everybody_passes() -> None:
         ("null", "127.0.0.1:8002", False, False),
         ("http://127.0.0.1:port", "127.0.0.1:8002", False, False),
         ("http://127.0.0.1.evil.example", "127.0.0.1:8002", False, False),
+        ("http://desk.example", "desk.example", True, True),  # both on the port that stands for none
+        ("http://desk.example:80", "desk.example", True, True),
+        ("http://desk.example:81", "desk.example", True, False),
+        ("http://evil.example:8002", "desk.example:8002", True, False),
+        ("http://evil.example:8002", "127.0.0.1:8002", True, False),
+        ("http://localhost:5173", "desk.example:5173", True, False),
+        ("https://listed.example:444", "127.0.0.1:8002", True, False),
+        ("http://listed.example", "127.0.0.1:8002", True, False),
+        ("https://listed.example.evil", "127.0.0.1:8002", True, False),
+        ("null", "", True, False),  # neither has a name: that is not the same one
+        ("http://desk.example", "", True, False),
+        ("http://127.0.0.1:8002", "", False, False),
     ],
 )
 def test_pages_of_other_origins_are_refused(origin: str, host: str, guarded: bool, passes: bool) -> None:
@@ -68,6 +88,14 @@ def test_an_open_address_needs_a_token() -> None:
         require_token("0.0.0.0", {})
     with pytest.raises(ConfigError, match="has 5 characters"):
         require_token("127.0.0.1", {"SPYMASTER_TOKEN": "short"})
+    with pytest.raises(ConfigError, match="has 15 characters; it must have at least 16"):
+        require_token("0.0.0.0", {"SPYMASTER_TOKEN": "x" * 15})
+    for length in (16, 17):
+        for host in ("0.0.0.0", "127.0.0.1"):  # on this machine alone, too, a token that is set counts
+            assert require_token(host, {"SPYMASTER_TOKEN": "x" * length}) == "x" * length
+    with pytest.raises(ConfigError, match="which others can reach"):
+        require_token("::", {"SPYMASTER_TOKEN": ""})
+    assert require_token("::1", {"SPYMASTER_TOKEN": ""}) is None
     assert require_token("0.0.0.0", {"SPYMASTER_TOKEN": TOKEN}) == TOKEN
     assert require_token("127.0.0.1", {}) is None
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from engine.champion import version_path
 from engine.config import InstrumentConfig
 from engine.lake import Lake
 from serve.settings import ServeSettings
@@ -106,10 +107,59 @@ def test_a_page_built_later_is_served_without_a_restart(client: Client, tmp_path
         assert client.get(path).status_code == 404, path
 
 
-def test_a_token_guards_the_figures_but_not_the_balancers_look(lake: Lake, config: InstrumentConfig, tmp_path: Path) -> None:
-    settings = ServeSettings(lake=lake, page_dir=tmp_path, token="correct-horse-battery")
+TOKEN = "correct-horse-battery"
+GIVEN = {
+    "missing": ("", {}),
+    "wrong": ("", {"Authorization": f"Bearer {TOKEN}x"}),
+    "wrong in the query": (f"?token={TOKEN[:-1]}", {}),
+    "wrong before right": (f"?token={TOKEN}", {"Authorization": "Bearer wrong"}),
+    "right": ("", {"Authorization": f"Bearer {TOKEN}"}),
+    "right in the query": (f"?token={TOKEN}", {}),
+}
+
+
+def test_a_token_guards_each_route_but_not_the_balancers_look_nor_the_page(
+    lake: Lake, config: InstrumentConfig, tmp_path: Path, promote: Promote
+) -> None:
+    champion = promote(lake)
+    (tmp_path / "index.html").write_text("<title>page</title>")
+    settings = ServeSettings(lake=lake, page_dir=tmp_path, token=TOKEN)
     with serving(settings, config) as running:
         client = Client(running)
-        assert client.get("/v1/model/champion").status_code == 401
-        assert client.get("/v1/model/champion", headers={"Authorization": "Bearer correct-horse-battery"}).status_code == 200
-        assert client.get("/health").json() == {"status": "ok", "service": "vacuum-pressure"}
+        for given, (query, headers) in GIVEN.items():
+            is_right = given.startswith("right")
+            told = client.get(f"/v1/model/champion{query}", headers=headers)
+            assert told.status_code == (200 if is_right else 401), given
+            assert (champion.run_id in told.text) == is_right, given
+            health = client.get(f"/health{query}", headers=headers)
+            assert health.status_code == 200
+            assert ("champion" in health.json()) == is_right, given
+            if not is_right:
+                assert health.json() == {"status": "ok", "service": "vacuum-pressure"}
+            assert client.get(f"/{query}", headers=headers).text == "<title>page</title>"  # it asks for the token
+        shutil.rmtree(lake.raw_dir("MNQ"))
+        assert client.get("/health").json() == {"status": "error", "service": "vacuum-pressure"}
+        assert client.get("/health").status_code == 503
+
+
+def test_a_history_that_is_damaged_is_said_and_not_served(client: Client, lake: Lake, promote: Promote) -> None:
+    promote(lake)
+    path = version_path(lake, promote(lake).version)
+    path.chmod(0o644)
+    path.write_text("signal: [")
+    answer = client.get("/v1/model/champion")
+    assert answer.status_code == 500
+    assert f"{path} is not YAML" in answer.json()["error"]
+    assert client.get("/health").status_code == 200
+
+
+def test_the_start_page_is_the_first_there_is(client: Client, tmp_path: Path) -> None:
+    dist = tmp_path / "dist"
+    dist.mkdir()
+    (dist / "other.html").write_text("other")
+    assert "not built yet" in client.get("/").text
+    (dist / "vacuum-pressure.html").write_text("second")
+    assert client.get("/").text == "second"
+    (dist / "index.html").write_text("first")
+    assert client.get("/").text == "first"
+    assert client.get("/vacuum-pressure.html").text == "second"

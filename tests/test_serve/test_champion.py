@@ -1,14 +1,23 @@
 """The watcher: what it takes, what it refuses, what it says."""
 
 import threading
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from engine.champion import pointer_path, roll_back, version_path
+import serve.champion
+from engine.champion import PointerState, pointer_path, roll_back, version_path
 from engine.config import InstrumentConfig
 from engine.lake import Lake
-from serve.champion import ChampionWatcher, Serving, choose_signal, config_for
+from engine.signals.base import SignalContext
+from engine.signals.bundle import read_bundle
+from engine.signals.promoted import source_of
+from engine.signals.registry import BUILT_IN, add_bundle, get_signal, signals_of
+from serve.champion import ChampionWatcher, Serving, choose_signal, config_for, required_columns
+from serve.trust import Trust
+from tests.blocks import publish_plain
+from tests.own_signals import write_signal
 from tests.test_serve.conftest import Promote
 
 
@@ -83,7 +92,7 @@ def test_a_champion_that_does_not_fit_raises_the_alarm_and_changes_nothing(
     assert watcher.serving.champion.version == 1
 
 
-def edit_and_promote(lake: Lake, promote: Promote, old: str, new: str) -> None:
+def edit_and_promote(lake: Lake, promote: Promote, old: str, new: str, digest: str | None = None) -> None:
     """What promotion itself would refuse: change a version's file and its digest behind its back."""
     champion = promote(lake)
     path = version_path(lake, champion.version)
@@ -91,7 +100,8 @@ def edit_and_promote(lake: Lake, promote: Promote, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
     pointer = pointer_path(lake)
     lines = [line for line in pointer.read_text().splitlines() if not line.startswith("sha256")]
-    pointer.write_text("\n".join([*lines, "sha256: ''"]))
+    found = sha256(path.read_bytes()).hexdigest()
+    pointer.write_text("\n".join([*lines, f"sha256: '{found if digest is None else digest}'"]))
 
 
 @pytest.mark.parametrize(
@@ -113,6 +123,138 @@ def test_a_champion_that_does_not_load_raises_the_alarm(
     assert watcher.serving.champion is None
     assert watcher.alarm is not None
     assert words in watcher.alarm.message
+
+
+@pytest.mark.parametrize("digest", ["", "0" * 64])
+def test_a_champion_edited_after_its_promotion_is_never_taken(
+    empty: Lake, config: InstrumentConfig, promote: Promote, digest: str
+) -> None:
+    """Nor where the pointer was edited, too, and names no digest: what cannot be checked is not what was promoted."""
+    watcher = watcher_of(empty, config)
+    edit_and_promote(empty, promote, "tanh_scale: 3.0", "tanh_scale: 2.0", digest)
+    assert not watcher.poll()
+    assert watcher.serving.champion is None
+    assert watcher.alarm is not None
+    assert "is not as it was promoted" in watcher.alarm.message
+    edit_and_promote(empty, promote, "tanh_scale: 3.0", "tanh_scale: 2.0")  # the same edit, with the digest of it
+    assert watcher.poll()
+    assert watcher.serving.champion is not None
+    assert watcher.serving.champion.parameters["tanh_scale"] == 2.0
+
+
+def test_a_pointer_that_moves_while_it_is_read_is_followed_once(
+    empty: Lake, config: InstrumentConfig, promote: Promote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is loaded is what the pointer said, so that the next look takes the next one, and takes it once."""
+    promote(empty, {"d2_weight": 0.5})
+    watcher = watcher_of(empty, config)
+    taken: list[tuple[int, int]] = []
+    watcher._on_change = lambda serving: taken.append((serving.generation, serving.champion.version if serving.champion else 0))
+    look = serve.champion.read_pointer
+
+    def then_moves(lake: Lake) -> PointerState:
+        found = look(lake)
+        if found.version == 1 and not taken:
+            promote(empty, {"d2_weight": 0.25})
+        return found
+
+    monkeypatch.setattr(serve.champion, "read_pointer", then_moves)
+    assert [watcher.poll() for _ in range(3)] == [True, True, False]
+    assert taken == [(1, 1), (2, 2)]
+
+
+def test_the_alarm_tells_the_fault_there_is_now(empty: Lake, config: InstrumentConfig, promote: Promote) -> None:
+    watcher = watcher_of(empty, config)
+    promote(empty, cell_width_ms=50)
+    watcher.poll()
+    assert watcher.alarm is not None
+    first = watcher.alarm
+    watcher.poll()
+    assert watcher.alarm is first
+    promote(empty, grid_radius_ticks=20)
+    watcher.poll()
+    assert watcher.alarm is not None
+    assert "champion version 2 was scored with grid_radius_ticks 20" in watcher.alarm.message
+    promote(empty)
+    assert watcher.poll()
+    assert watcher.alarm is None
+
+
+def test_a_champion_of_another_contract_is_refused_by_its_dataset(
+    empty: Lake, config: InstrumentConfig, promote: Promote
+) -> None:
+    publish_plain(empty, "of_another", 4, 5, seed=1)  # of TESTH6
+    watcher = watcher_of(empty, config)
+    promote(empty, dataset_id="of_another")
+    assert not watcher.poll()
+    assert watcher.alarm is not None
+    assert "champion version 1 was scored on TESTH6, this instrument is MNQH6" in watcher.alarm.message
+    same = watcher_of(empty, config.model_copy(update={"symbol": "TESTH6"}))
+    assert same.poll(), same.alarm
+
+
+def test_a_signal_is_compiled_before_it_serves_and_its_own_fault_is_an_alarm(
+    empty: Lake, tmp_path: Path, config: InstrumentConfig, promote: Promote
+) -> None:
+    path = write_signal(tmp_path / "own")
+    warmup = "\n    def warmup(self):\n        raise KeyError('no warm-up today')\n"
+    path.write_text(path.read_text() + warmup)
+    with signals_of(()):
+        (name,) = add_bundle(read_bundle(path))
+        promote(empty, signal=name, source=source_of(name))
+    watcher = ChampionWatcher(empty, config, 1.0, trust=Trust(all_signals=True))
+    assert not watcher.poll()
+    assert watcher.alarm is not None
+    assert watcher.alarm.message == "the champion does not load: KeyError: 'no warm-up today'"
+    assert watcher.serving.champion is None
+    promote(empty)
+    assert watcher.poll()  # the watch goes on
+
+
+@pytest.mark.parametrize("champion_is_promoted", [True, False])
+def test_what_a_signal_is_built_with_and_said_to_be(
+    empty: Lake, config: InstrumentConfig, promote: Promote, champion_is_promoted: bool
+) -> None:
+    other = config.model_copy(update={"cell_width_ms": 250, "grid_radius_ticks": 7, "perm_d2_weight": 0.125})
+    champion = promote(empty, {"d2_weight": 0.75}) if champion_is_promoted else None
+    choice = choose_signal(champion, other)
+    assert choice.context == SignalContext(cell_width_ms=250, radius=7)
+    made = choice.build()
+    assert made is not None
+    assert made.context == choice.context  # type: ignore[attr-defined]
+    assert made.params.d2_weight == (0.75 if champion_is_promoted else 0.125)
+    assert made.params.model_dump(mode="json") == choice.describe()["parameters"]
+    told = ("champion", 1) if champion_is_promoted else ("instrument", None)
+    assert (choice.describe()["source"], choice.describe()["version"]) == told
+    switched_off = choose_signal(champion, other.model_copy(update={"perm_runtime_enabled": False}))
+    assert (switched_off.build() is not None, switched_off.describe()["enabled"]) == (champion_is_promoted,) * 2
+
+
+def test_what_is_remembered_for_a_signal_is_what_it_reads_and_the_microstates(
+    empty: Lake, config: InstrumentConfig, promote: Promote
+) -> None:
+    assert choose_signal(promote(empty, signal="ads"), config).reads == tuple(
+        sorted({"perm_microstate_id", *get_signal("ads").required_columns, *get_signal("ads").required_fields})
+    )
+    every = {*(column for name in BUILT_IN for column in get_signal(name).required_columns), "perm_microstate_id"}
+    every |= {field for name in BUILT_IN for field in get_signal(name).required_fields}
+    assert required_columns() == tuple(sorted(every))
+    assert any(get_signal(name).required_fields for name in BUILT_IN)
+
+
+def test_a_change_is_told_once_and_none_is_told_where_nothing_changed(
+    empty: Lake, config: InstrumentConfig, promote: Promote
+) -> None:
+    told: list[Serving] = []
+    watcher = ChampionWatcher(empty, config, 1.0, told.append)
+    assert not watcher.poll()
+    assert (told, watcher.serving.generation) == ([], 0)
+    promote(empty)
+    assert watcher.poll()
+    assert told == [watcher.serving]
+    promote(empty, cell_width_ms=50)
+    assert not watcher.poll()
+    assert len(told) == 1
 
 
 def test_a_lost_pointer_raises_the_alarm_and_the_champion_goes_on(

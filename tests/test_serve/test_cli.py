@@ -2,17 +2,23 @@
 
 import io
 import json
+import shutil
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from engine.config import InstrumentConfig
+from engine.config import InstrumentConfig, load_instrument
 from engine.lake import Lake
+from serve import commands
 from serve.cli import main
-from serve.client import stream_url, tail
-from serve.settings import Limits, ServeSettings
+from serve.client import _bin_line, _config_line, health_lines, stream_url, tail
+from serve.query import QUERY_NAMES
+from serve.request import read_request
+from serve.settings import Limits, ServeSettings, StreamDefaults
+from serve.trust import Trust
 from tests.test_serve.conftest import Promote
 from tests.test_serve.server import SkippingClock, serving
 
@@ -150,3 +156,195 @@ def test_stream_urls() -> None:
     assert stream_url("http://127.0.0.1:8002", []) == f"ws://127.0.0.1:8002{path}"
     assert stream_url("https://desk.example/", [("speed", "2")]) == f"wss://desk.example{path}?speed=2"
     assert stream_url(f"ws://h:1{path}?dt=2026-02-06", [("speed", "2")]) == f"ws://h:1{path}?dt=2026-02-06&speed=2"
+
+
+# --- what the flags become ---
+
+FLAGS = ["--dt", "2026-02-06", "--start-time", "09:25:10", "--port", "8765", "--replicas", "3"]
+OF_THE_SIGNAL = ["--perm-d2-weight", "0.5", "--perm-zscore-window-bins", "90", "--perm-enable-weighted-blend", "true"]
+
+
+def started_with(monkeypatch: pytest.MonkeyPatch, lake: Lake, *arguments: str) -> tuple[ServeSettings, InstrumentConfig]:
+    """What a launch hands to Ray Serve, which is where it leaves this process."""
+    handed: list[tuple[ServeSettings, InstrumentConfig]] = []
+    monkeypatch.setattr(commands, "_check_port", lambda host, port: None)  # whether one is free is another test's
+
+    def take(settings: ServeSettings, config: InstrumentConfig, *_: object) -> int:
+        handed.append((settings, config))
+        return 0
+
+    monkeypatch.setattr(commands, "_serve", take)
+    assert main([*arguments, "--lake", str(lake.root)]) == 0
+    return handed[0]
+
+
+def test_a_launch_without_flags_is_the_instruments_own(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, config = started_with(monkeypatch, lake)
+    assert config == load_instrument()
+    assert (settings.host, settings.port, settings.replicas, settings.token) == ("127.0.0.1", 8002, 1, None)
+    assert settings.defaults == StreamDefaults(dt=None, start_time=None)
+    assert (settings.allowed_origins, settings.trust, settings.limits) == ((), Trust(), Limits())
+    assert settings.lake.root == lake.root
+
+
+def test_each_flag_reaches_what_it_is_of(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPYMASTER_TOKEN", "correct-horse-battery")
+    more = ["--host", "0.0.0.0", "--allow-origin", "https://a.example", "--allow-origin", "https://b.example"]
+    more += ["--allow-signal", "a" * 64, "--allow-signal", "b" * 64]
+    settings, config = started_with(monkeypatch, lake, *FLAGS, *OF_THE_SIGNAL, *more)
+    assert (settings.host, settings.port, settings.replicas) == ("0.0.0.0", 8765, 3)
+    assert settings.token == "correct-horse-battery"
+    assert settings.defaults == StreamDefaults(dt="2026-02-06", start_time="09:25:10")
+    assert settings.allowed_origins == ("https://a.example", "https://b.example")
+    assert settings.trust == Trust(False, ("a" * 64, "b" * 64))
+    before, after = load_instrument().model_dump(), config.model_dump()
+    assert {name: after[name] for name in before if before[name] != after[name]} == {
+        "perm_d2_weight": 0.5,
+        "perm_zscore_window_bins": 90,
+        "perm_enable_weighted_blend": True,
+    }
+
+
+def test_a_flag_goes_before_the_launchs_default_and_the_query_before_the_flag(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = started_with(monkeypatch, lake)
+    flagged = started_with(monkeypatch, lake, *FLAGS, *OF_THE_SIGNAL)
+
+    def asked(launch: tuple[ServeSettings, InstrumentConfig], **query: str) -> tuple[object, ...]:
+        settings, config = launch
+        request = read_request(list(query.items()), config, settings.lake, settings.defaults)
+        return request.start_time, request.config.perm_d2_weight, request.config.perm_zscore_window_bins
+
+    (path,) = lake.raw_dir("MNQ").iterdir()
+    shutil.copy(path, path.with_name(path.name.replace("20260206", "20260205")))
+    shutil.copy(path, path.with_name(path.name.replace("20260206", "20260207")))
+    assert asked(plain) == (None, 0.0, 240)
+    assert asked(flagged) == ("09:25:10", 0.5, 90)
+    assert asked(flagged, start_time="09:25:20") == ("09:25:20", 0.5, 90)
+    assert asked(flagged, perm_d2_weight="0.25") == ("09:25:10", 0.25, 90)
+    assert asked(plain, perm_d2_weight="0.25", start_time="09:25:20") == ("09:25:20", 0.25, 240)
+
+    def day(launch: tuple[ServeSettings, InstrumentConfig], *query: tuple[str, str]) -> str:
+        settings, config = launch
+        return read_request(query, config, settings.lake, settings.defaults).dt.isoformat()
+
+    assert (day(plain), day(flagged), day(flagged, ("dt", "2026-02-05"))) == ("2026-02-07", "2026-02-06", "2026-02-05")
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--port", "1"), ("--port", "65535"), ("--replicas", "1"), ("--replicas", "64")])
+def test_numbers_on_their_bounds_are_taken(lake: Lake, monkeypatch: pytest.MonkeyPatch, flag: str, value: str) -> None:
+    settings, _ = started_with(monkeypatch, lake, flag, value)
+    assert getattr(settings, flag.removeprefix("--")) == int(value)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--port", "0"), ("--port", "65536"), ("--replicas", "0"), ("--replicas", "65"), ("--replicas", "-1")]
+)
+def test_numbers_beyond_them_are_refused(lake: Lake, capsys: pytest.CaptureFixture[str], flag: str, value: str) -> None:
+    assert f"{flag} was {value}; it must be 1 to" in refusal(capsys, flag, value, "--lake", str(lake.root))
+
+
+def test_what_a_launch_opens_is_what_a_stream_without_wishes_would_get(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
+    (path,) = lake.raw_dir("MNQ").iterdir()
+    path.with_name(path.name.replace("20260206", "20260207")).write_bytes(b"PAR1 and no DBN")
+    assert "20260207" in refusal(capsys, "--lake", str(lake.root))  # the last day is damaged
+    assert "20260205" in refusal(capsys, "--lake", str(lake.root), "--dt", "2026-02-05")
+
+
+# --- what the clients ask ---
+
+
+def first_line(arguments: list[str]) -> str:
+    """The first line of the request that a client command sends, to a port that then hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        said: list[str] = []
+
+        def hear() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                said.append(connection.makefile("r").readline().strip())
+
+        hearer = threading.Thread(target=hear)
+        hearer.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        assert main([argument.replace("URL", url).replace("PORT", url.rpartition(":")[2]) for argument in arguments]) == 1
+        hearer.join()
+    return said[0]
+
+
+@pytest.mark.parametrize("name", [name for name in QUERY_NAMES if name != "token"])
+def test_tail_passes_each_query_value_under_its_name(name: str) -> None:
+    flag = f"--{name.replace('_', '-')}"
+    assert first_line(["tail", "--url", "URL", flag, "7"]) == f"GET /v1/vacuum-pressure/stream?{name}=7 HTTP/1.1"
+    assert first_line(["tail", "--port", "PORT"]) == "GET /v1/vacuum-pressure/stream HTTP/1.1"
+
+
+def test_status_asks_the_address_it_is_given_and_a_url_goes_before_a_port() -> None:
+    assert first_line(["status", "--port", "PORT"]) == "GET /health HTTP/1.1"
+    assert first_line(["status", "--url", "URL/"]) == "GET /health HTTP/1.1"
+    assert first_line(["status", "--url", "URL", "--port", "1"]) == "GET /health HTTP/1.1"
+
+
+HEALTH = {
+    "status": "error",
+    "reason": "the champion is not being watched",
+    "instrument": "future_mbo:MNQH6",
+    "config_version": "0123456789ab",
+    "sessions": 1,
+    "clients": 2,
+    "lag_ms": None,
+    "lag_p99_ms": 4.5,
+    "bins_served": 5,
+    "bins_dropped": 0,
+    "champion": {"version": 3, "signal": "ads", "run_id": "r1"},
+    "alarms": [{"message": "it broke", "since": "today"}, {"message": "and that", "since": "now"}],
+}
+
+
+def test_health_in_a_terminal_line_by_line() -> None:
+    assert health_lines(HEALTH) == [
+        "status          error: the champion is not being watched",
+        "instrument      future_mbo:MNQH6",
+        "config_version  0123456789ab",
+        "sessions        1",
+        "clients         2",
+        "lag_ms          -",
+        "lag_p99_ms      4.5",
+        "bins_served     5",
+        "bins_dropped    0",
+        "champion        v3 ads run r1",
+        "alarm           it broke (since today)",
+        "alarm           and that (since now)",
+    ]
+    assert health_lines({"status": "ok", "service": "vacuum-pressure"}) == [
+        "status          ok",
+        "champion        none promoted yet",
+    ]
+
+
+def test_a_bin_and_a_change_of_signal_in_a_terminal() -> None:
+    model = {"name": "ads", "enabled": True, "version": 4}
+    config = {"price_decimals": 2, "session_tz": "America/New_York", "runtime_model": model}
+    header = {
+        "bin_seq": 12,
+        "bin_end_ns": 1_770_388_000_100_000_000,  # 2026-02-06 14:26:40.1 UTC
+        "best_bid_price_int": 21_599_750_000_000,
+        "best_ask_price_int": 21_600_250_000_000,
+        "spot_ref_price_int": 21_600_000_000_000,
+        "bin_event_count": 34,
+        "runtime_model_score": -0.123456,
+        "runtime_model_ready": True,
+        "dropped_bins": 0,
+    }
+    line = "     12  09:26:40.100  21599.75 x 21600.25  spot 21600.00  n    34  score -0.1235  ready  champion v4"
+    assert _bin_line(header, config) == line
+    assert _bin_line(header | {"dropped_bins": 3}, config) == f"{line}  skipped 3"
+    own = config | {"runtime_model": model | {"version": None}}
+    warming = _bin_line(header | {"runtime_model_ready": False}, own)
+    assert warming == line.replace("ready  champion v4", "warming  -")
+    said = own | {"symbol": "MNQH6", "cell_width_ms": 100, "grid_rows": 101, "config_version": "0123"}
+    assert _config_line(said) == "-- MNQH6 100 ms, 101 rows, config 0123, signal ads (instrument)"
+    change = said | {"reason": "model_change", "effective_bin_seq": 9, "runtime_model": model}
+    assert _config_line(change) == "-- signal change from bin 9: ads (champion v4)"
+    assert _config_line(said | {"runtime_model": model | {"enabled": False}}).endswith("signal none")

@@ -117,3 +117,42 @@ def test_encoding_a_pair_stays_within_its_budget() -> None:
         seconds.append(time.perf_counter() - begin)
     # The median, since another process may hold the processor at any moment.
     assert np.median(seconds) < 300e-6, f"a pair took {np.median(seconds) * 1e6:.0f} microseconds"
+
+
+def test_a_header_names_the_signal_of_its_block_and_leaves_in_every_field_its_own_value() -> None:
+    block = random_block(2, 5, seed=9)
+    block.model_name = "crystal_ball"
+    for i, name in enumerate(BIN_FIELD_NAMES + MODEL_FIELD_NAMES):  # a value of its own in each: none can stand for another
+        kind = block.bins.dtype[name].kind
+        block.bins[name] = [i % 2 == 0, i % 2 == 1] if kind == "b" else [1 + i, 64 + i]
+    for i_bin in (0, 1):
+        raw = json.loads(FrameEncoder(11).encode(block, i_bin).header(0))
+        assert raw["runtime_model_name"] == "crystal_ball"
+        row = block.bins[i_bin]
+        assert {name: decode_header(json.dumps(raw))[name] for name in row.dtype.names} == {
+            name: row[name].item() for name in row.dtype.names
+        }
+        assert set(raw) == {"type", "runtime_model_name", "dropped_bins", *row.dtype.names}
+
+
+def test_a_bin_is_named_by_its_sequence_not_by_its_place_in_the_block() -> None:
+    block = random_block(3, 5, seed=10)
+    block.bins["bin_seq"] = [40, 41, 42]
+    assert [FrameEncoder(11).encode(block, i).bin_seq for i in range(3)] == [40, 41, 42]
+    assert FrameEncoder(11).encode(block).bin_seq == 40
+
+
+def test_a_grid_frame_holds_one_batch_neither_none_nor_two() -> None:
+    block = random_block(1, 5, seed=12)
+    batch = pa.record_batch([pa.array(block.grid[name][0]) for name in GRID_COLUMNS], schema=grid_schema())
+    for n_batches, passes in ((0, False), (1, True), (2, False)):
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, grid_schema()) as writer:
+            for _ in range(n_batches):
+                writer.write_batch(batch)
+        data = sink.getvalue().to_pybytes()
+        if passes:
+            assert list(decode_grid(data)) == list(GRID_COLUMNS)
+        else:
+            with pytest.raises(ValueError, match=f"got {n_batches} batches"):
+                decode_grid(data)

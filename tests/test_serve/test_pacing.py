@@ -19,6 +19,7 @@ def test_speed_divides_the_width_and_a_resumed_stream_starts_at_its_bin() -> Non
     pacer = Pacer(cell_width_ms=250, speed=4.0, first_bin=1000)
     pacer.start(0.0)
     assert pacer.due(1000) == 0.0
+    assert pacer.due(1001) == pytest.approx(0.0625)  # 250 ms of market time at four times its speed
     assert pacer.due(1016) == pytest.approx(1.0)
 
 
@@ -27,6 +28,11 @@ def test_speed_zero_has_no_pace() -> None:
     pacer.start(7.0)
     assert not pacer.is_paced
     assert pacer.due(12_345) == 7.0
+
+
+def test_the_slowest_speed_is_a_pace() -> None:
+    pacer = Pacer(cell_width_ms=100, speed=1e-9)
+    assert pacer.is_paced
 
 
 def test_a_pace_must_start_before_it_is_asked() -> None:

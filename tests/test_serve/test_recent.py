@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from engine.schema import BIN_DTYPE
 from serve.recent import RecentBins
 
 
@@ -41,3 +42,43 @@ def test_a_row_of_a_longer_block_is_picked() -> None:
     recent = RecentBins(("add_mass",), n_rows=1, max_bytes=800)
     recent.append({"add_mass": np.array([[1.0], [2.0]])}, i_bin=1)
     assert recent.since(0)["add_mass"].tolist() == [[2.0]]
+
+
+def test_a_column_added_late_is_given_from_the_bin_it_was_kept_from() -> None:
+    recent = RecentBins(("add_mass",), n_rows=1, max_bytes=4 * 8)
+    assert recent.capacity == 4
+
+    def append(value: float) -> None:
+        recent.append({"add_mass": np.array([[value]]), "fill_mass": np.array([[-value]])})
+
+    append(1.0)
+    append(2.0)
+    recent.add(("fill_mass", "add_mass"))
+    assert recent.since(0, ("fill_mass",))["fill_mass"].shape == (0, 1)
+    append(3.0)
+    assert recent.since(0, ("fill_mass", "add_mass"))["add_mass"].tolist() == [[3.0]]
+    assert recent.since(0, ("fill_mass", "add_mass"))["fill_mass"].tolist() == [[-3.0]]
+    assert recent.since(0, ("add_mass",))["add_mass"].tolist() == [[1.0], [2.0], [3.0]]  # kept all along
+    assert list(recent.since(0, ("add_mass",))) == ["add_mass"]
+    assert recent.since(0)["add_mass"].tolist() == [[3.0]]  # not named: what all of them have
+    recent.add(("fill_mass",))  # known already: nothing begins anew
+    for value in (4.0, 5.0):
+        append(value)
+    assert recent.since(0, ("fill_mass",))["fill_mass"].tolist() == [[-3.0], [-4.0], [-5.0]]
+    assert recent.since(4, ("fill_mass",))["fill_mass"].tolist() == [[-5.0]]
+    assert recent.since(0, ("add_mass",))["add_mass"].tolist() == [[2.0], [3.0], [4.0], [5.0]]  # a ring of four
+    assert (recent.n_seen, recent.capacity) == (5, 4)
+
+
+def test_bin_fields_are_kept_beside_columns_each_from_its_own_place() -> None:
+    recent = RecentBins(("add_mass", "mid_price", "quality"), n_rows=2, max_bytes=1000)
+    assert recent.capacity == 1000 // (2 * 8 + 8 + BIN_DTYPE["quality"].itemsize)
+    fields = np.zeros(3, BIN_DTYPE)
+    fields["mid_price"], fields["quality"] = [10.0, 11.0, 12.0], [0, 1, 2]
+    columns = {"add_mass": np.arange(6.0).reshape(3, 2)}
+    for i_bin in (2, 0):
+        recent.append(columns, i_bin, fields)
+    got = recent.since(0)
+    assert (got["mid_price"].tolist(), got["quality"].tolist()) == ([12.0, 10.0], [2, 0])
+    assert got["add_mass"].tolist() == [[4.0, 5.0], [0.0, 1.0]]
+    assert got["quality"].dtype == BIN_DTYPE["quality"]

@@ -1,5 +1,6 @@
 """Queries of a stream, good and bad."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ def lake(tmp_path: Path) -> Lake:
     lake = Lake.open(tmp_path)
     folder = lake.raw_dir("MNQ")
     folder.mkdir(parents=True)
-    for name in ("glbx-mdp3-20260205.mbo.dbn.zst", "glbx-mdp3-20260206.mbo.dbn", "notes.txt"):
+    later = ("20260301.txt", "glbx-mdp3-20260207.mbo.dbn.zst.part", "20260208.dbn.bak", ".glbx-mdp3-20260209.mbo.dbn.zst.x.tmp")
+    for name in ("glbx-mdp3-20260205.mbo.dbn.zst", "glbx-mdp3-20260206.mbo.dbn", "notes.txt", *later):
         (folder / name).touch()
     return lake
 
@@ -46,6 +48,107 @@ def test_without_any_day_the_lakes_last_one_is_played_from_its_start(lake: Lake)
     request = read(lake)
     assert request.dt.isoformat() == last_day(lake, "MNQ") == "2026-02-06"
     assert request.start_time is None
+    assert request.checkpoints == lake.book_checkpoints
+
+
+@pytest.mark.parametrize(
+    ("name", "day"),
+    [
+        ("20260210.dbn", "2026-02-10"),
+        ("x20260210.dbn.zst", "2026-02-10"),
+        ("job-99999999-20260210.dbn", "2026-02-10"),  # eight digits that are no day
+        ("120260210.dbn", "2026-02-10"),
+        ("2026-02-10.dbn", "2026-02-06"),  # no eight digits in a row: not of the form
+    ],
+)
+def test_the_last_day_is_read_off_names(lake: Lake, name: str, day: str) -> None:
+    (lake.raw_dir("MNQ") / name).touch()
+    assert last_day(lake, "MNQ") == day
+
+
+def test_what_the_query_says_goes_before_the_servers_defaults(lake: Lake) -> None:
+    defaults = StreamDefaults(dt="2026-02-06", start_time="09:30")
+    asked = read(lake, defaults, dt="2026-02-05", start_time="10:15:30")
+    assert (asked.dt.isoformat(), asked.dbn.name) == ("2026-02-05", "glbx-mdp3-20260205.mbo.dbn.zst")
+    assert asked.start_time == "10:15:30"
+    half = read(lake, defaults, start_time="10:15")
+    assert (half.dt.isoformat(), half.start_time) == ("2026-02-06", "10:15")
+    other = read(lake, defaults, dt="2026-02-05")
+    assert (other.dt.isoformat(), other.start_time) == ("2026-02-05", "09:30")
+    empty = read(lake, defaults, dt="", start_time="")
+    assert (empty.dt.isoformat(), empty.start_time) == ("2026-02-06", "09:30")
+
+
+# One value for each field that is not the instrument's own, and what the engine must then hold.
+ASKED = {
+    "perm_runtime_enabled": ("false", False),
+    "perm_center_exclusion_radius": ("2", 2),
+    "perm_spatial_decay_power": ("0.5", 0.5),
+    "perm_zscore_window_bins": ("300", 300),
+    "perm_zscore_min_periods": ("33", 33),
+    "perm_tanh_scale": ("2.5", 2.5),
+    "perm_d1_weight": ("0.11", 0.11),
+    "perm_d2_weight": ("0.22", 0.22),
+    "perm_d3_weight": ("0.33", 0.33),
+    "perm_bull_pressure_weight": ("0.44", 0.44),
+    "perm_bull_vacuum_weight": ("0.55", 0.55),
+    "perm_bear_pressure_weight": ("0.66", 0.66),
+    "perm_bear_vacuum_weight": ("0.77", 0.77),
+    "perm_mixed_weight": ("0.088", 0.088),
+    "perm_enable_weighted_blend": (str(not CONFIG.perm_enable_weighted_blend).lower(), not CONFIG.perm_enable_weighted_blend),
+    HORIZONS: ("3,7", (3, 7)),
+}
+
+
+@pytest.mark.parametrize("name", [*PERM_FIELDS, HORIZONS])
+def test_each_field_of_the_query_reaches_the_engine_and_no_other_does(lake: Lake, name: str) -> None:
+    text, value = ASKED[name]
+    request = read(lake, **{name: text})
+    before, after = CONFIG.model_dump(), request.config.model_dump()
+    assert (before[name] != value, after[name]) == (True, value)
+    assert {field for field in before if before[field] != after[field]} == {name}
+    assert request.names_perm_values == (name != HORIZONS)
+
+
+def test_the_token_of_a_query_changes_nothing(lake: Lake) -> None:
+    request = read(lake, token="correct-horse-battery")
+    assert request.config is CONFIG
+    assert not request.names_perm_values
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("speed", "0", 0.0),
+        ("speed", "0.001", 0.001),
+        ("speed", "9999.9", 9999.9),
+        ("speed", "10000", 10000.0),
+        ("resume_from", "0", 0),
+        ("resume_from", "1", 1),
+        ("resume_from", "9" * 15, 999_999_999_999_999),
+    ],
+)
+def test_values_on_their_bounds_are_taken(lake: Lake, name: str, text: str, value: float) -> None:
+    assert getattr(read(lake, **{name: text}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("speed", "-0.001"),
+        ("speed", "10000.1"),
+        ("speed", ""),
+        ("resume_from", "-1"),
+        ("resume_from", "0" * 16),
+        ("resume_from", "1.0"),
+        ("resume_from", "+1"),
+        ("resume_from", "\u0661"),  # a digit, but none of ours
+        ("resume_from", ""),
+    ],
+)
+def test_values_beyond_their_bounds_are_refused(lake: Lake, name: str, text: str) -> None:
+    with pytest.raises(EngineError, match=f"^{name} was {re.escape(repr(text))}"):
+        read(lake, **{name: text})
 
 
 def test_values_of_the_query_change_the_config_and_its_version(lake: Lake) -> None:
@@ -101,3 +204,6 @@ def test_a_lake_without_raw_data_says_where_to_put_some(tmp_path: Path) -> None:
 
 def test_scalars_are_read_as_on_the_command_line() -> None:
     assert [scalar("x", text) for text in ("1", "0.5", "true", "abc")] == [1, 0.5, True, "abc"]
+    for text in ("", "null", "{a: 1}", "2026-02-06", "[", "- 1"):
+        with pytest.raises(EngineError, match="^x was .*; it must be a single number, text, true or false$"):
+            scalar("x", text)

@@ -116,3 +116,123 @@ def test_going_away_overtakes_what_waits_and_frees_a_waiting_producer() -> None:
         return await drain(queue)
 
     assert asyncio.run(scenario()) == [Close("bye", 1001, "")]
+
+
+def n_bins(n_put: int, *, skips: bool) -> tuple[list[int], int, bool]:
+    """Bins that wait in a queue for three after so many were put, bins skipped, and whether the last of them still waits."""
+
+    async def scenario() -> tuple[list[int], int, bool]:
+        queue = SendQueue(3, skips=skips)
+        for seq in range(n_put - 1):
+            await queue.put_bin(bin_frames(seq))
+        last = asyncio.create_task(queue.put_bin(bin_frames(n_put - 1)))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        waits = not last.done()
+        last.cancel()
+        queue.close(Close("", 1000, ""))
+        return [item.bin_seq for item in await drain(queue) if isinstance(item, BinFrames)], queue.n_skipped, waits
+
+    return asyncio.run(scenario())
+
+
+def test_a_queue_holds_as_many_bins_as_it_says_and_not_one_more() -> None:
+    for skips in (True, False):
+        assert n_bins(2, skips=skips) == ([0, 1], 0, False)
+        assert n_bins(3, skips=skips) == ([0, 1, 2], 0, False)
+    assert n_bins(4, skips=True) == ([1, 2, 3], 1, False)
+    assert n_bins(4, skips=False) == ([0, 1, 2], 0, True)
+
+
+def test_a_bin_that_is_taken_makes_room_for_one() -> None:
+    async def scenario() -> tuple[list[Item], int]:
+        queue = SendQueue(2, skips=True)
+        for seq in range(2):
+            await queue.put_bin(bin_frames(seq))
+        taken = [await queue.get()]
+        await queue.put_bin(bin_frames(2))
+        assert queue.n_skipped == 0
+        await queue.put_bin(bin_frames(3))
+        queue.close(Close("", 1000, ""))
+        return taken + await drain(queue), queue.n_skipped
+
+    items, n_skipped = asyncio.run(scenario())
+    assert items == [bin_frames(0), bin_frames(2), bin_frames(3), Close("", 1000, "")]
+    assert n_skipped == 1
+
+
+def test_texts_wait_from_the_65th_on_until_one_is_taken() -> None:
+    async def scenario() -> tuple[int, int, bool]:
+        queue = SendQueue(2, skips=True)
+        for i in range(64):
+            await queue.put_text(Text(str(i)))
+        held = len(queue)
+        last = asyncio.create_task(queue.put_text(Text("64")))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        waits = not last.done()
+        assert await queue.get() == Text("0")
+        await last
+        return held, len(queue), waits
+
+    assert asyncio.run(scenario()) == (64, 64, True)
+
+
+def test_bins_are_no_texts_and_texts_no_bins_to_the_bounds() -> None:
+    async def scenario() -> int:
+        queue = SendQueue(2, skips=True)
+        for i in range(64):
+            await queue.put_text(Text(str(i)))
+        for seq in range(2):
+            await queue.put_bin(bin_frames(seq))
+        return queue.n_skipped + len(queue)
+
+    assert asyncio.run(scenario()) == 66
+
+
+def test_a_config_replaces_no_other_text_and_counts_once() -> None:
+    async def scenario() -> list[Item]:
+        queue = SendQueue(2, skips=True)
+        await queue.put_text(Text("plain"))
+        await queue.put_text(Text("plain"))
+        await queue.put_text(Text("beat", "heartbeat"))
+        for i in range(200):  # far more than texts may wait
+            await queue.put_text(Text(f"config {i}", "runtime_config"))
+        await queue.put_text(Text("beat", "heartbeat"))
+        queue.close(Close("", 1000, ""))
+        return await drain(queue)
+
+    items = asyncio.run(asyncio.wait_for(scenario(), 10))
+    beat = Text("beat", "heartbeat")
+    assert items[:-1] == [Text("plain"), Text("plain"), beat, Text("config 199", "runtime_config"), beat]
+
+
+def test_a_plain_close_comes_after_what_waits_and_nothing_after_it() -> None:
+    async def scenario() -> list[Item]:
+        queue = SendQueue(1, skips=False)
+        await queue.put_text(Text("config"))
+        await queue.put_bin(bin_frames(0))
+        late = asyncio.create_task(queue.put_bin(bin_frames(1)))  # it waits for room
+        await asyncio.sleep(0)
+        queue.close(Close("end", 1000, ""))
+        await late
+        await queue.put_bin(bin_frames(2))
+        await queue.put_text(Text("late"))
+        queue.close(Close("again", 1001, ""), at_once=True)
+        return [*await drain(queue), *queue._items]
+
+    assert asyncio.run(scenario()) == [Text("config"), bin_frames(0), Close("end", 1000, "")]
+
+
+def test_a_close_frees_an_asker_that_waits() -> None:
+    async def scenario() -> list[Item]:
+        queue = SendQueue(1, skips=True)
+        for i in range(64):
+            await queue.put_text(Text(str(i)))
+        asker = asyncio.create_task(queue.put_text(Text("64")))
+        await asyncio.sleep(0)
+        queue.close(Close("bye", 1001, ""), at_once=True)
+        await asker
+        return await drain(queue)
+
+    assert asyncio.run(asyncio.wait_for(scenario(), 10)) == [Close("bye", 1001, "")]

@@ -26,6 +26,8 @@ from tests.test_engine.test_signals.test_contract import quick
 from tests.test_serve.conftest import Promote
 
 N_BINS = 400
+# Bins where signals of different parameters say different things, and none says 0: there a swap can be seen.
+SWAP, LATE_SWAP = 168, 196
 
 
 class Inline(Executor):
@@ -107,6 +109,13 @@ def scores(bins: Bins) -> np.ndarray:
     return out
 
 
+def require_apart(old: np.ndarray, new: np.ndarray, swap_at: int) -> None:
+    """Scores that can be told apart on both sides of a swap: else any swap would pass."""
+    for seq in (swap_at - 1, swap_at):
+        assert old[seq] != new[seq], seq
+        assert (old[seq] != 0) & (new[seq] != 0), seq
+
+
 @pytest.fixture
 def dataset(lake: Lake, config: InstrumentConfig) -> Bins:
     """The session the way a dataset is made."""
@@ -160,17 +169,17 @@ def test_a_promotion_swaps_the_model_between_two_bins_warm_and_without_a_hole(
 ) -> None:
     watcher = ChampionWatcher(lake, config, 1.0)
     session = open_session(lake, config, watcher, aside)
-    frames = play(session, 150)
+    frames = play(session, SWAP)
     champion = promote(lake, {"d1_weight": 0.25, "d2_weight": 1.0})
     watcher.poll()
     if isinstance(aside, Late):  # the old model scores on while the new one is being warmed
-        frames += play(session, 160)
+        frames += play(session, LATE_SWAP)
         assert configs(frames) == []
         aside.run()
     frames += play(session)
 
     got = received(frames)
-    swap_at = 160 if isinstance(aside, Late) else 150
+    swap_at = LATE_SWAP if isinstance(aside, Late) else SWAP
     assert got.fields["bin_seq"].tolist() == list(range(N_BINS))
     (said,) = configs(frames)
     assert (said["reason"], said["effective_bin_seq"], said["runtime_model"]["version"]) == ("model_change", swap_at, 1)
@@ -183,7 +192,7 @@ def test_a_promotion_swaps_the_model_between_two_bins_warm_and_without_a_hole(
     for name in MODEL_DTYPE.names or ():
         if name != "sample_count":  # it counts the bins the new model has seen
             assert scores(got)[name][after].tobytes() == new[name][after].tobytes(), name
-    assert old["score"][after].tobytes() != new["score"][after].tobytes()  # the two models can be told apart
+    require_apart(old["score"], new["score"], swap_at)
     assert got.grid["v_add"].tobytes() == dataset.grid["v_add"].tobytes()  # and nothing else changed
 
 
@@ -193,15 +202,21 @@ def test_every_signal_serves_as_champion_and_says_what_a_sweep_says(
 ) -> None:
     watcher = ChampionWatcher(lake, config, 1.0)
     session = open_session(lake, config, watcher)
-    play(session, 150)
+    play(session, SWAP)
     champion = promote(lake, quick(signal), signal=signal)
     watcher.poll()
     assert watcher.alarm is None
     frames = play(session)
     assert [said["runtime_model"]["name"] for said in configs(frames)] == [signal]
     model = make_signal(signal, champion.parameters, SignalContext(config.cell_width_ms, config.grid_radius_ticks))
-    swept = model.run(signal_inputs(model, dataset.grid, dataset.fields))[150:]
+    swept = model.run(signal_inputs(model, dataset.grid, dataset.fields))[SWAP:]
     got = received(frames).fields
+    named = {decode_header(frame.header(0))["runtime_model_name"] for frame in frames if isinstance(frame, BinFrames)}
+    assert named == {signal}
+    before = scores(dataset)["score"]
+    assert before[SWAP] != 0
+    if signal != "perm_derivative":  # which is the instrument's own, with other parameters
+        assert before[SWAP] != swept["score"][0]
     for name in ("score", "ready"):
         assert got[MODEL_PREFIX + name].tobytes() == swept[name].tobytes(), name
     assert swept["ready"].any()
@@ -273,17 +288,20 @@ def test_a_champion_of_the_other_table_is_served_with_that_table(lake: Lake, con
 
     watcher = ChampionWatcher(lake, config, 1.0)
     session = open_session(lake, config, watcher)
-    frames = play(session, 150)
+    frames = play(session, SWAP)
     champion = promote(lake, {"d2_weight": 1.0}, state5_table="by_side")
     watcher.poll()
     frames += play(session)
     got = received(frames)
     assert configs(frames)[0]["state5_table"] == "by_side"
     codes = "perm_state5_code"
-    assert got.grid[codes][150:].tobytes() == expected.grid[codes][150:].tobytes()
-    assert got.grid[codes][:150].tobytes() != expected.grid[codes][:150].tobytes()
+    straight = join(Replay(open_source([request.dbn], config, request.dt), config))
+    for seq in (SWAP - 1, SWAP):
+        assert straight.grid[codes][seq].tobytes() != expected.grid[codes][seq].tobytes()  # the tables can be told apart
+    assert got.grid[codes][:SWAP].tobytes() == straight.grid[codes][:SWAP].tobytes()
+    assert got.grid[codes][SWAP:].tobytes() == expected.grid[codes][SWAP:].tobytes()
     new = scored_by(expected, champion.parameters, config)
-    assert scores(got)["score"][150:].tobytes() == new["score"][150:].tobytes()
+    assert scores(got)["score"][SWAP:].tobytes() == new["score"][SWAP:].tobytes()
 
     fresh = open_session(lake, config, watcher)  # a stream that opens now has it from its first bin
     assert received(play(fresh)).grid[codes].tobytes() == expected.grid[codes].tobytes()
@@ -293,7 +311,11 @@ def test_a_resumed_stream_continues_with_identical_frames(lake: Lake, config: In
     whole = [frame for frame in play(open_session(lake, config)) if isinstance(frame, BinFrames)]
     resumed = play(open_session(lake, config, resume_from="123"))
     assert resumed == whole[123:]
-    assert play(open_session(lake, config, resume_from="100000")) == []
+    for last in ("1", "398", "399"):
+        assert play(open_session(lake, config, resume_from=last)) == whole[int(last) :]
+    for beyond in ("400", "401", "100000"):
+        session = open_session(lake, config, resume_from=beyond)
+        assert (play(session), session.ended, session.n_bins) == ([], True, N_BINS)
 
 
 def test_perm_values_of_the_query_are_said_to_be_unused_under_a_champion(

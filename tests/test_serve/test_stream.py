@@ -4,12 +4,10 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from engine.config import InstrumentConfig
@@ -17,37 +15,22 @@ from engine.lake import Lake
 from engine.schema import BIN_FIELD_NAMES, MODEL_FIELD_NAMES
 from serve.client import fetch_health
 from serve.session import Session
-from serve.settings import Limits, ServeSettings
+from serve.settings import Limits
 from tests.sessions import join
 from tests.test_serve.conftest import Promote
-from tests.test_serve.server import Running, SkippingClock, listen, serving
-
-N_BINS = 400
-TOKEN = "correct-horse-battery"
-
-ROOMY = Limits(queue_bins=N_BINS, champion_poll_s=0.05)  # a skipping clock leaves no time to read
-
-Serve = Callable[..., Running]
-
-
-@pytest.fixture
-def serve(lake: Lake, config: InstrumentConfig) -> Iterator[Serve]:
-    """Start a server over the test's lake; ended with the test."""
-    with ExitStack() as stack:
-
-        def start(clock: Any = None, limits: Limits | None = None, **settings: Any) -> Running:
-            made = ServeSettings(lake=lake, limits=limits or Limits(champion_poll_s=0.05), **settings)
-            return stack.enter_context(serving(made, config, clock))
-
-        yield start
-
-
-def closing(connection: Any) -> tuple[int, str]:
-    """The code and reason a finished connection was closed with."""
-    with suppress(ConnectionClosed):
-        connection.recv(timeout=10)
-    return connection.protocol.close_code, connection.protocol.close_reason
-
+from tests.test_serve.server import (
+    N_BINS,
+    QUIET_S,
+    ROOMY,
+    Running,
+    Serve,
+    SkippingClock,
+    closing,
+    finished,
+    frames_of,
+    listen,
+    listen_more,
+)
 
 # --- the frames ---
 
@@ -60,11 +43,16 @@ def test_an_unpaced_stream_sends_every_bin_and_the_end(serve: Serve, lake: Lake,
 
     request = read_request([], config, lake, StreamDefaults())
     expected = join(Replay(open_source([request.dbn], config, request.dt), config))
-    with serve().connect(speed="0") as connection:
+    running = serve()
+    with running.connect(speed="0") as connection:
         heard = listen(connection)
         assert closing(connection) == (1000, "end of the data")
+    figures = running.service.figures
+    assert (figures.bins_served, figures.streams_opened, figures.streams_refused, figures.swaps) == (N_BINS, 1, 0, 0)
+    assert not figures.lags_ms  # nothing was due
     assert heard.order == ["runtime_config", *["grid_update"] * N_BINS, "end"]
     assert heard.of("end") == [{"type": "end", "bins": N_BINS}]
+    assert heard.of("runtime_config")[0].keys().isdisjoint({"reason", "effective_bin_seq"})
     for name in (*BIN_FIELD_NAMES, *MODEL_FIELD_NAMES):
         assert [header[name] for header in heard.bins] == expected.fields[name].tolist(), name
     assert all(header["dropped_bins"] == 0 for header in heard.bins)
@@ -72,13 +60,25 @@ def test_an_unpaced_stream_sends_every_bin_and_the_end(serve: Serve, lake: Lake,
 
 def test_a_paced_stream_keeps_its_pace_against_the_sessions_start(serve: Serve) -> None:
     clock = SkippingClock()
-    with serve(clock, ROOMY).connect(speed="4") as connection:
+    running = serve(clock, ROOMY)
+    with running.connect(speed="4") as connection:
         heard = listen(connection)
+    figures = running.service.figures
+    assert (figures.bins_served, len(figures.lags_ms)) == (N_BINS, N_BINS)
     assert [header["bin_seq"] for header in heard.bins] == list(range(N_BINS))
     begun = 1000.0
     dues = {round(when - begun, 9) for when in clock.waits}
     assert {round(i * 0.025, 9) for i in range(1, N_BINS)} <= dues
     assert clock.now() - begun == pytest.approx(N_BINS * 0.025)  # the end, too, is said in its time
+
+
+def test_a_resumed_stream_is_paced_from_the_bin_it_goes_on_at(serve: Serve) -> None:
+    clock = SkippingClock()
+    with serve(clock, ROOMY).connect(resume_from="390") as connection:
+        heard = listen(connection)
+    assert [header["bin_seq"] for header in heard.bins] == list(range(390, N_BINS))
+    assert [header["dropped_bins"] for header in heard.bins] == [0] * 10
+    assert clock.now() - 1000.0 == pytest.approx(10 * 0.1)
 
 
 def test_a_resumed_stream_goes_on_where_it_broke_off(serve: Serve) -> None:
@@ -89,97 +89,7 @@ def test_a_resumed_stream_goes_on_where_it_broke_off(serve: Serve) -> None:
         rest = listen(connection)
     assert rest.bins == whole.bins[300:]
     assert rest.grids == whole.grids[300:]
-
-
-# --- refusals ---
-
-
-@pytest.mark.parametrize(
-    ("query", "words"),
-    [
-        ({"symbol": "ESH4"}, "locked to future_mbo:MNQH6"),
-        ({"dt": "2026-02-07"}, "20260206"),
-        ({"start_time": "10:00"}, "holds no event"),
-        ({"perm_tanh_scale": "0"}, "perm_tanh_scale was 0"),
-        ({"projection_horizons_bins": "1,1"}, "projection_horizons_bins"),
-        ({"spede": "0"}, "unknown query value 'spede'"),
-    ],
-)
-def test_a_bad_request_gets_its_error_and_1008(serve: Serve, query: dict[str, str], words: str) -> None:
-    with serve().connect(**query) as connection:
-        heard = listen(connection)
-        code, reason = closing(connection)
-    (error,) = heard.texts
-    assert (error["type"], error["code"]) == ("error", "bad_request")
-    assert words in error["message"]
-    assert "\n" not in error["message"]
-    assert code == 1008
-    assert error["message"].startswith(reason)
-
-
-def test_a_damaged_raw_file_is_named(serve: Serve, lake: Lake) -> None:
-    (path,) = lake.raw_dir("MNQ").iterdir()
-    path.write_bytes(b"nothing of the kind")
-    with serve().connect() as connection:
-        heard = listen(connection)
-        assert closing(connection)[0] == 1008
-    assert "is not a DBN file" in heard.texts[0]["message"]
-
-
-def test_our_own_fault_is_1011_and_the_next_stream_works(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    running = serve()
-    with monkeypatch.context() as patch:
-        patch.setattr(Session, "step", lambda self: 1 // 0)
-        with running.connect(speed="0") as connection:
-            heard = listen(connection)
-            assert closing(connection)[0] == 1011
-    assert heard.of("error")[0]["code"] == "server_fault"
-    assert "ZeroDivisionError" in heard.of("error")[0]["message"]
-    with running.connect(speed="0") as connection:
-        assert len(listen(connection).bins) == N_BINS
-
-
-def test_one_client_too_many_is_told_to_try_later(serve: Serve) -> None:
-    running = serve(limits=Limits(max_clients=1))
-    with running.connect() as first:
-        listen(first, n_bins=1)
-        with running.connect() as second:
-            heard = listen(second)
-            assert closing(second)[0] == 1013
-        assert heard.texts[0]["code"] == "busy"
-        assert len(listen_more(first, 2)) == 2
-
-
-def listen_more(connection: Any, n_bins: int) -> list[bytes]:
-    """Grids of a connection whose config was read before."""
-    grids: list[bytes] = []
-    while len(grids) < n_bins:
-        frame = connection.recv(timeout=10)
-        if isinstance(frame, bytes):
-            grids.append(frame)
-    return grids
-
-
-def test_a_foreign_page_is_refused_before_the_handshake(serve: Serve) -> None:
-    running = serve()
-    with pytest.raises(InvalidStatus) as caught:
-        running.connect(headers={"Origin": "https://evil.example"})
-    assert caught.value.response.status_code == 403
-    with running.connect(headers={"Origin": f"http://localhost:{running.port}"}) as connection:
-        assert len(listen(connection, n_bins=1).bins) == 1
-
-
-def test_a_token_is_wanted_where_one_is_set(serve: Serve) -> None:
-    running = serve(token=TOKEN)
-    with running.connect() as connection:
-        heard = listen(connection)
-        assert closing(connection)[0] == 1008
-    assert heard.texts[0]["code"] == "unauthorized"
-    for headers, query in (({"Authorization": f"Bearer {TOKEN}"}, {}), (None, {"token": TOKEN})):
-        with running.connect(headers=headers, **query) as connection:
-            assert len(listen(connection, n_bins=1).bins) == 1
-    assert fetch_health(running.base, None).keys() == {"status", "service"}
-    assert fetch_health(running.base, TOKEN)["streams_refused"] == 1
+    assert rest.of("end") == whole.of("end")
 
 
 # --- control frames ---
@@ -202,6 +112,7 @@ def test_a_control_that_is_not_supported_leaves_the_stream_open(serve: Serve, co
         heard = listen(connection)
         assert closing(connection)[0] == 1000
     assert [error["code"] for error in heard.of("error")] == [code]
+    assert [error.get("of") for error in heard.of("error")] == [json.loads(control)["type"] if code == "unsupported" else None]
     assert len(heard.bins) == N_BINS
 
 
@@ -224,7 +135,7 @@ def test_a_slow_reader_misses_whole_bins_and_slows_nobody(serve: Serve) -> None:
         assert clock.wait_for((N_BINS - 1) * 0.1), "the pace must not wait for a slow reader"
         with running.connect(speed="0") as quick:
             assert len(listen(quick).bins) == N_BINS
-        slow_bins = [json.loads(frame) for frame in slow if isinstance(frame, str)]
+        slow_bins = [json.loads(frame) for frame in frames_of(slow) if isinstance(frame, str)]
     end = slow_bins.pop()
     assert end == {"type": "end", "bins": N_BINS}
     skipped = sum(header["dropped_bins"] for header in slow_bins)
@@ -261,8 +172,28 @@ def test_a_client_that_leaves_is_forgotten(serve: Serve) -> None:
     assert fetch_health(running.base, None)["clients"] == 0
 
 
-async def finished(stream: Any) -> None:
-    await stream.finished
+def test_nobody_fast_forwards_for_a_client_that_has_gone(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that is still opening is told to stop: there are few threads for that."""
+    opening, told = threading.Event(), threading.Event()
+    closed = Session.close
+
+    def wait_until_told(self: Session) -> None:
+        opening.set()
+        assert told.wait(QUIET_S), "the session was not closed"
+
+    def tell(self: Session) -> None:
+        closed(self)
+        told.set()
+
+    running = serve(limits=Limits(start_workers=1, champion_poll_s=0.05))
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "open", wait_until_told)
+        patch.setattr(Session, "close", tell)
+        with running.connect(speed="0"):
+            assert opening.wait(QUIET_S)
+        assert told.wait(QUIET_S), "the session was not closed"
+    with running.connect(speed="0") as connection:
+        assert len(listen(connection).bins) == N_BINS
 
 
 def test_going_away_says_so_to_every_client(serve: Serve) -> None:
@@ -272,12 +203,13 @@ def test_going_away_says_so_to_every_client(serve: Serve) -> None:
         listen(two, n_bins=1)
         assert running.call(running.service.go_away()) == 2
         for connection in (one, two):
-            frames = [json.loads(frame) for frame in connection if isinstance(frame, str)]
+            frames = [json.loads(frame) for frame in frames_of(connection) if isinstance(frame, str)]
             assert frames[-1]["code"] == "going_away"
             assert closing(connection)[0] == 1001
     with running.connect() as late:
-        listen(late)
+        assert [text["code"] for text in listen(late, n_bins=1).texts] == ["going_away"]
         assert closing(late)[0] == 1001
+    assert (running.service.figures.streams_opened, running.service.figures.streams_refused) == (2, 1)
     body = fetch_health(running.base, None)
     assert (body["status"], body["reason"]) == ("error", "the service is going away")
 
@@ -327,7 +259,7 @@ def test_a_promotion_in_mid_stream_loses_no_bin(serve: Serve, lake: Lake, promot
     with running.connect(speed="10") as connection:
         head = listen(connection, n_bins=60)
         promote(lake)
-        rest = [frame for frame in connection if isinstance(frame, str)]
+        rest = [frame for frame in frames_of(connection) if isinstance(frame, str)]
     texts = [json.loads(frame) for frame in rest]
     bins = [text for text in texts if text["type"] == "grid_update"]
     (change,) = [i for i, text in enumerate(texts) if text["type"] == "runtime_config"]

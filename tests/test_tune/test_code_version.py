@@ -3,6 +3,7 @@
 import importlib
 import importlib.machinery
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from engine.signals.bundle import load_bundle, read_bundle
 from engine.signals.registry import BUILT_IN, signals_of
 from tests.conftest import REPO_ROOT
 from tests.own_signals import EXAMPLE, signal_text, write_distribution, write_with_helper
-from tune.code_version import _LEFT_OUT, class_version, code_version
+from tune.code_version import _LEFT_OUT, class_version, code_version, scoring_version
 
 
 @pytest.fixture
@@ -230,3 +231,56 @@ def test_the_example_stands_on_its_file_the_compiler_and_the_owner(tmp_path: Pat
     assert {"my_signal", "engine.jit", "engine.signals.owner"} <= found.sources.keys()
     assert "engine.dataset.notebook" not in found.sources  # what the package lends beside counts only where it is taken
     assert {"numpy", "pydantic"} <= found.versions.keys()
+
+
+# --- the judge ---
+
+JUDGE = "rules tape walk_kernels tally_kernels scoring intervals splits outofsample trial diagnostics"
+
+
+@pytest.mark.parametrize("name", JUDGE.split())
+def test_one_line_of_any_module_of_the_judge_is_another_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    before = code_version("perm_derivative"), scoring_version.__wrapped__()
+    edited = modules._ROOT / "tune" / f"{name}.py"
+    for package in ("engine", "tune"):
+        shutil.copytree(modules._ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__", "examples"))
+    (tmp_path / "tune" / f"{name}.py").write_bytes(edited.read_bytes() + b"# edited\n")
+    monkeypatch.setattr(modules, "_ROOT", tmp_path)
+    after = code_version("perm_derivative"), scoring_version.__wrapped__()
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+
+
+def test_what_only_shows_or_keeps_numbers_is_no_part_of_the_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = code_version("perm_derivative"), scoring_version.__wrapped__()
+    for package in ("engine", "tune"):
+        shutil.copytree(modules._ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__", "examples"))
+    for name in (
+        "leaderboard",
+        "luck",
+        "ledger",
+        "results",
+        "beside",
+        "search",
+        "run",
+        "space",
+        "promote",
+        "judging",
+        "judgement",
+    ):
+        with (tmp_path / "tune" / f"{name}.py").open("ab") as file:
+            file.write(b"# edited\n")
+    monkeypatch.setattr(modules, "_ROOT", tmp_path)
+    assert (code_version("perm_derivative"), scoring_version.__wrapped__()) == before
+
+
+@pytest.mark.parametrize(
+    ("library", "followers"),
+    [("scikit-learn", {"svm_sp", "lsvm_der"}), ("lightgbm", {"gbm_mf"}), ("xgboost-cpu", {"xgb_snap"})],
+)
+def test_a_fit_follows_its_own_library_and_no_other(monkeypatch: pytest.MonkeyPatch, library: str, followers: set[str]) -> None:
+    names = ("svm_sp", "lsvm_der", "gbm_mf", "xgb_snap", "ads")
+    monkeypatch.setattr(modules, "_version", lambda name: "1.0")
+    before = {name: code_version(name) for name in names}
+    monkeypatch.setattr(modules, "_version", lambda name: "9.9" if name == library else "1.0")
+    assert {name for name in names if code_version(name) != before[name]} == followers

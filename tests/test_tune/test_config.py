@@ -69,3 +69,39 @@ def test_shipped_configurations_are_sound() -> None:
     assert {"smoke_perm_derivative", "tune_perm_derivative"} <= set(names)
     assert all(stem == name for stem, name in names.items())
     assert yaml.safe_load((folder / "tune_perm_derivative.yaml").read_text())["eval"]["tp_ticks"] == [8, 12]
+
+
+def test_what_is_not_given_comes_to_these_rules() -> None:
+    rules = parse_sweep_config({"name": "a", "datasets": ["d"], "signals": ["s"]}, "s.yaml").eval
+    given = {name: value for name, value in rules.model_dump().items() if value is not None}
+    assert given == {
+        "tp_ticks": (8.0,),
+        "sl_ticks": (4.0,),
+        "max_hold_bins": 1200,
+        "warmup_bins": 300,
+        "min_signals": 5,
+        "form": "sound",
+        "n_folds": 5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "least", "most"),
+    [
+        ("max_hold_bins", 1, None),
+        ("warmup_bins", 0, None),
+        ("min_signals", 1, None),
+        ("feed_delay_bins", 0, None),
+        ("order_delay_bins", 0, None),
+        ("fee_per_contract", 0, None),
+        ("embargo_bins", 0, None),
+        ("n_folds", 1, 23),
+    ],
+)
+def test_a_rule_may_be_its_least_and_its_most_and_nothing_beyond(key: str, least: int, most: int | None) -> None:
+    for value in (least, most):
+        if value is not None:
+            assert getattr(parse_sweep_config(sweep_values(eval={key: value}), "s.yaml").eval, key) == value
+    assert f"eval.{key} was {least - 1}" in refused(eval={key: least - 1})
+    if most is not None:
+        assert f"eval.{key} was {most + 1}" in refused(eval={key: most + 1})

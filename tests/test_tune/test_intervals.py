@@ -1,5 +1,7 @@
 """Intervals: published figures, coverage, and the corners in which a bootstrap breaks down. Wilson's stand in test_scoring.py."""
 
+from math import inf, sqrt
+
 import numpy as np
 import pytest
 
@@ -69,3 +71,54 @@ def test_wilson_takes_an_effective_size() -> None:
     low, high = wilson(np.array([5.0, 2.5, 0.0]), np.array([10.0, 5.0, 0.0]))
     assert high[1] - low[1] > high[0] - low[0]
     assert np.isnan([low[2], high[2]]).all()
+
+
+# --- against the same in words ---
+
+
+def plain_interval(n: list[float], total: list[float], width: int) -> tuple[float, float]:
+    """Studentised symmetric block bootstrap, resample by resample: 999 of seed 20140901, level 95 %, at most t of 2 degrees."""
+    blocks = 48 // width
+    a = [sum(n[i * width : (i + 1) * width]) for i in range(blocks)]
+    b = [sum(total[i * width : (i + 1) * width]) for i in range(blocks)]
+    draws = np.random.default_rng(20140901).multinomial(blocks, [1.0 / blocks] * blocks, size=999)
+    mean = sum(b) / sum(a)
+    error = sqrt(sum((y - mean * x) ** 2 for x, y in zip(a, b, strict=True))) / sum(a)
+    distances = []
+    for times in draws:
+        drawn_n = sum(w * x for w, x in zip(times, a, strict=True))
+        if drawn_n == 0:
+            distances.append(inf)
+            continue
+        drawn = sum(w * y for w, y in zip(times, b, strict=True)) / drawn_n
+        spread = sqrt(sum(w * (y - drawn * x) ** 2 for w, x, y in zip(times, a, b, strict=True)))
+        distances.append(abs(drawn - mean) * drawn_n / spread if spread > 1e-9 else inf)
+    reach = min(sorted(distances)[949], 4.302652729911275) * error  # the 950th of 1000 with the sample itself
+    return mean - reach, mean + reach
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 6, 8])
+def test_the_interval_is_that_of_the_plain_bootstrap(width: int) -> None:
+    rng = np.random.default_rng(width)
+    n = rng.integers(1, 6, N_BLOCKS).astype(float)
+    total = 3.0 * n + 4.0 * rng.standard_normal(N_BLOCKS)
+    assert one(n, total, width) == pytest.approx(plain_interval(n.tolist(), total.tolist(), width), rel=1e-9)
+
+
+@pytest.mark.parametrize(("n_blocks", "is_known"), [(2, False), (3, True)])
+def test_three_blocks_with_trades_are_enough_to_say_something(n_blocks: int, is_known: bool) -> None:
+    n = np.zeros(N_BLOCKS)
+    n[[5, 20, 40][:n_blocks]] = 1.0
+    found = one(n, n * np.arange(N_BLOCKS))
+    assert np.isfinite(found).tolist() == [is_known, is_known]
+    if is_known:  # of 5, 20 and 40: mean 65 / 3, error sqrt(1850 / 3) / 3, as far as Student allows
+        assert found == pytest.approx((65 / 3 - 4.3026527 * 8.2775914, 65 / 3 + 4.3026527 * 8.2775914))
+
+
+@pytest.mark.parametrize(
+    ("hold", "width"),
+    [(50.0, 1), (50.01, 2), (100.0, 2), (150.0, 3), (200.0, 4), (200.01, 6), (300.0, 6), (300.01, 8), (400.0, 8), (9e9, 8)],
+)
+def test_a_block_spans_two_mean_holds(hold: float, width: int) -> None:
+    """Fine blocks of 100 bins; there are widths of 1, 2, 3, 4, 6 and 8 of them."""
+    assert block_width(np.array([hold]), 100.0).tolist() == [width]

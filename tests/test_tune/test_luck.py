@@ -9,11 +9,12 @@ import pytest
 
 from engine.lake import Lake
 from tests.test_tune.small_sweep import COMMON, evaluated, finished_sweep, points_of
+from tune import luck as luck_module
 from tune.beside import with_luck
 from tune.cli import main
 from tune.leaderboard import rank
 from tune.ledger import TrialLedger, tried_on
-from tune.luck import Luck, best_by_chance, deflated_sharpe, overfitting_probability
+from tune.luck import Luck, best_by_chance, deflated_sharpe, overfitting_probability, sharpe
 from tune.results import ResultStore
 from tune.run import read_state, run_sweep
 from tune.screen import Screen
@@ -48,6 +49,8 @@ def test_overfitting_of_skill_and_of_nothing_to_choose() -> None:
     returns[3] += 3.0
     assert overfitting_probability(returns) == 0.0
     assert overfitting_probability(np.tile(returns[:1], (5, 1))) == 0.5  # the same trial five times over
+    for n in range(2, 20):  # however many there are
+        assert overfitting_probability(np.tile(returns[:1], (n, 1)), 8) == 0.5, n
     assert np.isnan(overfitting_probability(returns[:1]))
     with pytest.raises(ValueError, match="cannot be grouped"):
         overfitting_probability(returns[:, :47])
@@ -197,3 +200,82 @@ def test_compare_shows_luck_beside_the_ranking(lake: Lake, capsys: Capture) -> N
     assert {"n_trials", "chance_sharpe", "deflated_sharpe", "pbo", "fill_model", "expectancy_low"} <= set(found[0])
     lows = [row["oos_expectancy_low"] for row in found if row["oos_expectancy_low"] is not None]
     assert lows == sorted(lows, reverse=True)
+
+
+# --- numbers worked out by hand ---
+
+
+def test_a_ratio_per_span_from_its_sums() -> None:
+    """Of 1 and 5 over two spans: mean 3, variance 13 - 9 = 4. Of a constant: nothing varies."""
+    found = sharpe(np.array([6.0, 4.0, -6.0]), np.array([26.0, 8.0, 26.0]), 2.0)
+    assert found.tolist() == [1.5, 0.0, -1.5]
+
+
+@pytest.mark.parametrize(
+    ("returns", "expected"),
+    [  # two groups: each half once. Of A and B the better in one half is, in the other:
+        ([[3.0, 4.0, 0.0, 1.0], [1.0, 2.0, 2.0, 3.0]], 1.0),  # the worse, both times
+        ([[3.0, 4.0, 2.0, 3.0], [1.0, 2.0, 0.0, 1.0]], 0.0),  # the better, both times
+        # A, best in the first half (ratios 7, 5, 3), is second of three in the second: a half. There C is best, and last here.
+        ([[3.0, 4.0, 2.0, 3.0], [2.0, 3.0, 1.0, 2.0], [1.0, 2.0, 3.0, 4.0]], 0.75),
+    ],
+)
+def test_overfitting_of_two_halves_by_hand(returns: list[list[float]], expected: float) -> None:
+    assert overfitting_probability(np.array(returns), 2) == expected
+
+
+def test_the_time_is_halved_in_16_groups_unless_told_otherwise() -> None:
+    returns = np.random.default_rng(3).standard_normal((6, 48))
+    assert overfitting_probability(returns) == overfitting_probability(returns, 16) != overfitting_probability(returns, 8)
+
+
+def test_many_trials_are_taken_in_parts_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    returns = np.random.default_rng(4).standard_normal((6, 24))
+    whole = overfitting_probability(returns, 8)
+    monkeypatch.setattr(luck_module, "_CHUNK", 6 * 13)  # 70 halvings in parts of 13, the last one of 5
+    assert overfitting_probability(returns, 8) == whole
+
+
+@pytest.mark.parametrize(("n", "expected"), [(0, 0.0), (1, 0.0), (2, 0.51976), (3, 0.85280), (100, 2.53060)])
+def test_the_best_of_so_many_without_skill(n: int, expected: float) -> None:
+    """(1 - 0.57722) z(1 - 1/n) + 0.57722 z(1 - 1/(n e)), from a table of the normal distribution."""
+    assert best_by_chance(n, 1.0) == pytest.approx(expected, abs=5e-5)
+    assert best_by_chance(n, 3.0) == pytest.approx(3 * expected, abs=15e-5)
+
+
+@pytest.mark.parametrize(
+    ("returns", "chance", "expected"),
+    [
+        # Ratio 2.44949, skew 0, kurtosis 1.5: scale 1 + 0.5 / 4 * 6 = 1.75; Phi((2.44949 - 1) sqrt 2 / sqrt 1.75) = Phi(1.54957)
+        ([1.0, 2.0, 3.0], 1.0, 0.93937),
+        # Mean 1, deviation sqrt 3, skew 2 / sqrt 3, kurtosis 7/3: scale 1 - 2/3 + 1/9 = 4/9; Phi(0.57735 sqrt 3 * 1.5) = Phi(1.5)
+        ([0.0, 0.0, 0.0, 4.0], 0.0, 0.93319),
+        # The mirror image: skew - 2 / sqrt 3, ratio - 0.57735: the same scale
+        ([0.0, 0.0, 0.0, -4.0], 0.0, 0.06681),
+        ([1.0, 1.0], 0.0, float("nan")),
+        ([5.0, 5.0, 5.0], 0.0, float("nan")),
+    ],
+)
+def test_a_deflated_ratio_by_hand(returns: list[float], chance: float, expected: float) -> None:
+    assert deflated_sharpe(np.array(returns), chance) == pytest.approx(expected, abs=2e-5, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("pbo", "deflated", "words"),
+    [
+        (0.2, 0.96, "choosing by rank does not carry over"),  # the limits themselves do not pass
+        (0.199, 0.951, "worth a try"),
+        (0.199, 0.95, "no better than the luck"),
+        (0.2, 0.95, "do not use it"),
+        (0.1, float("nan"), "Too few trials"),
+    ],
+)
+def test_on_the_limits_nothing_is_claimed(pbo: float, deflated: float, words: str) -> None:
+    assert words in Luck("d", 10, 10, pbo, 1.0, 0.5, deflated).words
+
+
+def test_every_figure_stands_at_its_place_in_the_line() -> None:
+    assert Luck("d", 11, 12, 0.13, 1.14, 0.15, 0.16).chance_line == (
+        "best of 11 trials by chance alone: Sharpe +0.15 per root hour; the best here: +1.14; deflated Sharpe ratio 0.16; "
+        "probability of backtest overfitting 0.13 over 12 rows"
+    )

@@ -26,6 +26,7 @@ from tests.test_tune.small_sweep import COMMON, DATASET, OWN_AXES, Capture, swee
 from tune.cli import main
 from tune.code_version import code_version
 from tune.config import ParallelConfig, parse_sweep_config
+from tune.ledger import TrialLedger
 from tune.results import ResultStore
 from tune.run import new_state, plan_sweep, read_state, state_path
 from tune.space import plan_signals
@@ -143,7 +144,7 @@ def test_what_is_wrong_with_the_files_is_refused_before_anything_starts(
 def test_a_resumed_sweep_goes_on_with_the_code_it_began_with(
     lake: Lake, tmp_path: Path, capsys: Capture, how: str, words: str
 ) -> None:
-    """As after a kill: the state is written, one result is there. `test_sweep_process` kills a real one."""
+    """As after a kill: the state is written, the third result is there. `test_sweep_process` kills a real one."""
     path = write_with_helper(tmp_path / "own")
     config = parse_sweep_config(sweep_values(signals=["mine"], sweep=OWN_AXES, signal_files=[str(path)]), "test")
     state = new_state(config, None)
@@ -151,7 +152,7 @@ def test_a_resumed_sweep_goes_on_with_the_code_it_began_with(
         plan = plan_sweep(config, lake, print)
         points, datasets = plan.points, plan.datasets
         market = load_market(datasets[DATASET], [get_signal("mine")])
-        ResultStore(lake).append([evaluate(points[0], market)], sweep_id=state.sweep_id, **COMMON)
+        ResultStore(lake).append([evaluate(points[2], market)], sweep_id="the first time", **COMMON)
     values = {**asdict(state), "run_ids": [point.run_id for point in points]}
     write_atomic(state_path(lake, state.sweep_id), json.dumps(values).encode())
     began = versions_of(lake)
@@ -164,6 +165,11 @@ def test_a_resumed_sweep_goes_on_with_the_code_it_began_with(
     assert str(path) in report["said"]
     assert (report["n_points"], report["n_reused"], report["failures"]) == (4, 1, [])
     assert versions_of(lake) == began
+    ids = [point.run_id for point in points]
+    assert set(TrialLedger(lake).trials().get_column("run_id")) == {ids[0], ids[1], ids[3]}  # computed: those that were missing
+    sweep_ids = dict(ResultStore(lake).meta().select("run_id", "sweep_id").iter_rows())
+    assert sweep_ids == {**dict.fromkeys(ids, state.sweep_id), ids[2]: "the first time"}
+    assert {row["run_id"] for row in report["leaderboard"]} == set(ids)
     assert main(["sweep", "--resume", state.sweep_id, "--signals", str(path), "--lake", str(lake.root)]) == 2
 
 

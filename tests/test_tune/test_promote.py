@@ -1,19 +1,26 @@
 """Promotion, rollback and the registry, on a real lake with a real SQLite registry."""
 
+import json
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine.champion import history, read_champion, read_pointer, versions
+from engine.champion import Champion, history, read_champion, read_pointer, version_path, versions, write_champion
 from engine.errors import ChampionError, ConfigError
+from engine.files import write_atomic
 from engine.lake import Lake
-from tests.test_tune.small_sweep import finished_sweep
+from tests.test_tune.made import made, run_of
+from tests.test_tune.small_sweep import COMMON, evaluated, finished_sweep, points_of, sweep_values
 from tune import promote
+from tune.config import parse_sweep_config
 from tune.errors import RunFailedError
 from tune.leaderboard import rank
 from tune.registry import ChampionRegistry
 from tune.results import ResultStore
+from tune.run import new_state, state_path
 
 # MLflow's own use of SQLAlchemy.
 pytestmark = pytest.mark.filterwarnings("ignore:The ..noload.. loader strategy:DeprecationWarning")
@@ -148,3 +155,168 @@ def test_damaged_version_file_does_not_stop_a_rollback_target_check(swept: tuple
     with pytest.raises(ChampionError, match="does not load: signal 'gone' is not known"):
         promote.roll_back_champion(lake)
     assert read_pointer(lake).version == 2
+
+
+# --- which run, and which of its thresholds ---
+
+Sweep = Callable[..., str]
+
+
+@pytest.fixture
+def sweep_of(tmp_path: Path) -> tuple[Lake, Sweep]:
+    """A lake, and how a sweep of made-up runs comes into it."""
+    lake = Lake(tmp_path / "made")
+
+    def sweep(*runs: list[dict[str, Any]], **changes: Any) -> str:
+        state = new_state(parse_sweep_config(sweep_values(**changes), "test"), None)
+        values = {**asdict(state), "run_ids": [rows[0]["run_id"] for rows in runs]}
+        write_atomic(state_path(lake, state.sweep_id), json.dumps(values).encode())
+        ResultStore(lake).append([run_of(rows) for rows in runs], sweep_id=state.sweep_id, **COMMON)
+        return state.sweep_id
+
+    return lake, sweep
+
+
+def test_of_a_runs_thresholds_that_tie_the_surer_one_in_sample_is_promoted(sweep_of: tuple[Lake, Sweep]) -> None:
+    lake, sweep = sweep_of
+    rows = [made("a", t, oos_expectancy_low=1.0, expectancy_low=low) for t, low in ((0.1, -2.0), (0.2, -1.0), (0.3, -3.0))]
+    assert promote.best_run(lake, sweep(rows)) == ("a", 0.2)
+
+
+def test_the_best_is_of_the_sweep_that_is_named(sweep_of: tuple[Lake, Sweep]) -> None:
+    lake, sweep = sweep_of
+    one = sweep([made("a", 0.1, oos_expectancy_low=1.0)], [made("b", 0.1, oos_expectancy_low=2.0)])
+    other = sweep([made("c", 0.1, oos_expectancy_low=3.0)])
+    assert promote.best_run(lake, one) == ("b", 0.1)
+    assert promote.best_run(lake, other) == ("c", 0.1)
+
+
+def test_the_best_is_by_the_sweeps_own_objective_and_among_rows_with_trades_enough(sweep_of: tuple[Lake, Sweep]) -> None:
+    lake, sweep = sweep_of
+    runs = [
+        [made("a", 0.1, sharpe=1.0, oos_expectancy_low=9.0, n_signals=99)],
+        [made("b", 0.1, sharpe=2.0, oos_expectancy_low=8.0, n_signals=8)],
+        [made("c", 0.1, sharpe=3.0, oos_expectancy_low=7.0, n_signals=7)],
+    ]
+    objective = {"search": {"objective": "sharpe"}}
+    assert promote.best_run(lake, sweep(*runs)) == ("a", 0.1)
+    assert promote.best_run(lake, sweep(*runs, **objective)) == ("c", 0.1)
+    assert promote.best_run(lake, sweep(*runs, **objective, eval={"min_signals": 8})) == ("b", 0.1)
+    none = sweep(*runs, eval={"min_signals": 100})
+    with pytest.raises(ConfigError, match="has no run with 100 trades or more"):
+        promote.best_run(lake, none)
+
+
+METRICS = {  # of the row that is promoted: each figure its own number, and one that there is not
+    name: 1.5 + place / 1000
+    for place, name in enumerate(
+        [
+            "n_effective",
+            "tp_rate",
+            "tp_rate_low",
+            "tp_rate_high",
+            "break_even_rate",
+            "excess_rate",
+            "excess_low",
+            "excess_high",
+            "sl_rate",
+            "timeout_rate",
+            "mean_pnl_ticks",
+            "expectancy_ticks",
+            "expectancy_low",
+            "expectancy_high",
+            "expectancy_dollars",
+            "max_drawdown_ticks",
+            "sharpe",
+            "events_per_hour",
+            "events_per_scored_hour",
+        ]
+    )
+} | {"n_signals": 21, "n_left_out": 22, "n_cut": 23, "profit_factor": float("nan"), "fill_model": "touch to touch"}
+
+
+@pytest.fixture
+def stored(lake: Lake, migrated: bytes, monkeypatch: pytest.MonkeyPatch) -> tuple[Lake, dict[str, Any]]:
+    """A lake with one run, whose second threshold has the best lower bound, and the third the best of everything else."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    lake.mlflow.mkdir(parents=True)
+    (lake.mlflow / "mlflow.db").write_bytes(migrated)
+    (result,) = evaluated(lake, [p for p in points_of(lake) if p.rules.tp_ticks == 4][:1])
+    for row in result.rows:
+        row.update({**METRICS, "expectancy_low": -1.0, "n_signals": 21})
+    result.rows[1].update(METRICS)
+    result.rows[2].update({name: 99.0 for name, value in METRICS.items() if isinstance(value, float)} | {"n_signals": 999})
+    result.rows[2]["expectancy_low"] = 1.0
+    ResultStore(lake).append([result], sweep_id="sw", **COMMON)
+    return lake, result.meta
+
+
+def test_a_champion_says_what_it_is_each_thing_at_its_own_place(stored: tuple[Lake, dict[str, Any]]) -> None:
+    lake, meta = stored
+    promote.promote_run(lake, meta["run_id"], None)
+    champion = read_champion(lake)
+    assert champion.thresholds == (0.05,)  # the second of 0.03, 0.05, 0.1 and so on
+    assert champion.evaluation == {"tp_ticks": 4.0, "sl_ticks": 2.0, "max_hold_bins": 200, "warmup_bins": 100, "tick_size": 0.25}
+    oos = {
+        name: value for name, value in meta.items() if name.startswith("oos_") and name not in ("oos_threshold", "oos_n_folds")
+    }
+    assert champion.metrics == {**METRICS, **oos, "profit_factor": None}
+    assert (champion.signal, champion.sweep, champion.run_id) == ("perm_derivative", "sw", meta["run_id"])
+    assert champion.cooldown_bins == meta["cooldown_bins"] in (10, 30)
+    assert champion.parameters == json.loads(meta["resolved_params_json"])
+    assert (champion.dataset_id, champion.dataset_checksum) == ("random_walk", meta["dataset_checksum"])
+    assert (champion.config_version, champion.state5_table) == ("0123456789ab", "reference")
+    assert (champion.cell_width_ms, champion.grid_radius_ticks, champion.code_version) == (100, 5, meta["code_version"])
+    assert champion.source is None
+
+
+def test_a_run_of_a_dataset_that_was_made_anew_is_refused(stored: tuple[Lake, dict[str, Any]]) -> None:
+    lake, meta = stored
+    (result,) = evaluated(lake, points_of(lake)[:1])
+    result.meta["dataset_checksum"] = "0" * 64
+    ResultStore(lake).append([result], sweep_id="sw", **COMMON)
+    with pytest.raises(ChampionError, match="dataset random_walk is not the one run"):
+        promote.promote_run(lake, result.meta["run_id"], None)
+    assert versions(lake) == []
+
+
+def test_another_threshold_is_another_version_and_the_first_comes_back_as_it_was(stored: tuple[Lake, dict[str, Any]]) -> None:
+    lake, meta = stored
+    reports = [promote.promote_run(lake, meta["run_id"], threshold) for threshold in (0.1, 0.03, 0.1)]
+    assert [(report["before"], report["version"]) for report in reports] == [(None, 1), (1, 2), (2, 1)]
+    assert versions(lake) == [1, 2]
+    assert (read_pointer(lake).version, read_pointer(lake).trail) == (1, (1, 2))
+    assert "in service (before: none)" in reports[0]["line"]
+    assert "in service (before: 2)" in reports[2]["line"]
+    assert ChampionRegistry(lake).pointed() == 1
+
+
+# --- the registry ---
+
+
+def test_the_registry_goes_by_the_champions_version_and_not_by_its_own(stored: tuple[Lake, dict[str, Any]]) -> None:
+    lake, meta = stored
+    promote.promote_run(lake, meta["run_id"], None)
+    one = read_champion(lake)
+    registry = ChampionRegistry(lake)
+
+    def registered(version: int) -> str:
+        champion: Champion = one.model_copy(update={"version": version})
+        if version not in versions(lake):
+            write_champion(lake, champion)
+        return registry.register(champion, version_path(lake, version))
+
+    assert [registered(version) for version in (7, 3, 7, 1)] == ["2", "3", "2", "1"]
+    assert registry.move_alias(7) == "2"
+    assert registry.pointed() == 7
+    assert registry.move_alias(3) == "3"
+    assert registry.pointed() == 3
+    with pytest.raises(LookupError, match="champion 2 is not registered"):
+        registry.move_alias(2)  # there is a model version 2, of champion 7
+    tags = registry._client.get_model_version("spymaster-champion", "2").tags
+    told = {"champion_version": "7", "signal_name": one.signal, "dataset_id": one.dataset_id, "local_run_id": one.run_id}
+    assert {name: tags[name] for name in told} == told
+
+
+def test_before_a_promotion_the_registry_points_nowhere(stored: tuple[Lake, dict[str, Any]]) -> None:
+    assert ChampionRegistry(stored[0]).pointed() is None

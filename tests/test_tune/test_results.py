@@ -1,11 +1,14 @@
 import multiprocessing
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from engine.lake import Lake
+from tests.test_tune.made import made, run_of
 from tests.test_tune.small_sweep import COMMON, evaluated, points_of
+from tune.parts import write_part
 from tune.results import META_SCHEMA, ROWS_SCHEMA, ResultStore
 
 
@@ -79,3 +82,73 @@ def test_two_writers_at_once_lose_nothing(lake: Lake) -> None:
     assert [writer.exitcode for writer in writers] == [0, 0]
     assert len(ResultStore(lake).meta()) == 8
     assert len(ResultStore(lake).rows()) == 8 * 6
+
+
+# --- what is read, and what is not ---
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ResultStore:
+    return ResultStore(Lake(tmp_path / "empty"))
+
+
+def test_every_figure_comes_back_under_its_own_name(store: ResultStore) -> None:
+    row = made("a", 0.1, block_n=list(range(48)), fold_sum=[1.0, 2.0, 3.0, 4.0, 5.0])
+    told = {"sweep_id": "sw", "experiment_name": "ex", "config_hash": "ha", "timestamp_utc": "ti"}
+    store.append([run_of([row])], **told)
+    (found,) = store.rows().to_dicts()
+    assert found == {**row, **told}
+    (meta,) = store.meta().to_dicts()
+    assert meta == {name: {**row, **told}[name] for name in META_SCHEMA.names}
+
+
+def test_a_row_is_a_run_at_a_threshold_and_the_first_written_stands(store: ResultStore) -> None:
+    store.append([run_of([made("b", 0.2, sharpe=1.0)])], sweep_id="1", **COMMON)
+    store.append([run_of([made("a", 0.2, sharpe=2.0), made("a", 0.1, sharpe=3.0)])], sweep_id="2", **COMMON)
+    store.append([run_of([made("b", 0.2, sharpe=4.0)])], sweep_id="3", **COMMON)
+    assert store.rows().select("run_id", "threshold", "sharpe", "sweep_id").rows() == [
+        ("b", 0.2, 1.0, "1"),
+        ("a", 0.2, 2.0, "2"),
+        ("a", 0.1, 3.0, "2"),
+    ]
+    assert store.meta().select("run_id", "sweep_id").rows() == [("b", "1"), ("a", "2")]
+
+
+def test_rows_are_of_the_runs_that_are_asked_for(store: ResultStore) -> None:
+    for run_id in ("a", "b", "c"):
+        store.append([run_of([made(run_id, 0.1)])], sweep_id="s", **COMMON)
+    assert store.rows(["c", "a", "gone"]).get_column("run_id").to_list() == ["a", "c"]
+    assert store.rows([]).is_empty()
+    assert store.rows().height == 3
+
+
+def test_the_cooldown_of_a_row_is_its_own(store: ResultStore) -> None:
+    one = run_of([made("a", 0.1, cooldown_bins=30)])
+    one.meta["cooldown_bins"] = 99
+    store.append([one], sweep_id="s", **COMMON)
+    assert store.rows().item(0, "cooldown_bins") == 30
+
+
+def test_rows_are_written_before_the_run_counts_as_done(store: ResultStore) -> None:
+    store.meta_dir.parent.mkdir(parents=True)
+    store.meta_dir.write_text("in the way")
+    with pytest.raises(OSError, match="runs_meta"):
+        store.append([run_of([made("a", 0.1)])], sweep_id="s", **COMMON)
+    assert len(list(store.rows_dir.iterdir())) == 1
+    store.meta_dir.unlink()
+    assert store.run_ids() == set()
+    assert store.rows().is_empty()
+
+
+def test_nothing_is_written_of_no_run(store: ResultStore) -> None:
+    store.append([], sweep_id="s", **COMMON)
+    assert not store.rows_dir.exists()
+
+
+def test_parts_of_an_older_version_lack_columns_and_are_read_with_nulls(store: ResultStore) -> None:
+    store.append([run_of([made("new", 0.1)])], sweep_id="s", **COMMON)
+    old = pa.schema([field for field in ROWS_SCHEMA if field.name != "fill_model"])
+    row = made("old", 0.1)
+    write_part(store.rows_dir, [{name: row[name] for name in old.names}], old)
+    write_part(store.meta_dir, [{**run_of([row]).meta, "sweep_id": "s", **COMMON}], META_SCHEMA)
+    assert store.rows().select("run_id", "fill_model").rows() == [("new", "touch to touch"), ("old", None)]

@@ -2,17 +2,23 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from engine.errors import ConfigError
+from engine.files import write_atomic
 from engine.lake import Lake
 from engine.signals.registry import signal_names
 from tests.blocks import publish_plain
-from tests.test_tune.small_sweep import finished_sweep, resolutions, sweep_values
+from tests.test_tune.made import made, run_of
+from tests.test_tune.small_sweep import COMMON, finished_sweep, points_of, resolutions, sweep_values
 from tune.cli import main
 from tune.config import parse_sweep_config
-from tune.run import plan_sweep, read_state, run_sweep
+from tune.results import ResultStore
+from tune.run import SweepState, new_state, plan_sweep, read_state, run_sweep, state_path
 from tune.screen import Screen
 from tune.trial import load_market
 
@@ -103,3 +109,74 @@ def test_a_sweep_with_nothing_missing_asks_no_more_than_its_plan(lake: Lake) -> 
     with Screen() as screen, resolutions() as asked:
         run_sweep(read_state(lake, sweep_id), lake, "local", screen)
     assert asked == ["perm_derivative"]
+
+
+# --- which sweep, which runs, by which rules ---
+
+
+def begun(lake: Lake, sweep_id: str, created_at: str, name: str = "small") -> None:
+    state = SweepState(sweep_id, created_at, {"name": name}, "h", None, [])
+    write_atomic(state_path(lake, sweep_id), json.dumps(asdict(state)).encode())
+
+
+def test_a_sweeps_name_means_the_latest_of_that_name(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    for sweep_id, created_at, name in (
+        ("small_z", "2026-02-06T10:00:00+00:00", "small"),
+        ("small_b", "2026-02-06T11:00:00+00:00", "small"),  # of two in one second the later id
+        ("small_a", "2026-02-06T11:00:00+00:00", "small"),
+        ("large_c", "2026-02-06T12:00:00+00:00", "large"),
+    ):
+        begun(lake, sweep_id, created_at, name)
+    assert read_state(lake, "small").sweep_id == "small_b"
+    assert read_state(lake, "large").sweep_id == "large_c"
+    assert read_state(lake, "small_z").sweep_id == "small_z"
+    for unknown in ("smal", "small_", "../sweeps/small_z"):
+        with pytest.raises(ConfigError, match="has: small_z, small_a, small_b, large_c$"):
+            read_state(lake, unknown)
+
+
+def known_runs(lake: Lake, *figures: dict[str, Any], **changes: Any) -> list[str]:
+    """Runs of the small sweep with made-up figures in the store; their ids."""
+    run_ids = [point.run_id for point in points_of(lake, **changes)]
+    rows = [made(run_id, 0.1, **one) for run_id, one in zip(run_ids, figures, strict=True)]
+    ResultStore(lake).append([run_of([row]) for row in rows], sweep_id="s", **COMMON)
+    return run_ids
+
+
+def outcome_of(lake: Lake, limit: int | None = None, **changes: Any) -> Any:
+    with Screen() as screen:
+        return run_sweep(new_state(parse_sweep_config(sweep_values(**changes), "test"), limit), lake, "local", screen)
+
+
+RULES = {"tp_ticks": [2, 4], "sl_ticks": 2, "max_hold_bins": 200, "warmup_bins": 100, "min_signals": 8}
+
+
+def test_a_sweep_is_ranked_by_its_own_objective_among_its_own_runs_with_trades_enough(lake: Lake) -> None:
+    figures = [{"sharpe": float(i % 3), "oos_expectancy_low": float(i), "n_signals": 6 + i} for i in range(8)]
+    ids = known_runs(lake, *figures)
+    ResultStore(lake).append([run_of([made("stranger", 0.1, sharpe=99.0, oos_expectancy_low=99.0)])], sweep_id="x", **COMMON)
+    changes: dict[str, Any] = {"eval": RULES, "search": {"objective": "sharpe"}}
+    found = outcome_of(lake, **changes)
+    # Runs 0 and 1 have six and seven trades; 2 and 5 have a ratio of 2, 4 and 7 of 1, 3 and 6 of 0; more trades go first.
+    assert found.ranking.get_column("run_id").to_list() == [ids[i] for i in (5, 2, 7, 4, 6, 3)]
+    assert (found.n_points, found.n_reused, found.failures) == (8, 8, [])
+    assert [luck.n_compared for luck in found.beside.lucks] == [6]
+    by_default = outcome_of(lake, eval=RULES)
+    assert by_default.ranking.get_column("run_id").to_list() == [ids[i] for i in (7, 6, 5, 4, 3, 2)]
+
+
+def test_a_sweep_writes_down_the_runs_it_is_of(lake: Lake) -> None:
+    ids = known_runs(lake, *[{} for _ in range(8)])
+    state = read_state(lake, outcome_of(lake, limit=3).sweep_id)
+    assert (state.run_ids, state.limit) == (ids[:3], 3)
+    assert read_state(lake, outcome_of(lake).sweep_id).run_ids == ids
+
+
+def test_points_in_another_order_are_no_change_of_code_or_data(lake: Lake, capsys: Capture) -> None:
+    ids = known_runs(lake, *[{} for _ in range(8)])
+    state = new_state(parse_sweep_config(sweep_values(), "test"), None)
+    for run_ids, is_said in ((ids[::-1], False), (ids[:7], True), ([], False)):
+        with Screen() as screen:
+            run_sweep(SweepState(**{**asdict(state), "run_ids": run_ids}), lake, "local", screen)
+        assert ("have changed since this sweep began" in capsys.readouterr().err) == is_said

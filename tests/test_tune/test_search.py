@@ -15,6 +15,7 @@ from engine.ray_environment import prepare_ray_environment, require_answer
 from engine.signals.registry import get_signal
 from tests.blocks import publish_random
 from tests.processes import descendants
+from tests.test_tune.markets import sound_rules
 from tests.test_tune.small_sweep import DATASET, evaluated, points_of
 from tune.config import ParallelConfig
 from tune.trial import Point, PointFailure, RunResult, load_market
@@ -117,3 +118,23 @@ def test_no_cluster_at_the_address_is_one_line(address: str) -> None:
     with pytest.raises(ConfigError, match="where no Ray cluster answers") as error:
         require_answer(address)
     assert "\n" not in str(error.value)
+
+
+def test_points_are_split_evenly_and_those_of_one_series_stand_together() -> None:
+    from tune.search import split
+
+    def names(n: int, workers: int) -> list[list[int]]:
+        points = [point(i, series=i % 2) for i in range(n)]
+        return [[int(one.thresholds[0]) for one in batch] for batch in split(points, workers)]
+
+    assert names(10, 1) == [[0, 2], [4, 6, 8], [1, 3, 5], [7, 9]]  # four batches a worker
+    assert names(3, 1) == [[0], [2], [1]]
+    assert names(0, 1) == []
+    assert [len(batch) for batch in names(800, 1)] == [200] * 4
+    assert [len(batch) for batch in names(801, 1)] == [160, 160, 161, 160, 160]  # no more than 200 in one
+    assert len(names(100, 3)) == 12
+    assert sorted(i for batch in names(801, 1) for i in batch) == list(range(801))
+
+
+def point(number: int, series: int) -> Point:
+    return Point("d", "c", "v", "s", {"series": series}, {}, sound_rules(), (float(number),), "e")

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -217,3 +217,112 @@ def test_the_fee_of_an_unknown_contract_must_be_given(lake: Lake, monkeypatch: p
         points_of(lake)
     (point,) = points_of(lake, sweep={}, eval={"warmup_bins": 100, "fee_per_contract": 1.5})
     assert point.rules.fee_per_contract == 1.5
+
+
+# --- each rule from its own key ---
+
+EVERY_KEY = {
+    "tp_ticks": 7,
+    "sl_ticks": 3,
+    "max_hold_bins": 211,
+    "warmup_bins": 101,
+    "fill": "mid",
+    "trigger": "level",
+    "position": "overlapping",
+    "rearm": False,
+    "feed_delay_bins": 5,
+    "order_delay_bins": 6,
+    "fee_per_contract": 0.0,
+    "quality": "any",
+    "n_folds": 4,
+    "embargo_bins": 0,
+}
+
+
+def test_every_rule_comes_from_its_own_key_and_the_rest_from_the_dataset(lake: Lake) -> None:
+    (point,) = points_of(lake, sweep={"universal": {"cooldown_bins": [13]}}, eval=EVERY_KEY)
+    expected = {name: value for name, value in EVERY_KEY.items() if name != "quality"}
+    expected |= {"cooldown_bins": 13, "tick_size": 0.25, "contract_multiplier": 2.0, "cell_width_ms": 100, "sound_only": False}
+    assert asdict(point.rules) == expected
+
+
+def test_barriers_and_cooldowns_multiply_in_this_order(lake: Lake) -> None:
+    axes = {"universal": {"cooldown_bins": [20, 10]}, "per_signal": {"perm_derivative": {"d2_weight": [0.7, 0.6]}}}
+    points = points_of(lake, sweep=axes, eval={"tp_ticks": [8, 6], "sl_ticks": [5, 4], "warmup_bins": 100})
+    found = [(p.swept["d2_weight"], p.rules.tp_ticks, p.rules.sl_ticks, p.rules.cooldown_bins) for p in points]
+    assert found == [(w, tp, sl, c) for w in (0.7, 0.6) for tp in (8, 6) for sl in (5, 4) for c in (20, 10)]
+
+
+def test_axes_multiply_by_name() -> None:
+    assert space.expand({"b": [1, 2], "a": ["x", "y"]}) == [
+        {"a": "x", "b": 1},
+        {"a": "x", "b": 2},
+        {"a": "y", "b": 1},
+        {"a": "y", "b": 2},
+    ]
+    assert space.expand({}) == [{}]
+
+
+@pytest.mark.parametrize(("max_hold", "embargo"), [(302, 302), (303, 303), (304, 303)])
+def test_an_embargo_spans_what_the_signal_remembers_and_no_trade_lasts_longer(lake: Lake, max_hold: int, embargo: int) -> None:
+    """perm_derivative looks back over a window of 300 bins, and three more."""
+    (point,) = points_of(lake, sweep={}, eval={"warmup_bins": 100, "max_hold_bins": max_hold})
+    assert point.rules.embargo_bins == embargo
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """A lake whose grid reaches as far as a calibrated signal looks; 2500 bins."""
+    lake = Lake(tmp_path_factory.mktemp("wide"))
+    publish_plain(lake, DATASET, n_bins=2500, radius=50, seed=7)
+    return lake
+
+
+@pytest.mark.parametrize(("warmup", "start"), [(1, 2000), (1999, 2000), (2000, 2000), (2001, 2001)])
+def test_nothing_is_scored_that_a_signals_thresholds_saw(wide: Lake, warmup: int, start: int) -> None:
+    calibration = {"per_signal": {"pfp": {"calibration_bins": [2000]}}}
+    (point,) = points_of(wide, signals=["pfp"], sweep=calibration, eval={"warmup_bins": warmup})
+    assert point.rules.warmup_bins == start
+
+
+def test_a_bin_must_be_left_to_score(wide: Lake) -> None:
+    def start(calibration: int, warmup: int) -> int:
+        axes = {"per_signal": {"pfp": {"calibration_bins": [calibration]}}}
+        return points_of(wide, signals=["pfp"], sweep=axes, eval={"warmup_bins": warmup})[0].rules.warmup_bins
+
+    assert (start(2499, 0), start(300, 2499)) == (2499, 2499)
+    with pytest.raises(ConfigError, match="on the first 2500 bins; dataset random_walk has only 2500 bins"):
+        start(2500, 0)
+    with pytest.raises(ConfigError, match="warmup_bins was 2500"):
+        start(300, 2500)
+
+
+def test_a_fee_of_nothing_is_a_fee_that_was_given(lake: Lake) -> None:
+    (point,) = points_of(lake, sweep={}, eval={"warmup_bins": 100, "fee_per_contract": 0})
+    assert point.rules.fee_per_contract == 0.0
+
+
+def test_a_tick_size_that_is_the_datasets_own_may_be_given(lake: Lake) -> None:
+    (point,) = points_of(lake, sweep={}, eval={"warmup_bins": 100, "tick_size": 0.25})
+    assert point.rules.tick_size == 0.25
+
+
+@pytest.mark.parametrize(("n_trials", "places"), [(3, [0, 2, 4]), (8, range(8)), (9, range(8))])
+def test_a_draw_keeps_the_order_of_the_grid(lake: Lake, n_trials: int, places: Any) -> None:
+    """Seed 1 draws places 2, 4 and 0 of eight; as many as there are is all of them."""
+    every = points_of(lake)
+    drawn = points_of(lake, search={"kind": "random", "n_trials": n_trials, "seed": 1})
+    assert [p.run_id for p in drawn] == [every[place].run_id for place in places]
+
+
+def test_signals_run_in_the_order_in_which_they_are_named(wide: Lake) -> None:
+    points = points_of(wide, signals=["pfp", "ads"], sweep={"per_signal": {"pfp": {"calibration_bins": [300]}}})
+    assert list(dict.fromkeys(p.signal for p in points)) == ["pfp", "ads"]
+    assert {p.signal: p.rules.cooldown_bins for p in points} == {"pfp": 30, "ads": 30}
+
+
+@pytest.mark.parametrize("value", [True, "10", None])
+def test_a_cooldown_is_a_whole_number(lake: Lake, value: Any) -> None:
+    with pytest.raises(ConfigError, match="it must be a whole number of bins, 0 or more"):
+        points_of(lake, sweep={"universal": {"cooldown_bins": [value]}})
+    assert points_of(lake, sweep={"universal": {"cooldown_bins": [0]}})[0].rules.cooldown_bins == 0

@@ -22,8 +22,8 @@ def brute_force(labels: list[tuple[int, int, int]], segment: Segment, embargo: i
             test.append(i)
         if session > segment.session:
             continue
-        forbidden = set(range(segment.begin - embargo, 10**4)) if session == segment.session else set()
-        if not any(bin_ in forbidden for bin_ in range(fired, leave + 1)):
+        first_forbidden = segment.begin - embargo if session == segment.session else 10**4
+        if not any(bin_ >= first_forbidden for bin_ in range(fired, leave + 1)):
             train.append(i)
     return train, test
 

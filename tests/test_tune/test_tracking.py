@@ -43,7 +43,18 @@ def test_a_parent_with_a_child_a_run_and_the_table_as_artifact(lake: Lake, ranki
     assert {run.data.tags["local_run_id"] for run in runs.values()} == set(ranking.get_column("run_id"))
     assert len(runs) == 3
     child = next(run for run in runs.values() if run.data.tags["local_run_id"] == ranking.item(0, "run_id"))
-    assert child.data.metrics["mean_pnl_ticks"] == ranking.item(0, "mean_pnl_ticks")
+    row = ranking.row(0, named=True)
+    names = "threshold n_signals tp_rate sl_rate timeout_rate mean_pnl_ticks expectancy_ticks expectancy_low events_per_hour"
+    oos = "oos_expectancy_ticks oos_expectancy_low oos_n_signals"
+    assert child.data.metrics == {name: row[name] for name in f"{names} {oos}".split() if row[name] == row[name]}
+    assert child.data.params == {
+        "dataset": "random_walk",
+        "signal": "perm_derivative",
+        "params": row["signal_params_json"],
+        "tp_ticks": str(row["eval_tp_ticks"]),
+        "sl_ticks": str(row["eval_sl_ticks"]),
+        "cooldown_bins": str(row["cooldown_bins"]),
+    }
     assert child.data.tags["desk"] == "a"
     assert [item.path for item in client.list_artifacts(tracker.parent_run, "harness")] == ["harness/leaderboard.parquet"]
 

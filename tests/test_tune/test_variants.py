@@ -1,5 +1,7 @@
 """Datasets made on the way to a sweep, from a real simulated session."""
 
+import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,23 @@ def test_a_source_that_has_changed_is_refused(replayed: tuple[Lake, Dataset], tm
             with_variants(config(tau_velocity=3.0), [base], lake, print)
     finally:
         path.write_bytes(content)
+
+
+def test_each_base_has_variants_of_its_own_named_by_what_they_are_made_of(replayed: tuple[Lake, Dataset]) -> None:
+    lake, base = replayed
+    source = Path(base.manifest["source_files"][0]["path"])
+    short = publish_replay(lake, "short", [source], load_instrument(), start_time="09:00", n_bins=150)
+    found = with_variants(config(tau_velocity=[3.0, 5.0]), [base, short], lake, print)
+    assert [(dataset.n_bins, dataset.manifest["overrides"].get("tau_velocity")) for dataset, _ in found] == [
+        (200, None),
+        (150, None),
+        (200, 3.0),
+        (200, 5.0),
+        (150, 3.0),
+        (150, 5.0),
+    ]
+    for (dataset, variant), parent in zip(found[2:], [base, base, short, short], strict=True):
+        recipe = json.dumps([parent.checksum, dataset.manifest["config_version"]])
+        assert variant == sha256(recipe.encode()).hexdigest()[:8]
+        assert dataset.dataset_id == f"{parent.dataset_id}__{variant}"
+    assert len({variant for _, variant in found}) == 5  # the bases have none

@@ -75,7 +75,7 @@ class _IircNumbers(NamedTuple):
 
 @kernel
 def _ratio(v_add: Floats, v_pull: Floats, v_fill: Floats, near: int, far: int, eps: float) -> float:
-    """What comes to a side over what leaves it, rows ``near`` to ``far`` by column."""
+    """What comes to a side over what leaves it, rows ``near`` to ``far`` by column; NaN where a cell is no number."""
     step = 1 if far >= near else -1
     come = 0.0
     pulled = 0.0
@@ -84,6 +84,8 @@ def _ratio(v_add: Floats, v_pull: Floats, v_fill: Floats, near: int, far: int, e
         come += v_add[r]
         pulled += v_pull[r]
         filled += v_fill[r]
+    if not math.isfinite(come + pulled + filled):
+        return math.nan
     return come / (pulled + filled + eps)
 
 

@@ -149,7 +149,7 @@ export class Session {
     const verdict = this.sequence.binary(bytes);
     if (verdict === null) return null;
     if (verdict.kind === "reject") return this.reject(verdict);
-    if (verdict.newEpoch) this.newEpoch();
+    if (verdict.newEpoch) this.newEpoch(verdict.bin.header.seq);
     this.store(verdict.bin, verdict.missing);
     return null;
   }
@@ -219,10 +219,11 @@ export class Session {
       : null;
   }
 
-  private newEpoch(): void {
+  private newEpoch(seq: number): void {
     this.ring!.clear();
     this.raw.clear();
     this.seams = [];
+    if (this.pendingSeam) this.pendingSeam = { ...this.pendingSeam, seq }; // its bin was one of the time that was left
     this.projection = new Projection(this.config!.horizons, this.columns);
     this.scales = freshScales();
     this.counters.epochs++;

@@ -4,6 +4,8 @@ import { FieldReader } from "./fields.ts";
 import schema from "./schema.json";
 import type { Checked, RuntimeConfig, RuntimeModelInfo } from "./types.ts";
 
+const NS_PER_MS = 1_000_000;
+
 /** Checks one `runtime_config`; the first broken field is named. */
 export function checkConfig(raw: Readonly<Record<string, unknown>>): Checked<RuntimeConfig> {
   const read = new FieldReader(raw);
@@ -12,9 +14,9 @@ export function checkConfig(raw: Readonly<Record<string, unknown>>): Checked<Run
   const configVersion = read.text("config_version");
   const tickSize = read.positive("tick_size");
   const priceScale = read.positive("price_scale");
-  const priceDecimals = read.integer("price_decimals", 0);
+  const priceDecimals = read.integer("price_decimals", 0, 9);
   const qtyUnit = read.text("qty_unit");
-  const radius = read.integer("grid_radius_ticks", 1);
+  const radius = read.integer("grid_radius_ticks", 1, 2000);
   const rows = read.integer("grid_rows", 3);
   const cellWidthMs = read.positive("cell_width_ms");
   const horizons = read.integers("projection_horizons_bins", 1);
@@ -28,8 +30,11 @@ export function checkConfig(raw: Readonly<Record<string, unknown>>): Checked<Run
   const effectiveBinSeq = read.has("effective_bin_seq") ? read.integer("effective_bin_seq", 0) : null;
   const session = readSession(read);
   const capabilities = readCapabilities(read);
-  const tickInt = Math.round(tickSize / priceScale);
+  const tickInt = wholes(tickSize / priceScale);
+  const cellWidthNs = wholes(cellWidthMs * NS_PER_MS);
 
+  if (tickInt === null) read.reject("tick_size", `a multiple of price_scale = ${priceScale}`, tickSize);
+  if (cellWidthNs === null) read.reject("cell_width_ms", "a whole number of nanoseconds", cellWidthMs);
   if (format !== schema.stream_format) read.reject("stream_format", `"${schema.stream_format}"`, format);
   if (rows !== 2 * radius + 1)
     read.reject("grid_rows", `2 * grid_radius_ticks + 1 = ${2 * radius + 1}`, rows);
@@ -39,6 +44,9 @@ export function checkConfig(raw: Readonly<Record<string, unknown>>): Checked<Run
     expectedMs.some((ms, i) => Math.abs(ms - horizonsMs[i]!) > 1e-6)
   ) {
     read.reject("projection_horizons_ms", `bins * cell_width_ms = [${expectedMs.join(", ")}]`, horizonsMs);
+  }
+  if (new Set(schemaFields).size !== schemaFields.length) {
+    read.reject("grid_schema_fields", "each column once", schemaFields);
   }
   if (new Set(horizons).size !== horizons.length) {
     read.reject("projection_horizons_bins", "each horizon once", horizons);
@@ -61,13 +69,14 @@ export function checkConfig(raw: Readonly<Record<string, unknown>>): Checked<Run
     symbol,
     configVersion,
     tickSize,
-    tickInt: BigInt(tickInt),
+    tickInt: BigInt(tickInt!),
     priceScale,
     priceDecimals,
     qtyUnit,
     radius,
     rows,
     cellWidthMs,
+    cellWidthNs: BigInt(cellWidthNs!),
     horizons: [...horizons].sort((a, b) => a - b),
     model,
     mode,
@@ -79,6 +88,12 @@ export function checkConfig(raw: Readonly<Record<string, unknown>>): Checked<Run
     effectiveBinSeq,
     raw,
   }));
+}
+
+/** A whole number above zero, up to the rounding of the floats that it was made from; null where it is none. */
+function wholes(value: number): number | null {
+  const whole = Math.round(value);
+  return Number.isSafeInteger(whole) && whole > 0 && Math.abs(value - whole) <= 1e-9 * whole ? whole : null;
 }
 
 function readModel(read: FieldReader): RuntimeModelInfo {

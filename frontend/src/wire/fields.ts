@@ -29,7 +29,7 @@ export class FieldReader {
 
   number(name: string): number {
     const value = this.fields[name];
-    if (typeof value === "number" && Number.isFinite(value)) return value;
+    if (Number.isFinite(value)) return value as number;
     this.reject(name, "a finite number", value);
     return 0;
   }
@@ -40,10 +40,15 @@ export class FieldReader {
     return value;
   }
 
-  integer(name: string, min = Number.MIN_SAFE_INTEGER): number {
+  /** A whole number from `min` to `max`, both allowed; either may be left out. */
+  integer(name: string, min?: number, max?: number): number {
     const value = this.fields[name];
-    if (typeof value === "number" && Number.isSafeInteger(value) && value >= min) return value;
-    this.reject(name, min > Number.MIN_SAFE_INTEGER ? `an integer >= ${min}` : "an integer", value);
+    if (Number.isSafeInteger(value)) {
+      const whole = value as number;
+      if ((min === undefined || whole >= min) && (max === undefined || whole <= max)) return whole;
+    }
+    const range = max !== undefined ? ` from ${min} to ${max}` : min !== undefined ? ` >= ${min}` : "";
+    this.reject(name, `an integer${range}`, value);
     return 0;
   }
 
@@ -64,7 +69,10 @@ export class FieldReader {
   /** A 64-bit integer, which travels as a decimal string. */
   int64(name: string): bigint {
     const value = this.fields[name];
-    if (typeof value === "string" && /^-?\d{1,19}$/.test(value)) return BigInt(value);
+    if (typeof value === "string" && /^-?\d{1,19}$/.test(value)) {
+      const whole = BigInt(value);
+      if (BigInt.asIntN(64, whole) === whole) return whole;
+    }
     this.reject(name, "a 64-bit integer as a decimal string", value);
     return 0n;
   }
@@ -80,7 +88,7 @@ export class FieldReader {
 
   numbers(name: string): number[] {
     const value = this.fields[name];
-    if (Array.isArray(value) && value.every((v) => typeof v === "number" && Number.isFinite(v))) {
+    if (Array.isArray(value) && value.every(Number.isFinite)) {
       return value as number[];
     }
     this.reject(name, "a list of numbers", value);

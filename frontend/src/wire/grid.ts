@@ -12,7 +12,7 @@ import {
   type RuntimeConfig,
 } from "./types.ts";
 
-const KNOWN: Readonly<Record<string, string>> = schema.grid;
+const KNOWN: ReadonlyMap<string, string> = new Map(Object.entries(schema.grid)); // column -> type
 const CODE_RANGES: Readonly<Record<string, readonly [number, number]>> = {
   spectrum_state_code: [-1, 1],
   perm_state5_code: [-2, 2],
@@ -43,7 +43,10 @@ export class GridChecker {
     const grid = new Map<string, Column>();
     for (const column of decoded.columns) {
       if (column.nulls > 0) return fail(column.name, "no nulls", `${column.nulls} nulls`);
-      if (!(column.name in KNOWN)) continue;
+      if (!KNOWN.has(column.name)) continue;
+      if (column.values.length !== rows) {
+        return fail(column.name, `${rows} values in one record batch`, column.values.length);
+      }
       const wrong = checkValues(column.name, column.values, this.config.radius);
       if (wrong) return wrong;
       grid.set(column.name, column.values);
@@ -64,7 +67,7 @@ export class GridChecker {
       return fail(`grid column ${i + 1}`, wanted[i] ?? "no further column", names[i]);
     }
     for (const { name, type } of decoded.columns) {
-      const known = KNOWN[name];
+      const known = KNOWN.get(name);
       if (known !== undefined && known !== type) {
         this.schemaBroken = true;
         return fail(`type of ${name}`, known, type);

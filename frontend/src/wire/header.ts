@@ -4,8 +4,6 @@ import { FieldReader } from "./fields.ts";
 import type schema from "./schema.json";
 import type { BinHeader, Checked, ModelOutput, RuntimeConfig } from "./types.ts";
 
-const NS_PER_MS = 1_000_000;
-
 /** Checks one header against the config it belongs to; sequence is checked by the caller, who knows the last one. */
 export function checkHeader(
   raw: Readonly<Record<string, unknown>>,
@@ -15,9 +13,12 @@ export function checkHeader(
   const seq = read.integer("bin_seq", 0);
   const startNs = read.int64("bin_start_ns");
   const endNs = read.int64("bin_end_ns");
-  const widthNs = BigInt(Math.round(config.cellWidthMs * NS_PER_MS));
-  if (endNs - startNs !== widthNs) {
-    read.reject("bin_end_ns - bin_start_ns", `one cell width = ${widthNs} ns`, String(endNs - startNs));
+  if (endNs - startNs !== config.cellWidthNs) {
+    read.reject(
+      "bin_end_ns - bin_start_ns",
+      `one cell width = ${config.cellWidthNs} ns`,
+      String(endNs - startNs),
+    );
   }
   const spotTick = readTick(read, "spot_ref_price_int", config);
   const bidTick = readTick(read, "best_bid_price_int", config);

@@ -89,17 +89,23 @@ export class FrameSequence {
     }
     const grid = this.grid.check(bytes, header);
     if (!grid.ok) return this.refuse(grid.why, header.seq, this.grid.schemaBroken);
-    const newEpoch = this.epochMayTurn && this.last !== null && header.seq !== this.last + 1;
+    const newEpoch = this.turnsEpoch(header.seq);
     const missing = newEpoch ? 0 : this.missingBefore(header.seq);
     this.last = header.seq;
     this.epochMayTurn = false;
     return { kind: "bin", bin: { header, grid: grid.value, bytes }, missing, newEpoch };
   }
 
-  private refuse(why: Violation, seq: number | null, fatal = false): Reject {
+  private refuse(why: Violation, claimed: number | null, fatal = false): Reject {
+    // Only a good bin opens an epoch: before it the number stands for another time than what is kept.
+    const seq = claimed === null || this.turnsEpoch(claimed) ? null : claimed;
     const missing = seq === null ? 0 : this.missingBefore(seq);
     if (seq !== null) this.last = seq;
     return { kind: "reject", why, seq, missing, fatal };
+  }
+
+  private turnsEpoch(seq: number): boolean {
+    return this.epochMayTurn && this.last !== null && seq !== this.last + 1;
   }
 
   private missingBefore(seq: number): number {

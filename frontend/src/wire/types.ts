@@ -20,6 +20,7 @@ export interface RuntimeConfig {
   readonly radius: number; // ticks
   readonly rows: number; // 2 * radius + 1
   readonly cellWidthMs: number;
+  readonly cellWidthNs: bigint;
   readonly horizons: readonly number[]; // bins
   readonly model: RuntimeModelInfo;
   readonly mode: string;

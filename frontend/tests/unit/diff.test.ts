@@ -62,4 +62,73 @@ describe("a new config on an open stream", () => {
       fields: ["price_decimals"],
     });
   });
+
+  test("every field that differs is named, in order of the alphabet for a grid", () => {
+    const after = config({ tick_size: 0.5, symbol: "MNQM6", price_decimals: 1 });
+    expect(compareConfigs(config(), after)).toEqual({ kind: "grid", fields: ["symbol", "tick_size"] });
+  });
+
+  test("a field that came or went is one that differs", () => {
+    expect(compareConfigs(config(), config({ brand_new: 1 }))).toEqual({
+      kind: "grid",
+      fields: ["brand_new"],
+    });
+    expect(compareConfigs(config({ brand_new: 1 }), config())).toEqual({
+      kind: "grid",
+      fields: ["brand_new"],
+    });
+  });
+
+  test.each([
+    ["type", "another"],
+    ["reason", "model_change"],
+    ["effective_bin_seq", 9],
+    ["config_version", "other"],
+    ["session", { n_bins: 5 }],
+    ["session_tz", "UTC"],
+    ["capabilities", { control: true }],
+    ["notices", ["a"]],
+    ["deployment_stage", "live"],
+    ["mode", "replay"],
+  ])("%s is about the message or the session, not about numbers", (name, value) => {
+    expect(compareConfigs(config(), config({ [name]: value }))).toEqual({ kind: "none" });
+  });
+
+  test.each([
+    ["price_decimals", 3],
+    ["qty_unit", "lots"],
+    ["contract_multiplier", 5],
+  ])("%s only changes labels", (name, value) => {
+    expect(compareConfigs(config(), config({ [name]: value }))).toEqual({ kind: "display", fields: [name] });
+  });
+
+  test.each([
+    ["the name", { name: "ads" }],
+    ["the version", { version: 2 }],
+    ["whether it is enabled", { enabled: false }],
+  ])("%s alone is a promotion", (_, changes) => {
+    expect(compareConfigs(config(), config(model(changes)))).toEqual({ kind: "promotion", changes: [] });
+  });
+
+  test("a parameter alone is a promotion, one that came or went too, in order of the alphabet", () => {
+    const after = config(model({ parameters: { zscore_min_periods: 60, new_one: [1], tanh_scale: 3 } }));
+    expect(compareConfigs(config(), after)).toEqual({
+      kind: "promotion",
+      changes: [
+        { name: "new_one", before: undefined, after: [1] },
+        { name: "zscore_window_bins", before: 240, after: undefined },
+      ],
+    });
+  });
+
+  test("a field that only begins like a model's is one: perm_ and projection_, and no other", () => {
+    const change = (name: string) => compareConfigs(config(), config({ [name]: 1 }));
+    expect(change("perm_new")).toEqual({
+      kind: "promotion",
+      changes: [{ name: "perm_new", before: undefined, after: 1 }],
+    });
+    expect(change("projection_new")).toMatchObject({ kind: "promotion" });
+    expect(change("my_perm_")).toMatchObject({ kind: "grid" });
+    expect(change("my_projection_")).toMatchObject({ kind: "grid" });
+  });
 });

@@ -212,11 +212,158 @@ describe("order", () => {
   });
 });
 
+describe("where a refused bin stands", () => {
+  const BAD = altered("k", 0, 0);
+  const broken = (seq: number): Fields => header(seq, { fields: { book_valid: 1 } });
+
+  test("a broken grid has its header's number, and what came not before it is missing", () => {
+    const sequence = new FrameSequence(config(), 4);
+    expect(play(sequence, header(8), BAD)).toMatchObject({ seq: 8, missing: 3, fatal: false });
+    expect(play(sequence, header(9))).toMatchObject({ kind: "bin", missing: 0 });
+  });
+
+  test("a broken header has its number only if that is the next in line", () => {
+    const sequence = new FrameSequence(config(), 4);
+    expect(sequence.header(broken(6))).toMatchObject([{ seq: null, missing: 0 }]);
+    expect(sequence.header(broken(4))).toMatchObject([{ seq: null, missing: 0 }]);
+    expect(sequence.header(broken(5))).toMatchObject([{ seq: 5, missing: 0 }]);
+    expect(play(sequence, header(6))).toMatchObject({ kind: "bin", missing: 0 });
+    expect(new FrameSequence(config()).header(broken(0))).toMatchObject([{ seq: null, missing: 0 }]);
+    expect(new FrameSequence(config()).header(broken(1))).toMatchObject([{ seq: null, missing: 0 }]); // no bin yet: no line
+  });
+
+  test("a header without its grid has its number", () => {
+    const sequence = new FrameSequence(config(), 4);
+    expect(sequence.header(header(7))).toEqual([]);
+    expect(sequence.header(header(8))).toMatchObject([
+      { why: { field: "frame order", got: '"a second header"' }, seq: 7, missing: 2 },
+    ]);
+    expect(sequence.binary(grid())).toMatchObject({ kind: "bin", missing: 0 });
+  });
+
+  test("a header without its grid and a broken one after it are two", () => {
+    const sequence = new FrameSequence(config(), 4);
+    sequence.header(header(5));
+    expect(sequence.header(broken(6))).toMatchObject([
+      { seq: 5, why: { field: "frame order" } },
+      { seq: 6, why: { field: "book_valid" } },
+    ]);
+  });
+
+  test("a good header after a refused one is no second header", () => {
+    const sequence = new FrameSequence(config(), 4);
+    sequence.header(broken(5));
+    expect(sequence.header(header(6))).toEqual([]);
+    expect(sequence.binary(grid())).toMatchObject({ kind: "bin", missing: 0 });
+  });
+
+  test("a number that goes back has no place, and its grid is skipped with it", () => {
+    const sequence = new FrameSequence(config(), 4);
+    expect(sequence.header(header(3))).toMatchObject([{ seq: null, missing: 0, why: { field: "bin_seq" } }]);
+    expect(sequence.binary(grid())).toBeNull();
+    expect(sequence.binary(grid())).toMatchObject({
+      kind: "reject",
+      seq: null,
+      why: { field: "frame order" },
+    });
+    expect(play(sequence, header(5))).toMatchObject({ kind: "bin", missing: 0 });
+  });
+});
+
+describe("an epoch", () => {
+  test("may begin further on, which is no gap", () => {
+    const sequence = new FrameSequence(config(), 100);
+    sequence.expectNewEpoch();
+    expect(play(sequence, header(500))).toMatchObject({ kind: "bin", newEpoch: true, missing: 0 });
+    expect(play(sequence, header(503))).toMatchObject({ kind: "bin", newEpoch: false, missing: 2 });
+  });
+
+  test("does not begin with the next bin in line, nor before the first", () => {
+    for (const [last, seq] of [
+      [100, 101],
+      [null, 7],
+    ] as const) {
+      const sequence = new FrameSequence(config(), last);
+      sequence.expectNewEpoch();
+      expect(play(sequence, header(seq))).toMatchObject({ kind: "bin", newEpoch: false, missing: 0 });
+      expect(why(play(sequence, header(seq)))).toMatch(/^bin_seq: expected above/); // it may turn once
+    }
+  });
+
+  test.each([
+    ["a grid", (s: FrameSequence) => play(s, header(10), altered("k", 0, 0))],
+    ["a header", (s: FrameSequence) => play(s, header(10, { fields: { book_valid: 1 } }))],
+  ])(
+    "is opened by a good bin: what broke before it, %s, has no place in the time that was left",
+    (_, broken) => {
+      const sequence = new FrameSequence(config(), 100);
+      sequence.expectNewEpoch();
+      expect(broken(sequence)).toMatchObject({ kind: "reject", seq: null, missing: 0 });
+      expect(play(sequence, header(11))).toMatchObject({ kind: "bin", newEpoch: true, missing: 0 });
+    },
+  );
+
+  test("is opened by the second of two headers as well, the first has no place", () => {
+    const sequence = new FrameSequence(config(), 100);
+    sequence.expectNewEpoch();
+    sequence.header(header(9));
+    expect(sequence.header(header(10))).toMatchObject([{ seq: null, missing: 0 }]);
+    expect(sequence.binary(grid())).toMatchObject({ kind: "bin", newEpoch: true, missing: 0 });
+  });
+});
+
+describe("a config in mid-stream", () => {
+  test("judges the headers after it", () => {
+    const sequence = new FrameSequence(config());
+    play(sequence, header(0));
+    sequence.reconfigure(config({ cell_width_ms: 200, projection_horizons_ms: [200, 400, 600, 800] }));
+    expect(why(play(sequence, header(1)))).toMatch(
+      /^bin_end_ns - bin_start_ns: expected one cell width = 200000000 ns/,
+    );
+  });
+
+  test("with other columns or rows judges the grids after it", () => {
+    const sequence = new FrameSequence(config());
+    play(sequence, header(0));
+    const names = [...columns().keys()].filter((name) => name !== "a_add");
+    sequence.reconfigure(config({ grid_schema_fields: names }));
+    expect(play(sequence, header(1), without("a_add"))).toMatchObject({ kind: "bin" });
+    sequence.reconfigure(config({ grid_schema_fields: names, grid_radius_ticks: 49 }));
+    const small = columns({}, 49);
+    small.delete("a_add");
+    expect(play(sequence, header(2), encode(small))).toMatchObject({ kind: "bin" });
+  });
+
+  test("with the same columns and rows knows the schema still", () => {
+    const sequence = new FrameSequence(config());
+    play(sequence, header(0));
+    sequence.reconfigure(config({ price_decimals: 3 }));
+    expect(play(sequence, header(1))).toMatchObject({ kind: "bin" });
+    expect(play(sequence, header(2), without("k"))).toMatchObject({ kind: "reject", fatal: true });
+  });
+});
+
 describe("the budget of rejects", () => {
   test("the sixth within ten seconds is one too many", () => {
     const budget = new RejectBudget();
     for (const t of [0, 1000, 2000, 3000, 4000]) expect(budget.spend(t)).toBe(false);
     expect(budget.spend(9999)).toBe(true);
+  });
+
+  test("ten seconds ago still counts, a millisecond more does not", () => {
+    for (const [last, spent] of [
+      [10_000, true],
+      [10_001, false],
+    ] as const) {
+      const budget = new RejectBudget();
+      for (const t of [0, 1, 1, 1, 1]) budget.spend(t);
+      expect(budget.spend(last)).toBe(spent);
+    }
+  });
+
+  test("of another size and time", () => {
+    const budget = new RejectBudget(1, 100);
+    expect([0, 101, 201, 202].map((t) => budget.spend(t))).toEqual([false, false, true, true]);
   });
 
   test("spread over a longer time they are forgiven", () => {

@@ -16,8 +16,8 @@ from engine.lake import Lake
 from engine.simulate.session import simulate_days
 from engine.source.records import open_source
 from tests.conftest import REPO_ROOT, shared_path
-from tests.reference import F_LAST, F_SNAPSHOT, Record
-from tests.streams import DAY, build_up, record, to_array, write_dbn
+from tests.reference import F_LAST, F_SNAPSHOT, UNDEF_PRICE, Record
+from tests.streams import DAY, DAY_START, build_up, record, to_array, write_dbn
 
 CONFIG = load_instrument()
 DAYS = 5
@@ -113,6 +113,7 @@ DIFFERENCES = {
     "missing_in_snapshot": (BOOK[1:], 1000),
     "unknown_in_snapshot": ([*BOOK, (9, "A", 2, 1)], 9),
     "other_price": ([(1000, "B", -3, 5), *BOOK[1:]], 1000),
+    "other_price ": ([(1000, "A", -1, 5), *BOOK[1:]], 1000),  # the same price on the other side
     "other_size": ([(1000, "B", -1, 4), *BOOK[1:]], 1000),
 }
 
@@ -122,11 +123,29 @@ def test_difference_is_told_by_kind_with_its_first_order(kind: str, tmp_path: Pa
     orders, first = DIFFERENCES[kind]
     report = check_lake(Lake(tmp_path), None, two_days(tmp_path, [], snapshot(*orders)), continuity=True)
     (pair,) = report["continuity"]
-    assert pair["differences"] == {kind: {"count": 1, "first": first}}
+    assert pair["differences"] == {kind.strip(): {"count": 1, "first": first}}
     assert report["sound"] is False
 
 
+def test_differences_of_a_kind_are_counted_and_the_first_has_the_lowest_id(tmp_path: Path) -> None:
+    orders = [(1000, "B", -3, 5), (1002, "B", -4, 4), (1001, "A", 1, 6), (8, "A", 2, 1), (7, "A", 3, 1)]
+    (pair,) = pairs_of(two_days(tmp_path, [], snapshot(*orders)), tmp_path)
+    assert pair["differences"] == {
+        "missing_in_snapshot": {"count": 1, "first": 1003},
+        "unknown_in_snapshot": {"count": 2, "first": 7},
+        "other_price": {"count": 2, "first": 1000},
+        "other_size": {"count": 2, "first": 1001},
+    }
+    assert (pair["n_end"], pair["n_opening"]) == (4, 5)
+
+
 # Queues: three orders at one price, 1 before 2 before 3; then one of them changes
+
+
+def _at(ts: int, r: Record) -> Record:
+    """The same record of another time."""
+    return Record(**{**vars(r), "ts_event": ts})
+
 
 QUEUE = [record("A", i, side="B", tick=-1, size=4, time=i) for i in (1, 2, 3)]
 CHANGES: dict[str, tuple[list[Record], list[int]]] = {
@@ -155,6 +174,28 @@ CHANGES: dict[str, tuple[list[Record], list[int]]] = {
         [record("C", 1, tick=-1, size=4, time=9), record("M", 1, tick=-1, size=4, time=10)],
         [2, 3, 1],
     ),
+    "pending fill and its cancel keep its place": (
+        [record("F", 1, tick=-1, size=1, time=9, flags=0), record("C", 1, tick=-1, size=1, time=9)],
+        [1, 2, 3],
+    ),
+    "cancel beyond the pending fill takes the rest of it": (
+        [record("F", 1, size=1, time=9), record("C", 1, size=4, time=9), record("A", 1, tick=-1, size=4, time=10)],
+        [2, 3, 1],
+    ),
+    "larger than what a fill has left goes to the back": (
+        [record("F", 1, tick=-1, size=2, time=9, flags=0), record("M", 1, tick=-1, size=3, time=9)],
+        [2, 3, 1],
+    ),
+    "across the book and back goes to the back": (
+        [record("M", 1, side="A", tick=-1, size=4, time=9), record("M", 1, tick=-1, size=4, time=10)],
+        [2, 3, 1],
+    ),
+    "larger, but without a side": ([record("M", 1, side="N", tick=-1, size=9, time=9)], [1, 2, 3]),
+    "larger, but without a price": ([record("M", 1, price=UNDEF_PRICE, size=9, time=9)], [1, 2, 3]),
+    "larger, but 1 ns before the day": ([_at(DAY_START - 1, record("M", 1, tick=-1, size=9))], [1, 2, 3]),
+    "larger, but on the next day": ([_at(DAY_START + 86_400 * 10**9, record("M", 1, tick=-1, size=9))], [1, 2, 3]),
+    "larger with the day's first ns": ([_at(DAY_START, record("M", 1, tick=-1, size=9))], [2, 3, 1]),
+    "larger with the day's last ns": ([_at(DAY_START + 86_400 * 10**9 - 1, record("M", 1, tick=-1, size=9))], [2, 3, 1]),
     "clear forgets all queues": (
         [record("R", 0, side="N", size=0, time=9), *[record("A", i, side="B", tick=-1, size=4, time=10) for i in (3, 1)]],
         [3, 1],

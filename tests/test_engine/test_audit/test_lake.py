@@ -135,7 +135,7 @@ def shifted(one: Record, ns: int) -> Record:
 
 
 def test_hours_of_every_day_of_a_file_are_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Silent from Friday 16:30 to Sunday 18:00:30 in New York: half an hour before the close is a hole, 30 s of Sunday are not."""
+    """Silent from Friday 16:30 to Sunday 18:00:30 in New York: the half hour before the close is a hole, Sunday's 30 s are not."""
     friday, sunday = 7.5 * 3600 * 1000, (2 * 24 + 9) * 3600 * 1000 + 30_000
     rows = to_array([*build_up(2), harmless(friday), *(shifted(r, round(sunday * MS)) for r in build_up(2))])
     path = write_dbn(tmp_path / "mnq-20260206.dbn", rows, n_days=3)

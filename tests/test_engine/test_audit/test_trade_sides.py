@@ -14,7 +14,7 @@ from engine.hours import open_intervals
 from engine.run.runner import Runner, Span
 from engine.source.records import open_source
 from tests.conftest import REPO_ROOT, shared_path
-from tests.reference import Record
+from tests.reference import UNDEF_PRICE, Record
 from tests.streams import DAY, DAY_START, build_up, record, to_array, write_dbn
 
 CONFIG = load_instrument()
@@ -88,6 +88,54 @@ def test_trade_that_says_nothing_is_set_aside_by_its_reason(reason: str) -> None
     records, sessions = SET_ASIDE[reason]
     found = judged(records, sessions=sessions)
     assert (found["trades"], found[reason], found["judged"]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("time", "reason"),
+    [(-1, "closed"), (0, "opening"), (10**9 - 1, "opening"), (10**9, "judged"), (5 * 10**9 - 1, "judged"), (5 * 10**9, "closed")],
+)
+def test_first_second_of_a_session_and_its_ends_to_the_nanosecond(time: int, reason: str) -> None:
+    start = DAY_START + 14 * 3600 * 10**9 + 10**9
+    sessions = np.array([[start, start + 5 * 10**9]], np.int64)
+    found = judged([*build_up(), record("T", 0, side="B", tick=1, time=10**9 + time)], sessions=sessions)
+    assert [name for name in ("no_side", "closed", "opening", "unquoted", "judged") if found[name]] == [reason]
+
+
+def test_session_shorter_than_a_second_is_all_opening() -> None:
+    start = DAY_START + 14 * 3600 * 10**9
+    sessions = np.array([[start, start + 10]], np.int64)
+    found = judged([*build_up(), *(record("T", 0, side="B", tick=1, time=t) for t in (9, 10))], sessions=sessions)
+    assert (found["opening"], found["closed"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("n_right", "n_wrong", "is_problem"),
+    [(0, 19, False), (0, 20, True), (19, 1, False), (18, 2, True), (38, 2, False), (37, 3, True)],
+)
+def test_nineteen_of_twenty_must_be_right_once_there_are_twenty(n_right: int, n_wrong: int, is_problem: bool) -> None:
+    test = SideTest(Runner(CONFIG, Span(DAY_START, DAY_START + NS_PER_DAY, DAY_START + 2 * NS_PER_DAY)), HOURS)
+    trades = [record("T", 0, side="B", tick=1 if i < n_right else -1, time=5 + i) for i in range(n_right + n_wrong)]
+    test.feed(to_array([*build_up(), *trades]))
+    assert bool(test.problem) is is_problem
+    if is_problem:
+        assert f"only {n_right} of {n_right + n_wrong} trades" in test.problem
+
+
+def test_first_wrong_trade_is_kept_and_later_ones_are_not() -> None:
+    wrong = [record("T", i, side="B", tick=-i, time=i) for i in (3, 4)]
+    found = judged([*build_up(), record("T", 1, side="B", tick=1, time=1), *wrong])
+    expected = {"order_id": 3, "sequence": 15, "ts_event": wrong[0].ts_event, "price": wrong[0].price}
+    assert found["first_wrong"] == expected
+
+
+def test_trade_without_a_price_is_not_looked_at() -> None:
+    found = judged([*build_up(), record("T", 0, side="B", price=UNDEF_PRICE), record("T", 0, side="B", price=0)])
+    assert (found["trades"], found["judged"], found["right"]) == (1, 1, 0)
+
+
+def test_locked_book_judges_no_trade() -> None:
+    found = judged([*build_up(), record("A", 77, side="B", tick=1, time=3), record("T", 0, side="B", tick=1, time=5)])
+    assert (found["unquoted"], found["judged"]) == (1, 0)
 
 
 def test_crossed_book_judges_no_trade() -> None:

@@ -1,13 +1,23 @@
 """A campaign on a real local Ray: what is missing is built once, what fails costs no other, and the index tells it."""
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from engine.campaign.build import CampaignReport, index_path, plan_campaign, run_campaign
+from engine.campaign.build import (
+    CampaignReport,
+    _ctrl_c,
+    _require_capture,
+    build_variant,
+    describe,
+    index_path,
+    plan_campaign,
+    run_campaign,
+)
 from engine.campaign.plan import Campaign, load_campaign
 from engine.dataset.read import Dataset
 from engine.errors import ConfigError, EngineError
@@ -19,7 +29,7 @@ from engine.schema import BIN_DTYPE, GRID_COLUMNS
 from engine.source.decoded import decode_once
 from engine.source.records import open_source
 from tests.streams import DAY, record, to_array, write_dbn
-from tests.test_engine.test_campaign.small_campaign import lake_with, write_campaign
+from tests.test_engine.test_campaign.small_campaign import campaign_values, lake_with, write_campaign
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -111,11 +121,18 @@ def test_second_run_needs_no_raw_file(ray_running: None, lake: Lake, campaign: C
     assert run(lake, campaign)[0].n_present == 4
 
 
+def built(said: list[str]) -> set[str]:
+    """Ids of the datasets that were built."""
+    return {line.split(": ")[1].split(" in ")[0] for line in said if line.startswith("built ")}
+
+
 def test_only_the_first_variants_are_built_and_the_others_later(ray_running: None, lake: Lake, campaign: Campaign) -> None:
-    first, _ = run(lake, campaign, limit=1)
-    assert (first.n_built, len(first.variants)) == (1, 1)
-    rest, _ = run(lake, campaign)
-    assert (rest.n_built, rest.n_present) == (3, 1)
+    ids = [variant.dataset_id for variant in plan_campaign(lake, campaign, None)[0]]
+    first, said = run(lake, campaign, limit=1)
+    assert (first.n_built, [one["dataset_id"] for one in first.variants], built(said)) == (1, ids[:1], set(ids[:1]))
+    assert plan_campaign(lake, campaign, None)[1] == set(ids[:1])
+    rest, said = run(lake, campaign)
+    assert (rest.n_built, rest.n_present, built(said)) == (3, 1, set(ids[1:]))
 
 
 def test_a_failing_variant_is_named_and_costs_no_other(ray_running: None, lake: Lake, campaign: Campaign) -> None:
@@ -130,7 +147,8 @@ def test_a_failing_variant_is_named_and_costs_no_other(ray_running: None, lake: 
     states = {one["dataset_id"]: one["state"] for one in report.variants}
     assert [states[v.dataset_id] for v in variants] == ["ready", "failed", "ready", "ready"]
     (lake.datasets / blocked).unlink()
-    mended, _ = run(lake, campaign)
+    mended, said = run(lake, campaign)
+    assert built(said) == {blocked}
     assert (mended.n_built, mended.n_present, mended.failures) == (1, 3, {})
     assert {one["state"] for one in mended.variants} == {"ready"}
 
@@ -150,6 +168,19 @@ def test_what_a_killed_worker_left_is_removed(ray_running: None, lake: Lake, cam
     assert not left.exists()
 
 
+def test_only_the_variant_whose_own_dataset_stands_is_there(lake: Lake, campaign: Campaign) -> None:
+    variants, present = plan_campaign(lake, campaign, None)
+    assert present == set()
+    assert build_variant(lake.root, variants[2], False)[0] == ""
+    assert plan_campaign(lake, campaign, None)[1] == {variants[2].dataset_id}
+    assert plan_campaign(lake, campaign, 2)[1] == set()
+    told = [describe(lake, variant, "") for variant in variants]
+    assert [one["state"] for one in told] == ["missing", "missing", "ready", "missing"]
+    assert [one["summary"] is None for one in told] == [True, True, False, True]
+    failed = describe(lake, variants[2], "no room")
+    assert (failed["state"], failed["problem"], failed["summary"]) == ("failed", "no room", None)
+
+
 # What is refused before a worker starts
 
 
@@ -166,6 +197,18 @@ def test_capture_beyond_the_file_is_refused(lake: Lake, tmp_path: Path, campaign
     told = refusal(lake, longer)
     assert "ends at 2026-02-06 09:00:40" in told
     assert "09:01:00" in told
+
+
+@pytest.mark.parametrize(("end", "is_enough"), [("09:00:39", True), ("09:00:40", True), ("09:00:41", False)])
+def test_capture_may_reach_to_the_very_end_of_the_file(lake: Lake, tmp_path: Path, end: str, is_enough: bool) -> None:
+    capture = campaign_values()["base_capture"] | {"capture_end_et": end}
+    read = load_campaign(write_campaign(tmp_path, base_capture=capture))
+    (first, *_), _ = plan_campaign(lake, read, None)
+    if is_enough:
+        _require_capture(lake, read, first, False)
+        return
+    with pytest.raises(EngineError, match="ends at 2026-02-06 09:00:40"):
+        _require_capture(lake, read, first, False)
 
 
 def test_raw_file_that_is_missing_is_refused_with_its_folder(tmp_path: Path, campaign: Campaign) -> None:
@@ -255,3 +298,15 @@ def test_damage_found_while_decoding_is_told_by_every_reader(simulated_file: Pat
         decoded = decode_once(open_source([cut], load_instrument(), DAY), tmp_path / "cache", 2**62)
         assert "breaks off" in decoded.notices[0]
         assert decoded.end_ns is None
+
+
+def test_ctrl_c_is_remembered_where_the_exception_is_swallowed() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with _ctrl_c() as pressed:
+        assert not pressed.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert pressed.is_set()
+    assert signal.getsignal(signal.SIGINT) is before
+    with _ctrl_c() as again:
+        assert not again.is_set()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.campaign.plan import expand_variants, load_campaign
+from engine.campaign.plan import BaseCapture, expand_variants, load_campaign
 from engine.errors import ConfigError
 from tests.conftest import REPO_ROOT
 from tests.test_engine.test_campaign.small_campaign import campaign_values, write_campaign
@@ -65,6 +65,53 @@ def test_a_time_that_yaml_reads_as_a_number_is_a_time(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("09:00:15", "10:25:00").replace("'", ""))
     assert "capture_end_et: 10:25:00" in path.read_text()
     assert load_campaign(path).base_capture.capture_end_et == "10:25:00"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dt": "2026-02-05"},
+        {"capture_start_et": "09:00:06"},  # in the id only the minute can be read
+        {"capture_end_et": "09:00:16"},
+    ],
+)
+def test_every_part_of_the_capture_goes_into_the_id(changes: dict[str, str], tmp_path: Path) -> None:
+    def variants_of(**changed: str) -> set[str]:
+        capture = campaign_values()["base_capture"] | changed
+        return {v.dataset_id[-8:] for v in expand_variants(load_campaign(write_campaign(tmp_path, base_capture=capture)))}
+
+    assert not variants_of(**changes) & variants_of()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "clock"),
+    [(35_999, None), (36_000, "10:00:00"), (36_061, "10:01:01"), (86_399, "23:59:59"), (86_400, None), (True, None)],
+)
+def test_a_number_is_a_time_where_yaml_reads_times_as_numbers(seconds: int, clock: str | None) -> None:
+    capture = campaign_values()["base_capture"] | {"capture_end_et": seconds}
+    if clock is None:
+        with pytest.raises(ValueError, match=f"capture time was {seconds}"):
+            BaseCapture(**capture)
+    else:
+        assert BaseCapture(**capture).capture_end_et == clock
+
+
+@pytest.mark.parametrize(("width", "n_bins"), [(300, 33), (10_000, 1), (9_999, 1)])
+def test_a_bin_that_the_capture_cuts_is_left_out(width: int, n_bins: int, tmp_path: Path) -> None:
+    (variant,) = expand_variants(load_campaign(write_campaign(tmp_path, sweep_axes={"cell_width_ms": [width]})))
+    assert variant.n_bins == n_bins
+
+
+def test_a_moment_is_no_day(tmp_path: Path) -> None:
+    capture = campaign_values()["base_capture"] | {"dt": dt.datetime(2026, 2, 6, 9)}
+    with pytest.raises(ValueError, match="UTC day as YYYY-MM-DD"):
+        BaseCapture(**capture)
+    assert BaseCapture(**capture | {"dt": dt.date(2026, 2, 6)}).dt == dt.date(2026, 2, 6)
+
+
+@pytest.mark.parametrize(("name", "slug"), [("A-b  C!", "a_b_c"), ("__x__", "x"), ("9", "9")])
+def test_the_name_as_it_stands_in_ids(name: str, slug: str, tmp_path: Path) -> None:
+    assert load_campaign(write_campaign(tmp_path, name=name)).slug == slug
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

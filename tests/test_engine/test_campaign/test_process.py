@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import select
 import signal
 import subprocess
 import sys
@@ -37,6 +39,23 @@ class Run:
 
     process: subprocess.Popen[str]
     mark: str
+
+    def stop_midway(self, number: signal.Signals) -> None:
+        """Send a signal between the first dataset and the last; looked up while the process stands still, so it is not late."""
+        assert self.process.stderr is not None
+        pipe, said = self.process.stderr.fileno(), b""
+        while b"built 1/" not in said:
+            chunk = os.read(pipe, 1 << 16)
+            assert chunk, said.decode()
+            said += chunk
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
+        while select.select([pipe], [], [], 0)[0]:
+            said += os.read(pipe, 1 << 16)
+        done, total = re.findall(r"^built (\d+)/(\d+):", said.decode(), re.MULTILINE)[-1]
+        assert int(done) < int(total), "all was built before the signal could be sent"
+        self.process.send_signal(number)
+        self.process.send_signal(signal.SIGCONT)
 
     def left(self, word: str = "") -> dict[int, str]:
         """What it left running with ``word`` in its title, after the time that Ray gives its own processes to notice."""
@@ -76,9 +95,7 @@ def test_killed_midway_and_run_again_equals_an_undisturbed_run(
     path = write_campaign(tmp_path, base_capture=capture, sweep_axes=AXES)
     lake = lake_with(simulated_file, tmp_path / "lake")
     first = start(path, "--lake", lake.root)
-    assert first.process.stderr is not None
-    assert any(line.startswith("built 1/12") for line in first.process.stderr)
-    first.process.kill()
+    first.stop_midway(signal.SIGKILL)
     first.process.wait()
     kept = {p.name for p in lake.datasets.iterdir() if not p.name.startswith(".")}
     assert 0 < len(kept) < 12
@@ -105,9 +122,7 @@ def test_ctrl_c_ends_it_cleanly_and_leaves_no_process(simulated_file: Path, tmp_
     path = write_campaign(tmp_path, sweep_axes=AXES)
     lake = lake_with(simulated_file, tmp_path / "lake")
     run = start(path, "--lake", lake.root)
-    assert run.process.stderr is not None
-    assert any(line.startswith("built 1/12") for line in run.process.stderr)
-    run.process.send_signal(signal.SIGINT)
+    run.stop_midway(signal.SIGINT)
     _, errors = run.process.communicate()
     assert run.process.returncode == 130, errors
     assert "Go on with the same command" in errors

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 
 from engine.config import load_instrument
-from engine.dataset.capture import publish_replay, publish_variant, write_replay
+from engine.dataset.capture import publish_replay, publish_variant, require_whole_book, write_replay
 from engine.dataset.publish import write_dataset_dir
-from engine.errors import DatasetError
+from engine.errors import DatasetError, SourceError
 from engine.files import sha256_file
 from engine.lake import Lake
 from engine.run.replay import Replay
 from engine.schema import BIN_DTYPE, GRID_COLUMNS
 from engine.simulate.session import simulate
 from engine.source.records import open_source
+from tests.reference import F_LAST, F_SNAPSHOT, Record
+from tests.streams import DAY, DAY_START, build_up, record, to_array, write_dbn
 
 START, N_BINS = "09:00", 300
 
@@ -80,3 +82,49 @@ def test_a_variant_with_nothing_changed_is_the_same_dataset(session: Path, tmp_p
     base = publish_replay(lake, "a", [session], load_instrument(), start_time=START, n_bins=N_BINS)
     assert publish_variant(lake, "b", base, {}).checksum == base.checksum
     assert publish_variant(lake, "c", base, {"tau_velocity": 9.0}).checksum != base.checksum
+
+
+@pytest.mark.parametrize(("width_ms", "n_bins"), [(250, 120), (70, 428), (30_000, 1), (30_001, 1)])
+def test_a_variant_of_other_width_covers_the_same_span(width_ms: int, n_bins: int, session: Path, tmp_path: Path) -> None:
+    """300 bins of 100 ms are 30 s; a bin wider than that is still one."""
+    lake = Lake(tmp_path)
+    base = publish_replay(lake, "a", [session], load_instrument(), start_time=START, n_bins=N_BINS)
+    variant = publish_variant(lake, "b", base, {"cell_width_ms": width_ms})
+    assert (variant.n_bins, variant.manifest["overrides"]) == (n_bins, {"cell_width_ms": width_ms})
+    assert variant.manifest["start_ns"] == base.manifest["start_ns"]
+
+
+FLOW = 10**9  # the first bin is at 09:00:01
+CLEAR = record("R", 0, side="N", size=0, time=5 * FLOW)
+# What comes before a clear in the middle of the bins, and whether the book counts as whole.
+OPENINGS = {
+    "nothing": ([], True),
+    "flow 1 ns before the first bin": ([record("A", 1, time=FLOW - 1)], True),
+    "flow with the first bin": ([record("A", 1, time=FLOW)], False),
+    "flow 1 ns behind its start": ([record("A", 1, time=FLOW + 1)], False),
+    "flow of the day's last ns": ([Record(**{**vars(record("A", 1)), "ts_event": DAY_START + 86_400 * 10**9 - 1})], False),
+    "flow of the next day": ([Record(**{**vars(record("A", 1)), "ts_event": DAY_START + 86_400 * 10**9})], True),
+    "a snapshot's record": ([record("A", 1, time=FLOW, flags=F_SNAPSHOT | F_LAST)], True),
+    "flow, then a snapshot": ([record("A", 1, time=FLOW), *build_up()], False),
+}
+
+
+@pytest.mark.parametrize("chunk", ["together", "apart"])
+@pytest.mark.parametrize("case", OPENINGS)
+def test_book_is_whole_if_a_clear_comes_before_all_that_flows_in_bins(case: str, chunk: str, tmp_path: Path) -> None:
+    before, is_whole = OPENINGS[case]
+    streams = [[*before, CLEAR]] if chunk == "together" else [[r] for r in [*before, CLEAR]]
+    paths = [write_dbn(tmp_path / f"{i}.dbn", to_array(stream)) for i, stream in enumerate(streams)]
+    source = open_source(paths, load_instrument(), DAY)
+    if is_whole:
+        require_whole_book(source, "09:00:01")
+        return
+    with pytest.raises(SourceError, match="starts cold"):
+        require_whole_book(source, "09:00:01")
+
+
+def test_source_without_a_clear_is_refused_only_where_something_flows(tmp_path: Path) -> None:
+    early = write_dbn(tmp_path / "early.dbn", to_array([record("A", 1, time=FLOW - 1)]))
+    require_whole_book(open_source([early], load_instrument(), DAY), "09:00:01")
+    with pytest.raises(SourceError, match="starts cold"):
+        require_whole_book(open_source([early], load_instrument(), DAY), None)

@@ -228,3 +228,79 @@ def test_block_of_another_width_is_refused(lake: Lake) -> None:
     second = Block(wide.bins[10:], {name: array[10:] for name, array in wide.grid.items()})
     with pytest.raises(DatasetError, match="rows a bin"):
         publish_dataset(lake, "a", [narrow, second], PROVENANCE)
+
+
+def changed(block: Block, *, field: str = "", column: str = "") -> Block:
+    """The same block, the lowest bit of one value of its last bin turned."""
+    bins, grid = block.bins.copy(), {name: array.copy() for name, array in block.grid.items()}
+    if field:
+        bins[field][-1] += 1
+    if column:
+        grid[column].reshape(-1)[-1:].view(np.uint8)[0] ^= 1
+    return Block(bins, grid, block.model_name)
+
+
+FIELDS = [name for name in BIN_DTYPE.names or () if name not in ("bin_seq", "book_valid") and BIN_DTYPE[name].kind != "b"]
+
+
+def test_checksum_is_another_for_each_table_that_alone_is_another(tmp_path: Path) -> None:
+    block = random_block(20, 2, 1)
+    blocks = [block, changed(block, field="best_ask_size"), changed(block, column="ask_depth")]
+    sums = {write_dataset_dir(tmp_path / str(i), [one], PROVENANCE).checksum for i, one in enumerate(blocks)}
+    assert len(sums) == 3
+    again = write_dataset_dir(tmp_path / "again", [block], {**PROVENANCE, "anomalies": {"late_record": 7}})
+    assert again.checksum in sums  # of the tables alone
+
+
+@pytest.mark.parametrize("name", ["bin_start_ns", "best_bid_size", FIELDS[-1]])
+def test_one_number_of_one_field_makes_other_content(name: str, lake: Lake) -> None:
+    block = random_block(20, 2, 1)
+    publish_dataset(lake, "a", [block], PROVENANCE)
+    with pytest.raises(DatasetError, match=f"other numbers in column {name}"):
+        publish_dataset(lake, "a", [changed(block, field=name)], PROVENANCE)
+
+
+@pytest.mark.parametrize("name", ["pressure_variant", "bid_depth", "last_event_id"])
+def test_one_number_of_one_column_makes_other_content(name: str, lake: Lake) -> None:
+    block = random_block(20, 2, 1)
+    publish_dataset(lake, "a", [block], PROVENANCE)
+    with pytest.raises(DatasetError, match=f"other numbers in column {name}"):
+        publish_dataset(lake, "a", [changed(block, column=name)], PROVENANCE)
+
+
+def test_fewer_bins_or_another_radius_make_other_content(lake: Lake) -> None:
+    publish_dataset(lake, "a", [random_block(20, 2, 1)], PROVENANCE)
+    with pytest.raises(DatasetError, match="n_bins 20 and would be rewritten with 19"):
+        publish_dataset(lake, "a", [random_block(19, 2, 1)], PROVENANCE)
+    with pytest.raises(DatasetError, match="grid_radius_ticks 2 and would be rewritten with 3"):
+        publish_dataset(lake, "a", [random_block(20, 3, 1)], PROVENANCE)
+
+
+def test_mapped_column_is_that_of_its_dataset_and_its_name(lake: Lake) -> None:
+    """The kept copies of two datasets of one shape, and of two columns of one kind, are kept apart."""
+    blocks = {"a": random_block(20, 2, 1), "b": changed(random_block(20, 2, 1), column="ask_depth")}
+    datasets = {name: publish_dataset(lake, name, [block], PROVENANCE) for name, block in blocks.items()}
+    for _ in range(2):  # made, then found
+        for name, block in blocks.items():
+            for column in ("bid_depth", "ask_depth", "last_event_id"):
+                assert datasets[name].grid(column).tobytes() == block.grid[column].tobytes(), (name, column)
+                assert datasets[name].grid(column).dtype == np.dtype(GRID_COLUMNS[column])
+
+
+@pytest.mark.parametrize("file", ["bins.parquet", "grid_clean.parquet", "manifest.json", "checksums.json"])
+@pytest.mark.parametrize("what", ["time", "size", "inode"])
+def test_file_that_is_another_by_one_mark_is_not_known_to_be_sound(what: str, file: str, lake: Lake) -> None:
+    folder = publish_random(lake, "a", n_bins=5).folder
+    assert [s.verified for s in list_datasets(lake)] == [True]
+    path, stat = folder / file, (folder / file).stat()
+    content = path.read_bytes()
+    folder.chmod(0o755)
+    path.chmod(0o644)
+    if what == "inode":
+        other = folder.parent / "other"
+        other.write_bytes(content)
+        other.replace(path)
+    elif what == "size":
+        path.write_bytes(content + b" ")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + (what == "time")))
+    assert [s.verified for s in list_datasets(lake)] == [False]

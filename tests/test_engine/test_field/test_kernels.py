@@ -32,6 +32,18 @@ from tests import reference
 
 CONFIG = load_instrument()
 PARAMS = CONFIG.to_params()
+# No two coefficients alike, so that one in another's place shows.
+APART = load_instrument(
+    overrides={
+        "c1_v_add": 1.1,
+        "c2_v_rest_pos": 0.53,
+        "c3_a_add": 0.31,
+        "c4_v_pull": 0.97,
+        "c5_v_fill": 1.7,
+        "c6_v_rest_neg": 0.71,
+        "c7_a_pull": 0.23,
+    }
+)
 S = 1_000_000_000
 START = 1_770_000_000 * S
 N_SLOTS = 8
@@ -148,6 +160,39 @@ def test_forces_weigh_the_derivatives() -> None:
     assert bench.forces() == pytest.approx([pressure, vacuum], rel=1e-14)
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "pressure", "vacuum"),
+    [
+        (V, 2.0, 1.1 * 2, 0.0),
+        (V, -2.0, 1.1 * -2, 0.0),
+        (V + 1, 2.0, 0.0, 0.97 * 2),
+        (V + 2, 2.0, 0.0, 1.7 * 2),
+        (V + 3, 2.0, 0.53 * 2, 0.0),
+        (V + 3, -2.0, 0.0, 0.71 * 2),
+        (V + 4, 2.0, 0.53 * 2, 0.0),
+        (V + 4, -2.0, 0.0, 0.71 * 2),
+        (A, 2.0, 0.31 * 2, 0.0),
+        (A, -2.0, 0.0, 0.0),
+        (A + 1, 2.0, 0.0, 0.23 * 2),
+        (A + 1, -2.0, 0.0, 0.0),
+        (A + 2, 2.0, 0.0, 0.0),
+        (J, 2.0, 0.0, 0.0),
+    ],
+)
+def test_each_coefficient_weighs_its_own_derivative(column: int, value: float, pressure: float, vacuum: float) -> None:
+    bench = Bench(APART.to_params())
+    bench.row()[column] = value
+    assert bench.forces() == pytest.approx((pressure, vacuum), rel=1e-14)
+
+
+def test_each_flow_has_its_own_mass_and_chain() -> None:
+    bench = Bench()
+    bench.touch(START)
+    bench.touch(START + S, add=2, pull=3, fill=5, bid=7, ask=11)
+    assert bench.row()[ADD : ADD + 3].tolist() == [2.0, 3.0, 5.0]
+    assert bench.row()[V : V + N_CHAINS] == pytest.approx([alpha(1.0, 2.0) * x for x in (2, 3, 5, 7, 11)], rel=1e-14)
+
+
 def test_falling_depth_adds_vacuum_and_no_pressure() -> None:
     bench = Bench()
     bench.touch(START, bid=9)
@@ -259,11 +304,11 @@ def test_synchronising_takes_depths_and_nothing_else() -> None:
     bench.touch(START, add=4, bid=4)
     bench.touch(START + S, add=4, bid=8)
     before, stamps = bench.state.values.copy(), bench.state.stamps.copy()
-    bench.depth[:] = 5
+    bench.depth[:] = 5, 7
     synchronise_depths(bench.state, bench.depth)
     assert np.array_equal(bench.state.values[:, :BID_DEPTH], before[:, :BID_DEPTH])
     assert np.array_equal(bench.state.stamps, stamps)
-    assert np.all(bench.state.values[:, BID_DEPTH:] == 5)
+    assert np.all(bench.state.values[:, BID_DEPTH:] == [5, 7])
 
 
 def test_slot_is_counted_once_however_often_it_is_touched() -> None:

@@ -16,6 +16,7 @@ from tests.reference import (
     F_BAD_TS_RECV,
     F_LAST,
     F_MAYBE_BAD_BOOK,
+    F_SNAPSHOT,
     ONE_SIDED,
     UNDEF_PRICE,
     Record,
@@ -277,6 +278,91 @@ def test_record_outside_the_day_is_dropped_and_counted(time: int) -> None:
     outside = Record(**{**vars(harmless(20)), "ts_event": time})
     list(runner.feed(to_array([*SNAPSHOT, outside]), 8))
     assert (runner.n_events, runner.anomalies) == (13, {"outside_window": 1})
+
+
+@pytest.mark.parametrize("time", [DAY_START, DAY_START + DAY_NS - 1])
+def test_record_at_either_end_of_the_day_is_taken(time: int) -> None:
+    runner = make_runner(CONFIG)
+    list(runner.feed(to_array([Record(**{**vars(harmless(20)), "ts_event": time})]), 8))
+    assert (runner.n_events, runner.anomalies) == (1, {})
+
+
+@pytest.mark.parametrize("time", [DAY_START + DAY_NS, DAY_START + DAY_NS + 1])
+@pytest.mark.parametrize("flags", [F_LAST, F_LAST | F_SNAPSHOT])
+def test_clear_from_beyond_the_day_bears_the_latest_time(time: int, flags: int) -> None:
+    beyond = Record(**{**vars(record("R", 0, side="N", size=0, flags=flags)), "ts_event": time, "ts_recv": time})
+    bins = bins_of(harmless(150), beyond)
+    assert column(bins, "bin_event_count") == [13, 2]
+
+
+def test_loose_snapshot_record_bears_its_capture_time_and_one_within_a_snapshot_its_clears() -> None:
+    """The first snapshot is closed; a record marked so behind it is dated by itself."""
+    loose = record("A", 7, tick=-3, time=150 * MS, flags=F_LAST | F_SNAPSHOT)
+    assert loose.ts_recv == OPEN + 150 * MS + 100_000
+    late = Record(**{**vars(loose), "ts_recv": OPEN + 250 * MS})
+    assert column(bins_of(harmless(10), late), "bin_event_count") == [14, 0, 1]
+    opened = record("R", 0, side="N", size=0, time=150 * MS, flags=F_SNAPSHOT)
+    assert column(bins_of(harmless(10), opened, late), "bin_event_count") == [14, 2]
+
+
+@pytest.mark.parametrize("price", [0, UNDEF_PRICE])
+def test_trade_without_a_price_counts_and_leaves_the_last_one(price: int) -> None:
+    trades = [record("T", 0, side="B", tick=1, size=2, time=MS), record("T", 0, side="A", size=3, price=price, time=2 * MS)]
+    bins = bins_of(*trades)
+    assert [column(bins, name) for name in ("trade_count", "buy_volume", "sell_volume")] == [[2], [2], [3]]
+    assert column(bins, "last_trade_price_int") == [(MID_TICK + 1) * TICK]
+
+
+def test_trade_at_a_negative_price_is_the_last_one() -> None:
+    assert column(bins_of(record("T", 0, side="B", price=-TICK, time=MS)), "last_trade_price_int") == [-TICK]
+
+
+def test_trades_before_the_first_bin_are_in_none_but_give_the_last_price() -> None:
+    bins = bins_of(record("T", 0, side="B", tick=1, size=2, time=MS), harmless(250), start_ns=OPEN + 2 * BIN)
+    assert [column(bins, name) for name in ("trade_count", "buy_volume", "sell_volume")] == [[0], [0], [0]]
+    assert column(bins, "last_trade_price_int") == [(MID_TICK + 1) * TICK]
+
+
+@pytest.mark.parametrize(("tick", "quality", "bid_high"), [(0, 0, 0), (1, CROSSED, -1), (2, CROSSED, -1)])
+def test_bid_at_the_ask_is_crossed(tick: int, quality: int, bid_high: int) -> None:
+    """The best ask stands at tick 1; a locked book is no sound one, also where it is over before the bin is."""
+    at_tick = record("A", 7, tick=tick, time=MS)
+    assert column(bins_of(at_tick, record("C", 7, time=2 * MS)), "quality") == [quality]
+    bins = bins_of(at_tick)
+    assert column(bins, "quality") == [quality]
+    assert column(bins, "bid_high_int") == [(MID_TICK + bid_high) * TICK]
+    assert column(bins, "bid_low_int") == [(MID_TICK - 1) * TICK]
+
+
+def test_each_extreme_is_that_of_its_own_side() -> None:
+    wider = [record("C", 1001, side="A", size=5, time=MS), record("A", 7, tick=0, time=2 * MS), record("C", 7, time=3 * MS)]
+    wider += [record("C", 1000, size=5, time=4 * MS), record("C", 1002, size=5, time=5 * MS)]
+    wider += [record("C", 1003, side="A", size=5, time=6 * MS)]
+    bins = bins_of(*wider)
+    names = ("bid_low_int", "bid_high_int", "ask_low_int", "ask_high_int")
+    assert [column(bins, name)[0] // TICK - MID_TICK for name in names] == [-3, 0, 1, 3]
+
+
+@pytest.mark.parametrize(("behind", "is_run"), [(-1, False), (0, True), (1, True)])
+def test_warm_up_begins_half_an_hour_before_the_first_bin_to_the_nanosecond(behind: int, is_run: bool) -> None:
+    half_an_hour = 1800 * 10**9
+    flow = record("A", 7, tick=-1, size=9, time=10**9 + behind)
+    bins = bins_of(flow, record("N", 0, side="N", time=10**9 + half_an_hour), start_ns=OPEN + 10**9 + half_an_hour)
+    assert bool(bins.grid["add_mass"][0].any()) is is_run
+    assert bins.grid["bid_depth"][0].max() == 14.0
+
+
+# 128 slots hold -64..63; they move where spot comes within 20 of an edge.
+@pytest.mark.parametrize(("spot", "anchor"), [(43, 0), (44, 44), (45, 45), (-44, 0), (-45, -45)])
+def test_slots_move_where_spot_is_four_radii_from_an_edge(spot: int, anchor: int) -> None:
+    runner = make_runner(CONFIG)
+    quotes = [record("A", 1, side="B", tick=-1), record("A", 2, side="A", tick=1)]
+    sides = ((1, "B", -1), (2, "A", 1)) if spot < 0 else ((2, "A", 1), (1, "B", -1))
+    moved = [
+        record("M", i, side=side, tick=spot + step, time=MS, flags=F_LAST * (n == 1)) for n, (i, side, step) in enumerate(sides)
+    ]
+    list(runner.feed(to_array([*quotes, *moved]), 8))
+    assert int(runner.engine.book.scalars["anchor"][0]) - MID_TICK == anchor
 
 
 def test_depths_are_the_books_when_a_snapshot_closes() -> None:

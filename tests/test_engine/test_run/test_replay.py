@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.config import InstrumentConfig
 from engine.errors import ConfigError
 from engine.run.replay import Replay, first_bin_ns
 from engine.source.records import Source, open_source
-from tests.reference import F_LAST, F_MAYBE_BAD_BOOK
+from tests.reference import F_LAST, F_MAYBE_BAD_BOOK, Record
 from tests.sessions import replay_file, small_config
-from tests.streams import DAY, OPEN, build_up, record, to_array, write_dbn
+from tests.streams import DAY, OPEN, build_up, harmless, record, to_array, write_dbn
 
 CONFIG = small_config()
 HOUR = 3600 * 10**9
@@ -126,3 +127,97 @@ def test_hole_in_the_feed_marks_its_bins(tmp_path: Path) -> None:
 def test_short_silence_is_no_hole(tmp_path: Path) -> None:
     rows = to_array([*build_up(), record("A", 7, tick=-5, time=50 * MS), record("A", 8, tick=-5, time=20 * 10**9)])
     assert gap_bins(write_dbn(tmp_path / "day.dbn", rows)) == []
+
+
+# Where the trading session ends and begins again; 09:00 in New York is OPEN, Friday's close 8 hours later
+
+S = 10**9
+CLOSE = 8 * 3600 * S  # from OPEN
+GAP, CLOSED = 2, 64
+
+
+def at(ns: int, *records: Record) -> list[Record]:
+    """The same records, so much later."""
+    return [Record(**{**vars(r), "ts_event": r.ts_event + ns, "ts_recv": r.ts_recv + ns}) for r in records]
+
+
+def marked(path: Path, bit: int, config: InstrumentConfig = CONFIG, day: dt.date = DAY) -> tuple[int, list[int]]:
+    """How many bins there are, and which of them bear a quality bit."""
+    quality = replay_file(path, config, day).fields["quality"]
+    return len(quality), np.flatnonzero(quality & bit).tolist()
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "n_bins", "gaps"),
+    [
+        (950 * MS, 100 * S, 1011, list(range(10))),
+        (50 * MS, 100 * S, 1002, [0]),
+        (950 * MS, 60 * S - 950 * MS, 601, []),
+        (950 * MS, 60 * S - 950 * MS + 1, 601, list(range(10))),
+    ],
+    ids=["long", "in the last bin", "a minute", "1 ns more than a minute"],
+)
+def test_silence_over_the_close_marks_only_what_was_open(
+    before: int, behind: int, n_bins: int, gaps: list[int], tmp_path: Path
+) -> None:
+    """The first bin starts on the 100 ms before the last record, the exchange closes, and one record comes behind that."""
+    start = CLOSE - before - 50 * MS
+    rows = to_array([*at(start, *build_up()), *at(CLOSE - before, harmless(0)), *at(CLOSE + behind, harmless(1))])
+    rows["ts_event"][-1] -= MS
+    path = write_dbn(tmp_path / "day.dbn", rows)
+    assert marked(path, GAP) == (n_bins, gaps)
+    assert marked(path, CLOSED)[1] == list(range((before + 50 * MS) // (100 * MS), n_bins))
+
+
+THURSDAY = DAY - dt.timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("behind", "gaps"),
+    [(30 * S, []), (60 * S, []), (60 * S + 1, range(3601, 3662)), (61 * S, range(3601, 3663))],
+    ids=["half a minute", "a minute", "1 ns more", "61 s"],
+)
+def test_market_that_opens_again_has_a_minute_for_its_first_record(behind: int, gaps: range, tmp_path: Path) -> None:
+    """Closed from 22:00 to 23:00 UTC, 1 s bins from 21:59:59 on; the close is no hole, what follows the opening may be."""
+    stream = at(CLOSE - S - 24 * HOUR, *build_up(), harmless(500))
+    stream += at(CLOSE + HOUR - 24 * HOUR + behind, harmless(0))
+    path = write_dbn(tmp_path / "day.dbn", to_array(stream), day=THURSDAY)
+    config = small_config(cell_width_ms=1000)
+    n_bins, found = marked(path, GAP, config, THURSDAY)
+    assert n_bins == 3601 + behind // S + 1
+    assert found == [0, *gaps]  # bin 0: the last second before the close had one record, and an hour of silence behind it
+    assert marked(path, CLOSED, config, THURSDAY)[1] == list(range(1, 3601))
+
+
+@pytest.mark.parametrize(
+    ("end", "n_bins"),
+    [(499_999_999, 4), (500_000_000, 5), (500_000_001, 5), (99_999_999, 1)],
+    ids=["1 ns before the half second", "on it", "1 ns behind it", "within the first bin"],
+)
+def test_declared_end_closes_the_bins_that_end_by_then(end: int, n_bins: int, tmp_path: Path) -> None:
+    path = write_dbn(tmp_path / "day.dbn", to_array(build_up()), end_ns=OPEN + end)
+    assert len(replay_file(path, CONFIG).fields) == n_bins
+
+
+@pytest.mark.parametrize(
+    ("last", "end", "root", "n_bins"),
+    [
+        (0, CLOSE + 3 * S, "MNQ", 10),
+        (0, CLOSE - 500 * MS, "MNQ", 5),
+        (S - 1, CLOSE + 3 * S, "MNQ", 10),
+        (S, CLOSE + 3 * S, "MNQ", 11),
+        (0, CLOSE + 3 * S, "XYZ", 40),
+    ],
+    ids=["the close comes first", "the end comes first", "last record 1 ns before the close", "on it", "hours not known"],
+)
+def test_declared_end_counts_up_to_the_close(last: int, end: int, root: str, n_bins: int, tmp_path: Path) -> None:
+    """A market that has closed needs no empty bins; where the last record lies outside all hours, nothing vouches for more."""
+    stream = [*at(CLOSE - S, *build_up()), *at(CLOSE - S + last, harmless(0))]
+    path = write_dbn(tmp_path / "day.dbn", to_array(stream), end_ns=OPEN + end)
+    assert len(replay_file(path, small_config(symbol_root=root)).fields) == n_bins
+
+
+@pytest.mark.parametrize(("end", "gaps"), [(60 * S, 0), (60 * S + 1, 600), (60 * S + 100 * MS, 601)])
+def test_declared_end_that_far_behind_the_last_record_ends_a_hole(end: int, gaps: int, tmp_path: Path) -> None:
+    path = write_dbn(tmp_path / "day.dbn", to_array(build_up()), end_ns=OPEN + end)
+    assert len(marked(path, GAP)[1]) == gaps

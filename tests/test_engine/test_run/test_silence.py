@@ -59,7 +59,9 @@ def test_silence_of_more_than_a_minute_before_a_close_is_a_hole_up_to_it_and_no_
 
 
 @pytest.mark.parametrize(("before", "holes"), [(60, {}), (60.000000001, {"holes": 1})])
-def test_exactly_a_minute_of_open_trading_before_the_close_is_no_hole(before: float, holes: dict[str, int], tmp_path: Path) -> None:
+def test_exactly_a_minute_of_open_trading_before_the_close_is_no_hole(
+    before: float, holes: dict[str, int], tmp_path: Path
+) -> None:
     last = on(CLOSE - 60)
     moved = Record(**{**vars(last), "ts_event": last.ts_event - round((before - 60) * SECOND)})
     assert found(tmp_path, [*opened(CLOSE - 61), moved, on(CLOSE + 300)])[1] == holes

@@ -218,6 +218,7 @@ def test_purged_split_leaves_out_rows_whose_outcome_reaches_the_validation() -> 
     train, validate = split_by_time(data, True, 0)
     assert validate.rows.tolist() == [80, 90]
     assert train.rows.tolist() == [0, 10, 20, 30, 40, 50, 60]
+    assert split_by_time(data, True, 1)[0].rows.tolist() == [0, 10, 20, 30, 40, 50]  # the exit at 79 is no older than one bin
     assert split_by_time(data, True, 30)[0].rows.tolist() == [0, 10, 20, 30, 40]
     assert len(split_by_time(data, False, 30)[0]) == 8
 

@@ -24,13 +24,14 @@ from engine.signals.registry import (
     add_class,
     add_file,
     get_signal,
+    load_class,
     make_signal,
     origin,
     signal_names,
     signals_of,
 )
 from tests.conftest import REPO_ROOT
-from tests.own_signals import PLAIN, signal_text, write_distribution, write_signal, write_with_helper
+from tests.own_signals import PLAIN, signal_text, write_signal, write_with_helper
 
 CONTEXT = SignalContext(cell_width_ms=100, radius=50)
 
@@ -42,26 +43,6 @@ def clean() -> Iterator[None]:
         yield
     for name in list(registry._at_hand):
         del SIGNALS[name]
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
-    """Put a distribution on the path, as an installer would; its modules are forgotten afterwards."""
-    tops: set[str] = set()
-
-    def do(points: dict[str, str], files: dict[str, str], name: str = "outside", version: str = "1.0") -> Path:
-        folder = write_distribution(tmp_path / f"site_{name}", points, name, version, files)
-        monkeypatch.syspath_prepend(folder)
-        tops.update(Path(path).parts[0].removesuffix(".py") for path in files)
-        registry.forget_entry_points()
-        return folder
-
-    yield do
-    monkeypatch.undo()
-    for module in [module for module in sys.modules if module.partition(".")[0] in tops]:
-        del sys.modules[module]
-    importlib.invalidate_caches()
-    registry.forget_entry_points()
 
 
 def scores(name: str) -> np.ndarray:
@@ -324,3 +305,57 @@ def test_a_class_made_at_hand_is_known_if_it_is_whole_and_its_name_free(tmp_path
         add_class(type("Ads", (cls,), {"name": "ads"}))
     with pytest.raises(ConfigError, match="default_thresholds was"):
         add_class(type("Other", (cls,), {"name": "other", "default_thresholds": ()}))
+
+
+# --- by their places ---
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("engine.signals.statistical.ads", "not of the form module:Class"),
+        (":Ads", "not of the form module:Class"),
+        ("engine.signals.statistical.ads:", "not of the form module:Class"),
+        ("engine.signals.statistical.ads:Adz", "has no Adz"),
+        ("engine.signals.statistical.ads:Ads.no_such", "has no Ads.no_such"),
+        ("engine.signals.statistical.ads:MIN_PERIODS", "is int, it must be a class"),
+        ("engine.signals.statistical.none:Ads", "does not load"),
+    ],
+)
+def test_a_target_that_names_no_class_is_told(target: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=f"^it.*{told}"):
+        load_class(target, "it")
+
+
+def test_a_class_in_a_class_is_found() -> None:
+    assert load_class("engine.signals.statistical.ads:Ads.Params", "it").__name__ == "AdsParams"
+
+
+def test_signals_of_bundles_are_forgotten_where_the_work_fails(tmp_path: Path) -> None:
+    bundle = read_bundle(write_signal(tmp_path))
+    with pytest.raises(ZeroDivisionError), signals_of([bundle]):
+        raise ZeroDivisionError
+    assert "mine" not in signal_names()
+    taken = read_bundle(write_signal(tmp_path / "other", name="ads"))
+    with pytest.raises(ConfigError, match="comes twice"), signals_of([bundle, taken]):
+        raise AssertionError("both were taken")
+    assert "mine" not in signal_names()
+
+
+def test_signals_known_before_are_known_after(tmp_path: Path) -> None:
+    add_file(write_signal(tmp_path))
+    with signals_of([read_bundle(write_signal(tmp_path / "other", name="second"))]):
+        assert {"mine", "second"} <= set(signal_names())
+    assert "mine" in SIGNALS
+    assert "second" not in SIGNALS
+
+
+def test_the_registry_is_a_mapping(tmp_path: Path) -> None:
+    cls = load_bundle(read_bundle(write_signal(tmp_path))).signals["mine"]
+    n = len(SIGNALS)
+    SIGNALS["mine"] = cls
+    assert (len(SIGNALS), SIGNALS["mine"], "mine" in SIGNALS) == (n + 1, cls, True)
+    assert list(SIGNALS) == sorted(SIGNALS)
+    del SIGNALS["mine"]
+    with pytest.raises(KeyError):
+        SIGNALS["mine"]

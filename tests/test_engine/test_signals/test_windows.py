@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.signals.learned.features import padded_mean, ring_moments, ring_slopes, tick_return
-from engine.signals.parts.robust_z import make_z_windows, median_of, take_in_and_score
+from engine.signals.parts.robust_z import make_z_windows, median_of, robust_z, take_in_and_score
 from engine.signals.parts.slopes import ring_slope
 
 
@@ -110,3 +110,58 @@ def test_masked_returns_bridge_a_bin_without_a_mid() -> None:
 
 def test_returns_as_they_come_fall_to_nothing_and_back() -> None:
     assert returns([100.0, 0.0, 100.25], False) == [0.0, -400.0, 401.0]
+
+
+def pairs(scale: float) -> NDArray[np.float64]:
+    """Three values around 0 whose MAD is ``scale``."""
+    return np.array([-scale, 0.0, scale])
+
+
+def test_a_scale_on_the_absolute_guard_counts_and_below_it_does_not() -> None:
+    mad = 1e-12 / 1.4826
+    while mad * 1.4826 < 1e-12:
+        mad = np.nextafter(mad, 1)
+    assert robust_z(pairs(mad), 3, 1.0, False) == pytest.approx(1 / (1.4826 * mad), rel=1e-9)
+    assert robust_z(pairs(mad * (1 - 1e-9)), 3, 1.0, False) == 0.0
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_the_relative_guard_is_of_the_larger_end(sign: int) -> None:
+    def z(ratio: float) -> float:
+        """Of a window whose scale is ``ratio`` times its largest size, which stands at one end of it."""
+        mad = ratio / 1.4826
+        ordered = np.sort(sign * np.array([-mad, 0.0, mad, 2 * mad, 1.0]))
+        return robust_z(ordered, 5, sign * 1.0, True)
+
+    assert z(0.9e-9) == 0.0
+    assert z(1.1e-9) != 0.0
+
+
+def test_a_window_of_equal_values_scores_nil_in_both_guards() -> None:
+    assert [robust_z(np.full(4, value), 4, value, relative) for value in (0.0, 5.0) for relative in (True, False)] == [0.0] * 4
+
+
+@pytest.mark.parametrize(("spread", "is_nil"), [(0.9e-6, True), (1.1e-6, False)])
+def test_skew_wants_a_variance(spread: float, is_nil: bool) -> None:
+    """Four values whose std is ``spread``: variance 1e-12 is the least that counts."""
+    values = spread * np.array([3.0, -1.0, -1.0, -1.0]) / np.sqrt(3)
+    ring, newest = in_ring(values, 4)
+    out = np.zeros(3)
+    ring_moments(ring, newest, 4, np.array([4], np.int64), True, out, 0)
+    assert out[1] == pytest.approx(spread, rel=1e-9)
+    assert out[2] == pytest.approx(0.0 if is_nil else 6 / 3**1.5, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("mids", "sound", "is_masked", "expected"),
+    [
+        ([100.0, 100.25, 100.5], [True, False, True], True, [0.0, 0.0, 2.0]),  # a doubtful book is bridged as well
+        ([100.0, 100.25, 100.5], [True, False, True], False, [0.0, 1.0, 1.0]),
+        ([0.0, 100.0, 100.25], [False, True, True], True, [0.0, 0.0, 1.0]),  # no return before the first sound mid
+        ([0.0, 100.0], [False, True], False, [0.0, 400.0]),
+    ],
+)
+def test_returns_by_soundness(mids: list[float], sound: list[bool], is_masked: bool, expected: list[float]) -> None:
+    last = np.zeros(1)
+    found = [tick_return(last, mid, i == 0, sound[i], 0.25, is_masked) for i, mid in enumerate(mids)]
+    assert found == expected

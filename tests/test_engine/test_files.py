@@ -1,0 +1,58 @@
+"""Files and folders that appear whole or not at all, and their checksums."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from engine.files import seal_folder, sha256_file, write_atomic, write_new
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_checksum_is_sha256_over_all_bytes(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert sha256_file(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    long = bytes(range(256)) * 4096 + b"one more than the chunks"
+    (tmp_path / "long").write_bytes(long)
+    assert sha256_file(tmp_path / "long") == hashlib.sha256(long).hexdigest()
+
+
+def test_atomic_file_may_be_written_again_and_a_new_one_may_not(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "a" / "again", b"x")
+    write_new(tmp_path / "b" / "once", b"x")
+    assert (mode(tmp_path / "a" / "again"), mode(tmp_path / "b" / "once")) == (0o644, 0o444)
+    write_atomic(tmp_path / "secret", b"x", 0o600)
+    write_new(tmp_path / "open", b"x", 0o640)
+    assert (mode(tmp_path / "secret"), mode(tmp_path / "open")) == (0o600, 0o640)
+
+
+def test_what_cannot_be_put_in_place_leaves_no_temporary(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "full").mkdir(parents=True)
+    with pytest.raises(OSError, match="folder"):
+        write_atomic(tmp_path / "folder", b"x")
+    with pytest.raises(FileExistsError):
+        write_new(tmp_path / "folder", b"x")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_sealed_folder_is_read_only_and_bears_its_name(tmp_path: Path) -> None:
+    temporary, final = tmp_path / ".a.tmp", tmp_path / "a"
+    temporary.mkdir()
+    (temporary / "x").write_bytes(b"1")
+    seal_folder(temporary, final)
+    assert (mode(final), mode(final / "x")) == (0o555, 0o444)
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_folder_is_not_sealed_over_another_one(tmp_path: Path) -> None:
+    temporary, final = tmp_path / ".a.tmp", tmp_path / "a"
+    for folder in (temporary, final):
+        folder.mkdir()
+        (folder / "x").write_bytes(folder.name.encode())
+    with pytest.raises(OSError, match="a"):
+        seal_folder(temporary, final)
+    assert (final / "x").read_bytes() == b"a"
