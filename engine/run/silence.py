@@ -28,9 +28,9 @@ _RHYTHM_TIMES: Final = 12  # as often the mean silence: where they come at rando
 
 @inline_kernel
 def heard_at(record: Record, ts: int, captured: int) -> int:
-    """When a record shows the feed to be alive: a snapshot's when it was captured, however old its orders and its clear."""
-    is_old = record["flags"] & c.F_SNAPSHOT != 0 and record["flags"] & c.F_BAD_TS_RECV == 0
-    return max(ts, captured) if is_old else ts
+    """When a record shows the feed to be alive: one of a snapshot dated long ago when it was captured, any other when it was."""
+    is_snapshot = record["flags"] & c.F_SNAPSHOT != 0 and record["flags"] & c.F_BAD_TS_RECV == 0
+    return captured if is_snapshot and captured - ts > c.FEED_GAP_NS else ts
 
 
 @inline_kernel
