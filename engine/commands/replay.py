@@ -57,7 +57,7 @@ class ReplaySummary:
     anomalies: dict[str, int]
     first_anomalies: dict[str, dict[str, int]]
     quality: dict[str, int]
-    silences: dict[str, int]
+    silences: dict[str, int] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from engine.book.kernels import NO_TICK
 from engine.book.owner import grow, make_book, table_for
 from engine.config import InstrumentConfig
-from engine.constants import ANOMALIES, NS_PER_S
+from engine.constants import ANOMALIES, FEED_GAP_NS, NS_PER_S
 from engine.field.kernels import make_field
 from engine.field.spectrum import history_bins, make_spectrum
 from engine.jit import source_hash
@@ -295,7 +295,9 @@ class Runner:
         out: rs.Out | None = None
         n_out = 0
         if until_ns is not None and run["heard_ts"] != rs.UNSET:
-            judge_silence(self.engine, until_ns, until_ns, 0)
+            # Taken as captured with the delay of what came last, unless that was told long after it happened.
+            delay = int(run["heard_captured"]) - int(run["heard_ts"])
+            judge_silence(self.engine, until_ns, until_ns + (delay if delay <= FEED_GAP_NS else 0), 0)
         while not self._is_finished and run["phase"] == rs.BINS:
             is_whole = until_ns is not None and run["bin_start"] + self.params.bin_ns <= until_ns
             if not is_whole and run["bin_events"] == 0:

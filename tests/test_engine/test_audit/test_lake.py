@@ -135,14 +135,14 @@ def shifted(one: Record, ns: int) -> Record:
 
 
 def test_hours_of_every_day_of_a_file_are_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Silent from Friday 16:30 to Sunday 18:00:30 in New York: the half hour before the close is a hole, Sunday's 30 s are not."""
+    """Silent from Friday 16:30 to Sunday 18:00:30, New York: the half hour before the close is a hole, Sunday's 30 s are not."""
     friday, sunday = 7.5 * 3600 * 1000, (2 * 24 + 9) * 3600 * 1000 + 30_000
     rows = to_array([*build_up(2), harmless(friday), *(shifted(r, round(sunday * MS)) for r in build_up(2))])
     path = write_dbn(tmp_path / "mnq-20260206.dbn", rows, n_days=3)
     (raw,) = checked(capsys, path)["raw"]
     close = OPEN + 8 * 3600 * 1000 * MS
     assert raw["gaps"] == [
-        {"start_ns": OPEN + 100_000, "end_ns": OPEN + round(friday * MS)},
+        {"start_ns": OPEN, "end_ns": OPEN + round(friday * MS)},
         {"start_ns": OPEN + round(friday * MS), "end_ns": close},
     ]
     assert raw["silences"] == {"holes": 2}
