@@ -9,7 +9,7 @@ Where the page can be read in two ways, a comment says which way this is and why
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,25 +51,59 @@ def read_records(path: Path) -> list[Record]:
 DAY_NS = 86_400_000_000_000
 
 
-def prepare(records: Iterable[Record], day_start: int, anomalies: Counter[str]) -> Iterator[tuple[int, Record]]:
-    """Section 1: effective times, the window of the UTC day, undefined prices. Yields (effective ns, record).
+MINUTE_NS = 60 * 10**9
 
-    `day_start` is 00:00 UTC of dt in ns. The records of a snapshot bear the time of the Clear that opened it until F_LAST closes
-    it; where none did, their own ts_recv. A clear or snapshot from beyond the day (an undefined time is 584 years away) is kept,
-    but bears the latest time seen, so that it cannot run the clock.
+
+def capture_time(record: Record, before: int) -> int:
+    """When a record was captured: by its own word, else when it happened, else with the record before it.
+
+    Times of 0 and beyond 63 bits are none. A snapshot's orders happened long before anybody captured them.
     """
+    if 0 < record.ts_recv < 2**63:
+        return record.ts_recv
+    is_old_order = bool(record.flags & F_SNAPSHOT) and record.action != "R"
+    return record.ts_event if record.ts_event < 2**63 and not is_old_order else before
+
+
+def prepare(
+    records: Iterable[Record], day_start: int, anomalies: Counter[str], forget: Callable[[], None] = lambda: None
+) -> Iterator[tuple[int, Record]]:
+    """Section 1: effective times, the session of the UTC day, undefined prices. Yields (effective ns, record).
+
+    `day_start` is 00:00 UTC of dt in ns. The session's own records are those captured in it. What was captured before builds the
+    book and lies before every bin; what was captured behind it is dropped. If the session's first own record is a clear or begins
+    a snapshot, the session has a book of its own: `forget` is called before it.
+
+    The records of a snapshot bear the time of the Clear that opened it until F_LAST closes it; where none did, their own ts_recv.
+    A clear or snapshot dated beyond the day (an undefined time is 584 years away) bears the latest time seen, so that it cannot
+    run the clock; anything else dated so is dropped.
+    """
+    day_end = day_start + DAY_NS
     clear_time: int | None = None
-    latest = day_start
+    latest = captured = day_start
+    n_kept, has_begun, was_snapshot = 0, False, False
     for record in records:
         is_snapshot, is_clear = bool(record.flags & F_SNAPSHOT), record.action == "R"
-        time = record.ts_event
-        if is_snapshot and not is_clear:
-            time = record.ts_recv if clear_time is None else clear_time
-        if time >= day_start + DAY_NS and (is_snapshot or is_clear):
-            time = latest
-        if not (is_snapshot or is_clear) and not day_start <= time < day_start + DAY_NS:
+        before, captured = captured, capture_time(record, captured)
+        if not has_begun and day_start <= captured < day_end:
+            has_begun = True
+            goes_on = clear_time is not None or (was_snapshot and captured - before <= MINUTE_NS)
+            if n_kept and (is_clear or (is_snapshot and not goes_on)):
+                clear_time, latest = None, day_start
+                forget()
+        was_snapshot = is_snapshot
+        if captured >= day_end:
             anomalies["outside_window"] += 1
             continue
+        if is_snapshot and not is_clear and clear_time is not None:
+            time = clear_time
+        else:
+            time = record.ts_recv if is_snapshot and not is_clear else record.ts_event
+            if time >= day_end and not (is_snapshot or is_clear):
+                anomalies["outside_window"] += 1
+                continue
+            time = latest if time >= day_end else time
+            time = min(time, day_start - 1) if captured < day_start else time
         if record.price == UNDEF_PRICE and record.action in "AM":
             anomalies["undefined_price"] += 1
             continue
@@ -78,6 +112,7 @@ def prepare(records: Iterable[Record], day_start: int, anomalies: Counter[str]) 
         if record.flags & F_LAST:
             clear_time = None
         latest = max(latest, time)
+        n_kept += 1
         yield time, record
 
 

@@ -66,7 +66,7 @@ class Session:
     config
         Anything with the instrument's fields as attributes.
     day
-        dt of the session: its UTC day is kept.
+        dt of the session: bins are made of its UTC day.
     start_time
         "HH:MM" or "HH:MM:SS" in New York; None lets the first event set the first bin's start.
     """
@@ -79,29 +79,34 @@ class Session:
         self.start_ns: int | None = None
         self.warm_start_ns: int | None = None
         if start_time is not None:
-            clock = dt.time.fromisoformat(start_time)
-            local = dt.datetime.combine(day, clock, ZoneInfo("America/New_York"))
-            self.start_ns = int(local.timestamp()) * 10**9
+            clock, zone = dt.time.fromisoformat(start_time), ZoneInfo("America/New_York")
+            starts = [int(dt.datetime.combine(d, clock, zone).timestamp()) * 10**9 for d in (day, day - dt.timedelta(1))]
+            self.start_ns = next(ns for ns in starts if ns < self.day_start + ref.DAY_NS)  # the one within the UTC day
             self.warm_start_ns = self.start_ns - WARMUP_NS
         self.anomalies: Counter[str] = Counter()
-        self.book = ref.Book(self.tick_int)
-        self.book.anomalies = self.anomalies
-        self.field = ref.Field(config)
-        self.spectra: dict[int, scores.Spectrum] = {}
         perm = {name: getattr(config, f"perm_{name}") for name in PERM_NAMES}
         self.model = scores.PermDerivative(perm, config.cell_width_ms, config.grid_radius_ticks)
-        self.n_events = 0
+        self.n_kept = 0
         self.n_bins = 0
+        self.last_quotes: dict[str, int | None] = {"B": None, "A": None}
+        self._begin()
+        self.tally: Tally | None = None
+
+    def _begin(self) -> None:
+        """A feed that knows of nothing yet."""
+        self.book = ref.Book(self.tick_int)
+        self.book.anomalies = self.anomalies
+        self.field = ref.Field(self.config)
+        self.spectra: dict[int, scores.Spectrum] = {}
+        self.n_events = 0
         self.is_anchored = False
         self.runs_field = False
         self.is_cold = True
         self.last_trade_price = ref.UNDEF_PRICE
-        self.last_quotes: dict[str, int | None] = {"B": None, "A": None}
-        self.tally: Tally | None = None
 
     def run(self, records: Iterable[ref.Record], until_ns: int | None = None) -> Iterator[Bin]:
         """Every bin of the records, in order; whole ones, empty or not, up to where the data are said to end."""
-        for time, record in ref.prepare(records, self.day_start, self.anomalies):
+        for time, record in ref.prepare(records, self.day_start, self.anomalies, self._begin):
             if self.start_ns is None and time >= self.day_start:  # an old snapshot does not start the day
                 self.start_ns = self.warm_start_ns = time
             if not self.runs_field and self.warm_start_ns is not None and time >= self.warm_start_ns:
@@ -124,6 +129,7 @@ class Session:
 
     def _take(self, time: int, record: ref.Record) -> None:
         self.n_events += 1
+        self.n_kept += 1
         flows, was_anchored = self.book.apply(record), self.is_anchored
         self.is_anchored |= None not in (self.book.best("B"), self.book.best("A"))
         if self.runs_field:

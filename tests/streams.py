@@ -58,14 +58,18 @@ def to_array(records: Sequence[Record]) -> NDArray[np.void]:
 
 
 def metadata(
-    symbols: Mapping[str, int], day: dt.date, schema: dbn.Schema | None = dbn.Schema.MBO, end_ns: int | None = None
+    symbols: Mapping[str, int],
+    day: dt.date,
+    schema: dbn.Schema | None = dbn.Schema.MBO,
+    end_ns: int | None = None,
+    n_days: int = 1,
 ) -> bytes:
-    """Encoded DBN metadata that maps raw symbols to instrument ids for one day; `end_ns` is where the data are said to end."""
+    """Encoded DBN metadata that maps raw symbols to instrument ids for some days; `end_ns` is where the data are said to end."""
     start = int(dt.datetime.combine(day, dt.time(), dt.UTC).timestamp()) * 10**9
     mappings = [
         SimpleNamespace(
             raw_symbol=raw,
-            intervals=[SimpleNamespace(start_date=day, end_date=day + dt.timedelta(1), symbol=str(number))],
+            intervals=[SimpleNamespace(start_date=day, end_date=day + dt.timedelta(n_days), symbol=str(number))],
         )
         for raw, number in symbols.items()
     ]
@@ -87,9 +91,10 @@ def write_dbn(
     symbols: Mapping[str, int] | None = None,
     day: dt.date = DAY,
     end_ns: int | None = None,
+    n_days: int = 1,
 ) -> Path:
     """A DBN file of these records, compressed where its name ends in .zst."""
-    head = metadata({SYMBOL: INSTRUMENT_ID} if symbols is None else symbols, day, end_ns=end_ns)
+    head = metadata({SYMBOL: INSTRUMENT_ID} if symbols is None else symbols, day, end_ns=end_ns, n_days=n_days)
     content = head + rows.tobytes()
     path.write_bytes(zstandard.ZstdCompressor().compress(content) if path.suffix == ".zst" else content)
     return path

@@ -89,21 +89,20 @@ def compare_books(end: Structured, opening: Structured) -> dict[str, Any]:
 
 def _places(source: Source, wanted: NDArray[np.uint64]) -> dict[int, int]:
     """When each of the orders that rest at the end took the place it has, as a count of records; ``wanted`` sorted."""
-    start, end = source.window
     live: dict[int, list[int]] = {}  # id -> side, price, size, pending fill, place
     n_before = 0
     for records in source.records():
-        for i, *values in _of_these(records, wanted, start, end):
+        for i, *values in _of_these(records, wanted):
             _take(live, n_before + i, *values)
         n_before += len(records)
     return {order_id: values[4] for order_id, values in live.items()}
 
 
-def _of_these(records: MboRecords, wanted: NDArray[np.uint64], start: int, end: int) -> list[tuple[int, ...]]:
+def _of_these(records: MboRecords, wanted: NDArray[np.uint64]) -> list[tuple[int, ...]]:
     """Index, action, side, id, price, size of the records that the book took in and that concern the wanted orders."""
     clears = records["action"] == c.ACTION_CLEAR
-    inside = (records["ts_event"] >= start) & (records["ts_event"] < end)
-    kept = clears | (np.isin(records["order_id"], wanted) & (inside | (records["flags"] & c.F_SNAPSHOT != 0)))
+    has_time = (records["ts_event"] < 2**63) | (records["flags"] & c.F_SNAPSHOT != 0)
+    kept = clears | (np.isin(records["order_id"], wanted) & has_time)
     kept &= clears | (records["price"] != c.UNDEF_PRICE)
     at = np.flatnonzero(kept)
     rows = records[at]

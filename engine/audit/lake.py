@@ -48,10 +48,10 @@ def check_lake(
         for path in paths:
             progress.update(None, path.name)
             # A day's neighbours are read too where books are to be compared.
-            if day is None or continuity or f"{day:%Y%m%d}" in path.name:
+            if day is None or continuity or _is_named(path.name, day):
                 checked.append(check_raw(path, config, continuity, assumes_symbol))
         pairs = [_pair(*two, day) for two in pairwise(sorted(checked, key=_order))] if continuity else []
-        raw = [one.report for one in checked if day is None or f"{day:%Y%m%d}" in one.report["file"]]
+        raw = [one.report for one in checked if day is None or _is_named(one.report["file"], day)]
         datasets = []
         for summary in list_datasets(lake) if not files else ():
             if day is not None and f"_{day:%Y%m%d}_" not in summary.dataset_id:
@@ -68,8 +68,12 @@ def check_lake(
     }
 
 
+def _is_named(name: str, day: date) -> bool:
+    return f"{day:%Y%m%d}" in name
+
+
 def _order(one: RawCheck) -> tuple[date, str]:
-    return (one.source.dt if one.source else date.min, one.report["file"])
+    return (one.days[0] if one.days else date.min, one.report["file"])
 
 
 def _pair(before: RawCheck, after: RawCheck, day: date | None) -> dict[str, Any] | None:
@@ -77,9 +81,9 @@ def _pair(before: RawCheck, after: RawCheck, day: date | None) -> dict[str, Any]
     values: dict[str, Any] = {"before": before.report["file"], "after": after.report["file"], "judged": False, "problem": ""}
     if before.source is None or after.source is None or before.resting is None:
         return None if day is not None else {**values, "reason": "one of them cannot be read"}
-    if day is not None and day not in (before.source.dt, after.source.dt):
+    if day is not None and day not in (*before.days, *after.days):
         return None
-    days = (after.source.dt - before.source.dt).days
+    days = (after.days[0] - before.days[-1]).days if after.days and before.days else 0
     if days != 1:
         return {**values, "reason": "the same day" if days == 0 else f"{days} days apart: what happened between is not known"}
     opening = opening_snapshot(after.source)

@@ -1,8 +1,10 @@
 """One raw file read through the book alone: every record decoded, every anomaly counted, sides tested."""
 
+from collections import Counter
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -11,10 +13,13 @@ from engine.audit.continuity import resting_orders
 from engine.audit.trade_sides import SideTest
 from engine.config import InstrumentConfig
 from engine.errors import EngineError
-from engine.hours import open_intervals
-from engine.run.runner import Runner, Span
+from engine.hours import open_intervals_of
+from engine.run.runner import ALL_TIME, Runner
 from engine.schema import Ints, MboRecords, Structured
 from engine.source.records import Source, open_source
+
+_FIRST_DAY: Final = date(1970, 1, 1)
+_LAST_DAY_NS: Final = 2**62  # times from here on, in 2116, are taken for none
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class RawCheck:
     report: dict[str, Any]
     source: Source | None = None
     resting: Structured | None = None
+    days: tuple[date, ...] = ()  # UTC, on which records were captured, ascending
 
 
 def check_raw(path: Path, config: InstrumentConfig, keeps_book: bool, assumes_symbol: bool = False) -> RawCheck:
@@ -38,13 +44,14 @@ def check_raw(path: Path, config: InstrumentConfig, keeps_book: bool, assumes_sy
     try:
         source = open_source([path], config, assumes_symbol=assumes_symbol)
         report["size"] = source.files[0].size
-        start, end = source.window
-        sessions = open_intervals(config.symbol_root, source.dt)
-        # No bins, only the book: the first one lies beyond the day.
-        runner = Runner(config, Span(start, end, first_bin=end + c.NS_PER_DAY))
-        sides = SideTest(runner, sessions)
-        facts = _Facts(source, sessions)
+        # The whole file is one book, over however many days it reaches.
+        runner = Runner(config, ALL_TIME)
+        sides = SideTest(runner, runner.engine.sessions)
+        facts = _Facts()
         for records in source.records():
+            if facts.days_of(records):
+                sides.sessions = open_intervals_of(config.symbol_root, facts.days)
+                runner.engine = runner.engine._replace(sessions=sides.sessions)
             sides.feed(records)
             facts.take(records)
         resting = resting_orders(runner.engine.book, source) if keeps_book else None
@@ -55,27 +62,63 @@ def check_raw(path: Path, config: InstrumentConfig, keeps_book: bool, assumes_sy
     report |= {
         "dt": source.dt.isoformat(),
         **facts.report(),
+        "gaps": _open_parts(runner.holes, sides.sessions),
+        "silences": runner.silences,
         "anomalies": runner.anomalies,
         "first_anomalies": runner.first_anomalies,
         "side_test": sides.report(),
         "id_changes": source.id_changes.count,
         "remarks": source.remarks,
-        "problem": "; ".join(filter(None, [*source.damage, sides.problem])),
+        "problem": "; ".join(filter(None, [*source.damage, _other_day(source, facts), sides.problem])),
     }
-    return RawCheck(report, source, resting)
+    return RawCheck(report, source, resting, tuple(facts.days))
+
+
+def _other_day(source: Source, facts: "_Facts") -> str:
+    """What is to be said of a file that holds nothing of the day it says it is of; else empty."""
+    if not facts.days or source.dt in facts.days:
+        return ""
+    told = ", ".join(day.isoformat() for day in facts.days[:3]) + (" …" if len(facts.days) > 3 else "")
+    return (
+        f"it says that it is of {source.dt} and all its records were captured on {told}: no bin comes of it; "
+        "name the file by the day of its records, or replay it with --dt"
+    )
+
+
+def _open_parts(holes: list[tuple[int, int]], sessions: Ints) -> list[dict[str, int]]:
+    """Of each hole what lies in open trading, where that is more than a minute."""
+    parts = []
+    for since, until in holes:
+        for opened, closed in sessions.tolist() or [[since, until]]:
+            start, end = max(since, opened), min(until, closed)
+            if end - start > c.FEED_GAP_NS:
+                parts.append({"start_ns": start, "end_ns": end})
+    return parts
 
 
 class _Facts:
-    """What the records say of themselves: span, opening, flags, holes."""
+    """What the records say of themselves: span, days, opening, flags."""
 
-    def __init__(self, source: Source, sessions: Ints) -> None:
-        self._start, self._end = source.window
-        self._sessions = sessions
+    def __init__(self) -> None:
         self._n = self._n_snapshot = self._n_bad_time = self._n_doubtful = self._n_backwards = 0
         self._first = self._last = 0
         self._opens = "cold"
-        self._latest: int | None = None  # ts_event inside the day
-        self._gaps: list[tuple[int, int]] = []
+        self._latest = 0  # ts_event, ns
+        self._by_day: Counter[date] = Counter()
+
+    @property
+    def days(self) -> list[date]:
+        """UTC days on which records were captured, ascending."""
+        return sorted(self._by_day)
+
+    def days_of(self, records: MboRecords) -> bool:
+        """Count records by the day of their capture; whether one is the first of its day."""
+        captured = records["ts_recv"]
+        captured = np.where((captured == 0) | (captured >= _LAST_DAY_NS), records["ts_event"], captured)
+        days, counts = np.unique(captured[captured < _LAST_DAY_NS] // c.NS_PER_DAY, return_counts=True)
+        n_known = len(self._by_day)
+        self._by_day.update({_FIRST_DAY + timedelta(int(day)): int(n) for day, n in zip(days, counts, strict=True)})
+        return len(self._by_day) > n_known
 
     def take(self, records: MboRecords) -> None:
         """Count one array in."""
@@ -89,35 +132,22 @@ class _Facts:
         self._n_snapshot += int(np.count_nonzero(snapshot))
         self._n_bad_time += int(np.count_nonzero((records["flags"] & c.F_BAD_TS_RECV != 0) & ~snapshot))
         self._n_doubtful += int(np.count_nonzero(records["flags"] & c.F_MAYBE_BAD_BOOK))
-        ts = records["ts_event"][~snapshot & (records["ts_event"] >= self._start) & (records["ts_event"] < self._end)]
-        if len(ts):
-            times = ts.astype(np.int64)
-            if self._latest is not None:
-                times = np.concatenate([[self._latest], times])
-            latest = np.maximum.accumulate(times)
+        times = records["ts_event"][~snapshot & (records["ts_event"] < _LAST_DAY_NS)].astype(np.int64)
+        if len(times):
+            latest = np.maximum.accumulate(np.maximum(times, self._latest))
             self._n_backwards += int(np.count_nonzero(times < latest))
-            for i in np.flatnonzero(np.diff(latest) > c.FEED_GAP_NS).tolist():
-                self._see_hole(int(latest[i]), int(latest[i + 1]))
             self._latest = int(latest[-1])
 
-    def _see_hole(self, since: int, until: int) -> None:
-        """A hole counts as far as the exchange was open in it."""
-        spans = self._sessions.tolist() or [[since, until]]
-        for opened, closed in spans:
-            start, end = max(since, opened), min(until, closed)
-            if end - start > c.FEED_GAP_NS:
-                self._gaps.append((start, end))
-
     def report(self) -> dict[str, Any]:
-        """Counts, span in ns, and the holes of more than a minute in open trading."""
+        """Counts, span in ns, and records by the UTC day of their capture."""
         return {
             "n_records": self._n,
             "n_snapshot": self._n_snapshot,
             "first_ns": self._first,
             "last_ns": self._last,
+            "days": {day.isoformat(): self._by_day[day] for day in self.days},
             "opens": self._opens,
             "bad_time": self._n_bad_time,
             "doubtful_book": self._n_doubtful,
             "backwards": self._n_backwards,
-            "gaps": [{"start_ns": start, "end_ns": end} for start, end in self._gaps],
         }

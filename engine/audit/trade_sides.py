@@ -29,12 +29,12 @@ class SideTest:
     runner
         Fresh; this object alone feeds it, one record array after the other.
     sessions : (m, 2) ns
-        Open trading; empty when the hours are unknown, and then every trade counts as in open trading.
+        Open trading of the days that come next; empty when the hours are unknown, and then every trade counts as in open trading.
     """
 
     def __init__(self, runner: Runner, sessions: Ints) -> None:
         self._runner = runner
-        self._sessions = sessions
+        self.sessions = sessions
         self._before: tuple[int, int] = (NO_TICK, NO_TICK)  # best bid and ask, ticks, at the last event end
         self._counts = dict.fromkeys(("trades", "no_side", "closed", "opening", "unquoted", "judged", "right"), 0)
         self._first_wrong: dict[str, int] | None = None
@@ -104,11 +104,11 @@ class SideTest:
 
     def _hours(self, ts: NDArray[np.uint64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Whether each time lies in open trading, and whether in the first second of it."""
-        if not len(self._sessions):
+        if not len(self.sessions):
             return np.ones(len(ts), np.bool_), np.zeros(len(ts), np.bool_)
         is_open = np.zeros(len(ts), np.bool_)
         is_opening = np.zeros(len(ts), np.bool_)
-        for start, end in self._sessions.tolist():
+        for start, end in self.sessions.tolist():
             is_open |= (ts >= start) & (ts < end)
             is_opening |= (ts >= start) & (ts < min(start + OPENING_NS, end))
         return is_open, is_opening

@@ -12,11 +12,10 @@ from rich.table import Table
 
 from engine.book.owner import view_book
 from engine.config import load_instrument
-from engine.constants import NS_PER_DAY, NS_PER_S
+from engine.constants import NS_PER_S, UNDEF_TIMESTAMP
 from engine.door import print_json
 from engine.errors import ConfigError
-from engine.run.runner import Runner, Span
-from engine.source.identity import day_start_ns
+from engine.run.runner import ALL_TIME, Runner
 from engine.source.records import open_source
 from engine.tables import Progress, console, counts
 
@@ -43,14 +42,14 @@ def book_at(files: Sequence[Path], at: str | None, depth: int, assumes_symbol: b
         raise ConfigError(f"--depth was {depth}; it must be at least 1")
     config = load_instrument()
     source = open_source(files, config, assumes_symbol=assumes_symbol)
-    day_start, day_end = source.window
-    # Several files reach over several days, and nothing but the book is wanted: no bins, hence no day to keep to.
-    first = min(day_start_ns(file.first_day) for file in source.files)
     moment = _moment(at)
-    runner = Runner(config, Span(min(first, day_start), day_end, first_bin=day_end + NS_PER_DAY))
+    runner = Runner(config, ALL_TIME)  # nothing but the book is wanted: no bins, hence no day to keep to
     with Progress("reading") as progress:
         for records in source.records():
-            late = [] if moment is None else np.flatnonzero(records["ts_recv"] > moment).tolist()
+            captured = records["ts_recv"]
+            # A record without a time of capture stands with the one before it.
+            is_late = np.zeros(len(records), np.bool_) if moment is None else (captured > moment) & (captured != UNDEF_TIMESTAMP)
+            late = np.flatnonzero(is_late).tolist()
             for _ in runner.feed(records[: late[0]] if late else records, 1):
                 pass
             progress.update(None, f"{runner.n_events} events")

@@ -30,7 +30,8 @@ def print_check(report: dict[str, Any]) -> None:
         raw.add_column(name, overflow="fold")
     for one in report["raw"]:
         marks = {name: one.get(name, 0) for name in ("bad_time", "backwards", "doubtful_book", "id_changes")}
-        marks["gaps"] = len(one.get("gaps", ()))
+        marks |= {"gaps": len(one.get("gaps", ())), **one.get("silences", {})}
+        marks.pop("holes", None)  # the same, before what lies outside trading is taken off
         sides = one.get("side_test", {"right": 0, "judged": 0})
         raw.add_row(
             one["file"],

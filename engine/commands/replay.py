@@ -58,6 +58,7 @@ class ReplaySummary:
     anomalies: dict[str, int]
     first_anomalies: dict[str, dict[str, int]]
     quality: dict[str, int]
+    silences: dict[str, int] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -72,6 +73,8 @@ class ReplaySummary:
             yield f"  {n} x {kind}, first: " + " ".join(f"{name}={value}" for name, value in first.items())
         for kind, n in self.quality.items():
             yield f"  {n} bins marked {kind}"
+        for kind, n in self.silences.items():
+            yield f"  {n} silences of more than a minute: {kind.replace('_', ' ')}"
         for notice in self.notices:
             yield f"  {notice}"
 
@@ -137,6 +140,7 @@ def replay_to_dataset(
         anomalies=replay.anomalies,
         first_anomalies=replay.runner.first_anomalies,
         quality=replay.quality_counts,
+        silences=replay.runner.silences,
         notices=replay.notices,
     )
 

@@ -39,6 +39,7 @@ def _provenance(replay: Replay, overrides: Mapping[str, Any]) -> Callable[[], di
             "anomalies": dict(replay.anomalies),
             "first_anomalies": replay.runner.first_anomalies,
             "quality": dict(replay.quality_counts),
+            "silences": replay.runner.silences,
             "notices": replay.notices,
             "assumed_symbol": replay.source.assumes_symbol,
         }
@@ -49,7 +50,8 @@ def _provenance(replay: Replay, overrides: Mapping[str, Any]) -> Callable[[], di
 def require_whole_book(source: Source, start_time: str | None) -> None:
     """Refuse a source whose book is not known to be whole when the first bin opens; nothing is replayed for that.
 
-    A book is whole once a snapshot or a clear was seen. Read is only up to the first of them, or to the first bin.
+    A book is whole from a snapshot or a clear on, on whatever day that was, until the contract's id changes without one. Read is
+    only up to the first bin, or to the snapshot or clear that the session itself opens with.
 
     Raises
     ------
@@ -58,12 +60,27 @@ def require_whole_book(source: Source, start_time: str | None) -> None:
     """
     start, end = source.window
     first_bin = start if start_time is None else max(start, first_bin_ns(source, start_time))
+    is_whole, last_id = False, -1
     for records in source.records():
-        whole = (records["flags"] & c.F_SNAPSHOT != 0) | (records["action"] == c.ACTION_CLEAR)
-        in_bins = ~whole & (records["ts_event"] >= first_bin) & (records["ts_event"] < end)
-        if not (whole | in_bins).any():
+        ids = records["instrument_id"].astype(np.int64)
+        changes = np.diff(ids, prepend=ids[0] if last_id < 0 else last_id) != 0
+        last_id = int(ids[-1])
+        ts, captured = records["ts_event"], records["ts_recv"]
+        snapshot, clear = records["flags"] & c.F_SNAPSHOT != 0, records["action"] == c.ACTION_CLEAR
+        loses = changes & clear & ~snapshot & (records["flags"] & c.F_MAYBE_BAD_BOOK != 0)  # the source's own, between two ids
+        makes = (snapshot | clear) & ~loses
+        # A time of capture that is none leaves it to the record's own.
+        is_own = np.where((captured == 0) | (captured >= 2**63), ts >= start, (captured >= start) & (captured < end))
+        opens = makes & is_own
+        in_bins = ~(snapshot | clear) & is_own & (ts >= first_bin) & (ts < end)
+        decides = np.flatnonzero(opens | in_bins)
+        n = int(decides[0]) + 1 if len(decides) else len(records)
+        turns = np.flatnonzero((makes | loses)[:n])
+        if len(turns):
+            is_whole = bool(makes[turns[-1]])
+        if not len(decides):
             continue
-        if np.argmax(whole | in_bins) == np.argmax(whole) and whole.any():
+        if is_whole:
             return
         raise SourceError(
             f"{source.files[0].path} starts cold: no snapshot or clear comes before the first bin, so orders that rested before "

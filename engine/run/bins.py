@@ -31,8 +31,9 @@ from engine.field.kernels import (
 from engine.field.spectrum import score_slot
 from engine.jit import inline_kernel, kernel
 from engine.run.moves import move_ticks, sign, state5
-from engine.run.state import QUIET, UNSET, Engine, Out, has_both_sides, middle_tick
-from engine.schema import CHAINS, GRID_F64, GRID_I32, GRID_LABELS_I8, Ints, Record
+from engine.run.silence import longest_open
+from engine.run.state import QUIET, Engine, Out, has_both_sides, middle_tick
+from engine.schema import CHAINS, GRID_F64, GRID_I32, GRID_LABELS_I8, Record
 
 # Rows of a bin's arrays, by the schema's names: a column that joins it can shift nothing in silence.
 PRESSURE: Final = GRID_F64.index("pressure_variant")
@@ -92,31 +93,6 @@ def open_bin(run: Record, s: Record, start: int) -> None:
     run["ask_low"] = NO_TICK
     run["ask_high"] = NO_TICK
     see_quotes(run, s)
-
-
-@kernel
-def _open_since(sessions: Ints, start: int, end: int) -> int:
-    """Start of the trading interval that overlaps [start, end); UNSET when the exchange is closed then."""
-    for i in range(sessions.shape[0]):
-        if sessions[i, 0] < end and start < sessions[i, 1]:
-            return sessions[i, 0]
-    return UNSET
-
-
-@inline_kernel
-def mark_gap(engine: Engine, next_ts: int, p: Params) -> None:
-    """Mark the open bin when it lies in, or right behind, a hole in the feed that ends at ``next_ts``."""
-    run = engine.run[0]
-    since = run["latest_ts"]
-    if since == UNSET or next_ts - since <= c.FEED_GAP_NS:
-        return
-    if engine.sessions.shape[0] > 0:
-        opened = _open_since(engine.sessions, run["bin_start"], run["bin_start"] + p.bin_ns)
-        if opened == UNSET:
-            return
-        since = max(since, opened)
-    if next_ts - since > c.FEED_GAP_NS:
-        run["quality"] = run["quality"] | c.Q_GAP
 
 
 @kernel
@@ -254,7 +230,7 @@ def close_bin(engine: Engine, out: Out, i_out: int, p: Params) -> None:
         quality = quality | c.Q_COLD
     # A trade proves that the market is open, whatever the calendar says.
     hours_known = engine.sessions.shape[0] > 0 and run["trade_count"] == 0
-    if hours_known and _open_since(engine.sessions, run["bin_start"], end) == UNSET:
+    if hours_known and longest_open(engine.sessions, run["bin_start"], end) == 0:
         quality = quality | c.Q_CLOSED
     one = out.bins[i_out]
     one["bin_seq"] = run["bin_seq"]

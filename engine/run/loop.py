@@ -32,7 +32,8 @@ from engine.field.kernels import (
     touch,
 )
 from engine.jit import inline_kernel, kernel
-from engine.run.bins import close_bin, mark_gap, open_bin, see_quotes
+from engine.run.bins import close_bin, open_bin, see_quotes
+from engine.run.silence import heard_at, is_silence, judge_silence, mark_gap, note_heard
 from engine.run.state import (
     BINS,
     BOOK_ONLY,
@@ -47,6 +48,7 @@ from engine.run.state import (
     has_both_sides,
     middle_tick,
 )
+from engine.run.window import captured_at, effective_time, opens_session
 from engine.schema import MboRecords, Record, Structured
 
 # What a call of `consume` ended with; the owner acts on it and calls again.
@@ -56,6 +58,7 @@ FINISHED: Final = 2  # the last wanted bin is out
 TABLE_FULL: Final = 3  # the order table must grow
 CARE: Final = 4  # the owner must see to what `care` says
 AT_WARM_UP: Final = 5  # the next record opens the warm-up; said once, and only where `pause_at_warm_up` asks for it
+AT_SESSION: Final = 6  # the next record begins the session anew: the owner makes everything fresh, but for what is counted
 
 # Places in `counts`.
 UNKNOWN_CANCEL: Final = c.ANOMALIES.index("unknown_cancel")
@@ -153,30 +156,6 @@ def anchor_book(book: BookState) -> None:
         s["anchor"] = middle_tick(s["best_bid"], s["best_ask"])
         s["anchored"] = 1
         place_orders(book)
-
-
-@inline_kernel
-def effective_time(record: Record, s: Record, run: Record) -> int:
-    """A record's place in time, ns, or UNSET when it lies outside the session window and must be dropped.
-
-    Snapshot records carry their orders' old times: the Clear that opened the snapshot dates them, else their own capture time.
-    """
-    action = record["action"]
-    is_snapshot = record["flags"] & c.F_SNAPSHOT != 0
-    raw = record["ts_event"]
-    if is_snapshot and action != c.ACTION_CLEAR:
-        if s["snapshot_open"] == 1:
-            return s["snapshot_ts"]
-        raw = record["ts_recv"]
-    ts: Any = np.int64(raw) if raw < np.uint64(2**63) else np.int64(UNSET)
-    if ts == UNSET or ts >= run["day_end"]:
-        if is_snapshot or action == c.ACTION_CLEAR:
-            # An undefined time must not run the clock.
-            return run["latest_ts"] if run["latest_ts"] != UNSET else run["day_start"]
-        return UNSET
-    if ts < run["day_start"] and not is_snapshot and action != c.ACTION_CLEAR:
-        return UNSET
-    return ts
 
 
 @inline_kernel
@@ -288,7 +267,16 @@ def consume(engine: Engine, records: MboRecords, first: int, out: Out, n_out: in
         if s["n_orders"] >= room:
             return TABLE_FULL, i, n_out
         record = records[i]
-        ts = effective_time(record, s, run)
+        captured = captured_at(record, run)
+        if run["session_begun"] == 0 and run["day_start"] <= captured < run["day_end"]:
+            run["session_begun"] = 1
+            if run["n_kept"] > 0 and opens_session(record, s, run, captured):
+                return AT_SESSION, i, n_out
+        run["captured"] = captured
+        run["in_snapshot"] = 1 if record["flags"] & c.F_SNAPSHOT != 0 else 0
+        if captured >= run["day_end"]:
+            run["session_ended"] = 1
+        ts = effective_time(record, captured, s, run)
         if ts == UNSET:
             count_anomaly(counts, OUTSIDE_WINDOW, record)
             continue
@@ -296,7 +284,7 @@ def consume(engine: Engine, records: MboRecords, first: int, out: Out, n_out: in
         if record["price"] == c.UNDEF_PRICE and (action == c.ACTION_ADD or action == c.ACTION_MODIFY):
             count_anomaly(counts, UNDEFINED_PRICE, record)
             continue
-        inside = run["day_start"] <= ts < run["day_end"]
+        inside = ts >= run["day_start"]
         if run["phase"] == BOOK_ONLY and run["pause_at_warm_up"] == 1 and ts >= run["warm_start"]:
             run["pause_at_warm_up"] = 0
             return AT_WARM_UP, i, n_out
@@ -304,8 +292,12 @@ def consume(engine: Engine, records: MboRecords, first: int, out: Out, n_out: in
             _enter_phase(engine, ts, inside, p)
             if run["care"] != 0:  # before this record, which is not taken in yet
                 return CARE, i, n_out
+        heard = heard_at(record, ts, captured)
+        if is_silence(run, heard):
+            is_numbered = record["flags"] & c.F_SNAPSHOT == 0
+            judge_silence(engine, heard, captured, record["sequence"] - run["sequence"] if is_numbered else 0)
         if run["phase"] == BINS:
-            mark_gap(engine, ts, p)
+            mark_gap(engine, p.bin_ns)
             while ts >= run["bin_start"] + p.bin_ns:
                 if n_out == capacity:
                     return OUT_FULL, i, n_out
@@ -313,7 +305,9 @@ def consume(engine: Engine, records: MboRecords, first: int, out: Out, n_out: in
                 n_out += 1
                 if run["bin_seq"] == run["max_bins"]:
                     return FINISHED, i, n_out
-                mark_gap(engine, ts, p)
+                mark_gap(engine, p.bin_ns)
+        note_heard(run, record, heard, captured)
+        run["n_kept"] += 1
         run["event_id"] += 1
         if inside and (run["latest_ts"] == UNSET or ts > run["latest_ts"]):
             run["latest_ts"] = ts

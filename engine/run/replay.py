@@ -158,7 +158,8 @@ class Replay:
 
     def _data_end(self) -> int | None:
         """Until when the files vouch that nothing more happened: their declared end, but not beyond the trading session."""
-        end = self.source.end_ns
+        # What is broken behind the session's end takes nothing from it.
+        end = self.source.declared_end_ns if self.runner.saw_end else self.source.end_ns
         last = int(self.runner.engine.run["latest_ts"][0])
         sessions = self.runner.engine.sessions
         if end is None or not len(sessions):

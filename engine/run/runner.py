@@ -5,7 +5,7 @@ Source: engine.md sections 1 to 7.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from engine.book.kernels import NO_TICK
 from engine.book.owner import grow, make_book, table_for
 from engine.config import InstrumentConfig
-from engine.constants import ANOMALIES, NS_PER_S, UNDEF_PRICE
+from engine.constants import ANOMALIES, FEED_GAP_NS, NS_PER_S, UNDEF_PRICE
 from engine.field.kernels import make_field
 from engine.field.spectrum import history_bins, make_spectrum
 from engine.jit import source_hash
 from engine.run import loop as rk
 from engine.run import state as rs
-from engine.run.bins import close_bin, mark_gap
+from engine.run.bins import close_bin
 from engine.run.block import BinBlock, GridView
 from engine.run.recentre import Parking, recentre, synchronise_parked, touch_far
+from engine.run.silence import judge_silence, mark_gap
 from engine.run.snapshot import restore_engine, snapshot_engine
 from engine.schema import (
     BIN_DTYPE,
@@ -36,6 +37,7 @@ from engine.schema import (
 from engine.signals.base import SignalLike, signal_inputs, write_outputs
 
 WARM_UP_NS = 30 * 60 * NS_PER_S  # the field runs this long before the first bin
+NO_NUMBER: Final = -2  # of the record before the first: no step of one leads away from it
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class Span:
     day_end: int
     first_bin: int | None = None
     n_bins: int | None = None
+
+
+# For a book that no bins are made of: whatever is in the files belongs to it. Ends in 2116, long before the clock's 64 bits do.
+ALL_TIME: Final = Span(-(2**62), 2**62, first_bin=2**62 + 2**61)
 
 
 def no_far_flow() -> Structured:
@@ -68,6 +74,11 @@ class Runner:
         (m, 2) ns, open trading intervals; empty when the hours are unknown.
     signal
         Scores each bin; `take_over` replaces it. None leaves the signal's fields at zero.
+
+    Attributes
+    ----------
+    holes : list of (since, until), ns
+        Holes of the feed that records have ended since this object was made.
     """
 
     def __init__(
@@ -77,29 +88,46 @@ class Runner:
         self.span = span
         self.params = config.to_params()
         self.signal = signal
-        run = np.zeros(1, rs.RUN_DTYPE)
-        run["first_bin"] = rs.UNSET if span.first_bin is None else span.first_bin
-        run["warm_start"] = rs.UNSET if span.first_bin is None else span.first_bin - WARM_UP_NS
-        run["day_start"] = span.day_start
-        run["day_end"] = span.day_end
-        run["max_bins"] = -1 if span.n_bins is None else span.n_bins
-        run["latest_ts"] = rs.UNSET
-        run["instrument_id"] = rs.UNSET
-        for name in ("last_trade_price", "previous_bid", "previous_ask"):
-            run[name] = UNDEF_PRICE
-        self.engine = rs.Engine(
-            run=run,
-            counts=np.zeros(len(ANOMALIES), rs.ANOMALY_DTYPE),
-            far=no_far_flow(),
-            sessions=np.zeros((0, 2), np.int64) if sessions is None else sessions,
-            book=make_book(config.n_absolute_ticks),
-            field=make_field(config.n_absolute_ticks, history_bins(config), self.params),
-            spectrum=make_spectrum(config),
-        )
+        self.engine = self._fresh_engine(np.zeros((0, 2), np.int64) if sessions is None else sessions)
+        self.holes: list[tuple[int, int]] = []
         self._parking: Parking = {}
         self._on_warm_up: Callable[[int], None] | None = None
         self._n_records = 0
         self._is_finished = span.n_bins == 0
+
+    def _fresh_engine(self, sessions: Ints) -> rs.Engine:
+        span, config = self.span, self.config
+        run = np.zeros(1, rs.RUN_DTYPE)
+        run["first_bin"] = rs.UNSET if span.first_bin is None else span.first_bin
+        run["warm_start"] = rs.UNSET if span.first_bin is None else span.first_bin - WARM_UP_NS
+        run["day_start"] = run["captured"] = span.day_start
+        run["day_end"] = span.day_end
+        run["max_bins"] = -1 if span.n_bins is None else span.n_bins
+        for name in ("latest_ts", "heard_ts", "heard_captured", "hole_from", "hole_until", "instrument_id"):
+            run[name] = rs.UNSET
+        for name in ("last_trade_price", "previous_bid", "previous_ask"):
+            run[name] = UNDEF_PRICE
+        run["sequence"] = NO_NUMBER
+        return rs.Engine(
+            run=run,
+            counts=np.zeros(len(ANOMALIES), rs.ANOMALY_DTYPE),
+            far=no_far_flow(),
+            sessions=sessions,
+            book=make_book(config.n_absolute_ticks),
+            field=make_field(config.n_absolute_ticks, history_bins(config), self.params),
+            spectrum=make_spectrum(config),
+        )
+
+    def _begin_session(self) -> None:
+        """The session opens with a book of its own: nothing of the records before it goes on, but what was counted."""
+        before = self.engine
+        fresh = self._fresh_engine(before.sessions)
+        fresh.run["session_begun"] = 1
+        for name in ("n_kept", "captured"):
+            fresh.run[name] = before.run[name]
+        self.engine = fresh._replace(counts=before.counts)
+        self._parking = {}
+        self.holes = []
 
     def at_warm_up(self, call: Callable[[int], None], n_records: int = 0) -> None:
         """Have ``call`` called once, with the number of records taken in, before the record that opens the warm-up.
@@ -146,8 +174,18 @@ class Runner:
 
     @property
     def n_events(self) -> int:
-        """Kept events so far."""
-        return int(self.engine.run["event_id"][0])
+        """Records that went into the book so far, those before the session included."""
+        return int(self.engine.run["n_kept"][0])
+
+    @property
+    def silences(self) -> dict[str, int]:
+        """Silences of more than a minute in open trading so far, by what they were judged to be, those that occurred."""
+        return {name: n for name in rs.SILENCES if (n := int(self.engine.run[name][0]))}
+
+    @property
+    def saw_end(self) -> bool:
+        """Whether a record was captured behind the session's end: the session's own are all in."""
+        return bool(self.engine.run["session_ended"][0])
 
     @property
     def bin_start_ns(self) -> int:
@@ -218,6 +256,9 @@ class Runner:
             if status == rk.CARE:
                 self._take_care()
                 continue
+            if status == rk.AT_SESSION:
+                self._begin_session()
+                continue
             if status == rk.AT_WARM_UP:
                 if self._on_warm_up is not None:
                     self._on_warm_up(self._n_records + at)
@@ -243,6 +284,8 @@ class Runner:
         if care & rs.CARE_TABLE:
             # A table grows with its orders; cleared ones must not cost their places again at each further clear.
             self.engine = self.engine._replace(book=self.engine.book._replace(orders=table_for(0)))
+        if care & rs.CARE_HOLE:
+            self.holes.append((int(run["hole_from"]), int(run["hole_until"])))
         run["care"] = 0
 
     def finish(self, until_ns: int | None, block_bins: int) -> Iterator[BinBlock]:
@@ -253,12 +296,15 @@ class Runner:
         run = self.engine.run[0]
         out: rs.Out | None = None
         n_out = 0
+        if until_ns is not None and run["heard_ts"] != rs.UNSET:
+            # Taken as captured with the delay of what came last, unless that was told long after it happened.
+            delay = int(run["heard_captured"]) - int(run["heard_ts"])
+            judge_silence(self.engine, until_ns, until_ns + (delay if delay <= FEED_GAP_NS else 0), 0)
         while not self._is_finished and run["phase"] == rs.BINS:
             is_whole = until_ns is not None and run["bin_start"] + self.params.bin_ns <= until_ns
             if not is_whole and run["bin_events"] == 0:
                 break
-            if until_ns is not None:
-                mark_gap(self.engine, until_ns, self.params)
+            mark_gap(self.engine, self.params.bin_ns)
             if out is None:
                 out = self._room(block_bins)
             close_bin(self.engine, out, n_out, self.params)

@@ -16,6 +16,7 @@ WARM_UP: Final = 1  # the field runs,
 BINS: Final = 2  # bins are emitted
 
 UNSET: Final = -(2**63)
+SILENCES: Final = ("holes", "quiet_by_capture", "quiet_by_sequence", "quiet_by_rhythm")
 QUIET: Final = 4  # perm_microstate_id of unmoved quotes
 
 RUN_DTYPE: Final = np.dtype(
@@ -30,8 +31,23 @@ RUN_DTYPE: Final = np.dtype(
         ("instrument_id", "<i8"),  # of the last kept record, UNSET before the first
         ("care", "<i8"),  # bits: what the owner must see to before the next record
         ("n_parked", "<i8"),  # ticks whose state lies outside the slots, with the owner
-        ("event_id", "<i8"),  # kept events so far
+        ("n_kept", "<i8"),  # records that went into the book, those before the session included
+        ("event_id", "<i8"),  # kept events so far, since the session began where it began anew
         ("latest_ts", "<i8"),  # ns, greatest effective time inside the window
+        ("session_begun", "<i8"),  # 1 once a record was captured inside the window,
+        ("session_ended", "<i8"),  # 1 once one was captured behind it
+        ("captured", "<i8"),  # ns, of the last record, and
+        ("in_snapshot", "<i8"),  # whether that was one of a snapshot
+        ("heard_ts", "<i8"),  # ns, the latest sign of life: when it happened, and
+        ("heard_captured", "<i8"),  # when it was captured; both UNSET before the first
+        ("sequence", "<i8"),  # of the last record outside a snapshot
+        ("n_counting", "<i8"),  # steps of one in a row that it has made
+        ("n_rhythm", "<i8"),  # silences of more than a second that the rhythm is made of, and
+        ("rhythm_ns", "<i8"),  # their mean
+        ("is_judged", "<i8"),  # 1: the silence before the next record is judged
+        ("hole_from", "<i8"),  # ns, the last hole, UNSET before the first
+        ("hole_until", "<i8"),
+        *((name, "<i8") for name in SILENCES),  # how many of more than a minute in open trading, by what they were judged to be
         ("bin_seq", "<i8"),
         ("bin_start", "<i8"),
         ("bin_events", "<i8"),
@@ -55,7 +71,8 @@ N_FAR: Final = 2
 CARE_FAR: Final = 1  # bits of `care`: order flow outside the slots,
 CARE_SYNC: Final = 2  # the field's depths were synchronised with the book,
 CARE_RECENTRE: Final = 4  # spot is near the edge of the slots,
-CARE_TABLE: Final = 8  # the book was cleared and its order table may be small again
+CARE_TABLE: Final = 8  # the book was cleared and its order table may be small again,
+CARE_HOLE: Final = 16  # a hole in the feed has ended
 
 ANOMALY_DTYPE: Final = np.dtype(
     [("count", "<i8"), ("order_id", "<u8"), ("sequence", "<i8"), ("ts_event", "<u8")]  # the first one's

@@ -118,8 +118,9 @@ def _decode(source: Source, data: Path, until_ns: int) -> None:
             for records in source.records():
                 # Snapshots and clears bear times of their own; only what flows tells that the time has come.
                 flows = (records["flags"] & c.F_SNAPSHOT == 0) & (records["action"] != c.ACTION_CLEAR)
-                ts = records["ts_event"]
-                over = np.flatnonzero(flows & (ts >= max(until_ns, start)) & (ts < end))
+                ts, captured = records["ts_event"], records["ts_recv"]
+                is_own = (captured >= start) & (captured < end)  # of the session; what has no time of capture does not tell
+                over = np.flatnonzero(flows & is_own & (ts >= max(until_ns, start)) & (ts < end))
                 file.write(np.ascontiguousarray(records[: over[0] + 1] if len(over) else records).view(np.uint8).data)
                 if len(over):
                     break

@@ -78,13 +78,19 @@ class Source:
         return any(file.assumes_symbol for file in self.files)
 
     @property
-    def end_ns(self) -> int | None:
-        """Until when the data reach by the last file's own word, ns, capped to the session window.
+    def declared_end_ns(self) -> int | None:
+        """Until when the data of the session reach by the word of its last file, ns, capped to the session window.
 
-        None where it says nothing, was cut to a number of records, or was found broken while it was read.
+        None where that says nothing or was cut to a number of records. Files that begin behind the session say nothing of it.
         """
-        last = self.files[-1]
-        return None if last.end_ns is None or self.damage else min(last.end_ns, self.window[1])
+        _, end = self.window
+        last = [file for file in self.files if file.start_ns < end][-1:] or self.files[:1]
+        return None if last[0].end_ns is None else min(last[0].end_ns, end)
+
+    @property
+    def end_ns(self) -> int | None:
+        """The same, if no file was found broken while it was read, else None."""
+        return None if self.damage else self.declared_end_ns
 
     def records(self, chunk: int = CHUNK_RECORDS, start: Place = START) -> Iterator[MboRecords]:
         """Arrays of at most ``chunk`` records of the locked contract, dtype MBO_DTYPE.

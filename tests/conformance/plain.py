@@ -26,7 +26,7 @@ def observe(case: Values, path: Path) -> Observed:
     session = Session(config, DAY)
     bins = list(session.run(contract.records, contract.end_ns))
     return Observed(
-        kept=session.n_events,
+        kept=session.n_kept,
         anomalies=dict(session.anomalies),
         notices=contract.n_damages + contract.n_remarks,
         books=[book_at(contract.records, config.tick_int, str(book["at"])) for book in case.get("books", [])],
@@ -40,7 +40,13 @@ def book_at(records: list[Record], tick_int: int, at: str) -> Values:
     """The book at a moment, with each level's ids in order of priority."""
     until = 2**64 if at == "end" else at_ns(at)
     book, rank = Book(tick_int), dict[int, int]()
-    for i, (_, record) in enumerate(prepare((r for r in records if r.ts_recv <= until), DAY_START, book.anomalies)):
+
+    def forget() -> None:
+        nonlocal book
+        book = Book(tick_int)
+        rank.clear()
+
+    for i, (_, record) in enumerate(prepare((r for r in records if r.ts_recv <= until), DAY_START, book.anomalies, forget)):
         old = book.orders.get(record.order_id)
         # Priority is lost by a change of price or side and by growing; shrinking keeps it.
         moved = old is None or (old.price, old.side) != (record.price, record.side) or record.size > old.size

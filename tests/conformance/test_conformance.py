@@ -49,6 +49,21 @@ def test_engine_gives_the_same_answers_compressed_and_in_single_records(name: st
     assert disagreements(case, ours.observe(case, path, block_bins=1, chunk_records=1)) == []
 
 
+@pytest.mark.parametrize("name", [name for name in KIT if "refused" not in load(name)])
+def test_an_engine_may_leave_out_all_but_its_books(name: str) -> None:
+    case = load(name)
+    seen = Observed(books=ours.observe(case, CASES / f"{name}.dbn").books)
+    assert disagreements(case, seen) == []
+    if case.get("books"):
+        assert seen.books is not None
+        seen.books[-1]["bids"] = [*seen.books[-1]["bids"], [1.0, 1, 1]]
+        assert len(disagreements(case, seen)) == 1
+
+
+def test_an_engine_that_says_nothing_of_a_file_to_be_refused_is_wrong() -> None:
+    assert disagreements(load("no_mappings_two_instruments"), Observed()) != []
+
+
 def change_book(seen: Observed) -> None:
     seen.books[-1]["asks"] = [[price, size + 1, n] for price, size, n in seen.books[-1]["asks"]]
 

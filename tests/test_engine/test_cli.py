@@ -176,6 +176,25 @@ def test_book_at_a_moment(door: Door, file: Path) -> None:
     assert (book["n_events"], book["best_bid"], book["best_bid_size"]) == (15, 21_599.75, 5)
 
 
+@pytest.mark.parametrize(("moment", "best_bid", "n_events"), [([], 21_600.0, 6), (["--at", "2026-02-06T23:59:59"], 21_599.75, 5)])
+def test_book_of_a_file_goes_on_over_midnight(
+    moment: list[str], best_bid: float, n_events: int, door: Door, tmp_path: Path
+) -> None:
+    """A better bid at 02:00 UTC of the day behind that in the file's name."""
+    night = record("A", 60, tick=0, time=12 * 3600 * 10**9)
+    path = write_dbn(tmp_path / "two-days-20260206.dbn", to_array([*build_up(2), night]), n_days=2)
+    book = door.json("book", path, *moment)
+    assert (book["best_bid"], book["n_events"], book["anomalies"]) == (best_bid, n_events, {})
+
+
+def test_book_at_a_moment_takes_a_record_without_a_time_of_capture_where_it_stands(door: Door, tmp_path: Path) -> None:
+    rows = to_array([*build_up(2), record("A", 60, tick=0, time=1_000_000), record("A", 61, tick=0, time=2_000_000_000)])
+    rows["ts_recv"][[1, 5]] = 2**64 - 1
+    path = write_dbn(tmp_path / "day-20260206.dbn", rows)
+    book = door.json("book", path, "--at", "2026-02-06T14:00:01")
+    assert (book["best_bid"], book["best_bid_size"], book["n_events"]) == (21_600.0, 1, 6)
+
+
 def test_book_as_a_table_names_the_best_prices(door: Door, file: Path) -> None:
     code, out, _ = door("book", file)
     assert code == 0

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.hours import open_intervals
+from engine.hours import CALENDARS, CLOSES, open_intervals, open_intervals_of
 
 
 def is_open(moment: str, root: str = "MNQ") -> bool:
@@ -48,6 +48,47 @@ def is_open(moment: str, root: str = "MNQ") -> bool:
 )  # fmt: skip
 def test_exchange_is_open(moment: str, expected: bool) -> None:
     assert is_open(moment) is expected
+
+
+@pytest.mark.parametrize(
+    ("moment", "root", "expected"),
+    [
+        ("2024-03-28T20:59:59", "ES", True),
+        ("2024-03-28T22:00:00", "ES", False),
+        ("2024-03-29T13:00:00", "ES", False),
+        ("2024-03-31T22:00:00", "ES", True),
+        ("2023-04-07T13:14:59", "ES", True),
+        ("2023-04-07T13:15:00", "ES", False),
+        ("2025-04-17T22:00:00", "MNQ", False),
+        ("2025-04-18T13:00:00", "ZN", False),
+        ("2025-01-09T14:29:59", "ES", True),
+        ("2025-01-09T14:30:00", "ES", False),
+        ("2025-01-09T23:00:00", "ES", True),
+        ("2025-01-09T18:14:59", "ZN", True),
+        ("2025-01-09T18:15:00", "ZN", False),
+        ("2025-01-09T18:15:00", "CL", True),
+        ("2018-12-05T14:29:59", "ES", True),
+        ("2018-12-05T14:30:00", "ES", False),
+        ("2018-12-05T23:00:00", "ES", True),
+        ("2018-12-04T23:00:00", "ZN", False),
+        ("2018-12-05T15:00:00", "ZN", False),
+        ("2018-12-05T23:00:00", "ZN", True),
+        ("2018-12-05T15:00:00", "CL", True),
+    ],
+)
+def test_days_that_the_library_does_not_know_of(moment: str, root: str, expected: bool) -> None:
+    assert is_open(moment, root) is expected
+
+
+def test_table_of_days_names_calendars_that_are_used() -> None:
+    assert {calendar for calendar, _ in CLOSES} <= set(CALENDARS.values())
+
+
+def test_hours_of_several_days_are_those_of_each_once() -> None:
+    days = [dt.date(2026, 2, 5), dt.date(2026, 2, 6), dt.date(2026, 2, 9)]
+    spans = open_intervals_of("MNQ", days).tolist()
+    assert [tuple(span) for span in spans] == sorted({tuple(one) for day in days for one in open_intervals("MNQ", day).tolist()})
+    assert open_intervals_of("XYZ", days).shape == (0, 2)
 
 
 def test_intervals_are_ascending_and_apart() -> None:

@@ -192,8 +192,8 @@ CHANGES: dict[str, tuple[list[Record], list[int]]] = {
     ),
     "larger, but without a side": ([record("M", 1, side="N", tick=-1, size=9, time=9)], [1, 2, 3]),
     "larger, but without a price": ([record("M", 1, price=UNDEF_PRICE, size=9, time=9)], [1, 2, 3]),
-    "larger, but 1 ns before the day": ([_at(DAY_START - 1, record("M", 1, tick=-1, size=9))], [1, 2, 3]),
-    "larger, but on the next day": ([_at(DAY_START + 86_400 * 10**9, record("M", 1, tick=-1, size=9))], [1, 2, 3]),
+    "larger 1 ns before the day in the name": ([_at(DAY_START - 1, record("M", 1, tick=-1, size=9))], [2, 3, 1]),
+    "larger, but without any time": ([_at(2**64 - 1, record("M", 1, tick=-1, size=9))], [1, 2, 3]),
     "larger with the day's first ns": ([_at(DAY_START, record("M", 1, tick=-1, size=9))], [2, 3, 1]),
     "larger with the day's last ns": ([_at(DAY_START + 86_400 * 10**9 - 1, record("M", 1, tick=-1, size=9))], [2, 3, 1]),
     "clear forgets all queues": (

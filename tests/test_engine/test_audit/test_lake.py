@@ -1,5 +1,6 @@
 """`check`: what it says of raw files and datasets, as a table and as JSON."""
 
+import datetime as dt
 import json
 import os
 from pathlib import Path
@@ -9,11 +10,12 @@ import pytest
 
 from engine.cli import main
 from engine.config import load_instrument
+from engine.constants import NS_PER_DAY
 from engine.dataset.capture import publish_replay
 from engine.files import sha256_file
 from engine.lake import Lake
 from tests.reference import F_BAD_TS_RECV, F_LAST, F_MAYBE_BAD_BOOK, UNDEF_PRICE, Record
-from tests.streams import DAY, OPEN, build_up, harmless, record, to_array, write_dbn
+from tests.streams import DAY, OPEN, TICK, build_up, harmless, record, to_array, write_dbn
 from tests.test_engine.test_campaign.small_campaign import lake_with
 
 CONFIG = load_instrument()
@@ -30,7 +32,7 @@ ANOMALIES: dict[str, Record] = {
     "bad_side": record("A", 906, side="N", tick=-6, time=6 * MS),
     "bad_action": record("X", 907, tick=-6, time=7 * MS),
     "off_tick_price": record("A", 908, side="A", price=ODD_PRICE + 5_000_000_000, time=8 * MS),
-    "outside_window": Record(**{**vars(record("A", 909, tick=-6)), "ts_event": OPEN - 20 * 3600 * 1000 * MS}),
+    "outside_window": Record(**{**vars(record("A", 909, tick=-6)), "ts_event": 2**64 - 1}),  # no time at all
     "crossed_event_end": record("A", 910, tick=5, time=10 * MS),
 }
 
@@ -89,6 +91,61 @@ def test_raw_file_is_described(tmp_path: Path, capsys: pytest.CaptureFixture[str
         "problem": "",
     }
     assert {name: raw[name] for name in expected} == expected
+
+
+# Days
+
+
+def day_file(folder: Path, name: str, day: dt.date = DAY) -> Path:
+    return write_dbn(folder / name, to_array([*build_up(2), harmless(20)]), day=day, n_days=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "metadata_day", "told"),
+    [
+        ("mnq-20260206.dbn", DAY, ""),
+        ("mnq.dbn", DAY, ""),
+        ("mnq-20260205.dbn", DAY, "2026-02-05 and all its records were captured on 2026-02-06"),
+        ("mnq-20260207.dbn.zst", DAY, "2026-02-07 and all its records were captured on 2026-02-06"),
+        ("mnq.dbn", DAY - dt.timedelta(1), "2026-02-05 and all its records were captured on 2026-02-06"),
+    ],
+)
+def test_file_that_says_another_day_than_its_records_is_not_sound(
+    name: str, metadata_day: dt.date, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (raw,) = checked(capsys, day_file(tmp_path, name, metadata_day), code=1 if told else 0)["raw"]
+    assert told in raw["problem"]
+    assert bool(told) == bool(raw["problem"])
+    assert raw["days"] == {"2026-02-06": 6}
+
+
+def test_file_of_two_days_is_sound_and_its_days_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Twenty trades at the ask of the second day, whose book stands three ticks above the first day's; the night is no hole."""
+    trades = [record("T", 0, side="B", tick=1, time=(20 + i) * MS) for i in range(20)]
+    up = [Record(**{**vars(r), "price": r.price + 3 * TICK if r.action != "R" else r.price}) for r in [*build_up(2), *trades]]
+    rows = to_array([*(shifted(r, -NS_PER_DAY) for r in build_up(2)), *up])
+    path = write_dbn(tmp_path / "mnq-20260205.dbn", rows, day=DAY - dt.timedelta(1), n_days=2)
+    (raw,) = checked(capsys, path)["raw"]
+    assert raw["days"] == {"2026-02-05": 5, "2026-02-06": 25}
+    assert (raw["side_test"]["judged"], raw["side_test"]["right"], raw["anomalies"]) == (20, 20, {})
+
+
+def shifted(one: Record, ns: int) -> Record:
+    return Record(**{**vars(one), "ts_event": one.ts_event + ns, "ts_recv": one.ts_recv + ns})
+
+
+def test_hours_of_every_day_of_a_file_are_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Silent from Friday 16:30 to Sunday 18:00:30, New York: the half hour before the close is a hole, Sunday's 30 s are not."""
+    friday, sunday = 7.5 * 3600 * 1000, (2 * 24 + 9) * 3600 * 1000 + 30_000
+    rows = to_array([*build_up(2), harmless(friday), *(shifted(r, round(sunday * MS)) for r in build_up(2))])
+    path = write_dbn(tmp_path / "mnq-20260206.dbn", rows, n_days=3)
+    (raw,) = checked(capsys, path)["raw"]
+    close = OPEN + 8 * 3600 * 1000 * MS
+    assert raw["gaps"] == [
+        {"start_ns": OPEN, "end_ns": OPEN + round(friday * MS)},
+        {"start_ns": OPEN + round(friday * MS), "end_ns": close},
+    ]
+    assert raw["silences"] == {"holes": 2}
 
 
 def test_records_whose_time_goes_back_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from engine.audit.raw_file import _Facts, check_raw
 from engine.config import load_instrument
-from engine.source.records import open_source
+from engine.run.runner import ALL_TIME, Runner
 from tests.reference import F_BAD_TS_RECV, F_LAST, F_MAYBE_BAD_BOOK, F_SNAPSHOT, Record
 from tests.streams import DAY, DAY_START, OPEN, build_up, harmless, record, to_array, write_dbn
 
@@ -57,14 +57,15 @@ def test_hole_counts_as_far_as_the_exchange_was_open(
     assert [(gap["start_ns"], gap["end_ns"]) for gap in report["gaps"]] == gaps
 
 
-def test_hole_is_found_over_the_edge_of_two_arrays(tmp_path: Path) -> None:
+def test_hole_is_found_over_the_edge_of_two_arrays() -> None:
     """And time that goes back is seen against all that came before, not against its own array alone."""
     rows = to_array(times(OPEN, OPEN + S, OPEN + 62 * S, OPEN + 61 * S))
-    facts = _Facts(open_source([write_dbn(tmp_path / "mnq-20260206.dbn", rows)], CONFIG), np.zeros((0, 2), np.int64))
+    facts, runner = _Facts(), Runner(CONFIG, ALL_TIME)
     for i in range(len(rows)):
         facts.take(rows[i : i + 1])
+        list(runner.feed(rows[i : i + 1], 1))
     report = facts.report()
-    assert report["gaps"] == [{"start_ns": OPEN + S, "end_ns": OPEN + 62 * S}]
+    assert runner.holes == [(OPEN + S, OPEN + 62 * S)]
     assert (report["backwards"], report["n_records"]) == (1, 4)
 
 
