@@ -1,7 +1,6 @@
 """A stream without a socket: its bins are the dataset's, and models change between two of them."""
 
 import json
-import os
 from concurrent.futures import Executor, Future
 from typing import Any
 
@@ -9,13 +8,12 @@ import numpy as np
 import pytest
 
 from engine.config import InstrumentConfig
-from engine.errors import EngineError, SourceChangedError, SourceError
+from engine.errors import EngineError
 from engine.lake import Lake
 from engine.run.replay import Replay
 from engine.schema import BIN_DTYPE, GRID_COLUMNS, MODEL_DTYPE, MODEL_PREFIX
 from engine.signals.base import SignalContext, signal_inputs
 from engine.signals.registry import make_signal, signal_names
-from engine.simulate.session import simulate
 from engine.source.records import open_source
 from serve.champion import ChampionWatcher, required_columns
 from serve.frames import BinFrames, decode_grid, decode_header
@@ -24,7 +22,6 @@ from serve.request import StreamRequest, read_request
 from serve.session import ConfigFrame, Session
 from serve.settings import Limits, Projection, StreamDefaults
 from tests.sessions import Bins, join
-from tests.streams import write_dbn
 from tests.test_engine.test_signals.test_contract import quick
 from tests.test_serve.conftest import Promote
 
@@ -366,44 +363,3 @@ def test_a_closed_session_stops_reading(lake: Lake, config: InstrumentConfig) ->
     session.open()
     assert session.step() == []
     assert session.ended
-
-
-# The raw file becomes another one while it is streamed
-
-
-def test_a_file_that_is_replaced_is_streamed_to_its_end_as_it_was(
-    lake: Lake, config: InstrumentConfig, dataset: Bins, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("engine.source.dbn_file.WINDOW_RECORDS", 64)
-    session = open_session(lake, config)
-    first = play(session, 5)
-    new = lake.root / "new.dbn"
-    simulate(new, seed=9, seconds=5, rate=400.0, start="2026-02-06T09:25")
-    new.replace(session.request.dbn)
-    assert received([*first, *play(session)]).to_bytes() == dataset.to_bytes()
-
-
-@pytest.mark.parametrize("size", [0, 1000, 100_000])
-def test_a_file_that_is_shortened_ends_its_session_with_the_reason(
-    lake: Lake, config: InstrumentConfig, monkeypatch: pytest.MonkeyPatch, size: int
-) -> None:
-    monkeypatch.setattr("engine.source.dbn_file.WINDOW_RECORDS", 64)
-    session = open_session(lake, config)
-    play(session, 5)
-    os.truncate(session.request.dbn, size)
-    with pytest.raises(SourceChangedError, match=f"{session.request.dbn} was changed while it was read"):
-        play(session)
-
-
-def test_a_recording_without_a_word_is_streamed_where_that_is_asked_for(lake: Lake, config: InstrumentConfig) -> None:
-    (path,) = lake.raw_dir("MNQ").iterdir()
-    rows = np.concatenate(list(open_source([path], config).records()))
-    write_dbn(path, rows, {})
-    with pytest.raises(SourceError, match="nowhere"):
-        open_session(lake, config)
-    watcher = ChampionWatcher(lake, config, 1.0)
-    watcher.poll()
-    request = read_request([], config, lake, StreamDefaults(), assumes_symbol=True)
-    trusted = Session(request, lambda: watcher.serving, Inline())
-    trusted.open()
-    assert trusted.step()
