@@ -112,6 +112,15 @@ def test_every_operator_writes_the_bug_it_is_named_for(source: str, expected: se
     assert found == expected
 
 
+def test_what_runs_on_import_is_told_from_what_a_call_runs() -> None:
+    source = b"A = 1\n\n\nclass C:\n    b = 2\n\n    def f(self, c=3):\n        return 4\n"
+    found = {m.change(source)[1]: (m.function, m.is_imported) for m in mutants_of("x.py", source)}
+    assert found["A = 2"] == ("", True)
+    assert found["b = 3"] == ("C", True)
+    assert found["def f(self, c=4):"] == ("C.f", True)
+    assert found["return 5"] == ("C.f", False)
+
+
 def test_what_is_no_other_program_is_no_mutant() -> None:
     source = b"def f():\n    x = (1 + 2) * 3\n    return x\n"
     for mutant in mutants_of("x.py", source):

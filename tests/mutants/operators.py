@@ -26,11 +26,13 @@ class Mutant:
     """One change of a source: bytes ``[start, stop)`` become ``text``.
 
     ``line`` and ``last_line`` count from 1 and are those whose execution the change needs; ``function`` is the qualified name of
-    the innermost function or class around it, empty at the level of the module.
+    the innermost function or class around it, empty at the level of the module; ``is_imported`` says that the lines run when the
+    module is imported, as those of a class and the defaults of a function do.
     """
 
     path: str
     function: str
+    is_imported: bool
     operator: str
     line: int
     last_line: int
@@ -74,6 +76,7 @@ class _Walk:
         for line in source.splitlines(keepends=True):
             self.starts.append(self.starts[-1] + len(line))
         self.names: list[str] = []
+        self.depth = 0  # of functions around
         self.keys: list[list[str]] = [[]]  # the text keys read in the function around, for swaps
         self.statement: ast.stmt | None = None
         self.found: list[Mutant] = []
@@ -99,7 +102,7 @@ class _Walk:
         line, last = node.lineno, node.end_lineno or node.lineno
         if isinstance(place, (*SIMPLE, ast.Return, ast.If, ast.While)):
             line = place.lineno
-        self.found.append(Mutant(self.path, ".".join(self.names), operator, line, last, start, stop, text))
+        self.found.append(Mutant(self.path, ".".join(self.names), self.depth == 0, operator, line, last, start, stop, text))
 
     def between(self, left: ast.expr, right: ast.expr, old: str) -> tuple[int, int] | None:
         """Where an operator's own signs stand between its two sides."""
@@ -148,7 +151,10 @@ class _Walk:
                 self.statement = node
                 for default in [*node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)]:
                     self.visit(default)
+            inner = int(not isinstance(node, ast.ClassDef))
+            self.depth += inner
             self.block(node.body)
+            self.depth -= inner
             self.names.pop()
             self.keys.pop()
             return

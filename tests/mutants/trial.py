@@ -100,10 +100,10 @@ class Trier:
         """Run the mutant's tests until one fails; a test that also fails on the source itself finds nothing."""
         mode = mode_of(self.tree, mutant.path)
         known = maps(mode)
-        if mutant.function:
-            tests = known.of_lines(mutant.path, mutant.line, mutant.last_line)
-        else:  # what is run when it is imported, whichever test comes first
+        if mutant.is_imported:  # by whichever test comes first
             tests = known.of_file(mutant.path)
+        else:
+            tests = known.of_lines(mutant.path, mutant.line, mutant.last_line)
         n_run = 0
         self.write(mutant.path, mutant.applied(source))
         try:
