@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mutants.coverage_map import COMPILED, PLAIN, Cost, CoverageMap, Recorded
+from tests.mutants.coverage_map import COMPILED, PLAIN, CoverageMap, Recorded
 from tests.mutants.operators import Mutant
 from tests.mutants.zygote import Zygote
 
-BATCH_SECONDS = (2.0, 8.0, 20.0)  # what the tests of a batch take by the map; what comes after the last is not run
+BATCH_SECONDS = (2.0, 8.0, 30.0)  # work of a batch's tests by the map
+NEAR_SECONDS, FAR_SECONDS = 25.0, 10.0  # work of all tests tried that stand near the source, and of all others
 FROZEN_IN = ("engine/constants.py", "engine/schema.py", "engine/config.py", "engine/jit.py")
 SLOW_SECONDS = 60.0  # of tests that need the compiler, for a kernel's mutant that all others let pass
 LEAST_LIMIT_S = 20.0  # for a batch, beside six times what it took when it was recorded
@@ -51,6 +52,26 @@ def copy_tree(root: Path, to: Path) -> None:
     shared = root.parent / "shared"
     if shared.exists() and not (to.parent / "shared").exists():
         (to.parent / "shared").symlink_to(shared.resolve())
+
+
+def folder_near(source: str) -> str:
+    """Where the tests of a source stand: the folder of its room, or for one beside the rooms its own file."""
+    parts = source.removesuffix(".py").split("/")
+    if parts[0] != "engine":
+        return f"tests/test_{parts[0]}/"
+    return f"tests/test_engine/test_{parts[1]}" + ("/" if len(parts) > 2 else ".py")
+
+
+def _within(seconds: float, tests: list[Recorded], known: CoverageMap) -> list[Recorded]:
+    """The first of some tests whose work, fixtures of a file once, is no more than that together."""
+    taken, fixtures = 0.0, set[tuple[str, str]]()
+    for i, test in enumerate(tests):
+        cost, needed = known.cost(test, fixtures)
+        taken += cost.work
+        fixtures |= needed
+        if taken > seconds:
+            return tests[:i]
+    return list(tests)
 
 
 class Trier:
@@ -107,7 +128,7 @@ class Trier:
         n_run = 0
         self.write(mutant.path, mutant.applied(source))
         try:
-            for batch, limit_s in self._batches(tests, known):
+            for batch, limit_s in self._batches(tests, known, mutant.path):
                 verdict = self._verdict(mode, batch, limit_s, mutant, source)
                 n_run += len(batch)
                 if verdict is not None:
@@ -127,29 +148,34 @@ class Trier:
             self.restore(mutant.path)
         return Verdict("survived" if n_run else "untested", "", n_run)
 
-    def _batches(self, tests: list[Recorded], known: CoverageMap) -> list[tuple[list[str], float]]:
+    def _batches(self, tests: list[Recorded], known: CoverageMap, source: str) -> list[tuple[list[str], float]]:
         """Names of tests to run together, with the seconds after which a batch counts as hanging."""
+        near = folder_near(source)
+        is_near = [test.name.startswith(near) for test in tests]
+        left = sorted(
+            [
+                *_within(NEAR_SECONDS, [test for test, is_one in zip(tests, is_near, strict=True) if is_one], known),
+                *_within(FAR_SECONDS, [test for test, is_one in zip(tests, is_near, strict=True) if not is_one], known),
+            ],
+            key=tests.index,
+        )
         found: list[tuple[list[str], float]] = []
-        left = list(tests)
         for most_work in BATCH_SECONDS:
-            batch: list[str] = []
-            taken = Cost(0.0, 0.0)
-            fixtures: set[tuple[str, str]] = set()
-            while left:
-                cost, needed = known.cost(left[0], fixtures)
-                if taken.work + cost.work > most_work and (batch or most_work < BATCH_SECONDS[-1]):
-                    break
-                taken = Cost(taken.work + cost.work, taken.seconds + cost.seconds)
-                fixtures |= needed
-                batch.append(left.pop(0).name)
+            batch = _within(most_work, left, known)
             if batch:
-                found.append((batch, LEAST_LIMIT_S + 6 * taken.seconds))
+                fixtures: set[tuple[str, str]] = set()
+                seconds = 0.0
+                for test in batch:
+                    cost, needed = known.cost(test, fixtures)
+                    fixtures |= needed
+                    seconds += cost.seconds
+                found.append(([test.name for test in batch], LEAST_LIMIT_S + 6 * seconds))
+            left = left[len(batch) :]
         return found
 
     def _slow_tests(self, plain: CoverageMap, compiled: CoverageMap, source: str) -> list[str]:
         """Tests that only end in time with the compiler, of the source's own folder and those that compare whole sessions."""
-        parts = source.split("/")
-        folders = ("tests/parity/", f"tests/test_{parts[0]}/test_{parts[1]}/" if len(parts) > 2 else f"tests/test_{parts[0]}/")
+        folders = ("tests/parity/", folder_near(source))
         ended = {test.name for test in plain.tests}
         left = [test for test in compiled.tests if test.name.startswith(folders) and test.name not in ended]
         chosen, taken = [], 0.0
