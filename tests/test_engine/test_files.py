@@ -1,7 +1,10 @@
 """Files and folders that appear whole or not at all, and their checksums."""
 
+import errno
 import hashlib
 import os
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -56,3 +59,20 @@ def test_folder_is_not_sealed_over_another_one(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="a"):
         seal_folder(temporary, final)
     assert (final / "x").read_bytes() == b"a"
+
+
+def test_what_a_full_disk_stops_names_the_file_and_leaves_what_was_there(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "a", b"old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then a write past the limit fails as on a full disk
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+        for write in (write_atomic, write_new):
+            with pytest.raises(OSError, match="too large") as error:
+                write(tmp_path / "a", bytes(101))
+            assert (error.value.errno, error.value.filename) == (errno.EFBIG, str(tmp_path / "a"))
+        write_atomic(tmp_path / "b", bytes(100))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == {"a": 3, "b": 100}
