@@ -227,11 +227,6 @@ def add_lake(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lake", metavar="DIR", help=LAKE_HELP)
 
 
-def default_address() -> str:
-    """Which Ray is meant where none is named."""
-    return "auto" if os.environ.get("RAY_ADDRESS") else "local"
-
-
 def print_json(values: Any) -> None:
     """Machine-readable output."""
     print(json.dumps(values, indent=1, default=str))

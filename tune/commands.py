@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 
 from engine.config import parse_overrides, validate
 from engine.dataset.read import Dataset, list_datasets
-from engine.door import default_address
 from engine.errors import ConfigError
 from engine.files import write_atomic
 from engine.lake import Lake, config_file
+from engine.ray_environment import default_address
 from engine.signals.bundle import read_bundle
 from engine.signals.registry import BUILT_IN_WHERE, get_signal, origin, signal_names, signals_of
 from engine.tables import console

@@ -19,7 +19,7 @@ import ray
 from ray import tune as ray_tune
 
 from engine.errors import ConfigError
-from engine.ray_environment import init_arguments, no_cluster
+from engine.ray_environment import begin_ray, init_arguments
 from engine.signals.bundle import Bundle
 from engine.signals.registry import origin, signals_of
 from tune.code_version import code_version
@@ -51,6 +51,8 @@ def ray_session(address: str, max_workers: int, data_bytes: int) -> Iterator[str
     ------
     ConfigError
         No cluster answers at that address.
+    WorkError
+        Ray does not start here.
     """
     if ray.is_initialized():
         yield "that of the Ray already connected"
@@ -59,10 +61,7 @@ def ray_session(address: str, max_workers: int, data_bytes: int) -> Iterator[str
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # our own screen shows what happens
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # and we report failed points ourselves
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C reaches us as KeyboardInterrupt
-    try:
-        context = ray.init(**init_arguments(address, max_workers, data_bytes, _SHIPPED))
-    except ConnectionError as error:
-        raise no_cluster(address) from error
+    context = begin_ray(ray.init, init_arguments(address, max_workers, data_bytes, _SHIPPED))
     try:
         yield f"http://{context.dashboard_url}" if context.dashboard_url else "not running"
     finally:

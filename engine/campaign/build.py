@@ -28,7 +28,7 @@ from engine.dataset.read import Dataset
 from engine.errors import ConfigError, DatasetError, EngineError
 from engine.files import write_atomic
 from engine.lake import Lake, raw_file
-from engine.ray_environment import init_arguments, no_cluster, prepare_ray_environment
+from engine.ray_environment import begin_ray, init_arguments, prepare_ray_environment
 from engine.run.replay import SESSION_TZ, first_bin_ns
 from engine.source.decoded import decode_once, forget_decoded
 from engine.source.records import Source, open_source
@@ -213,10 +213,7 @@ def _build_on_ray(
 
     is_ours = not ray.is_initialized()
     if is_ours:
-        try:
-            context = ray.init(**init_arguments(address, len(missing), 0, SHIPPED))
-        except ConnectionError as error:
-            raise no_cluster(address) from error
+        context = begin_ray(ray.init, init_arguments(address, len(missing), 0, SHIPPED))
         say(f"Ray dashboard: {f'http://{context.dashboard_url}' if context.dashboard_url else 'not running'}")
     try:
         with _ctrl_c() as pressed:

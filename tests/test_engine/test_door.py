@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.door import Command, Door, default_address, print_json, run_door
+from engine.door import Command, Door, print_json, run_door
 from engine.errors import ChampionError, ConfigError, DatasetError, SourceError, WorkError, no_room
 
 MODULE = """
@@ -191,15 +191,6 @@ def test_the_lines_of_every_kind_of_error_are_its_own_and_go_to_stderr(capsys: p
     assert run_door("prog", lambda: 5) == 5
     with pytest.raises(ZeroDivisionError):  # a fault of ours is a traceback
         run_door("prog", lambda: 1 // 0)
-
-
-def test_which_ray_is_meant_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert default_address() == "local"
-    monkeypatch.setenv("RAY_ADDRESS", "")
-    assert default_address() == "local"
-    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert default_address() == "auto"
 
 
 def test_values_for_machines_are_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ from engine.dataset.read import Dataset
 from engine.errors import ConfigError, EngineError
 from engine.files import sha256_file
 from engine.lake import Lake
-from engine.ray_environment import init_arguments, prepare_ray_environment
+from engine.ray_environment import begin_ray, init_arguments, prepare_ray_environment
 from engine.run.replay import Replay
 from engine.schema import BIN_DTYPE, GRID_COLUMNS
 from engine.source.decoded import decode_once
@@ -40,7 +40,7 @@ def ray_running() -> Iterator[None]:
     prepare_ray_environment(is_own=True)
     import ray
 
-    ray.init(**init_arguments("local", 2, 0, ("engine",)))
+    begin_ray(ray.init, init_arguments("local", 2, 0, ("engine",)))
     yield
     ray.shutdown()
 
