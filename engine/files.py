@@ -1,5 +1,6 @@
 """How a file or a folder gets where it lies whole or not at all, and what its bytes hash to."""
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -8,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from engine.errors import NO_ROOM
+
+_SEALED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 _HASH_CHUNK_BYTES: Final = 1 << 20
 
 
@@ -65,6 +69,17 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
         temporary.unlink(missing_ok=True)
         raise
     fsync_path(path.parent)
+
+
+def write_kept(path: Path, data: bytes) -> bool:
+    """Write what can be made anew at any time; whether it lies there now: a folder that is read-only or full costs time only."""
+    try:
+        write_atomic(path, data)
+    except OSError as error:
+        if error.errno not in (*_SEALED, *NO_ROOM):
+            raise
+        return False
+    return True
 
 
 def write_new(path: Path, data: bytes, mode: int = 0o444) -> None:

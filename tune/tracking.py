@@ -105,7 +105,14 @@ def _opening(uri: str) -> Iterator[None]:
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # goes with the process
-        yield
+        is_new = not Path(database).exists()
+        try:
+            yield
+        except BaseException:
+            if is_new:  # some of its tables are there, as on a disk that is full: MLflow would never make the others
+                for end in ("", "-journal"):
+                    Path(f"{database}{end}").unlink(missing_ok=True)
+            raise
 
 
 def experiment_name(config: TrackingConfig, sweep_name: str) -> str:

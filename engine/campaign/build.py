@@ -25,7 +25,7 @@ from engine.campaign.plan import Campaign, Variant, expand_variants
 from engine.constants import NS_PER_MS
 from engine.dataset.capture import publish_replay, require_whole_book
 from engine.dataset.read import Dataset
-from engine.errors import ConfigError, DatasetError, EngineError
+from engine.errors import ConfigError, DatasetError, EngineError, no_room
 from engine.files import write_atomic
 from engine.lake import Lake, raw_file
 from engine.ray_environment import begin_ray, init_arguments, prepare_ray_environment
@@ -192,7 +192,7 @@ def build_variant(lake_root: Path, variant: Variant, allow_cold: bool) -> tuple[
             progress=report,
         )
     except (EngineError, OSError) as error:
-        return str(error), time.monotonic() - begun
+        return no_room(error) or str(error), time.monotonic() - begun
     finally:
         note.unlink(missing_ok=True)
     return "", time.monotonic() - begun

@@ -3,13 +3,12 @@
 import errno
 import hashlib
 import os
-import resource
-import signal
 from pathlib import Path
 
 import pytest
 
-from engine.files import seal_folder, sha256_file, write_atomic, write_new
+from engine.files import seal_folder, sha256_file, write_atomic, write_kept, write_new
+from tests.full_disk import room_for
 
 
 def mode(path: Path) -> int:
@@ -63,16 +62,18 @@ def test_folder_is_not_sealed_over_another_one(tmp_path: Path) -> None:
 
 def test_what_a_full_disk_stops_names_the_file_and_leaves_what_was_there(tmp_path: Path) -> None:
     write_atomic(tmp_path / "a", b"old")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then a write past the limit fails as on a full disk
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    with room_for(100):
         for write in (write_atomic, write_new):
             with pytest.raises(OSError, match="too large") as error:
                 write(tmp_path / "a", bytes(101))
             assert (error.value.errno, error.value.filename) == (errno.EFBIG, str(tmp_path / "a"))
         write_atomic(tmp_path / "b", bytes(100))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, ignored)
-    assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == {"a": 3, "b": 100}
+        assert write_kept(tmp_path / "folder" / "c", bytes(100))
+        assert not write_kept(tmp_path / "a", bytes(101))
+    assert {path.name: path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()} == {"a": 3, "b": 100, "c": 100}
+
+
+def test_what_can_be_made_anew_is_not_kept_where_it_cannot_be_and_only_there(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        write_kept(tmp_path / "a", b"x")

@@ -1,5 +1,6 @@
 """The Ray wiring, on a real local cluster that all tests here share."""
 
+import errno
 import os
 import signal
 from collections.abc import Iterator
@@ -106,6 +107,21 @@ def test_a_killed_worker_is_replaced_and_its_batch_done_again(ray_address: str, 
     run_points(points, markets, ParallelConfig(max_workers=2), tmp_path, take)
     assert sorted(arrived) == sorted(point.run_id for point in points)
     assert killed
+
+
+def test_what_stops_the_results_from_being_kept_comes_through_as_it_is(ray_address: str, lake: Lake, tmp_path: Path) -> None:
+    """A full disk is no page of Tune's text."""
+    from tune.search import run_points
+
+    fault = OSError(errno.ENOSPC, "No space left on device", "the ledger")
+
+    def take(results: list[RunResult], failures: list[PointFailure]) -> None:
+        raise fault
+
+    markets = {DATASET: load_market(Dataset.open(lake, DATASET), [get_signal("perm_derivative")])}
+    with pytest.raises(OSError, match="the ledger") as error:
+        run_points(points_of(lake)[:2], markets, ParallelConfig(max_workers=2), tmp_path, take)
+    assert error.value is fault
 
 
 def test_dashboard_is_on_loopback(ray_address: str) -> None:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from engine.champion import version_path
 from engine.files import write_atomic
 from engine.lake import Lake
+from tests.full_disk import room_for
 from tests.test_tune.small_sweep import COMMON, evaluated, points_of
 from tune.config import TrackingConfig
 from tune.leaderboard import rank
@@ -95,6 +97,14 @@ def test_a_parent_with_a_child_a_run_and_the_table_as_artifact(lake: Lake, ranki
     assert [item.path for item in client.list_artifacts(tracker.parent_run, "harness")] == ["harness/leaderboard.parquet"]
 
 
+def test_a_database_that_a_full_disk_broke_off_is_no_database(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its missing tables would never come."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with room_for(40_000), pytest.raises(OperationalError, match="disk"):
+        open_client(lake)
+    assert [path.name for path in lake.mlflow.iterdir()] == ["mlflow.db.lock"]
+
+
 @pytest.fixture(scope="module")
 def server(migrated: bytes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """A server of MLflow's on loopback, and where it keeps artifacts."""
@@ -125,7 +135,7 @@ def test_artifacts_go_through_a_server_and_no_proxy_is_asked_for_one_on_this_mac
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")  # where nobody is
     monkeypatch.setenv("NO_PROXY", "elsewhere.example")
-    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("no_proxy", "")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
     tracker = SweepTracker(lake, TrackingConfig(), "small", "small_1", tmp_path / "note.txt")
     tracker.finish(ranking, {"n_points": 3}, failed=False)
