@@ -19,6 +19,7 @@ import ray
 from ray import tune as ray_tune
 
 from engine.errors import ConfigError
+from engine.files import writing
 from engine.ray_environment import begin_ray, init_arguments
 from engine.signals.bundle import Bundle
 from engine.signals.registry import origin, signals_of
@@ -105,13 +106,15 @@ def run_points(
     marks = Path(tempfile.mkdtemp(prefix="marks-", dir=storage))
     data = ray.put(dict(markets))
     job = _Job(data, marks, parallel, storage, deliver, tuple(bundles))
-    _run_round(split(points, parallel.max_workers), job, WORKER_RETRIES)
+    with writing(storage):
+        _run_round(split(points, parallel.max_workers), job, WORKER_RETRIES)
     deliver([], _timed_out(open_points.values(), marks, parallel))
     # Whatever a dying worker took with it is tried once more, alone, so that one bad point costs no other.
     errors: dict[str, str] = {}
     if open_points:
         alone = [[point] for point in open_points.values()]
-        errors = _run_round(alone, job, 0)
+        with writing(storage):
+            errors = _run_round(alone, job, 0)
     deliver([], _timed_out(open_points.values(), marks, parallel))
     deliver([], [_failure(point, errors.get(run_id, "its worker died")) for run_id, point in open_points.items()])
 
