@@ -35,11 +35,11 @@ def fsync_path(path: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Name a file in an error of writing it that names none, such as that of a full disk."""
+    """Name a file in the error of a full disk, which does not say what was written."""
     try:
         yield
     except OSError as error:
-        if error.filename is None:
+        if error.errno in NO_ROOM and error.filename is None:
             error.filename = str(path)
         raise
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.files import seal_folder, sha256_file, write_atomic, write_kept, write_new
+from engine.files import seal_folder, sha256_file, write_atomic, write_kept, write_new, writing
 from tests.full_disk import room_for
 
 
@@ -71,6 +71,24 @@ def test_what_a_full_disk_stops_names_the_file_and_leaves_what_was_there(tmp_pat
         assert write_kept(tmp_path / "folder" / "c", bytes(100))
         assert not write_kept(tmp_path / "a", bytes(101))
     assert {path.name: path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()} == {"a": 3, "b": 100, "c": 100}
+
+
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (OSError(errno.ENOSPC, "full"), "a"),
+        (OSError(errno.ENOSPC, "full", "b"), "b"),
+        (OSError(errno.EIO, "of what is read meanwhile"), None),
+        (OSError("in words only"), None),
+    ],
+)
+def test_only_a_full_disk_is_said_of_the_file_that_is_written(error: OSError, named: str | None) -> None:
+    before = str(error)
+    with pytest.raises(OSError) as told, writing(Path("a")):  # noqa: PT011
+        raise error
+    assert told.value is error
+    assert error.filename == named
+    assert named is not None or str(error) == before
 
 
 def test_what_can_be_made_anew_is_not_kept_where_it_cannot_be_and_only_there(tmp_path: Path) -> None:
