@@ -28,6 +28,7 @@ from engine.run.replay import Replay
 from engine.schema import BIN_DTYPE, GRID_COLUMNS
 from engine.source.decoded import decode_once
 from engine.source.records import open_source
+from tests.full_disk import room_for
 from tests.streams import DAY, record, to_array, write_dbn
 from tests.test_engine.test_campaign.small_campaign import campaign_values, lake_with, write_campaign
 
@@ -310,3 +311,12 @@ def test_ctrl_c_is_remembered_where_the_exception_is_swallowed() -> None:
     assert signal.getsignal(signal.SIGINT) is before
     with _ctrl_c() as again:
         assert not again.is_set()
+
+
+def test_variant_on_a_full_disk_says_so_and_leaves_no_dataset(lake: Lake, campaign: Campaign) -> None:
+    variant = plan_campaign(lake, campaign, None)[0][0]
+    with room_for(5000):
+        problem, _ = build_variant(lake.root, variant, False)
+    assert problem.startswith("no space left on the disk for ")
+    assert [path for path in lake.datasets.rglob("*") if variant.dataset_id in path.name] == []
+    assert build_variant(lake.root, variant, False)[0] == ""
