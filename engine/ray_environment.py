@@ -106,10 +106,7 @@ def begin_ray(init: Callable[..., Any], arguments: dict[str, Any], level: int = 
         Ray does not start on this machine.
     """
     address = arguments["address"]
-    if address == "local":
-        require_room()
-    else:
-        require_answer(address)
+    require_ray(address)
     try:
         context = init(**arguments, logging_level=logging.CRITICAL)
     except Exception as error:  # Ray raises no narrower one
@@ -118,6 +115,20 @@ def begin_ray(init: Callable[..., Any], arguments: dict[str, Any], level: int = 
         raise no_cluster(address, error) from error
     logging.getLogger("ray").setLevel(level)
     return context
+
+
+def require_ray(address: str) -> None:
+    """Refuse an address at which no Ray can be joined, or a machine on which none can start; costs milliseconds where it can.
+
+    Raises
+    ------
+    ConfigError, WorkError
+        As `require_answer` and `require_room`.
+    """
+    if address == "local":
+        require_room()
+    else:
+        require_answer(address)
 
 
 def temp_folder() -> Path:

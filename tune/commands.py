@@ -16,7 +16,7 @@ from engine.dataset.read import Dataset, list_datasets
 from engine.errors import ConfigError, no_room
 from engine.files import write_atomic
 from engine.lake import Lake, config_file
-from engine.ray_environment import default_address
+from engine.ray_environment import default_address, require_ray
 from engine.signals.bundle import read_bundle
 from engine.signals.registry import BUILT_IN_WHERE, get_signal, origin, signal_names, signals_of
 from engine.tables import console
@@ -64,6 +64,8 @@ def sweep(args: argparse.Namespace) -> int:
         path = config_file(lake, args.config or SMOKE_CONFIG, "sweep")
         state = new_state(read_sweep_config(path), args.limit, args.signals)
     address = args.address or default_address()
+    if args.resume is None:  # before a session is simulated or datasets are made, which takes minutes
+        require_ray(address)
     try:
         with Screen() as screen:
             outcome = run_sweep(state, lake, address, screen)
