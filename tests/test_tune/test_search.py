@@ -153,7 +153,9 @@ def test_dashboard_is_on_loopback(ray_address: str) -> None:
 def test_a_real_ray_answers_as_one(ray_address: str) -> None:
     import ray
 
-    require_answer(ray.get_runtime_context().gcs_address)
+    address = ray.get_runtime_context().gcs_address
+    assert address.startswith("127.0.0.1:")
+    require_answer(address)
 
 
 def test_points_are_split_evenly_and_those_of_one_series_stand_together() -> None:
