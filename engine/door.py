@@ -1,18 +1,20 @@
 """What every door shares: a parser that refuses in one line, exit codes, and the ladder from errors to them."""
 
 import argparse
+import io
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, time
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TextIO
 
-from engine.errors import ConfigError, EngineError, WorkError
+from engine.errors import ConfigError, EngineError, WorkError, no_room
 from engine.lake import user_path
 
 BAD_INPUT: Final = 2
@@ -123,28 +125,93 @@ def _help_formatter(prog: str) -> argparse.HelpFormatter:
 
 
 def run_door(prog: str, call: Callable[[], int]) -> int:
-    """Run a command; the exit code: 0 well, 1 the work failed, 2 bad input, 130 stopped with Ctrl-C. Errors are one line."""
-    try:
+    """Run a command; the exit code: 0 well, 1 the work failed, 2 bad input, 130 stopped with Ctrl-C. Errors are one line.
+
+    What the output cannot show is shown as ``?`` (stdout) or as its number (stderr), and a reader who goes, as in ``| head``,
+    changes nothing: the command runs on to its end, and its exit code is its own.
+    """
+    with _lasting_output():
         try:
-            return call()
-        finally:
-            if sys.stdout is not None:  # as with `>&-`
-                sys.stdout.flush()  # here, where a reader who has gone is no traceback
-    except WorkError as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-        return FAILED
-    except EngineError as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except BrokenPipeError:  # the reader of our output has gone, as in `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except OSError as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        print(f"{prog}: stopped", file=sys.stderr)
-        return INTERRUPTED
+            try:
+                return call()
+            finally:
+                if sys.stdout is not None:  # as with `>&-`
+                    sys.stdout.flush()  # here, where a full disk is one line
+        except WorkError as error:
+            print(f"{prog}: {error}", file=sys.stderr)
+            return FAILED
+        except EngineError as error:
+            print(f"{prog}: {error}", file=sys.stderr)
+            return BAD_INPUT
+        except OSError as error:
+            print(f"{prog}: {no_room(error) or error}", file=sys.stderr)
+            return FAILED
+        except KeyboardInterrupt:
+            print(f"{prog}: stopped", file=sys.stderr)
+            return INTERRUPTED
+
+
+class _LastingPipe(io.FileIO):
+    """A descriptor to write to whose reader may go: from then on it leads nowhere, for us and for the processes we start."""
+
+    is_gone = False
+    bears_all = False  # also a full disk: of stderr, whose failing could be told nowhere
+
+    def write(self, data: Any, /) -> int:
+        """Write to whoever still reads."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            # What is buffered above must not fail once more when Python ends.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            self.is_gone = True
+            if not (self.bears_all or isinstance(error, BrokenPipeError)):
+                raise
+            return memoryview(data).nbytes
+
+
+def reader_has_gone(out: TextIO) -> bool:
+    """Whether nobody reads any more what goes to a stream of a door; a command without an end may then end."""
+    pipe = _raw(out)
+    return isinstance(pipe, _LastingPipe) and pipe.is_gone
+
+
+@contextmanager
+def _lasting_output() -> Iterator[None]:
+    """Put outputs in place of the standard ones that bear any letter and any reader."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _lasting(sys.stdout, "replace"), _lasting(sys.stderr, "backslashreplace", bears_all=True)
+    try:
+        yield
+    finally:
+        for ours in {sys.stdout, sys.stderr} - {*before}:
+            ours.flush()
+        sys.stdout, sys.stderr = before
+
+
+def _lasting(stream: TextIO, errors: str, *, bears_all: bool = False) -> TextIO:
+    raw = _raw(stream)
+    if not isinstance(stream, io.TextIOWrapper) or type(raw) is not io.FileIO:
+        return stream  # closed, a notebook's, a test's, or ours already
+    stream.flush()
+    pipe = _LastingPipe(stream.fileno(), "w", closefd=False)
+    pipe.bears_all = bears_all
+    is_buffered = stream.buffer is not raw  # else Python runs with -u
+    return io.TextIOWrapper(
+        io.BufferedWriter(pipe) if is_buffered else pipe,
+        stream.encoding,
+        errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+def _raw(stream: TextIO) -> Any:
+    """What a text stream writes to in the end; None where that is not a descriptor."""
+    buffer = getattr(stream, "buffer", None)
+    return getattr(buffer, "raw", buffer)
 
 
 def version() -> str:
@@ -169,11 +236,6 @@ def add_assume_symbol(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take a file of one instrument that nowhere says whose records it holds as the locked contract's",
     )
-
-
-def default_address() -> str:
-    """Which Ray is meant where none is named."""
-    return "auto" if os.environ.get("RAY_ADDRESS") else "local"
 
 
 def print_json(values: Any) -> None:

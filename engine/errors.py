@@ -1,7 +1,11 @@
 """The errors a user can meet: one line each, saying what was given, what is allowed and how to mend it."""
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Final
+
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk, quota, the size that one file may have
 
 
 class EngineError(Exception):
@@ -41,3 +45,14 @@ def among(given: str, known: Iterable[str], most: int = 10) -> str:
     if not near:
         return f"there: {there or 'none'}"
     return f"nearest: {', '.join(near)}" + (f"; also there: {there}" if there else "")
+
+
+def no_room(error: BaseException, go_on: str = "give the same command again") -> str:
+    """What is said where a disk, or what one may have of it, is full; empty for every other error."""
+    if not isinstance(error, OSError) or error.errno not in NO_ROOM:
+        return ""
+    where = f" for {error.filename}" if error.filename else ""
+    return (
+        f"no space left on the disk{where} ({errno.errorcode[error.errno]}); what stood stands, nothing half-written counts. "
+        f"Free some space and {go_on}"
+    )

@@ -1,18 +1,21 @@
 """Files: how one gets where it lies whole or not at all, its hash, what its YAML says."""
 
+import errno
 import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from engine.errors import ConfigError
+from engine.errors import NO_ROOM, ConfigError
 
+_SEALED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 _HASH_CHUNK_BYTES: Final = 1 << 20
 
 
@@ -39,12 +42,23 @@ def fsync_path(path: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name a file in the error of a full disk, which does not say what was written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
 def _write_temporary(path: Path, data: bytes, mode: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as handle:
+        with writing(path), os.fdopen(descriptor, "wb") as handle:
             handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
@@ -64,6 +78,17 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
         temporary.unlink(missing_ok=True)
         raise
     fsync_path(path.parent)
+
+
+def write_kept(path: Path, data: bytes) -> bool:
+    """Write what can be made anew at any time; whether it lies there now: a folder that is read-only or full costs time only."""
+    try:
+        write_atomic(path, data)
+    except OSError as error:
+        if error.errno not in (*_SEALED, *NO_ROOM):
+            raise
+        return False
+    return True
 
 
 def write_new(path: Path, data: bytes, mode: int = 0o444) -> None:

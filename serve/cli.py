@@ -5,7 +5,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from engine.door import ADDRESS_HELP, Command, Door, add_assume_symbol, add_lake, default_address, read_path
+from engine.door import ADDRESS_HELP, Command, Door, add_assume_symbol, add_lake, read_path
+from engine.ray_environment import default_address
 from serve.query import PERM_FIELDS, QUERY_NAMES
 from serve.settings import CHAMPION, DEFAULT_HOST, DEFAULT_PORT, LOG_LEVELS, TOKEN_ENV
 from serve.trust import ALLOW_ENV

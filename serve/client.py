@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.sync.client import ClientConnection, connect
 
 from engine.constants import NS_PER_S, UNDEF_PRICE
+from engine.door import reader_has_gone
 from engine.errors import WorkError
 from serve.settings import STREAM_PATH, is_loopback
 from serve.wire_check import FrameChecker, FrameOrderError
@@ -75,7 +76,7 @@ def tail(url: str, n_bins: int | None, token: str | None, out: TextIO | None = N
 
 
 def _follow(socket: ClientConnection, checker: FrameChecker, n_bins: int | None, out: TextIO) -> None:
-    while n_bins is None or checker.n_bins < n_bins:
+    while (n_bins is None or checker.n_bins < n_bins) and not reader_has_gone(out):
         frame = socket.recv()
         if isinstance(frame, bytes):
             print(_bin_line(checker.binary(frame), checker.config or {}), file=out, flush=True)

@@ -16,6 +16,7 @@ from ray.util.metrics import Counter, Gauge, Histogram
 from starlette.applications import Starlette
 
 from engine.config import InstrumentConfig
+from engine.ray_environment import begin_ray, with_port
 from serve.app import build_app
 from serve.figures import Figures
 from serve.listener import open_listener, run_listener
@@ -76,15 +77,15 @@ class ServeCluster:
 
         Raises
         ------
+        ConfigError, WorkError
+            No Ray answers at the address, or none starts here.
         RuntimeError
             A replica does not start; Ray's words say why.
         """
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         own: dict[str, Any] = {"dashboard_host": "127.0.0.1", "object_store_memory": _OBJECT_STORE_BYTES}
-        try:
-            context = ray.init(address=self._address, logging_level=logging.WARNING, **(own if self._is_own else {}))
-        except Exception as error:  # Ray raises no narrower one when its own processes do not come up in time
-            raise RuntimeError(f"{type(error).__name__}: {error}") from error
+        arguments = {"address": with_port(self._address), **(own if self._is_own else {})}
+        context = begin_ray(ray.init, arguments, logging.WARNING)
         self.dashboard_url = f"http://{context.dashboard_url}/" if context.dashboard_url else ""
         quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
         ray_serve.start(proxy_location="Disabled", logging_config=quiet)

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 
 from engine.config import parse_overrides, validate
 from engine.dataset.read import Dataset, list_datasets
-from engine.door import default_address
-from engine.errors import ConfigError
+from engine.errors import ConfigError, no_room
 from engine.files import write_atomic
 from engine.lake import Lake, config_file
+from engine.ray_environment import default_address, require_ray
 from engine.signals.bundle import read_bundle
 from engine.signals.registry import BUILT_IN_WHERE, get_signal, origin, signal_names, signals_of
 from engine.tables import console
@@ -24,13 +24,14 @@ from tune import promote as promotion
 from tune.beside import Beside
 from tune.code_version import code_version
 from tune.config import read_sweep_config
+from tune.errors import RunFailedError
 from tune.judgement import OUTSIDE, UNPROVEN_ROWS
 from tune.judging import JudgeConfig
 from tune.judging import judge as judge_series
 from tune.leaderboard import caption, parameter_parts, records, render
 from tune.notebook import standings
 from tune.online import simulate_online
-from tune.run import SweepOutcome, new_state, read_state, run_sweep
+from tune.run import SweepOutcome, new_state, read_state, run_sweep, state_path
 from tune.screen import Screen
 from tune.tables import Column, Fitted
 from tune.trial import load_market, signal_series
@@ -63,11 +64,19 @@ def sweep(args: argparse.Namespace) -> int:
         path = config_file(lake, args.config or SMOKE_CONFIG, "sweep")
         state = new_state(read_sweep_config(path), args.limit, args.signals)
     address = args.address or default_address()
+    if args.resume is None:  # before a session is simulated or datasets are made, which takes minutes
+        require_ray(address)
     try:
         with Screen() as screen:
             outcome = run_sweep(state, lake, address, screen)
     except KeyboardInterrupt:
         print(f"stopped; what was computed is kept. Go on with: python -m tune sweep --resume {state.sweep_id}", file=sys.stderr)
+        raise
+    except OSError as error:
+        if state_path(lake, state.sweep_id).is_file() and (
+            told := no_room(error, f"go on with: python -m tune sweep --resume {state.sweep_id}")
+        ):
+            raise RunFailedError(told) from error
         raise
     _show_outcome(outcome, args.json)
     return 1 if outcome.failures else 0

@@ -19,11 +19,13 @@ import ray
 from ray import tune as ray_tune
 
 from engine.errors import ConfigError
-from engine.ray_environment import init_arguments, no_cluster
+from engine.files import writing
+from engine.ray_environment import begin_ray, init_arguments
 from engine.signals.bundle import Bundle
 from engine.signals.registry import origin, signals_of
 from tune.code_version import code_version
 from tune.config import ParallelConfig
+from tune.errors import RunFailedError
 from tune.trial import Market, Point, PointFailure, RunResult, evaluate_batch
 
 BATCHES_PER_WORKER: Final = 4
@@ -51,6 +53,8 @@ def ray_session(address: str, max_workers: int, data_bytes: int) -> Iterator[str
     ------
     ConfigError
         No cluster answers at that address.
+    WorkError
+        Ray does not start here.
     """
     if ray.is_initialized():
         yield "that of the Ray already connected"
@@ -59,10 +63,7 @@ def ray_session(address: str, max_workers: int, data_bytes: int) -> Iterator[str
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # our own screen shows what happens
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # and we report failed points ourselves
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C reaches us as KeyboardInterrupt
-    try:
-        context = ray.init(**init_arguments(address, max_workers, data_bytes, _SHIPPED))
-    except ConnectionError as error:
-        raise no_cluster(address) from error
+    context = begin_ray(ray.init, init_arguments(address, max_workers, data_bytes, _SHIPPED))
     try:
         yield f"http://{context.dashboard_url}" if context.dashboard_url else "not running"
     finally:
@@ -87,6 +88,11 @@ def run_points(
         Called in this process with results and failures as they arrive; each point comes once.
     bundles : sequence of Bundle
         Signals of one's own, as sources: they travel with the work, so that a worker needs no file of ours.
+
+    Raises
+    ------
+    RunFailedError
+        Ray Tune gave up; what ``on_batch`` raises comes through as it is.
     """
     open_points = {point.run_id: point for point in points}
 
@@ -100,13 +106,15 @@ def run_points(
     marks = Path(tempfile.mkdtemp(prefix="marks-", dir=storage))
     data = ray.put(dict(markets))
     job = _Job(data, marks, parallel, storage, deliver, tuple(bundles))
-    _run_round(split(points, parallel.max_workers), job, WORKER_RETRIES)
+    with writing(storage):
+        _run_round(split(points, parallel.max_workers), job, WORKER_RETRIES)
     deliver([], _timed_out(open_points.values(), marks, parallel))
     # Whatever a dying worker took with it is tried once more, alone, so that one bad point costs no other.
     errors: dict[str, str] = {}
     if open_points:
         alone = [[point] for point in open_points.values()]
-        errors = _run_round(alone, job, 0)
+        with writing(storage):
+            errors = _run_round(alone, job, 0)
     deliver([], _timed_out(open_points.values(), marks, parallel))
     deliver([], [_failure(point, errors.get(run_id, "its worker died")) for run_id, point in open_points.items()])
 
@@ -136,6 +144,7 @@ class _Job:
 
 def _run_round(batches: Sequence[Sequence[Point]], job: _Job, retries: int) -> dict[str, str]:
     """One Tune run over the batches; returns the error of each point whose trial Tune gave up."""
+    deliver = _Deliver(job.deliver)
     trainable = ray_tune.with_parameters(
         _run_batch,
         markets=job.data,  # Tune hands the object itself to the worker, arrays as views of the store
@@ -152,17 +161,26 @@ def _run_round(batches: Sequence[Sequence[Point]], job: _Job, retries: int) -> d
             name=f"tune-{time.time_ns()}",
             storage_path=str(job.storage),
             failure_config=ray_tune.FailureConfig(max_failures=retries),
-            callbacks=[_Deliver(job.deliver)],
+            callbacks=[deliver],
             verbose=0,
         ),
     )
     errors: dict[str, str] = {}
-    outcomes = tuner.fit()
+    try:
+        outcomes = tuner.fit()
+    except ray_tune.TuneError as error:
+        if deliver.error is not None:
+            raise deliver.error from None  # Tune makes a page of text of it
+        raise RunFailedError(f"Ray Tune gave up: {_last_line(error)}; what was computed is kept") from error
     for outcome in (outcomes[i] for i in range(len(outcomes))):
         if outcome.error is not None:
-            last_line = str(outcome.error).strip().splitlines()[-1]
-            errors |= dict.fromkeys((p.run_id for p in batches[(outcome.config or {})["batch"]]), last_line)
+            batch = batches[(outcome.config or {})["batch"]]
+            errors |= dict.fromkeys((point.run_id for point in batch), _last_line(outcome.error))
     return errors
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 class _Deliver(ray_tune.Callback):
@@ -170,13 +188,18 @@ class _Deliver(ray_tune.Callback):
 
     def __init__(self, deliver: OnBatch) -> None:
         self._deliver: OnBatch | None = deliver
+        self.error: Exception | None = None  # what the function raised
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_deliver": None}  # Tune pickles its callbacks into its own state, which is never read back
+        return {"_deliver": None, "error": None}  # Tune pickles its callbacks into its own state, which is never read back
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
         if self._deliver is not None:
-            self._deliver(result.get("results", ()), result.get("failures", ()))
+            try:
+                self._deliver(result.get("results", ()), result.get("failures", ()))
+            except Exception as error:
+                self.error = error
+                raise
 
 
 def _run_batch(

@@ -4,14 +4,18 @@ A sweep never waits for, or fails with, its tracking: what goes wrong is said in
 sweep of more than ``MAX_CHILDREN`` points logs its best ones; the parent's artifact ``leaderboard.parquet`` holds them all.
 """
 
+import fcntl
 import json
 import logging
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import polars as pl
 
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 MAX_CHILDREN: Final = 200
+_SERVERS: Final = ("http", "https", "databricks", "databricks-uc", "uc")  # kinds of URI behind which a server keeps artifacts
 _METRICS: Final = (
     "threshold",
     "n_signals",
@@ -61,16 +66,62 @@ def open_client(lake: Lake, given: str | None = None) -> "MlflowClient":
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     uri = tracking_uri(lake, given)
+    past_proxy(uri)
     if uri.startswith("sqlite:"):
         lake.mlflow.mkdir(parents=True, exist_ok=True)
     stray = [folder for folder in Path(_quoted(lake.mlflow / "mlflow.db")).parents if not folder.exists()]
-    client = MlflowClient(uri, registry_uri=uri)
-    if stray:
-        client.search_registered_models(max_results=1)  # so that both stores are open: each makes the folders
-    for folder in stray:  # ... as they are written in the URI, with its escapes
+    with _opening(uri):
+        client = MlflowClient(uri, registry_uri=uri)
+        if uri.startswith("sqlite:"):
+            client.search_registered_models(max_results=1)  # so that the tables of both stores are there
+    for folder in stray:  # each store makes the folders as they are written in the URI, with its escapes
         if folder.is_dir():
             folder.rmdir()
     return client
+
+
+def past_proxy(uri: str) -> None:
+    """Let no proxy of the environment stand between us and a server on this machine."""
+    url = urlsplit(uri)
+    host = url.hostname or ""
+    if url.scheme not in ("http", "https") or not _is_loopback(host):
+        return
+    hosts = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if hosts.strip() != "*" and host not in hosts.split(","):
+        os.environ["no_proxy"] = ",".join(filter(None, (hosts, host)))  # which is read before the other
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+@contextmanager
+def _opening(uri: str) -> Iterator[None]:
+    """Hold the lock of a database in a file: MLflow makes its tables when it opens one, and two at once trip over each other."""
+    if not uri.startswith("sqlite:"):
+        yield
+        return
+    from sqlalchemy.engine import make_url
+
+    database = make_url(uri).database
+    if not database or database == ":memory:":
+        yield
+        return
+    lock = Path(f"{database}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # goes with the process
+        is_new = not Path(database).exists()
+        try:
+            yield
+        except BaseException:
+            if is_new:  # some of its tables are there, as on a disk that is full: MLflow would never make the others
+                for end in ("", "-journal"):
+                    Path(f"{database}{end}").unlink(missing_ok=True)
+            raise
 
 
 def experiment_name(config: TrackingConfig, sweep_name: str) -> str:
@@ -79,11 +130,15 @@ def experiment_name(config: TrackingConfig, sweep_name: str) -> str:
 
 
 def experiment_id(client: "MlflowClient", lake: Lake, name: str) -> str:
-    """Id of an experiment, made where it is missing; artifacts lie in the lake, not in the working folder."""
+    """Id of an experiment, made where it is missing.
+
+    Its artifacts go where a server keeps them, and without one into the lake, not into the working folder.
+    """
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    return str(client.create_experiment(name, artifact_location=(lake.mlflow / "artifacts").as_uri()))
+    is_server = urlsplit(client.tracking_uri).scheme in _SERVERS
+    return str(client.create_experiment(name, artifact_location=None if is_server else (lake.mlflow / "artifacts").as_uri()))
 
 
 class SweepTracker:

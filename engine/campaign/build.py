@@ -25,10 +25,10 @@ from engine.campaign.plan import Campaign, Variant, expand_variants
 from engine.constants import NS_PER_MS
 from engine.dataset.capture import publish_replay, require_whole_book
 from engine.dataset.read import Dataset
-from engine.errors import ConfigError, DatasetError, EngineError, SourceChangedError
+from engine.errors import ConfigError, DatasetError, EngineError, SourceChangedError, no_room
 from engine.files import write_atomic
 from engine.lake import Lake, raw_file
-from engine.ray_environment import init_arguments, no_cluster, prepare_ray_environment
+from engine.ray_environment import begin_ray, init_arguments, prepare_ray_environment
 from engine.run.replay import SESSION_TZ, first_bin_ns
 from engine.source.decoded import decode_once, forget_decoded
 from engine.source.records import Source, open_source
@@ -212,7 +212,7 @@ def build_variant(lake_root: Path, variant: Variant, raw: RawInput) -> tuple[str
             progress=report,
         )
     except (EngineError, OSError) as error:
-        return str(error), time.monotonic() - begun
+        return no_room(error) or str(error), time.monotonic() - begun
     finally:
         note.unlink(missing_ok=True)
     return "", time.monotonic() - begun
@@ -233,10 +233,7 @@ def _build_on_ray(
 
     is_ours = not ray.is_initialized()
     if is_ours:
-        try:
-            context = ray.init(**init_arguments(address, len(missing), 0, SHIPPED))
-        except ConnectionError as error:
-            raise no_cluster(address) from error
+        context = begin_ray(ray.init, init_arguments(address, len(missing), 0, SHIPPED))
         say(f"Ray dashboard: {f'http://{context.dashboard_url}' if context.dashboard_url else 'not running'}")
     try:
         with _ctrl_c() as pressed:

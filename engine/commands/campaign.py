@@ -12,9 +12,10 @@ from rich.table import Table
 from engine.campaign.build import CampaignReport, describe, index_path, plan_campaign, run_campaign
 from engine.campaign.plan import BaseCapture, load_campaign
 from engine.config import load_instrument
-from engine.door import FAILED, default_address, print_json
+from engine.door import FAILED, print_json
 from engine.errors import DatasetError
 from engine.lake import Lake, config_file
+from engine.ray_environment import default_address
 from engine.run.replay import SESSION_TZ
 from engine.tables import Progress, console, counts
 

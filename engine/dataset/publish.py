@@ -29,7 +29,7 @@ from engine.dataset.read import (
 )
 from engine.dataset.write import BlockLike, TableWriter, grid_table_schema
 from engine.errors import DatasetError
-from engine.files import seal_folder, sha256_file
+from engine.files import seal_folder, sha256_file, writing
 from engine.jit import source_hash
 from engine.lake import Lake
 from engine.schema import bins_schema
@@ -81,7 +81,8 @@ def publish_dataset(lake: Lake, dataset_id: str, blocks: Iterable[BlockLike], pr
     final = lake.datasets / dataset_id
     temporary = Path(tempfile.mkdtemp(prefix=f".{dataset_id}.", suffix=".tmp", dir=lake.datasets))
     try:
-        _write(temporary, dataset_id, blocks, provenance)
+        with writing(final):
+            _write(temporary, dataset_id, blocks, provenance)
         try:
             seal_folder(temporary, final)
         except OSError as error:
@@ -104,7 +105,8 @@ def write_dataset_dir(out_dir: Path, blocks: Iterable[BlockLike], provenance: Pr
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", suffix=".tmp", dir=out_dir.parent))
     try:
-        _write(temporary, out_dir.name, blocks, provenance)
+        with writing(out_dir):
+            _write(temporary, out_dir.name, blocks, provenance)
         try:
             seal_folder(temporary, out_dir)
         except OSError as error:

@@ -1,6 +1,5 @@
 """A dataset as it is read: checked once, then column arrays of shape (n_bins, 2R + 1)."""
 
-import errno
 import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +19,7 @@ from engine.constants import PRICE_SCALE
 from engine.dataset import first_schema
 from engine.dataset.write import grid_table_schema
 from engine.errors import DatasetError, among
-from engine.files import sha256_file, write_atomic
+from engine.files import sha256_file, write_kept
 from engine.lake import Lake
 from engine.run.frames import BinFrames, field_names, grid_name
 from engine.schema import GRID_COLUMNS, bins_schema
@@ -230,13 +229,7 @@ class Dataset(BinFrames):
         """Decode a column into the cache; whether it lies there now."""
         buffer = io.BytesIO()
         np.save(buffer, self.columns([name])[name])
-        try:
-            write_atomic(path, buffer.getvalue())
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC):
-                raise
-            return False
-        return True
+        return write_kept(path, buffer.getvalue())
 
     def verify(self) -> None:
         """Hash every file and check shape and order of the tables.
@@ -335,12 +328,7 @@ def remember_verified(folder: Path, lake: Lake) -> None:
     """Note on disk that the files as they lie were found sound, for this and every other process."""
     mark = _fingerprint(folder)
     _verified[folder] = mark
-    try:
-        write_atomic(_record(folder, lake), mark.encode())
-    except OSError as error:
-        # A lake mounted read-only: each process verifies for itself.
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise
+    write_kept(_record(folder, lake), mark.encode())  # where it cannot be, each process verifies for itself
 
 
 def _record(folder: Path, lake: Lake) -> Path:

@@ -51,6 +51,14 @@ def _open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     )
 
 
+def _close(writer: pq.ParquetWriter) -> None:
+    try:
+        writer.close()
+    except OSError:
+        writer.is_open = False  # else the collector closes it once more, and prints that this failed
+        raise
+
+
 class TableWriter:
     """Writes ``bins.parquet`` and ``grid_clean.parquet`` from blocks of any size.
 
@@ -83,10 +91,14 @@ class TableWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None and self._fill:
-            self._flush()
-        self._bins_writer.close()
-        self._grid_writer.close()
+        try:
+            if kind is None and self._fill:
+                self._flush()
+        finally:
+            try:
+                _close(self._bins_writer)
+            finally:
+                _close(self._grid_writer)
 
     def append(self, block: BlockLike) -> None:
         """Take a copy of a block's bins."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.errors import ConfigError
-from engine.files import write_atomic
+from engine.files import write_kept
 from engine.jit import source_hash
 from engine.packing import pack, unpack
 from engine.run.runner import Runner
@@ -91,5 +91,4 @@ class Checkpoint:
                 "n_records": np.array([n_records], np.int64),
             },
         )
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.path, data)
+        write_kept(self.path, data)

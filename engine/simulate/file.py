@@ -14,6 +14,7 @@ import zstandard
 from databento_dbn.metadata import MappingInterval
 
 from engine.constants import NS_PER_S
+from engine.files import writing
 from engine.simulate.queues import Feed
 
 
@@ -59,7 +60,7 @@ def whole_or_nothing(path: Path) -> Iterator[_Sink]:
     """A writer to a temporary file beside ``path`` that takes its name at the end; compressing for ``.zst``."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with writing(path), os.fdopen(handle, "wb") as file:
             if path.suffix == ".zst":
                 with zstandard.ZstdCompressor(level=1, write_checksum=True).stream_writer(file, closefd=False) as sink:
                     yield sink

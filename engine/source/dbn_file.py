@@ -24,6 +24,7 @@ from engine.source.identity import Witness, on_one_line, read_identity
 from engine.source.kernels import AT_MAPPING, BROKEN, is_plain, walk_records
 
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+_START_BYTES: Final = 11  # a magic, a length, and "DBZ" where a legacy file opens with a frame that zstd skips
 _PROLOGUE = 8  # "DBN", version, length of the metadata
 WINDOW_RECORDS: Final = 1 << 16  # read at once of an uncompressed file, 3.7 MB
 
@@ -69,10 +70,13 @@ class DbnFile:
 
     def __post_init__(self) -> None:
         self.held = HeldFile(self.path)
-        start = self.held.read(4, 0)
+        start = self.held.read(_START_BYTES, 0)
         if not start:
             raise SourceError(f"{self.path} is empty; give a .dbn or .dbn.zst file of the mbo schema")
-        self.is_compressed = start == ZSTD_MAGIC
+        is_skippable = start[1:4] == b"\x2a\x4d\x18" and start[0] >> 4 == 5  # a frame without data, as pzstd writes them
+        if self.path.suffix == ".dbz" or start[:3] == b"DBZ" or (is_skippable and start[8:] == b"DBZ"):
+            raise SourceError(f"{self.path} is a legacy DBZ file; convert it to DBN with databento's dbn tool first")
+        self.is_compressed = is_skippable or start[:4] == ZSTD_MAGIC
         metadata = self._decode_metadata(self._head())
         schema = str(metadata.schema) if metadata.schema is not None else None
         if schema not in ("mbo", None):
@@ -119,9 +123,7 @@ class DbnFile:
             raise SourceError(f"{self.path} is not a readable zstd file: {error}") from error
         except EOFError:
             pass  # what there is of it is judged below
-        if head[:3] == b"DBZ" or self.path.suffix == ".dbz" or head[1:4] == b"\x2a\x4d\x18":
-            raise SourceError(f"{self.path} is a legacy DBZ file; convert it to DBN with databento's dbn tool first")
-        if head[:3] != b"DBN":
+        if not b"DBN".startswith(head[:3]):
             raise SourceError(f"{self.path} is not a DBN file (it starts with {head[:4]!r}); give a .dbn or .dbn.zst file")
         if len(head) < need:
             raise SourceError(f"{self.path} breaks off inside its metadata; download it again")

@@ -21,7 +21,7 @@ import numpy as np
 
 from engine import constants as c
 from engine.errors import SourceError
-from engine.files import write_atomic
+from engine.files import write_atomic, writing
 from engine.schema import MBO_DTYPE, MboRecords
 from engine.source.dbn_file import WINDOW_RECORDS
 from engine.source.held_file import HeldFile
@@ -114,7 +114,7 @@ def _decode(source: Source, data: Path, until_ns: int) -> None:
     start, end = source.window
     part = data.with_suffix(".part")
     try:
-        with part.open("wb") as file:
+        with writing(data), part.open("wb") as file:
             for records in source.records():
                 # Snapshots and clears bear times of their own; only what flows tells that the time has come.
                 flows = (records["flags"] & c.F_SNAPSHOT == 0) & (records["action"] != c.ACTION_CLEAR)

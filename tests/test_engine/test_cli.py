@@ -15,6 +15,7 @@ from engine.cli import main
 from engine.config import INSTRUMENT_ENV
 from engine.schema import GRID_COLUMNS, bins_schema
 from tests.conftest import REPO_ROOT, shared_path
+from tests.full_disk import room_for
 from tests.streams import DAY, INSTRUMENT_ID, SYMBOL, build_up, metadata, record, to_array, write_dbn
 
 MS = 1_000_000
@@ -131,6 +132,16 @@ def test_raw_file_of_the_lake_is_found_by_its_day(door: Door, file: Path, lake: 
     raw.mkdir(parents=True)
     file.rename(raw / file.name)
     assert door.json("replay", "--dt", "2026-02-06", "--publish", "--lake", lake)["n_bins"] == 30
+
+
+@pytest.mark.parametrize("room", [0, 500, 5000])
+def test_publishing_onto_a_full_disk_is_one_line_and_nothing_is_there(door: Door, file: Path, lake: Path, room: int) -> None:
+    with room_for(room):
+        code, out, err = door("replay", "--dbn", file, "--publish", "whole", "--lake", lake)
+    assert (code, out) == (1, "")
+    assert f"no space left on the disk for {lake}/research/vp_immutable/whole (EFBIG)" in err.splitlines()[-1]
+    assert list((lake / "research" / "vp_immutable").iterdir()) == []
+    assert door.json("replay", "--dbn", file, "--publish", "whole", "--lake", lake)["n_bins"] == 30
 
 
 def test_truncated_file_is_replayed_and_reported_in_one_line(door: Door, file: Path, tmp_path: Path) -> None:

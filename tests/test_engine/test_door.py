@@ -1,6 +1,8 @@
 """A door's table of commands: what of it is imported, and what of a call becomes which exit code."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.door import Command, Door, default_address, print_json, run_door
-from engine.errors import ChampionError, ConfigError, DatasetError, SourceError, WorkError
+from engine.door import Command, Door, print_json, run_door
+from engine.errors import ChampionError, ConfigError, DatasetError, SourceError, WorkError, no_room
 
 MODULE = """
 from engine.errors import ConfigError, WorkError
@@ -89,6 +91,71 @@ def test_a_closed_output_is_no_fault() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+TALKATIVE = """
+import sys
+from engine.door import reader_has_gone, run_door
+def call():
+    if "endless" in sys.argv:
+        while not reader_has_gone(sys.stdout):
+            print("line", flush=True)
+    for _ in range(20_000):
+        print("line \u2013")
+    print("told \u2013", file=sys.stderr)
+    return 5
+sys.exit(run_door("prog", call))
+"""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("tail", "out", "err"),
+    [
+        ("| tail -n 1", "line ?\n0 5", "told \\u2013\n"),
+        ("| head -n 1", "line ?\n0 5", "told \\u2013\n"),
+        ("2>&1 | head -n 1", "line ?\n0 5", ""),
+        ("endless | head -n 1", "line\n0 5", "told \\u2013\n"),
+        ("2>/dev/full | tail -n 1", "line ?\n0 5", ""),
+    ],
+    ids=["letters it cannot show", "a reader who goes", "one who read both", "one of a command without an end", "full stderr"],
+)
+def test_output_that_cannot_take_it_changes_no_exit_code(tail: str, out: str, err: str, unbuffered: str) -> None:
+    script = f'"$1" -c "$2" {tail}; echo "${{PIPESTATUS[1]}} ${{PIPESTATUS[0]}}"'
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", sys.executable, TALKATIVE], capture_output=True, text=True, env=environment, timeout=60
+    )
+    assert (done.stdout, done.stderr) == (f"{out}\n", err)
+
+
+def test_output_onto_a_full_disk_is_one_line() -> None:
+    done = subprocess.run(
+        ["bash", "-c", '"$1" -c "$2" >/dev/full', "bash", sys.executable, TALKATIVE], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("prog: no space left on the disk (ENOSPC)")
+
+
+def test_streams_are_the_callers_again_after_a_door() -> None:
+    before = sys.stdout, sys.stderr
+    assert run_door("prog", lambda: 0) == 0
+    assert (sys.stdout, sys.stderr) == before
+
+
+def test_a_full_disk_is_told_with_the_file_and_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", "a/b")
+
+    assert run_door("prog", fail) == 1
+    assert capsys.readouterr().err == (
+        "prog: no space left on the disk for a/b (ENOSPC); what stood stands, nothing half-written counts. Free some space "
+        "and give the same command again\n"
+    )
+    assert [bool(no_room(OSError(n, "x"))) for n in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES)] == [True] * 3 + [
+        False
+    ]
+    assert no_room(ValueError()) == ""
+
+
 def test_a_parsed_command_line_keeps_its_options_apart(door: Door, capsys: pytest.CaptureFixture[str]) -> None:
     assert door.main(["one", "--fa", "work"], "prog") == 1  # the beginning of an option will do
     assert "it broke" in capsys.readouterr().err
@@ -124,15 +191,6 @@ def test_the_lines_of_every_kind_of_error_are_its_own_and_go_to_stderr(capsys: p
     assert run_door("prog", lambda: 5) == 5
     with pytest.raises(ZeroDivisionError):  # a fault of ours is a traceback
         run_door("prog", lambda: 1 // 0)
-
-
-def test_which_ray_is_meant_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert default_address() == "local"
-    monkeypatch.setenv("RAY_ADDRESS", "")
-    assert default_address() == "local"
-    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert default_address() == "auto"
 
 
 def test_values_for_machines_are_json(capsys: pytest.CaptureFixture[str]) -> None:

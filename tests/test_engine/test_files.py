@@ -1,12 +1,14 @@
 """Files and folders that appear whole or not at all, and their checksums."""
 
+import errno
 import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
-from engine.files import seal_folder, sha256_file, write_atomic, write_new
+from engine.files import seal_folder, sha256_file, write_atomic, write_kept, write_new, writing
+from tests.full_disk import room_for
 
 
 def mode(path: Path) -> int:
@@ -56,3 +58,40 @@ def test_folder_is_not_sealed_over_another_one(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="a"):
         seal_folder(temporary, final)
     assert (final / "x").read_bytes() == b"a"
+
+
+def test_what_a_full_disk_stops_names_the_file_and_leaves_what_was_there(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "a", b"old")
+    with room_for(100):
+        for write in (write_atomic, write_new):
+            with pytest.raises(OSError, match="too large") as error:
+                write(tmp_path / "a", bytes(101))
+            assert (error.value.errno, error.value.filename) == (errno.EFBIG, str(tmp_path / "a"))
+        write_atomic(tmp_path / "b", bytes(100))
+        assert write_kept(tmp_path / "folder" / "c", bytes(100))
+        assert not write_kept(tmp_path / "a", bytes(101))
+    assert {path.name: path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()} == {"a": 3, "b": 100, "c": 100}
+
+
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (OSError(errno.ENOSPC, "full"), "a"),
+        (OSError(errno.ENOSPC, "full", "b"), "b"),
+        (OSError(errno.EIO, "of what is read meanwhile"), None),
+        (OSError("in words only"), None),
+    ],
+)
+def test_only_a_full_disk_is_said_of_the_file_that_is_written(error: OSError, named: str | None) -> None:
+    before = str(error)
+    with pytest.raises(OSError) as told, writing(Path("a")):  # noqa: PT011
+        raise error
+    assert told.value is error
+    assert error.filename == named
+    assert named is not None or str(error) == before
+
+
+def test_what_can_be_made_anew_is_not_kept_where_it_cannot_be_and_only_there(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        write_kept(tmp_path / "a", b"x")

@@ -30,6 +30,17 @@ def refused(arguments: list[str], capsys: Capture) -> str:
     return line
 
 
+def test_a_stale_address_of_the_environment_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    assert refused(["sweep", "--lake", str(tmp_path)], capsys) == (
+        "python -m tune: the environment's RAY_ADDRESS was '127.0.0.1:1', where no Ray cluster answers; unset RAY_ADDRESS or use "
+        "--address local"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

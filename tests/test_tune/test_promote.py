@@ -12,9 +12,11 @@ from engine.champion import Champion, history, read_champion, read_pointer, vers
 from engine.errors import ChampionError, ConfigError
 from engine.files import write_atomic
 from engine.lake import Lake
+from tests.full_disk import room_for
 from tests.test_tune.made import made, run_of
 from tests.test_tune.small_sweep import COMMON, evaluated, finished_sweep, points_of, sweep_values
 from tune import promote
+from tune.cli import main
 from tune.config import parse_sweep_config
 from tune.errors import RunFailedError
 from tune.leaderboard import rank
@@ -90,6 +92,20 @@ def test_none_takes_pointer_and_alias_away_and_rollback_brings_them_back(swept: 
     assert (shown["version"], shown["mlflow"], shown["trail"]) == (None, None, [1])
     assert promote.roll_back_champion(lake)["version"] == 1
     assert ChampionRegistry(lake).pointed() == 1
+
+
+def test_promotion_onto_a_full_disk_is_one_line_and_nothing_is_there(
+    swept: tuple[Lake, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lake, _ = swept
+    run_id = ranking(lake).item(0, "run_id")
+    with room_for(500):  # bytes, fewer than a version takes
+        assert main(["promote", run_id, "--lake", str(lake.root)]) == 1
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(f"python -m tune: no space left on the disk for {version_path(lake, 1)} (EFBIG)")
+    assert (versions(lake), read_pointer(lake).version) == ([], None)
+    assert [path.name for path in lake.models.iterdir()] == []
+    assert promote.promote_run(lake, run_id, None)["version"] == 1
 
 
 def test_the_same_promotion_again_makes_no_second_version(swept: tuple[Lake, str]) -> None:

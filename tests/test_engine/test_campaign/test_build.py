@@ -23,11 +23,12 @@ from engine.dataset.read import Dataset
 from engine.errors import ConfigError, DatasetError, EngineError
 from engine.files import sha256_file
 from engine.lake import Lake
-from engine.ray_environment import init_arguments, prepare_ray_environment
+from engine.ray_environment import begin_ray, init_arguments, prepare_ray_environment
 from engine.run.replay import Replay
 from engine.schema import BIN_DTYPE, GRID_COLUMNS
 from engine.source.decoded import decode_once
 from engine.source.records import open_source
+from tests.full_disk import room_for
 from tests.streams import DAY, record, to_array, write_dbn
 from tests.test_engine.test_campaign.small_campaign import campaign_values, lake_with, write_campaign
 
@@ -40,7 +41,7 @@ def ray_running() -> Iterator[None]:
     prepare_ray_environment(is_own=True)
     import ray
 
-    ray.init(**init_arguments("local", 2, 0, ("engine",)))
+    begin_ray(ray.init, init_arguments("local", 2, 0, ("engine",)))
     yield
     ray.shutdown()
 
@@ -342,3 +343,13 @@ def test_variants_of_another_file_are_not_put_beside_those_that_stand(lake: Lake
     with pytest.raises(DatasetError, match=variants[0].dataset_id):
         run(lake, campaign, limit=2)
     assert not (lake.datasets / variants[1].dataset_id).exists()
+
+
+def test_variant_on_a_full_disk_says_so_and_leaves_no_dataset(lake: Lake, campaign: Campaign) -> None:
+    variant = plan_campaign(lake, campaign, None)[0][0]
+    raw = _require_capture(lake, campaign, variant)
+    with room_for(5000):
+        problem, _ = build_variant(lake.root, variant, raw)
+    assert problem.startswith("no space left on the disk for ")
+    assert [path for path in lake.datasets.rglob("*") if variant.dataset_id in path.name] == []
+    assert build_variant(lake.root, variant, raw)[0] == ""

@@ -258,3 +258,62 @@ def test_reading_may_begin_anew_at_every_place_told(kind: str, chunk: int, tmp_p
         again = [(int(r["order_id"]), chr(r["action"])) for block in source.records(chunk, place) for r in block]
         assert again == whole[place.n_before :]
         assert source.id_changes == changes
+
+
+def skippable(content: bytes, nibble: int = 0) -> bytes:
+    """A zstd frame that holds no data (RFC 8878, section 3.1.2): magic 0x184D2A50 to 5F, length, content."""
+    return (0x184D2A50 + nibble).to_bytes(4, "little") + len(content).to_bytes(4, "little") + content
+
+
+def framed(path: Path, kind: str) -> Path:
+    """A compressed file of `ROWS` in more than one frame."""
+    plain = write_dbn(path.with_name("plain.dbn"), ROWS).read_bytes()
+    parts = [zstandard.compress(part) for part in (plain[:5], plain[5:-70], plain[-70:])]
+    if kind == "pzstd":  # each frame's length before it
+        parts = [skippable(len(part).to_bytes(4, "little")) + part for part in parts]
+    elif kind != "frames":
+        content = b"" if kind.startswith("empty") else bytes(range(256)) * 8192  # more than is read at once
+        first, second, third = parts
+        parts = [skippable(content, 15), skippable(content), first, skippable(content, 7), second, third, skippable(content, 1)]
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+KINDS = ["frames", "pzstd", "empty skippable frames", "long skippable frames"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_compressed_file_may_come_in_frames_with_others_between_that_hold_no_data(kind: str, tmp_path: Path) -> None:
+    path = framed(tmp_path / "day.dbn.zst", kind)
+    file = DbnFile(path, SYMBOL)
+    assert [int(i) for block in file.records(100) for i in block["order_id"]] == [1, 2, 3, 4, 5]
+    assert file.is_compressed
+    assert file.notices == []
+
+
+@pytest.mark.parametrize("kind", KINDS[:2])
+def test_every_cut_of_a_file_in_frames_is_one_line_or_read_to_the_last_whole_record(kind: str, tmp_path: Path) -> None:
+    path = framed(tmp_path / "day.dbn.zst", kind)
+    whole = path.read_bytes()
+    for n in range(4, len(whole)):  # below that it is no compressed file
+        path.write_bytes(whole[:n])
+        ids: list[int] = []
+        try:
+            file = DbnFile(path, SYMBOL)
+            ids = [int(i) for block in file.records(100) for i in block["order_id"]]
+            (told,) = file.notices
+        except SourceError as error:
+            told = str(error)
+        assert "breaks off" in told, n
+        assert "\n" not in told
+        assert ids == [1, 2, 3, 4, 5][: len(ids)]
+
+
+def test_legacy_file_is_told_by_what_its_first_frame_holds(tmp_path: Path) -> None:
+    path = tmp_path / "day.dbn.zst"
+    path.write_bytes(skippable(b"DBZ\x01GLBX") + zstandard.compress(ROWS.tobytes()))
+    with pytest.raises(SourceError, match="legacy DBZ"):
+        DbnFile(path, SYMBOL)
+    path.write_bytes(skippable(b"DBX") + zstandard.compress(ROWS.tobytes()))
+    with pytest.raises(SourceError, match="is not a DBN file"):
+        DbnFile(path, SYMBOL)
