@@ -16,8 +16,8 @@ from pathlib import Path
 from tests.mutants import recording
 
 COMPILED, PLAIN = "compiled", "plain"  # with Numba's compiler, and without it: only there a kernel's lines are seen
-MOST_SECONDS = {COMPILED: 300, PLAIN: 20}  # a test; slower ones are no use for one mutant of many
-MOST_SECONDS_A_FILE = {COMPILED: 900, PLAIN: 240}
+MOST_SECONDS = {COMPILED: 120, PLAIN: 20}  # a test; slower ones are no use for one mutant of many
+MOST_SECONDS_A_FILE = {COMPILED: 60, PLAIN: 60}  # after which no test of a file is begun
 
 
 def environment(mode: str, root: Path, kernels: Path) -> dict[str, str]:
@@ -82,7 +82,14 @@ class CoverageMap:
         aside.mkdir(exist_ok=True)
         limit = MOST_SECONDS[self._mode]
         args = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--timeout={limit}", "--timeout-method=signal", file]
-        command = [sys.executable, "-P", recording.__file__, str(aside / "record.json"), *args]
+        command = [
+            sys.executable,
+            "-P",
+            recording.__file__,
+            str(aside / "record.json"),
+            str(MOST_SECONDS_A_FILE[self._mode]),
+            *args,
+        ]
         with (aside / "log").open("wb") as log:
             process = subprocess.Popen(
                 command,
@@ -93,7 +100,7 @@ class CoverageMap:
                 start_new_session=True,
             )
             try:
-                code = process.wait(MOST_SECONDS_A_FILE[self._mode])
+                code = process.wait(MOST_SECONDS_A_FILE[self._mode] + 3 * limit)
             except subprocess.TimeoutExpired:
                 code = None
             finally:

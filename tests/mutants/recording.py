@@ -1,7 +1,7 @@
-"""Runs one test file and writes down which test runs which lines: `python -m tests.mutants.recording OUT FILE [PYTEST ARGS]`.
+"""Runs one test file and writes down which test runs which lines: `recording.py OUT SECONDS FILE [PYTEST ARGS]`.
 
 Lines that a fixture of a module or session runs belong to every test that uses the fixture, and those of a process that a test
-starts belong to the test.
+starts belong to the test. Tests that would begin after ``SECONDS`` are left out: they are too slow to find one bug of many.
 """
 
 import json
@@ -29,8 +29,9 @@ def work() -> float:
 class Recorder:
     """Tells coverage whose lines come next, and keeps what each test and fixture took."""
 
-    def __init__(self, measured: coverage.Coverage) -> None:
+    def __init__(self, measured: coverage.Coverage, limit_s: float) -> None:
         self._measured = measured
+        self._end = time.monotonic() + limit_s
         self.seconds: dict[str, float] = defaultdict(float)  # by the clock
         self.work: dict[str, float] = defaultdict(float)  # of the processor, by this process and those it waited for
         self.fixtures: dict[str, list[str]] = {}
@@ -44,6 +45,8 @@ class Recorder:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         self.fixtures[item.nodeid] = [FIXTURE + name for name in getattr(item, "fixturenames", [])]
+        if time.monotonic() > self._end:
+            item.add_marker(pytest.mark.skip("no time left for it"))
         self.switch(item.nodeid)
         start, worked = time.perf_counter(), work()
         try:
@@ -75,7 +78,7 @@ class Recorder:
             self.passed.add(report.nodeid)
 
 
-def record(out: Path, args: list[str]) -> None:
+def record(out: Path, limit_s: float, args: list[str]) -> None:
     """Run pytest with some arguments in this process and write the record of it."""
     root = Path.cwd()
     settings = out.with_suffix(".coveragerc")
@@ -94,7 +97,7 @@ def record(out: Path, args: list[str]) -> None:
     os.environ[TEST] = ""
     measured = coverage.Coverage(data_file=str(data), data_suffix="main", include=[f"{root}/{name}/*" for name in PRODUCT])
     measured.start()
-    recorder = Recorder(measured)
+    recorder = Recorder(measured, limit_s)
     pytest.main(args, plugins=[recorder])
     measured.stop()
     measured.save()
@@ -118,4 +121,4 @@ def record(out: Path, args: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    record(Path(sys.argv[1]).resolve(), sys.argv[2:])
+    record(Path(sys.argv[1]).resolve(), float(sys.argv[2]), sys.argv[3:])

@@ -18,6 +18,8 @@ FROZEN_IN = ("engine/constants.py", "engine/schema.py", "engine/config.py", "eng
 SLOW_SECONDS = 60.0  # of tests that need the compiler, for a kernel's mutant that all others let pass
 LEAST_LIMIT_S = 20.0  # for a batch, beside six times what it took when it was recorded
 COMPILING_S = 240.0
+# Nothing kept, nobody beside, and a zygote has imported what pytest would like to import itself.
+QUIETLY = ("-p", "no:cacheprovider", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning")
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+::.+?)(?: - .*)?$", re.MULTILINE)
 
 
@@ -102,17 +104,8 @@ class Trier:
         shutil.copy2(self._root / source, self.tree / source)
 
     def _pytest(self, mode: str, names: Iterable[str], limit_s: float, kernels: Path | None = None) -> tuple[str, str]:
-        args = [
-            "-x",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:xdist",
-            f"--timeout={limit_s:.0f}",
-            "--timeout-method=signal",
-            *names,
-        ]
+        limit = (f"--timeout={limit_s:.0f}", "--timeout-method=signal")
+        args = ["-x", "-q", *QUIETLY, *limit, *names]
         env = {"NUMBA_DISABLE_JIT": "1" if mode == PLAIN else "0", "NUMBA_CACHE_DIR": str(kernels or self.kernels)}
         answer = self._zygote.run(self.tree, args, env, limit_s + 10, self._log)
         return answer, self._log.read_text(errors="replace")
@@ -210,7 +203,9 @@ class Trier:
         """Whether a test passes on the source itself, here and in this way; asked once for each."""
         if name not in self._trusted:
             self.restore(mutant.path)
-            answer, _ = self._pytest(mode, [name], limit_s)
+            answer, log = self._pytest(mode, [name], limit_s)
+            if answer in ("3", "4"):
+                raise RuntimeError(f"{name} cannot be run on the source itself: {log[-2000:]}")
             self._trusted[name] = answer == "0"
             self.write(mutant.path, mutant.applied(source))
         return self._trusted[name]

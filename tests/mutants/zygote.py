@@ -12,6 +12,7 @@ import select
 import signal
 import subprocess
 import sys
+import traceback
 from ctypes import CDLL
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ PRELOADED = (
 )
 MOST_BYTES = 8 << 30  # of one child: a mutant may allocate without end
 PR_SET_CHILD_SUBREAPER = 36
+NOT_RUN = 99  # the exit code of a child whose pytest could not start
 
 
 def serve() -> None:
@@ -49,7 +51,7 @@ def run(request: dict[str, Any]) -> str:
 
 
 def _child(request: dict[str, Any]) -> None:
-    code = 99
+    code = NOT_RUN
     try:
         os.setsid()
         with open(request["log"], "wb") as log, open(os.devnull) as nothing:
@@ -67,8 +69,12 @@ def _child(request: dict[str, Any]) -> None:
         import pytest
 
         code = int(pytest.main(request["args"]))
-        sys.stdout.flush()
+    except BaseException:
+        traceback.print_exc()
+        raise
     finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(code)
 
 
@@ -112,10 +118,12 @@ class Zygote:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        answer = self._process.stdout.readline()
+        answer = self._process.stdout.readline().strip()
         if not answer:
             raise RuntimeError(f"the zygote of {root} ended by itself with code {self._process.wait()}")
-        return answer.strip()
+        if answer == str(NOT_RUN):
+            raise RuntimeError(f"pytest could not start in {root}: {log.read_text(errors='replace')}")
+        return answer
 
     def close(self) -> None:
         assert self._process.stdin is not None
