@@ -1,7 +1,8 @@
 """Runs one test file and writes down which test runs which lines: `recording.py OUT SECONDS FILE [PYTEST ARGS]`.
 
 Lines that a fixture of a module or session runs belong to every test that uses the fixture, and those of a process that a test
-starts belong to the test. Tests that would begin after ``SECONDS`` are left out: they are too slow to find one bug of many.
+starts belong to the test. Tests that would begin after so many ``SECONDS`` of work, or four times as many by the clock, are left
+out: they are too slow to find one bug of many.
 """
 
 import json
@@ -31,7 +32,8 @@ class Recorder:
 
     def __init__(self, measured: coverage.Coverage, limit_s: float) -> None:
         self._measured = measured
-        self._end = time.monotonic() + limit_s
+        self._limit_s = limit_s
+        self._began = time.monotonic()
         self.seconds: dict[str, float] = defaultdict(float)  # by the clock
         self.work: dict[str, float] = defaultdict(float)  # of the processor, by this process and those it waited for
         self.fixtures: dict[str, list[str]] = {}
@@ -45,7 +47,7 @@ class Recorder:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         self.fixtures[item.nodeid] = [FIXTURE + name for name in getattr(item, "fixturenames", [])]
-        if time.monotonic() > self._end:
+        if work() > self._limit_s or time.monotonic() - self._began > 4 * self._limit_s:
             item.add_marker(pytest.mark.skip("no time left for it"))
         self.switch(item.nodeid)
         start, worked = time.perf_counter(), work()
