@@ -149,7 +149,7 @@ def test_a_history_that_is_damaged_is_said_and_not_served(client: Client, lake: 
     path.write_text("signal: [")
     answer = client.get("/v1/model/champion")
     assert answer.status_code == 500
-    assert f"{path} is not YAML" in answer.json()["error"]
+    assert f"{path} is not valid YAML at line 1, column 10" in answer.json()["error"]
     assert client.get("/health").status_code == 200
 
 

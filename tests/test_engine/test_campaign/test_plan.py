@@ -83,17 +83,11 @@ def test_every_part_of_the_capture_goes_into_the_id(changes: dict[str, str], tmp
     assert not variants_of(**changes) & variants_of()
 
 
-@pytest.mark.parametrize(
-    ("seconds", "clock"),
-    [(35_999, None), (36_000, "10:00:00"), (36_061, "10:01:01"), (86_399, "23:59:59"), (86_400, None), (True, None)],
-)
-def test_a_number_is_a_time_where_yaml_reads_times_as_numbers(seconds: int, clock: str | None) -> None:
+@pytest.mark.parametrize("seconds", [36_000, 86_399, True])
+def test_a_number_is_no_time(seconds: int) -> None:
     capture = campaign_values()["base_capture"] | {"capture_end_et": seconds}
-    if clock is None:
-        with pytest.raises(ValueError, match=f"capture time was {seconds}"):
-            BaseCapture(**capture)
-    else:
-        assert BaseCapture(**capture).capture_end_et == clock
+    with pytest.raises(ValueError, match=f"capture time was {seconds}"):
+        BaseCapture(**capture)
 
 
 @pytest.mark.parametrize(("width", "n_bins"), [(300, 33), (10_000, 1), (9_999, 1)])

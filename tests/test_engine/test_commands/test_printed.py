@@ -117,7 +117,8 @@ def test_a_book_is_a_ladder_with_asks_above_bids(capsys: pytest.CaptureFixture[s
             "ask_orders": 44,
             "anomalies": {},
             "notices": ["cut off"],
-        }
+        },
+        2,
     )
     out = capsys.readouterr().out
     rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in out.splitlines() if line.startswith("│")]
