@@ -40,7 +40,7 @@ CLOSES: Final[dict[tuple[str, date], time | None]] = {
     # CME Group, "Trading Hours for U.S. National Day of Mourning to Honor Former President Jimmy Carter", 30 December 2024
     (_EQUITY, date(2025, 1, 9)): time(8, 30),
     (_RATES, date(2025, 1, 9)): time(12, 15),
-    # Barron's, "Is the Stock Market Open Today?", 18 April 2025: CME Globex closed on Good Friday
+    # Good Friday 2025, again without a jobs report; from the day's press, not from a notice of the exchange
     (_EQUITY, date(2025, 4, 18)): None,
     (_RATES, date(2025, 4, 18)): None,
 }
