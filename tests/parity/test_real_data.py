@@ -241,7 +241,7 @@ def test_fills_stand_behind_as_many_orders_as_an_independent_queue_finds(fills: 
 
 
 def test_orders_cancelled_within_a_trade_rested_where_it_reached(trading: MboRecords) -> None:
-    """What self-match prevention withdraws, and nobody else can at that nanosecond: no order stands away from the trade."""
+    """As what self-match prevention withdraws does: no cancel of a bystander away from the trade falls on its nanosecond."""
     is_trade = trading["action"] == ord("T")
     starts = np.concatenate([[0], np.flatnonzero(trading["flags"] & 128) + 1])
     traded = np.unique(np.searchsorted(starts, np.flatnonzero(is_trade), side="right"))
