@@ -1,7 +1,7 @@
 """The side self-test: an aggressor buys at or above the ask and sells at or below the bid that stood before its event.
 
-It proves that sides are read the right way round. The aggressor stands on the trade `T`; a fill `F` bears the side of the
-resting order and never tells.
+It proves that sides are read the right way round. The aggressor stands on the trade `T`; a fill `F` bears the side of its
+own order, mostly a resting one, but the aggressor's where an order that had rested was re-priced into the book, and never tells.
 
 Source: Databento, `mbo` schema, "side"; engine.md section 2 for what an event is.
 """

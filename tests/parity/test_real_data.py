@@ -3,20 +3,24 @@
 import csv
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from engine.audit.continuity import _take
 from engine.book.owner import Level, view_book
 from engine.cli import main
 from engine.config import INSTRUMENT_ENV, load_instrument
 from engine.run.replay import Replay
 from engine.run.runner import Runner, Span
+from engine.schema import MboRecords
 from engine.source.records import open_source
 from tests.conftest import REPO_ROOT, shared_path
+from tests.fills import FRONT, OWN, UNEXPLAINED, UNKNOWN, WITHDRAWN, Live, judge_fills
 from tests.reference import UNDEF_PRICE, Record, read_records
 from tests.sessions import DAY_NS, differences, join, run_reference
 from tests.streams import TICK, to_array
@@ -209,3 +213,84 @@ def test_evening_ends_with_the_known_book(evening: tuple[Replay, Any]) -> None:
 def test_evening_holds_no_nan(evening: tuple[Replay, Any]) -> None:
     fields = evening[1]
     assert all(np.all(np.isfinite(fields[name])) for name in fields.dtype.names if fields.dtype[name].kind == "f")
+
+
+# Every fill of the Christmas evening against the queue of its order: mbo-queue 0.7.0, another's exact FIFO, finds 5,921 of the
+# 6,364 known ones at the front, 93.0 %, and 1,496 orders before the others
+
+
+@pytest.fixture(scope="module")
+def trading() -> MboRecords:
+    source = open_source([shared_path(CHRISTMAS)], load_instrument(ES), dt.date(2023, 12, 25))
+    return np.concatenate(list(source.records()))
+
+
+@pytest.fixture(scope="module")
+def fills(trading: MboRecords) -> list[tuple[str, int, int]]:
+    return judge_fills(trading)
+
+
+def test_every_fill_of_the_evening_is_explained(fills: list[tuple[str, int, int]]) -> None:
+    assert Counter(cause for cause, _, _ in fills) == {FRONT: 5921, WITHDRAWN: 344, OWN: 99, UNKNOWN: 7}
+
+
+def test_fills_stand_behind_as_many_orders_as_an_independent_queue_finds(fills: list[tuple[str, int, int]]) -> None:
+    behind = Counter(n_ahead for _, n_ahead, _ in fills if n_ahead)
+    assert [behind[i] for i in range(1, 13)] == [253, 80, 18, 9, 15, 5, 6, 4, 7, 1, 6, 8]
+    assert (behind.total(), sum(n * count for n, count in behind.items()), max(behind)) == (443, 1496, 33)
+
+
+def test_orders_cancelled_within_a_trade_rested_where_it_reached(trading: MboRecords) -> None:
+    """As what self-match prevention withdraws does: no cancel of a bystander away from the trade falls on its nanosecond."""
+    is_trade = trading["action"] == ord("T")
+    starts = np.concatenate([[0], np.flatnonzero(trading["flags"] & 128) + 1])
+    traded = np.unique(np.searchsorted(starts, np.flatnonzero(is_trade), side="right"))
+    n_withdrawn = 0
+    for event in [trading[starts[i - 1] : starts[i]] for i in traded]:
+        trades, fills, cancels = (event[event["action"] == ord(action)] for action in "TFC")
+        withdrawn = cancels[np.isin(cancels["ts_event"], trades["ts_event"]) & ~np.isin(cancels["order_id"], fills["order_id"])]
+        if len(withdrawn):
+            (aggressor,) = set(trades["side"].tolist())
+            far = max(trades["price"]) if aggressor == ord("B") else min(trades["price"])
+            is_reached = withdrawn["price"] <= far if aggressor == ord("B") else withdrawn["price"] >= far
+            assert np.all(is_reached & (withdrawn["side"] != aggressor))
+        n_withdrawn += len(withdrawn)
+    assert n_withdrawn == 132
+
+
+Rule = Callable[[list[int], list[int]], bool]
+
+
+def reversed_rule(applies: Rule, keeps: bool) -> Callable[..., None]:
+    """The audit's queues, but a change of an order for which ``applies(before, after)`` keeps or loses its place."""
+
+    def take(live: Live, i: int, action: int, side: int, order_id: int, price: int, size: int) -> None:
+        before = live.get(order_id)
+        _take(live, i, action, side, order_id, price, size)
+        after = live.get(order_id)
+        if before and after and after is not before and applies(before, after):
+            after[4] = before[4] if keeps else i
+
+    return take
+
+
+# side, price, size left, pending fill; the places that the feed's fills contradict, from a reading of its own
+OTHER_RULES: dict[str, tuple[Rule, bool, int]] = {
+    "another price keeps the place": (lambda old, new: old[:2] != new[:2], True, 1284),
+    "a raise or refill keeps the place": (lambda old, new: old[:2] == new[:2] and new[2] > old[2], True, 43),
+    "what a fill leaves loses the place": (lambda old, new: old[:2] == new[:2] and old[3] > 0 and new[2] <= old[2], False, 569),
+    "a cut loses the place": (lambda old, new: old[:2] == new[:2] and old[3] == 0 and new[2] < old[2], False, 114),
+}
+
+
+@pytest.mark.parametrize("rule", OTHER_RULES)
+def test_no_other_rule_of_places_explains_the_evening(rule: str, trading: MboRecords) -> None:
+    applies, keeps, n_unexplained = OTHER_RULES[rule]
+    judged = judge_fills(trading, reversed_rule(applies, keeps))
+    assert sum(cause == UNEXPLAINED for cause, _, _ in judged) == n_unexplained
+
+
+def test_snapshot_read_from_the_back_does_not_explain_the_evening(trading: MboRecords) -> None:
+    n_opening = 8725
+    turned = np.concatenate([trading[:n_opening][::-1], trading[n_opening:]])
+    assert sum(cause == UNEXPLAINED for cause, _, _ in judge_fills(turned)) == 64

@@ -16,6 +16,7 @@ from engine.lake import Lake
 from engine.simulate.session import simulate_days
 from engine.source.records import open_source
 from tests.conftest import REPO_ROOT, shared_path
+from tests.fills import FRONT, OWN, UNEXPLAINED, UNKNOWN, WITHDRAWN, judge_fills
 from tests.reference import F_LAST, F_SNAPSHOT, UNDEF_PRICE, Record
 from tests.streams import DAY, DAY_START, build_up, record, to_array, write_dbn
 
@@ -218,6 +219,48 @@ def test_swapped_queue_is_told(tmp_path: Path) -> None:
     files = two_days(tmp_path, QUEUE, snapshot(*queue, *BOOK[1:]))
     (pair,) = pairs_of(files, tmp_path)
     assert pair["differences"] == {"other_place_in_queue": {"count": 2, "first": 2}}
+
+
+# Fills of the same three orders, judged at the end of their event
+
+
+def _fill(order_id: int, size: int = 4, tick: int = -1) -> Record:
+    return record("F", order_id, tick=tick, size=size, time=9, flags=0)
+
+
+def _cancel(order_id: int, time: int = 9, flags: int = 0) -> Record:
+    return record("C", order_id, tick=-1, size=4, time=time, flags=flags)
+
+
+SALE = record("T", 9, side="A", tick=-1, size=4, time=9, flags=0)
+END = record("N", 0, side="N", size=0, time=9)
+FILLS: dict[str, tuple[list[Record], list[tuple[str, int]]]] = {
+    "the first, then the second of one event": ([SALE, _fill(1), _fill(2, 1), _cancel(1), END], [(FRONT, 0), (FRONT, 0)]),
+    "the second told before the first": ([SALE, _fill(2), _fill(1), _cancel(2), _cancel(1), END], [(FRONT, 0), (FRONT, 0)]),
+    "the second, and 1 of the first is left": ([SALE, _fill(1, 3), _fill(2), END], [(FRONT, 0), (UNEXPLAINED, 1)]),
+    "the third, and nobody goes": ([SALE, _fill(3), END], [(UNEXPLAINED, 2)]),
+    "the third, and one of two goes": ([SALE, _fill(3), _cancel(1), END], [(UNEXPLAINED, 2)]),
+    "the third, and both go": ([SALE, _fill(3), _cancel(3), _cancel(1), _cancel(2), END], [(WITHDRAWN, 2)]),
+    "the second, and the first goes 1 ns later": ([SALE, _fill(2), _cancel(1, 10), END], [(UNEXPLAINED, 1)]),
+    "the second, and the first goes 1 ns earlier": ([SALE, _fill(2), _cancel(1, 8), END], [(UNEXPLAINED, 1)]),
+    "the second, and the first goes in the next event": ([SALE, _fill(2), END, _cancel(1), END], [(UNEXPLAINED, 1)]),
+    "the second, after the first went": ([_cancel(1), END, SALE, _fill(2), END], [(FRONT, 0)]),
+    "the second, after the first grew": ([record("M", 1, tick=-1, size=5, time=8), SALE, _fill(2), END], [(FRONT, 0)]),
+    "the second, after the first shrank": ([record("M", 1, tick=-1, size=3, time=8), SALE, _fill(2), END], [(UNEXPLAINED, 1)]),
+    "the second, re-priced into the asks": (
+        [record("T", 2, tick=1, time=9, flags=0), _fill(2, tick=1), _cancel(2), END],
+        [(OWN, 1)],
+    ),
+    "nobody's": ([SALE, _fill(7), END], [(UNKNOWN, 0)]),
+    "the first of an event that nobody ended": ([SALE, _fill(1)], [(FRONT, 0)]),
+}
+
+
+@pytest.mark.parametrize("case", FILLS)
+def test_fill_against_its_queue(case: str) -> None:
+    records, expected = FILLS[case]
+    judged = judge_fills(to_array([*QUEUE, *records]))
+    assert [(cause, n_ahead) for cause, n_ahead, _ in judged] == expected
 
 
 # What cannot be judged says why
