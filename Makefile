@@ -14,7 +14,7 @@ JOBS ?= 2
 
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup page demo wheel serve test test-python test-page check bench soak mutants lock clean
+.PHONY: help setup page demo wheel serve test test-python test-slow test-page check bench soak mutants lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,8 +64,12 @@ test: setup test-python test-page  ## all tests, JOBS=2 files at a time
 
 test-python: setup
 	@bash tests/setup.sh
-	@$(PY) -m pytest --numprocesses=$(JOBS) --dist=loadfile --ignore=tests/bench $(PYTEST_ARGS)
+	@$(PY) -m pytest --numprocesses=$(JOBS) --dist=loadfile --ignore=tests/bench -m "not slow" $(PYTEST_ARGS)
 	@$(PY) -m pytest tests/bench  # ratios of speeds: with nothing beside them
+
+test-slow: setup  ## what takes half a minute and more each: processes killed, every kernel's lines, the tool that plants bugs
+	@bash tests/setup.sh
+	@$(PY) -m pytest --numprocesses=$(JOBS) --dist=load -m slow $(PYTEST_ARGS)
 
 test-page: setup
 ifeq ($(NODE),)

@@ -147,6 +147,7 @@ def run(root: Path, *args: str) -> tuple[int, str]:
     return code, out.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_campaign_names_what_the_tests_do_not_see(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "LEAST_LIMIT_S", 5.0)

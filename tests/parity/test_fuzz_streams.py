@@ -154,6 +154,7 @@ def walk(mids: list[int], span_ns: int) -> list[Record]:
     return stream
 
 
+@pytest.mark.slow
 def test_a_walk_of_20_000_ticks_loses_nothing() -> None:
     """The slots re-centre hundreds of times on the way out and back; time constants are long, so that every trace remains."""
     slow = {"tau_velocity": 3000.0, "tau_acceleration": 5000.0, "tau_jerk": 10_000.0, "tau_rest_decay": 36_000.0}

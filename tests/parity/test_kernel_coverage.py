@@ -43,6 +43,7 @@ def kernel_lines(path: Path) -> dict[str, set[int]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(MOST_SECONDS + 30)
 def test_fast_tests_run_nearly_every_line_of_the_kernels(tmp_path: Path) -> None:
     ours = [path for path in sorted((REPO_ROOT / "engine").rglob("*.py")) if "examples" not in path.parts]

@@ -59,6 +59,7 @@ def test_a_port_scan_finds_nothing_of_the_ray_that_a_sweep_starts() -> None:
         assert exposed(ours) == []
 
 
+@pytest.mark.slow
 def test_a_port_scan_from_another_host_finds_nothing_of_a_running_service(lake: Lake) -> None:
     if (reason := why_not(TOOLS)) is not None:
         pytest.skip(reason)

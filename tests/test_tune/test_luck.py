@@ -139,6 +139,7 @@ def test_deleting_results_and_running_again_leaves_the_count(lake: Lake) -> None
     assert tried_on(ledger.trials(), ["0" * 64]).n == before == 48
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_a_sweep_writes_its_trials_down_before_its_results(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep_id = finished_sweep(lake)
@@ -148,9 +149,7 @@ def test_a_sweep_writes_its_trials_down_before_its_results(lake: Lake, monkeypat
         raise OSError("disk full")
 
     monkeypatch.setattr(ResultStore, "append", lost)
-    from ray.tune import TuneError
-
-    with pytest.raises(TuneError, match="disk full"), Screen() as screen:
+    with pytest.raises(OSError, match="disk full"), Screen() as screen:
         run_sweep(read_state(lake, sweep_id), lake, "local", screen)
     assert tried_on(TrialLedger(lake).trials(), ["0" * 64]).n > 0
     assert len(ResultStore(lake).meta()) == 0

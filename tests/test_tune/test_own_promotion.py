@@ -146,6 +146,7 @@ except EngineError as error:
 """
 
 
+@pytest.mark.slow
 def test_an_installed_signal_is_swept_promoted_and_loaded_where_it_is_the_same(
     lake: Lake, tmp_path: Path, own_sweep_file: Callable[..., Path]
 ) -> None:

@@ -45,6 +45,7 @@ def versions_of(lake: Lake) -> list[str]:
     return ResultStore(lake).meta().get_column("code_version").unique().to_list()
 
 
+@pytest.mark.slow
 def test_one_edited_line_is_a_new_version_with_new_ids_and_nothing_reused(
     lake: Lake, tmp_path: Path, own_sweep_file: Callable[..., Path], capsys: Capture
 ) -> None:

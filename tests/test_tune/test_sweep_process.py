@@ -123,6 +123,7 @@ def test_killed_midway_and_resumed_equals_an_undisturbed_run(
     assert resumed.left() == {}
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_with_a_signal_of_ones_own_whose_file_has_changed_since(
     lake: Lake, start: Callable[..., Sweep], write_config: Callable[..., Path], tmp_path: Path
 ) -> None:
