@@ -37,7 +37,6 @@ def record(dbn: Path, start_time: str, n_bins: int) -> list[str | bytes]:
         start_time=start_time,
         speed=0.0,
         resume_from=0,
-        names_perm_values=False,
     )
     serving = Serving(0, None, "")
     with ThreadPoolExecutor(1) as aside:
