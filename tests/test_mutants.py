@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from engine import jit
 from tests.mutants import trial
 from tests.mutants.campaign import main
-from tests.mutants.coverage_map import COMPILED, CoverageMap
+from tests.mutants.coverage_map import COMPILED, Cost, CoverageMap, Recorded
 from tests.mutants.operators import is_change, mutants_of
 
 SUMS = '''"""Sums."""
@@ -125,6 +126,31 @@ def test_what_is_no_other_program_is_no_mutant() -> None:
     source = b"def f():\n    x = (1 + 2) * 3\n    return x\n"
     for mutant in mutants_of("x.py", source):
         assert is_change(mutant, source), mutant
+
+
+def test_sources_that_are_tried_without_the_compiler_are_those_that_kernels_freeze_in() -> None:
+    assert set(trial.FROZEN_IN) == set(jit._FROZEN_IN)
+
+
+def test_a_test_that_fails_on_the_source_finds_nothing(project: Path, tmp_path: Path) -> None:
+    test = project / "tests/test_engine/test_lying.py"
+    test.write_text("from engine.sums import count\n\n\ndef test_lies():\n    assert count([1], 1) == 2\n")
+    try:
+        trier = trial.Trier(project, tmp_path / "tree", tmp_path / "kernels", False)
+        lying, sound = f"{test.relative_to(project)}::test_lies", "tests/test_engine/test_sums.py::test_count_takes_the_limit"
+        source = SUMS.encode()
+        seen = next(m for m in mutants_of("engine/sums.py", source) if m.change(source)[1] == "if 0 < value < limit:")
+        known = CoverageMap(project, tmp_path / "kept", COMPILED)
+        known.tests = [Recorded(name, Cost(0.0, 0.0), (), {"engine/sums.py": frozenset(range(1, 30))}) for name in (lying, sound)]
+        try:
+            assert trier.try_mutant(seen, source, lambda mode: known) == trial.Verdict("killed", sound, 2)
+            known.tests = known.tests[:1]
+            assert trier.try_mutant(seen, source, lambda mode: known).status == "survived"
+            assert (trier.tree / "engine/sums.py").read_bytes() == source
+        finally:
+            trier.close()
+    finally:
+        test.unlink()
 
 
 @pytest.fixture(scope="module")

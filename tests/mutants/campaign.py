@@ -15,8 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
-import yaml
-
+from engine.files import load_yaml
 from tests.mutants.coverage_map import COMPILED, CoverageMap
 from tests.mutants.operators import Mutant, is_change, mutants_of
 from tests.mutants.trial import Trier, Verdict, mode_of
@@ -77,7 +76,7 @@ def tests_hash(root: Path) -> str:
 
 def equivalents(root: Path) -> dict[tuple[str, str, str, str], str]:
     """The reason of each mutant that cannot change behaviour, by file, function and the lines that go and come."""
-    listed = yaml.safe_load((root / EQUIVALENT).read_text())
+    listed = load_yaml((root / EQUIVALENT).read_text(), EQUIVALENT)
     return {(e["path"], e["function"], e["gone"].strip(), e["come"].strip()): e["why"] for e in listed}
 
 
@@ -235,7 +234,7 @@ class Campaign:
     def _planned(self) -> Iterator[Planned]:
         """The sample without those that change nothing, at most ``each`` a room."""
         taken: dict[str, int] = defaultdict(int)
-        for planned in sample(self._root, self._files, self._seed):
+        for planned in sample(self._triers[0].tree, self._files, self._seed):
             room = room_of(planned.mutant.path)
             if taken[room] >= self._each:
                 if all(taken[room_of(path)] >= self._each for path in self._files):

@@ -47,8 +47,6 @@ class Recorder:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         self.fixtures[item.nodeid] = [FIXTURE + name for name in getattr(item, "fixturenames", [])]
-        if work() > self._limit_s or time.monotonic() - self._began > 4 * self._limit_s:
-            item.add_marker(pytest.mark.skip("no time left for it"))
         self.switch(item.nodeid)
         start, worked = time.perf_counter(), work()
         try:
@@ -57,6 +55,8 @@ class Recorder:
             self.seconds[item.nodeid] += time.perf_counter() - start
             self.work[item.nodeid] += work() - worked
             self.switch("")
+            if work() > self._limit_s or time.monotonic() - self._began > 4 * self._limit_s:
+                item.session.shouldstop = "no time left for the tests behind"
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[None]:

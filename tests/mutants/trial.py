@@ -80,7 +80,7 @@ class Trier:
     """A copy of the tree in ``folder`` with a zygote over it; one at a time tries a mutant."""
 
     def __init__(self, root: Path, folder: Path, kernels: Path, is_slow: bool) -> None:
-        self._root, self._folder, self._is_slow = root, folder, is_slow
+        self._folder, self._is_slow = folder, is_slow
         self.tree = folder / "main"
         copy_tree(root, self.tree)
         self.kernels = kernels
@@ -88,7 +88,8 @@ class Trier:
         env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(self.tree)}
         self._zygote = Zygote(env)
         self._stamp = 1_000_000_000
-        self._trusted: dict[str, bool] = {}
+        self._times: dict[str, int] = {}  # of the sources themselves, which Numba knows them by
+        self._trusted: dict[tuple[str, str], bool] = {}  # by mode and test
 
     def close(self) -> None:
         self._zygote.close()
@@ -96,12 +97,16 @@ class Trier:
     def write(self, source: str, text: bytes) -> None:
         """Put a mutant in a source's place, with a time of its own: Python knows compiled files by time and size."""
         path = self.tree / source
+        self._times.setdefault(source, path.stat().st_mtime_ns)
         path.write_bytes(text)
         self._stamp += 1
         os.utime(path, (self._stamp, self._stamp))
 
-    def restore(self, source: str) -> None:
-        shutil.copy2(self._root / source, self.tree / source)
+    def restore(self, source: str, text: bytes) -> None:
+        """The source itself again, with its own time."""
+        path = self.tree / source
+        path.write_bytes(text)
+        os.utime(path, ns=(self._times[source], self._times[source]))
 
     def _pytest(self, mode: str, names: Iterable[str], limit_s: float, kernels: Path | None = None) -> tuple[str, str]:
         limit = (f"--timeout={limit_s:.0f}", "--timeout-method=signal")
@@ -138,7 +143,7 @@ class Trier:
                     if verdict is not None:
                         return Verdict(*verdict, n_run)
         finally:
-            self.restore(mutant.path)
+            self.restore(mutant.path, source)
         return Verdict("survived" if n_run else "untested", "", n_run)
 
     def _batches(self, tests: list[Recorded], known: CoverageMap, source: str) -> list[tuple[list[str], float]]:
@@ -183,8 +188,8 @@ class Trier:
         self, mode: str, batch: list[str], limit_s: float, mutant: Mutant, source: bytes, kernels: Path | None = None
     ) -> tuple[str, str] | None:
         """ "killed" or "timeout" with the test's name; None where all pass."""
-        names = [name for name in batch if self._trusted.get(name, True)]
-        while names:
+        names = list(batch)
+        while names := [name for name in names if self._trusted.get((mode, name), True)]:
             answer, log = self._pytest(mode, names, limit_s, kernels)
             if answer in ("0", "5"):
                 return None
@@ -192,20 +197,29 @@ class Trier:
                 answer, log = self._pytest(mode, sorted({name.split("::")[0] for name in names}), 3 * limit_s, kernels)
                 if answer == "0":
                     return None
-            found = FAILED.search(log)
-            killer = found.group(1) if found else ""
-            if self._is_trusted(mode, killer or names[0], limit_s, mutant, source):
+            killer = _failed(log)
+            if self._pass_on_the_source(mode, [killer] if killer else names, limit_s, mutant, source):
                 return "timeout" if answer == "timeout" else "killed", killer
-            names = [name for name in names if self._trusted.get(name, True)]
         return None
 
-    def _is_trusted(self, mode: str, name: str, limit_s: float, mutant: Mutant, source: bytes) -> bool:
-        """Whether a test passes on the source itself, here and in this way; asked once for each."""
-        if name not in self._trusted:
-            self.restore(mutant.path)
-            answer, log = self._pytest(mode, [name], limit_s)
-            if answer in ("3", "4"):
-                raise RuntimeError(f"{name} cannot be run on the source itself: {log[-2000:]}")
-            self._trusted[name] = answer == "0"
-            self.write(mutant.path, mutant.applied(source))
-        return self._trusted[name]
+    def _pass_on_the_source(self, mode: str, names: list[str], limit_s: float, mutant: Mutant, source: bytes) -> bool:
+        """Whether tests pass on the source itself, here and in this way; those that fail are not asked again for any mutant."""
+        if all(self._trusted.get((mode, name)) for name in names):
+            return True
+        self.restore(mutant.path, source)
+        answer, log = self._pytest(mode, names, limit_s)
+        if answer in ("3", "4"):
+            raise RuntimeError(f"{', '.join(names)} cannot be run on the source itself: {log[-2000:]}")
+        self.write(mutant.path, mutant.applied(source))
+        if answer == "0":
+            self._trusted |= {(mode, name): True for name in names}
+            return True
+        culprit = _failed(log)
+        self._trusted |= {(mode, name): False for name in ([culprit] if culprit else names)}
+        return False
+
+
+def _failed(log: str) -> str:
+    """The first test that a run says failed; empty where it came to no word."""
+    found = FAILED.search(log)
+    return found.group(1) if found else ""

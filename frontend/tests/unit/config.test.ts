@@ -230,3 +230,31 @@ describe("a config that breaks a promise is refused", () => {
 test("a time zone is one that the browser knows", () => {
   expect(["UTC", "Asia/Kathmandu", "Mars/Olympus", ""].map(isTimeZone)).toEqual([true, true, false, false]);
 });
+
+describe("what is wrong is named", () => {
+  const cases: readonly (readonly [string, Fields, string])[] = [
+    ["rows and radius disagree", { grid_rows: 99 }, "grid_rows"],
+    ["horizons in ms disagree", { projection_horizons_ms: [100, 200, 300, 500] }, "projection_horizons_ms"],
+    ["a number as text", { tick_size: "0.25" }, "tick_size"],
+    ["no symbol", { symbol: undefined }, "symbol"],
+    ["another format", { stream_format: "sparse" }, "stream_format"],
+    ["no model name", { runtime_model: { enabled: true } }, "runtime_model.name"],
+    ["an unknown zone", { session_tz: "Mars/Olympus" }, "session_tz"],
+    [
+      "a horizon twice",
+      { projection_horizons_bins: [1, 1], projection_horizons_ms: [100, 100] },
+      "projection_horizons_bins",
+    ],
+    ["a column missing that is drawn", { grid_schema_fields: ["k", "spectrum_score"] }, "grid_schema_fields"],
+  ];
+  test.each(cases)("%s is named", (_, overrides, field) => {
+    const checked = read(overrides);
+    if (checked.ok) throw new Error("accepted");
+    expect(checked.why.field).toBe(field);
+  });
+
+  test("a good one gives the tick in price units and sorted horizons", () => {
+    const overrides = { projection_horizons_bins: [4, 1], projection_horizons_ms: [400, 100] };
+    expect(value(overrides)).toMatchObject({ tickInt: 250_000_000n, rows: 101, horizons: [1, 4] });
+  });
+});
