@@ -8,7 +8,7 @@ C. J. Clopper and E. S. Pearson, Biometrika 26 (1934), for losses that were hard
 
 from functools import cache
 from itertools import product
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -68,44 +68,59 @@ def block_width(mean_hold_bins: Floats, block_bins: float) -> Ints:
     return np.array(WIDTHS, np.int64)[places]
 
 
+class MeanBounds(NamedTuple):
+    """95 % intervals of means, and the standard error with which blocks that remember nothing reach as far; each (n_series,)."""
+
+    low: Floats
+    high: Floats
+    error: Floats
+
+
 def mean_interval(block_n: Floats, block_sum: Floats, width: Ints) -> tuple[Floats, Floats]:
+    """The ends of `mean_bounds`."""
+    return mean_bounds(block_n, block_sum, width)[:2]
+
+
+def mean_bounds(block_n: Floats, block_sum: Floats, width: Ints) -> MeanBounds:
     """95 % intervals of ratios ``sum / n`` of many series at once: the wider of what labels and what the data themselves ask for.
 
-    One is a studentised symmetric block bootstrap, seeded, of blocks as wide as the labels need. The other holds for trades whose
-    market lasts: fine blocks may remember their neighbours, for any of ``MEMORIES`` and to any of ``SHARES``; each such memory
-    gives an error of the mean and, as blocks that remember count as fewer, degrees of freedom, and they are mixed by how well
-    they fit the series.
+    One is the bootstrap, of blocks as wide as the labels need. The other is for markets that last: fine blocks may remember their
+    neighbours, for any of ``MEMORIES`` and to any of ``SHARES``. Each such memory gives an error of the mean and, as blocks that
+    remember count as fewer, degrees of freedom; they are mixed by how well they fit the series.
 
     Parameters
     ----------
     block_n, block_sum : NDArray[np.float64], shape (n_series, n_blocks)
-        Trades and their sum in equal spans of time.
+        Trades and their sum in equal spans of time, in order.
     width : NDArray[np.int64], shape (n_series,)
         Spans that make one block of the bootstrap.
 
     Returns
     -------
-    low, high : NDArray[np.float64], shape (n_series,)
+    MeanBounds
         NaN where too few blocks hold trades for a statement.
+    """
+    reach = bootstrap_reach(block_n, block_sum, width)
+    remembered, error = np.full(len(width), np.nan), np.full(len(width), np.nan)
+    models = _models()
+    n, total = (np.ascontiguousarray(column, np.float64) for column in (block_n, block_sum))
+    memory_reach(n, total, *models, 1.0 - LEVEL, np.empty((len(models[0]), 3)), remembered, error)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean, widest = total.sum(1) / n.sum(1), np.maximum(reach, remembered)
+    return MeanBounds(mean - widest, mean + widest, error)
+
+
+def bootstrap_reach(block_n: Floats, block_sum: Floats, width: Ints) -> Floats:
+    """Half widths (n_series,) of 95 % intervals of ratios ``sum / n``: studentised symmetric block bootstrap, seeded.
+
+    Takes what `mean_bounds` does. NaN where fewer than ``MIN_BLOCKS`` blocks hold trades.
     """
     reach = np.full(len(width), np.nan)
     for one in np.unique(width):
         chosen = np.flatnonzero(width == one)
         shape = (len(chosen), block_n.shape[1] // int(one), int(one))
         reach[chosen] = _studentised(block_n[chosen].reshape(shape).sum(2), block_sum[chosen].reshape(shape).sum(2))
-    remembered = np.zeros(len(width))
-    models = _models()
-    memory_reach(
-        np.ascontiguousarray(block_n),
-        np.ascontiguousarray(block_sum),
-        *models,
-        1.0 - LEVEL,
-        np.empty((len(models[0]), 3)),
-        remembered,
-    )
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean, widest = block_sum.sum(1) / block_n.sum(1), np.maximum(reach, remembered)
-    return mean - widest, mean + widest
+    return reach
 
 
 def _studentised(n: Floats, total: Floats) -> Floats:
@@ -125,15 +140,15 @@ def _studentised(n: Floats, total: Floats) -> Floats:
     return reach
 
 
-def independent(n: Floats, total: Floats, square: Floats, low: Floats, high: Floats) -> Floats:
-    """How many independent trades would leave a mean as unsure as its interval says; never more than there are.
+def independent(n: Floats, total: Floats, square: Floats, error: Floats) -> Floats:
+    """How many independent trades would leave a mean as unsure as its ``error`` says; never more than there are.
 
-    All of shape (n_series,): trades, sum of their net results and of its squares, and the mean's 95 % interval. Where there is no
-    interval, or all trades end alike, they are taken for independent.
+    All of shape (n_series,): trades, sum of their net results and of its squares, and the error by `mean_bounds`. Where there is
+    none, or all trades end alike, they are taken for independent.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        variance = np.maximum(square / n - (total / n) ** 2, 0.0)
-        found = variance * (2.0 * Z_95 / (high - low)) ** 2
+        variance = np.maximum(square - total * total / n, 0.0) / (n - 1.0)
+        found = variance / error**2
     return np.where((variance > 0) & (found < n), found, n)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from engine.constants import PRICE_SCALE
 from engine.schema import Floats, Ints
 from tune import tally_kernels as tk
-from tune.intervals import LEVEL, SLIP_TICKS, block_width, independent, mean_interval, tail_bound, wilson
+from tune.intervals import LEVEL, SLIP_TICKS, block_width, independent, mean_bounds, tail_bound, wilson
 from tune.rules import N_BLOCKS, Rules
 from tune.splits import fold_starts
 from tune.tally_kernels import MARK_OUT_S, Tally, TallyPlan, Trades
@@ -200,8 +200,8 @@ def _columns(scored: Scored, tape: Tape, ts_ns: Ints) -> dict[str, NDArray[Any]]
     fee = base.fee_ticks
     holds = _mean_holds(scored.trades)
     width = block_width(holds, max((n_bins - start) / N_BLOCKS, 1.0))
-    low, high = mean_interval(tally.block_n, tally.block_pnl, width)
-    apart = independent(n, tally.block_pnl.sum(1), sums[:, tk.SQUARE], low, high)
+    low, high, error = mean_bounds(tally.block_n, tally.block_pnl, width)
+    apart = independent(n, tally.block_pnl.sum(1), sums[:, tk.SQUARE], error)
     effective = np.minimum(sums[:, tk.UNIQUE], apart)
     full_loss = np.array([rule.sl_ticks + fee + SLIP_TICKS for rule in rules] * len(scored.thresholds))
     share = np.divide(effective, n, out=np.ones(n_combos), where=n > 0)
