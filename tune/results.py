@@ -14,6 +14,7 @@ import pyarrow as pa
 from engine.lake import Lake
 from tune.diagnostics import COLUMNS as DIAGNOSTIC_COLUMNS
 from tune.parts import part_name, read_parts, write_part
+from tune.scoring import LISTS
 from tune.tally_kernels import MARK_OUT_S
 from tune.trial import RunResult
 
@@ -93,8 +94,9 @@ ROWS_SCHEMA: Final = pa.schema(
         *((f"markout_{round(1000 * seconds)}ms_ticks", pa.float64()) for seconds in MARK_OUT_S),
         ("sharpe", pa.float64()),  # per square root of an hour
         ("net_square", pa.float64()),  # sum over the trades, ticks squared
+        ("full_loss_ticks", pa.float64()),  # what a stop loses that was never seen
         ("fill_model", pa.string()),
-        *((name, pa.list_(pa.float64())) for name in ("block_n", "block_pnl", "fold_n", "fold_sum", "fold_square")),
+        *((name, pa.list_(pa.float64())) for name in LISTS),
     ]
 )
 
