@@ -127,7 +127,9 @@ def render(frame: pl.DataFrame, title: str, top: int, *, fits_height: bool = Fal
     """
     frame = with_mark(frame)
     same = [name for name in ("dataset_id", "signal_name") if frame.n_unique(name) == 1]
-    title = ", ".join([title, *(str(frame.item(0, name)) for name in same)])
+    loose = frame.head(top).get_column(MARK)
+    alike = [f"loose: {loose[0]}"] if len(loose) and loose.n_unique() == 1 and loose[0] else []
+    title = ", ".join([title, *(str(frame.item(0, name)) for name in same), *alike])
     rows = list(frame.head(top).iter_rows(named=True))
     columns = [
         Column("#", places(frame.head(top)), right=True, kept=True),
