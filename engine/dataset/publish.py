@@ -22,6 +22,7 @@ from engine.dataset.read import (
     CHECKSUMS_FILE,
     GRID_FILE,
     MANIFEST_FILE,
+    SCHEMA_MINOR,
     SCHEMA_VERSION,
     TABLES,
     Dataset,
@@ -130,6 +131,7 @@ def _write(folder: Path, dataset_id: str, blocks: Iterable[BlockLike], provenanc
         raise DatasetError(f"provenance of dataset {dataset_id} lacks {', '.join(missing)}")
     manifest = {
         "schema_version": SCHEMA_VERSION,
+        "schema_minor": SCHEMA_MINOR,
         "dataset_id": dataset_id,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "code_version": source_hash(),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 SCHEMA_VERSION: Final = 2
+SCHEMA_MINOR: Final = 1  # of what is written; 2.1 has the manifest's `content`, which readers can do without
 BINS_FILE: Final = "bins.parquet"
 GRID_FILE: Final = "grid_clean.parquet"
 MANIFEST_FILE: Final = "manifest.json"
