@@ -108,13 +108,13 @@ def promote_run(lake: Lake, run_id: str, threshold: float | None, because: str |
     RunFailedError
         MLflow failed; the message says what stands.
     """
-    row = _run_row(lake, run_id, threshold)
+    row = run_row(lake, run_id, threshold)
     if is_outside(row["signal_name"]):
         raise ChampionError(
             f"run {run_id} judged {row['signal_name']}, scores from outside: there is no signal that could be served, and "
             "nothing shows that they do not look ahead. Write it as a signal, sweep it, and promote that run"
         )
-    with signals_of(_bundles(lake, row)):
+    with signals_of(bundles_of(lake, row)):
         champion = _build(lake, row)
     _require_loads(champion)
     champion = champion.model_copy(update={"gate": _pass_gate(lake, row, because)})
@@ -209,7 +209,14 @@ def show(lake: Lake) -> dict[str, Any]:
     }
 
 
-def _run_row(lake: Lake, run_id: str, threshold: float | None) -> dict[str, Any]:
+def run_row(lake: Lake, run_id: str, threshold: float | None) -> dict[str, Any]:
+    """A run's row at a threshold, by default the one whose net expectancy has the best lower bound in sample.
+
+    Raises
+    ------
+    ConfigError
+        There is no such run, or it was not scored at that threshold.
+    """
     rows = ResultStore(lake).rows([run_id])
     if not len(rows):
         raise ConfigError(f"run was {run_id!r}; {lake.results} has no such run. See: python -m tune compare")
@@ -224,7 +231,7 @@ def _run_row(lake: Lake, run_id: str, threshold: float | None) -> dict[str, Any]
     return rows.filter(rows.get_column("threshold") == threshold).row(0, named=True)
 
 
-def _bundles(lake: Lake, row: dict[str, Any]) -> list[Bundle]:
+def bundles_of(lake: Lake, row: dict[str, Any]) -> list[Bundle]:
     """The files of signals that the run's sweep kept, where they are needed: those given with --signals come first."""
     if row["signal_name"] in signal_names():
         return []

@@ -89,13 +89,13 @@ def publish_dataset(lake: Lake, dataset_id: str, blocks: Iterable[BlockLike], pr
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
-            existing = Dataset.open(lake, dataset_id)
+            existing = Dataset.open(lake, dataset_id, with_sealed=True)
             _require_same(existing, Dataset(temporary))
             return existing
     finally:
         _remove(temporary)
     remember_verified(final, lake)  # these very bytes were hashed a moment ago
-    return Dataset.open(lake, dataset_id)
+    return Dataset.open(lake, dataset_id, with_sealed=True)
 
 
 def write_dataset_dir(out_dir: Path, blocks: Iterable[BlockLike], provenance: Provenance) -> Dataset:
