@@ -120,7 +120,10 @@ def unseal(lake: Lake, row: dict[str, Any], dataset_ids: Sequence[str]) -> list[
                 f"run {row['run_id']} at threshold {row['threshold']:g} was looked at on {one.dataset_id} on {look.looked_at[:10]} "
                 f"({look.line}); a candidate has one look"
             )
-    return [_look(lake, row, candidate, one) for one in sealed]
+    datasets = [Dataset.open(lake, one.dataset_id, with_sealed=True) for one in sealed]
+    for dataset in datasets:  # all of them, before the first is looked at
+        _require_fits(row, dataset)
+    return [_look(lake, row, candidate, dataset) for dataset in datasets]
 
 
 def candidate_of(row: dict[str, Any]) -> str:
@@ -161,21 +164,28 @@ def _require_repeatable(row: dict[str, Any]) -> None:
         )
 
 
-def _look(lake: Lake, row: dict[str, Any], candidate: str, seal: Seal) -> tuple[Look, int]:
-    dataset = Dataset.open(lake, seal.dataset_id, with_sealed=True)
-    rules = Rules(**json.loads(row["rules_json"]))
-    instrument = dataset.manifest["config"]
+def _require_fits(row: dict[str, Any], dataset: Dataset) -> None:
+    """Refuse a session whose bins and prices are not such as the run was judged on."""
+    rules, instrument = Rules(**json.loads(row["rules_json"])), dataset.manifest["config"]
     for name, ours, theirs in (
         ("cell_width_ms", rules.cell_width_ms, dataset.cell_width_ms),
         ("tick_size", rules.tick_size, float(instrument["tick_size"])),
         ("contract_multiplier", rules.contract_multiplier, float(instrument["contract_multiplier"])),
     ):
         if ours != theirs:
-            raise ConfigError(f"run {row['run_id']} was judged with {name} {ours:g}, sealed {seal.dataset_id} has {theirs:g}; name others")
+            raise ConfigError(
+                f"run {row['run_id']} was judged with {name} {ours:g}, and the sealed {dataset.dataset_id} has {theirs:g}; name those "
+                "that fit with --dataset ID"
+            )
     if rules.warmup_bins >= dataset.n_bins:
         raise ConfigError(
-            f"run {row['run_id']} is scored from bin {rules.warmup_bins} on; sealed {seal.dataset_id} has {dataset.n_bins}"
+            f"run {row['run_id']} is scored from bin {rules.warmup_bins} on, and the sealed {dataset.dataset_id} has only "
+            f"{dataset.n_bins} bins; name those that fit with --dataset ID"
         )
+
+
+def _look(lake: Lake, row: dict[str, Any], candidate: str, dataset: Dataset) -> tuple[Look, int]:
+    session = dataset.dataset_id
     point = Point(
         dataset_id=dataset.dataset_id,
         dataset_checksum=dataset.checksum,
@@ -183,7 +193,7 @@ def _look(lake: Lake, row: dict[str, Any], candidate: str, seal: Seal) -> tuple[
         signal=row["signal_name"],
         parameters=json.loads(row["resolved_params_json"]),
         swept=json.loads(row["signal_params_json"]),
-        rules=rules,
+        rules=Rules(**json.loads(row["rules_json"])),
         thresholds=(float(row["threshold"]),),
         code_version=row["code_version"],
     )
@@ -197,9 +207,9 @@ def _look(lake: Lake, row: dict[str, Any], candidate: str, seal: Seal) -> tuple[
     ledger.contents.note([dataset])
     ledger.add(results, UNSEALED, now)  # first: what was seen counts, whatever becomes of it
     figures = {name: _plain(results[0].rows[0][name]) for name in _FIGURES}
-    look = Look(candidate, seal.dataset_id, row["run_id"], point.thresholds[0], point.signal, now, figures)
+    look = Look(candidate, session, row["run_id"], point.thresholds[0], point.signal, now, figures)
     _keep(lake, look)
-    return look, sum(one.session == seal.dataset_id for one in looks(lake))
+    return look, sum(one.session == session for one in looks(lake))
 
 
 def _keep(lake: Lake, look: Look) -> None:
