@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.dataset.sealed import read_seal, seals_folder
-from engine.errors import ConfigError
+from engine.errors import ConfigError, DatasetError
 from engine.files import write_atomic, write_new
 from engine.lake import Lake
 from tune import contents, ledger
@@ -72,12 +72,12 @@ def import_ledger(lake: Lake, path: Path) -> Merged:
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.comment != _FORMAT.encode():
-                raise ConfigError(f"{path} is no exported ledger; write one with: python -m tune ledger export FILE")
+                raise ValueError("it is another archive")
             trials, table = (_rows(archive.read(name)) for name in (_TRIALS, _CONTENTS))
             files = {name: archive.read(name) for name in archive.namelist() if name.startswith((_SEALS, _LOOKS))}
         for name, data in files.items():
             _check(name, data)
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError, pa.ArrowException) as error:
+    except (DatasetError, OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError, pa.ArrowException) as error:
         told = " ".join(str(error).split())[:160]
         raise ConfigError(f"{path} is no exported ledger ({told}); write one with: python -m tune ledger export FILE") from error
     book = TrialLedger(lake)
@@ -111,7 +111,7 @@ def _check(name: str, data: bytes) -> None:
     """Refuse what is no seal and no look, and a name that leads elsewhere."""
     short = name.removeprefix(_SEALS).removeprefix(_LOOKS)
     if "/" in short or "\\" in short or not short.endswith(".json") or short.startswith("."):
-        raise ConfigError(f"{name} in it is no name of a seal or a look")
+        raise ValueError(f"{name} in it is no name of a seal or a look")
     if name.startswith(_SEALS):
         read_seal(short, data)
     else:
