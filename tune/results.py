@@ -45,7 +45,7 @@ META_SCHEMA: Final = pa.schema(
         ("n_unsound_bins", pa.int64()),  # of the scored ones
         ("start_ns", pa.int64()),
         ("end_ns", pa.int64()),
-        ("sources_json", pa.string()),  # SHA-256 of the raw files
+        ("sources_json", pa.string()),  # what trials count by: the records, and SHA-256 of the raw files
         ("oos_threshold", pa.float64()),
         ("oos_n_signals", pa.int64()),
         ("oos_expectancy_ticks", pa.float64()),
