@@ -313,10 +313,10 @@ def test_a_lost_pointer_raises_the_alarm_and_the_champion_goes_on(
 
 
 def test_the_table_a_champion_was_scored_with_is_honoured(empty: Lake, config: InstrumentConfig, promote: Promote) -> None:
-    champion = promote(empty, state5_table="by_side")
+    champion = promote(empty, state5_table="reference")
     watcher = watcher_of(empty, config)
     assert watcher.poll()
-    assert config_for(champion, config).state5_table == "by_side"
+    assert config_for(champion, config).state5_table == "reference"
     assert config_for(None, config) is config
 
 
