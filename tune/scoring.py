@@ -248,4 +248,3 @@ def _columns(scored: Scored, tape: Tape, ts_ns: Ints) -> dict[str, NDArray[Any]]
             "net_square": sums[:, tk.SQUARE],
             "sharpe": np.where(spread > 0, sharpe, np.nan),
         }
-

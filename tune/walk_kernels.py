@@ -100,10 +100,10 @@ def follow(tape: Tape, plan: Plan, pair: int, sign: int, entry: int, memo: Memo)
     Bins that are not sound decide nothing: the next sound one does. But for
 
     - a gap: the trade ends in the first sound bin after it. A stop that is passed there is filled at the worst price of that
-      bin, since within the gap its own was jumped over; a limit that is passed gets its limit; else the bin's last price is taken.
+      bin, since within the gap its own was jumped over; a limit that is passed gets its limit; else the bin's last price counts.
     - a close: the trader knew that it comes and is out in the last bin before it, at the last sound price, the best that is known
       of what that order got; also where a gap lies between, which he could not see through.
-    - a roll: the prices from there on are another contract's and say nothing of this trade; it ends there at the last sound price.
+    - a roll: the prices from there on are another contract's and say nothing of this trade; it ends at the last sound price.
     - the end of the data: the same (of the reference form: at the last price).
 
     The bin of the exit is the one in which the outcome is known, not the earlier one whose price was the last.
