@@ -55,7 +55,7 @@ def market(lake: Lake) -> Market:
 def judged(lake: Lake, **rules: Any) -> Point:
     (point,) = points_of(
         lake,
-        eval={"tp_ticks": 2, "sl_ticks": 2, "max_hold_bins": 100, "warmup_bins": 100, "fee_per_contract": 0.0, **rules},
+        eval={"tp_ticks": 2, "sl_ticks": 3, "max_hold_bins": 100, "warmup_bins": 100, "fee_per_contract": 0.0, **rules},
         sweep={"per_signal": {"perm_derivative": {"zscore_window_bins": [80]}}},
     )
     return point
@@ -79,7 +79,7 @@ def test_the_judge_itself_is_causal(lake: Lake, market: Market, rules: dict[str,
 def test_every_signal_is_judged_causally(tmp_path: Any, signal: str) -> None:
     lake = Lake(tmp_path / "lake")
     publish_plain(lake, DATASET, n_bins=4000, radius=50, seed=7)
-    (point,) = points_of(lake, signals=[signal], sweep={}, eval={"tp_ticks": 2, "sl_ticks": 2, "max_hold_bins": 100})
+    (point,) = points_of(lake, signals=[signal], sweep={}, eval={"tp_ticks": 2, "sl_ticks": 3, "max_hold_bins": 100})
     market = load_market(Dataset.open(lake, DATASET), [get_signal(signal)])
     assert accusations(point_decisions(point, market), market_arrays(market), [3500]) == []
 
