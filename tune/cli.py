@@ -51,6 +51,9 @@ With --none the pointer says that no champion serves: the instrument's own signa
 """
 
 
+SESSIONS_HELP: Final = "also each session of every row; --json always has them"
+
+
 def _common(parser: argparse.ArgumentParser) -> None:
     add_lake(parser)
     parser.add_argument("--json", action="store_true", help="machine-readable output")
@@ -69,6 +72,7 @@ def _sweep(parser: argparse.ArgumentParser) -> None:
     _signals(parser)
     parser.add_argument("--resume", metavar="SWEEP", help="go on with the sweep of this id")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N points")
+    parser.add_argument("--sessions", action="store_true", help=SESSIONS_HELP)
 
 
 def _compare(parser: argparse.ArgumentParser) -> None:
@@ -78,6 +82,7 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min-signals", type=int, default=5, help="trades a row needs to count (default 5)")
     parser.add_argument("--top", type=int, default=20, help="runs shown (default 20)")
     parser.add_argument("--all", action="store_true", help="also runs under looser rules: the reference form, lookahead")
+    parser.add_argument("--sessions", action="store_true", help=SESSIONS_HELP)
     parser.add_argument("--sort", choices=SORTS, default=SORTS[0], help=f"what is best (default {SORTS[0]})")
 
 

@@ -28,7 +28,7 @@ from tune.errors import RunFailedError
 from tune.judgement import OUTSIDE, UNPROVEN_ROWS
 from tune.judging import JudgeConfig
 from tune.judging import judge as judge_series
-from tune.leaderboard import caption, parameter_parts, records, render
+from tune.leaderboard import caption, parameter_parts, records, render, unfolded
 from tune.notebook import standings
 from tune.online import simulate_online
 from tune.run import SweepOutcome, new_state, read_state, run_sweep, state_path
@@ -78,11 +78,11 @@ def sweep(args: argparse.Namespace) -> int:
         ):
             raise RunFailedError(told) from error
         raise
-    _show_outcome(outcome, args.json)
+    _show_outcome(outcome, args.json, args.sessions)
     return 1 if outcome.failures else 0
 
 
-def _show_outcome(outcome: SweepOutcome, as_json: bool) -> None:
+def _show_outcome(outcome: SweepOutcome, as_json: bool, with_sessions: bool) -> None:
     if as_json:
         _print_json(
             {
@@ -97,6 +97,8 @@ def _show_outcome(outcome: SweepOutcome, as_json: bool) -> None:
     out = console()
     if len(outcome.ranking):
         out.print(render(outcome.ranking, f"{outcome.sweep_id}: best runs", TOP), "")
+        if with_sessions:
+            out.print(unfolded(outcome.ranking, TOP), "")
         _print_foot(outcome.ranking.head(TOP), outcome.beside)
     else:
         out.print("no run took enough trades to be ranked; lower eval.min_signals or widen the grid")
@@ -194,6 +196,8 @@ def compare(args: argparse.Namespace) -> int:
         out.print(loose, highlight=False)
         return 0
     out.print(render(ranking, f"best runs by {args.sort}", args.top), "")
+    if args.sessions:
+        out.print(unfolded(ranking, args.top), "")
     _print_foot(ranking, beside)
     if loose:
         out.print(loose, highlight=False)

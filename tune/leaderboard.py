@@ -1,6 +1,6 @@
-"""Which run is best so far, and how that looks on a screen.
+"""Which candidate is best so far, and how that looks on a screen.
 
-Runs are ranked by the lower confidence bound of what they earn net of costs on time that their threshold was not chosen on. The
+Candidates are ranked, over all their sessions together, by the lower confidence bound of what they earn net of costs on time that their threshold was not chosen on. The
 other figures of a row are in sample: of its best threshold, on the bins it was chosen on. The table says which is which.
 """
 
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from tune.pooled import pool, with_session
 from tune.tables import Column, Fitted
 from tune.trial import RunResult
 
@@ -53,11 +54,13 @@ SHOWN: Final = (
     "cooldown_bins",
     "threshold",
     *METRICS,
+    "n_sessions",
+    "sessions",  # the figures of each, in time
 )
 
 
 def rank(rows: pl.DataFrame, objective: str, min_signals: int) -> pl.DataFrame:
-    """The best row of each run, best run first.
+    """The best row of each candidate over all its sessions together, best first; named by its latest run.
 
     Parameters
     ----------
@@ -69,6 +72,10 @@ def rank(rows: pl.DataFrame, objective: str, min_signals: int) -> pl.DataFrame:
     min_signals : int
         Rows with fewer trades do not count.
     """
+    return _best_first(pool(rows), objective, min_signals)
+
+
+def _best_first(rows: pl.DataFrame, objective: str, min_signals: int) -> pl.DataFrame:
     # Runs of an older version of this program lack figures that ranking needs; they are not shown.
     keys = [pl.col(name).fill_nan(None) for name in (objective, "expectancy_low", "n_signals")]
     return (
@@ -90,7 +97,7 @@ def without_loose(rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
 
 
 class LiveRanking:
-    """The best runs of a sweep while results come in; memory does not grow with the sweep."""
+    """The best runs of a sweep while results come in, each on its own session; memory does not grow with the sweep."""
 
     def __init__(self, objective: str, min_signals: int, top: int) -> None:
         self._objective, self._min_signals, self._top = objective, min_signals, top
@@ -101,23 +108,31 @@ class LiveRanking:
         if not results:
             return
         rows = pl.DataFrame([{**result.meta, **row} for result in results for row in result.rows], infer_schema_length=None)
-        new = rank(rows, self._objective, self._min_signals)
+        new = _best_first(with_session(rows), self._objective, self._min_signals)
         both = new if self.best is None else pl.concat([self.best, new], how="vertical_relaxed")
-        self.best = rank(both, self._objective, self._min_signals).head(self._top)
+        self.best = _best_first(both, self._objective, self._min_signals).head(self._top)
 
 
 def records(frame: pl.DataFrame) -> list[dict[str, Any]]:
     """Rows as JSON-able dictionaries: NaN becomes null, parameters an object."""
     found = []
     for row in frame.iter_rows(named=True):
-        clean: dict[str, Any] = {name: None if value != value else value for name, value in row.items()}
+        clean: dict[str, Any] = _without_nan(row)
         clean["signal_params"] = json.loads(clean.pop("signal_params_json"))
         found.append(clean)
     return found
 
 
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(one) for one in value]
+    return None if value != value else value
+
+
 # What may be left out of a narrow leaderboard, most telling first.
-TELLING: Final = ("out of sample [95 %]", "oos n", "net [95 %]", "n", "DSR", "TP rate", "even", "per h")
+TELLING: Final = ("out of sample [95 %]", "oos n", "max-t p", "net [95 %]", "n", "DSR", "TP rate", "even", "per h")
 
 
 def render(frame: pl.DataFrame, title: str, top: int, *, fits_height: bool = False) -> Fitted:
@@ -138,6 +153,8 @@ def render(frame: pl.DataFrame, title: str, top: int, *, fits_height: bool = Fal
         columns.append(Column("dataset", [row["dataset_id"] for row in rows], kept=True, stacks=True))
     parameters = [parameter_parts(json.loads(row["signal_params_json"])) for row in rows]
     columns.append(Column("parameters", parameters, kept=True, stacks=True))
+    if frame.get_column("n_sessions").max() > 1:
+        columns.append(Column("sessions", [str(row["n_sessions"]) for row in rows], right=True, kept=True))
     barriers = [f"{row['eval_tp_ticks']:g}/{row['eval_sl_ticks']:g}" for row in rows]
     columns += [
         Column("tp/sl", barriers, right=True, kept=True),
@@ -151,7 +168,8 @@ def render(frame: pl.DataFrame, title: str, top: int, *, fits_height: bool = Fal
         "net [95 %]": [interval(row, "expectancy") for row in rows],
         "out of sample [95 %]": [interval(row, "oos_expectancy") for row in rows],
         "oos n": [str(row["oos_n_signals"]) for row in rows],
-        "DSR": [f"{row['deflated_sharpe']:.2f}" if row.get("deflated_sharpe") is not None else "-" for row in rows],
+        "DSR": [_figure(row.get("deflated_sharpe"), ".2f") for row in rows],
+        "max-t p": [_figure(row.get("superior_p"), ".3f") for row in rows],
         "per h": [f"{row['events_per_scored_hour']:.0f}" for row in rows],
     }
     columns += [Column(name, cells, right=True) for name, cells in figures.items()]
@@ -159,17 +177,36 @@ def render(frame: pl.DataFrame, title: str, top: int, *, fits_height: bool = Fal
 
 
 CAPTION: Final = (
-    "net: ticks a trade after costs, in sample, with its 95 % block-bootstrap interval; out of sample: the same where each "
-    "part of the session trades the threshold that the parts before it chose; even: TP rate that pays "
-    "the fees; DSR: deflated Sharpe ratio, the probability that the row is better than the best of all trials by chance."
+    "net: ticks a trade after costs, in sample, with its 95 % interval, from session to session where there are several; "
+    "out of sample: the same where each session trades the threshold that the sessions over before it chose, and each part of a "
+    "single one what the parts before it chose; even: TP rate that pays "
+    "the fees; DSR: deflated Sharpe ratio, the probability that the row is better than the best of all trials by chance; "
+    "max-t p: the chance that the best of all trials together would look as good without skill."
 )
+POOLED: Final = "A row of several sessions is named by its latest; --sessions shows each."
+
+
+def unfolded(frame: pl.DataFrame, top: int) -> Fitted:
+    """The sessions of each row of a leaderboard, in time, under the row's number."""
+    told = [(place, one) for place, row in enumerate(frame.head(top).iter_rows(named=True), 1) for one in row["sessions"]]
+    columns = [
+        Column("#", [str(place) for place, _ in told], right=True, kept=True),
+        Column("run", [one["run_id"] for _, one in told], kept=True),
+        Column("dataset", [one["dataset_id"] for _, one in told], kept=True, stacks=True),
+        Column("thr", [f"{one['threshold']:g}" for _, one in told], right=True, kept=True),
+        Column("n", [str(one["n_signals"]) for _, one in told], right=True, kept=True),
+        Column("net [95 %]", [interval(one, "expectancy") for _, one in told], right=True),
+        Column("out of sample [95 %]", [interval(one, "oos_expectancy") for _, one in told], right=True),
+    ]
+    return Fitted("each session for itself, thresholds chosen within it", columns, ("net [95 %]", "out of sample [95 %]"))
 
 
 def caption(frame: pl.DataFrame) -> str:
     """What the columns mean, what was left out, and the fill models of the rows."""
     fills = "; ".join(f"Fills: {name}." for name in frame.get_column("fill_model").unique(maintain_order=True))
     left_out = int(frame.get_column("n_left_out").sum())
-    return f"{CAPTION} {fills} Left out of these rows for unsound bins: {left_out} trades."
+    pooled = f" {POOLED}" if frame.get_column("n_sessions").max() > 1 else ""
+    return f"{CAPTION}{pooled} {fills} Left out of these rows for unsound bins: {left_out} trades."
 
 
 def interval(row: Mapping[str, Any], name: str) -> str:
@@ -178,6 +215,10 @@ def interval(row: Mapping[str, Any], name: str) -> str:
     if mean != mean:
         return "-"
     return f"{mean:+.2f} [{low:+.2f} {high:+.2f}]" if low == low else f"{mean:+.2f} [?]"
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None or value != value else format(value, form)
 
 
 def parameter_parts(values: Mapping[str, Any]) -> list[str]:
