@@ -115,7 +115,7 @@ class _Group:
         sessions = [(one["start_ns"], one["end_ns"]) for one in first["sessions"]]
         tried = tried_on(trials, json.loads(first["sources_json"]))
         own = np.array(peers.get_column("block_pnl").to_list(), np.float64)
-        panel = tried.panel(sessions, own)
+        panel, n_known = tried.panel(sessions, own)
         spans = units(panel, len(sessions), MIN_SPANS)
         enough = peers.filter(pl.col("n_signals") >= max(min_signals, 1))
         longest = max((hold_blocks(row) for row in enough.iter_rows(named=True)), default=0.0)
@@ -130,7 +130,7 @@ class _Group:
             mean_length=mean_length,
             own_p=dict(zip(keys, p[: len(keys)].tolist(), strict=True)),
             best_p=float(np.nanmin(p)) if np.isfinite(p).any() else float("nan"),
-            n_resampled=len(np.unique(panel, axis=0)),
+            n_resampled=max(n_known, len(peers)),
             n_compared=min(len(enough), MAX_COMPARED),
             pbo=_overfitting(enough),
         )

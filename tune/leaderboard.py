@@ -153,7 +153,7 @@ def render(frame: pl.DataFrame, title: str, top: int, *, fits_height: bool = Fal
         columns.append(Column("dataset", [row["dataset_id"] for row in rows], kept=True, stacks=True))
     parameters = [parameter_parts(json.loads(row["signal_params_json"])) for row in rows]
     columns.append(Column("parameters", parameters, kept=True, stacks=True))
-    if frame.get_column("n_sessions").max() > 1:
+    if _is_pooled(frame):
         columns.append(Column("sessions", [str(row["n_sessions"]) for row in rows], right=True, kept=True))
     barriers = [f"{row['eval_tp_ticks']:g}/{row['eval_sl_ticks']:g}" for row in rows]
     columns += [
@@ -205,7 +205,7 @@ def caption(frame: pl.DataFrame) -> str:
     """What the columns mean, what was left out, and the fill models of the rows."""
     fills = "; ".join(f"Fills: {name}." for name in frame.get_column("fill_model").unique(maintain_order=True))
     left_out = int(frame.get_column("n_left_out").sum())
-    pooled = f" {POOLED}" if frame.get_column("n_sessions").max() > 1 else ""
+    pooled = f" {POOLED}" if _is_pooled(frame) else ""
     return f"{CAPTION}{pooled} {fills} Left out of these rows for unsound bins: {left_out} trades."
 
 
@@ -215,6 +215,10 @@ def interval(row: Mapping[str, Any], name: str) -> str:
     if mean != mean:
         return "-"
     return f"{mean:+.2f} [{low:+.2f} {high:+.2f}]" if low == low else f"{mean:+.2f} [?]"
+
+
+def _is_pooled(frame: pl.DataFrame) -> bool:
+    return any(n is not None and n > 1 for n in frame.get_column("n_sessions", default=[]))
 
 
 def _figure(value: float | None, form: str) -> str:

@@ -48,8 +48,8 @@ class Trials:
     n: int
     known: pl.DataFrame
 
-    def panel(self, sessions: Sequence[tuple[int, int]], own: Floats) -> Floats:
-        """What everything earned in the blocks of some sessions, alike trials once, shape (n_distinct, n_sessions * N_BLOCKS).
+    def panel(self, sessions: Sequence[tuple[int, int]], own: Floats) -> tuple[Floats, int]:
+        """What everything earned in the blocks of some sessions.
 
         Parameters
         ----------
@@ -58,6 +58,13 @@ class Trials:
             anew. Where a trial was not tried it earned nothing.
         own : NDArray[np.float64], shape (n_own, n_sessions * N_BLOCKS)
             Rows that must be among them, whether the ledger has them or not: they come first, in their order, copies included.
+
+        Returns
+        -------
+        panel : NDArray[np.float64], shape (n_distinct, n_sessions * N_BLOCKS)
+            Net ticks; trials that earned the same throughout stand there once.
+        n_known : int
+            Trials of the ledger that are in it, copies included.
         """
         places = _places(self.known, sessions)
         rows = self.known.with_columns(pl.Series("place", places)).filter(pl.col("place") >= 0)
@@ -67,9 +74,9 @@ class Trials:
         if len(rows):
             blocks = rows.get_column("block_pnl").explode().to_numpy().reshape(-1, N_BLOCKS)
             found[rows.get_column("which").to_numpy(), rows.get_column("place").to_numpy()] = blocks
-        flat = found.reshape(len(found), -1)
+        flat = found.reshape(len(found), len(sessions) * N_BLOCKS)
         ours = np.ascontiguousarray(own, np.float32)  # as the ledger keeps them, so that a row knows itself again
-        return np.concatenate([ours, _others(flat, ours)]).astype(np.float64)
+        return np.concatenate([ours, _others(flat, ours)]).astype(np.float64), len(rows)
 
 
 def _places(known: pl.DataFrame, sessions: Sequence[tuple[int, int]]) -> Ints:
@@ -84,8 +91,8 @@ def _places(known: pl.DataFrame, sessions: Sequence[tuple[int, int]]) -> Ints:
 def _others(rows: Any, ours: Any) -> Any:
     """The distinct rows that are not among ours, by their bytes, in order of first appearance."""
     seen = {row.tobytes() for row in ours}
-    fresh = [place for place, row in enumerate(rows) if (key := row.tobytes()) not in seen and not seen.add(key)]  # type: ignore[func-returns-value]
-    return rows[fresh]
+    first = {row.tobytes(): place for place, row in reversed(list(enumerate(rows)))}
+    return rows[sorted(place for key, place in first.items() if key not in seen)]
 
 
 class TrialLedger:
