@@ -41,7 +41,9 @@ class Beside:
         return found
 
 
-def with_luck(ranking: pl.DataFrame, rows: pl.DataFrame, trials: pl.DataFrame, min_signals: int) -> Beside:
+def with_luck(
+    ranking: pl.DataFrame, rows: pl.DataFrame, trials: pl.DataFrame, min_signals: int, pooled: pl.DataFrame | None = None
+) -> Beside:
     """Judge the rows of a ranking against everything that was tried.
 
     Parameters
@@ -52,10 +54,12 @@ def with_luck(ranking: pl.DataFrame, rows: pl.DataFrame, trials: pl.DataFrame, m
         Every row the ranking was made from, as ``ResultStore.rows`` gives them.
     trials : DataFrame
         As ``TrialLedger.trials`` gives them.
+    pooled : DataFrame, optional
+        ``rows`` as `tune.pooled.pool` gives them, where the caller has them already.
     """
     enough = rows.filter(pl.col("n_signals") >= max(min_signals, 1), pl.col("fill_model").is_not_null())
     enough = enough.sort("run_id", "threshold")  # the order in which workers were done must not show
-    together = pool(rows)
+    together = pool(rows) if pooled is None else pooled
     times = [_time_of(row) for row in together.select("sources_json", "sessions").iter_rows(named=True)]
     together = together.with_columns(pl.Series(_TIME, times, dtype=pl.String)).sort("run_id", "threshold")
     shown = ranking.select("run_id", "threshold").join(together, on=["run_id", "threshold"], how="left", maintain_order="left")

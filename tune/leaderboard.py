@@ -1,7 +1,8 @@
 """Which candidate is best so far, and how that looks on a screen.
 
-Candidates are ranked, over all their sessions together, by the lower confidence bound of what they earn net of costs on time that their threshold was not chosen on. The
-other figures of a row are in sample: of its best threshold, on the bins it was chosen on. The table says which is which.
+Candidates are ranked, over all their sessions together, by the lower confidence bound of what they earn net of costs on time that
+their threshold was not chosen on. The other figures of a row are in sample: of its best threshold, on the bins it was chosen on.
+The table says which is which.
 """
 
 import json
@@ -11,6 +12,7 @@ from typing import Any, Final
 import polars as pl
 
 from tune.pooled import pool, with_session
+from tune.simultaneous import at_once
 from tune.tables import Column, Fitted
 from tune.trial import RunResult
 
@@ -66,21 +68,26 @@ def rank(rows: pl.DataFrame, objective: str, min_signals: int) -> pl.DataFrame:
     ----------
     rows : DataFrame
         One row per (run, threshold), as ``ResultStore.rows`` gives them.
+        Their intervals out of sample come out as wide as to hold for all that are ranked at once (`tune.simultaneous`).
     objective : str
         Column to maximise; ties go to the higher bound in sample, more trades, then to the smaller threshold and run id, so
         that the order is fixed. A row that has no such figure stands behind all that have one.
     min_signals : int
         Rows with fewer trades do not count.
     """
-    return _best_first(pool(rows), objective, min_signals)
+    told = _enough(pool(rows), min_signals)
+    return _best_first(at_once(told, told.n_unique("run_id")), objective)
 
 
-def _best_first(rows: pl.DataFrame, objective: str, min_signals: int) -> pl.DataFrame:
+def _enough(rows: pl.DataFrame, min_signals: int) -> pl.DataFrame:
     # Runs of an older version of this program lack figures that ranking needs; they are not shown.
+    return rows.filter(pl.col("n_signals") >= max(min_signals, 1), pl.col("fill_model").is_not_null())
+
+
+def _best_first(rows: pl.DataFrame, objective: str) -> pl.DataFrame:
     keys = [pl.col(name).fill_nan(None) for name in (objective, "expectancy_low", "n_signals")]
     return (
-        rows.filter(pl.col("n_signals") >= max(min_signals, 1), pl.col("fill_model").is_not_null())
-        .select(SHOWN)
+        rows.select(SHOWN)
         .sort([*keys, pl.col("run_id"), pl.col("threshold")], descending=[True, True, True, False, False], nulls_last=True)
         .unique("run_id", keep="first", maintain_order=True)
     )
@@ -101,16 +108,23 @@ class LiveRanking:
 
     def __init__(self, objective: str, min_signals: int, top: int) -> None:
         self._objective, self._min_signals, self._top = objective, min_signals, top
-        self.best: pl.DataFrame | None = None
+        self._alone: pl.DataFrame | None = None  # each with its interval for itself
+        self._n_rows = 0
+
+    @property
+    def best(self) -> pl.DataFrame | None:
+        """The best so far, their intervals as wide as the number of runs demands; None before the first run."""
+        return None if self._alone is None else _best_first(at_once(self._alone, self._n_rows), self._objective)
 
     def add(self, results: Sequence[RunResult]) -> None:
         """Let new runs take their places; each comes once, with all its rows."""
         if not results:
             return
         rows = pl.DataFrame([{**result.meta, **row} for result in results for row in result.rows], infer_schema_length=None)
-        new = _best_first(with_session(rows), self._objective, self._min_signals)
-        both = new if self.best is None else pl.concat([self.best, new], how="vertical_relaxed")
-        self.best = _best_first(both, self._objective, self._min_signals).head(self._top)
+        new = _best_first(_enough(with_session(rows), self._min_signals), self._objective)
+        self._n_rows += len(new)
+        both = new if self._alone is None else pl.concat([self._alone, new], how="vertical_relaxed")
+        self._alone = _best_first(both, self._objective).head(self._top)
 
 
 def records(frame: pl.DataFrame) -> list[dict[str, Any]]:
@@ -178,8 +192,8 @@ def render(frame: pl.DataFrame, title: str, top: int, *, fits_height: bool = Fal
 
 CAPTION: Final = (
     "net: ticks a trade after costs, in sample, with its 95 % interval, from session to session where there are several; "
-    "out of sample: the same where each session trades the threshold that the sessions over before it chose, and each part of a "
-    "single one what the parts before it chose; even: TP rate that pays "
+    "out of sample: the same where each session trades the threshold that the sessions over before it chose, and each part of "
+    "a single one what the parts before it chose, with intervals that hold for all rows at once; even: TP rate that pays "
     "the fees; DSR: deflated Sharpe ratio, the probability that the row is better than the best of all trials by chance; "
     "max-t p: the chance that the best of all trials together would look as good without skill."
 )

@@ -1,8 +1,9 @@
 """Every trial ever scored, whoever scored it and whatever became of its results.
 
 A trial is one point at one threshold; what it is tried on is named by the raw files its dataset was made of, so that variants
-of a session count together. What it earned in each span of time is kept, so that all trials can be resampled together. Part files are only ever added, and lie beside the results, not among them: a sweep that was
-stopped, results that were deleted and runs that were repeated leave the count as it was.
+of a session count together. What it earned in each span of time is kept, so that all trials can be resampled together. Part files
+are only ever added, and lie beside the results, not among them: a sweep that was stopped, results that were deleted and runs that
+were repeated leave the count as it was.
 """
 
 import json

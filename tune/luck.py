@@ -1,9 +1,9 @@
 """How much of a best result is the luck of having tried many.
 
 Two questions. Is the *choosing* any good: does what looks best in one half of the time stay above the middle in the other
-(probability of backtest overfitting, by combinatorially symmetric cross-validation)? And is the *best one* better than the best of
-as many trials without skill would be? That is asked twice: the deflated Sharpe ratio counts the trials and takes each for one of
-its own; the max-t test of `tune.superior` resamples all of them together and knows which are alike.
+(probability of backtest overfitting, by combinatorially symmetric cross-validation)? And is the *best one* better than the best
+of as many trials without skill would be? That is asked twice: the deflated Sharpe ratio counts the trials and takes each for one
+of its own; the max-t test of `tune.superior` resamples all of them together and knows which are alike.
 
 Sources: D. H. Bailey, J. M. Borwein, M. Lopez de Prado, Q. J. Zhu, "The probability of backtest overfitting", Journal of
 Computational Finance 20 (2017). D. H. Bailey, M. Lopez de Prado, "The deflated Sharpe ratio: correcting for selection bias,
@@ -202,7 +202,7 @@ class Luck:
         unseen = self.n_trials - self.n_resampled
         left = f"; {unseen} more are counted, and kept no result by blocks on this time" if unseen > 0 else ""
         return (
-            f"The deflated ratio takes all {self.n_trials} trials for different ones (copies cost a little), the max-t test knows "
-            f"which of {self.n_resampled} are alike{left}. Both take results more than {self.block_minutes:.3g} minutes apart as "
-            "independent, and a loss that never came about in this time as one that does not exist."
+            f"The deflated ratio takes all {self.n_trials} trials for different ones (copies cost a little), the max-t test "
+            f"knows which of {self.n_resampled} are alike{left}. Both take results more than {self.block_minutes:.3g} minutes "
+            "apart as independent, and a loss that never came about in this time as one that does not exist."
         )

@@ -9,6 +9,8 @@ were over before it began; within a session only where there is one.
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
+from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
@@ -43,23 +45,25 @@ SESSION: Final = (
 _BY_TRADES: Final = ("tp_rate", "sl_rate", "timeout_rate", "mean_pnl_ticks", "expectancy_ticks", "mean_hold_ms")
 # 95 % of Student's t, two-sided, with 1 to 9 degrees of freedom.
 _T_95: Final = (12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157)
-_Z: Final = 1.959963984540054
 
 
-def t_95(degrees: int) -> float:
-    """Two-sided 95 % quantile of Student's t, within 2e-4.
+def student(share: float, degrees: int) -> float:
+    """Quantile of Student's t, by Cornish and Fisher's expansion; from seven degrees on within 1 % up to 1 - 1e-3.
 
-    Source: M. Abramowitz, I. A. Stegun, "Handbook of Mathematical Functions" (1964), 26.7.5, from ten degrees on.
+    Source: M. Abramowitz, I. A. Stegun, "Handbook of Mathematical Functions" (1964), 26.7.5.
     """
-    if degrees <= len(_T_95):
-        return _T_95[degrees - 1]
-    z, v = _Z, float(degrees)
+    z, v = NormalDist().inv_cdf(share), float(degrees)
     return (
         z
         + (z**3 + z) / (4 * v)
         + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
         + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
     )
+
+
+def t_95(degrees: int) -> float:
+    """Two-sided 95 % quantile of Student's t, within 1e-3."""
+    return _T_95[degrees - 1] if degrees <= len(_T_95) else student(0.975, degrees)
 
 
 def units(blocks: Floats, n_sessions: int, least: int) -> Floats:
@@ -130,9 +134,12 @@ def pool(rows: pl.DataFrame) -> pl.DataFrame:
     DataFrame
         The columns of ``rows``: figures over all sessions, ``block_n`` and ``block_pnl`` one session after another in time,
         ``sources_json`` of all, everything else as the latest session has it, whose run and threshold name the row. Besides them
-        ``n_sessions``, and ``sessions``, a list of the ``SESSION`` figures of each. A row of one session is as it was. Runs of
+        ``n_sessions``, and ``sessions``, a list of the ``SESSION`` figures of each. A row of one session is as it was, and a
+        table that is pooled already. Runs of
         one candidate on times that overlap are not two sessions, but rows of their own.
     """
+    if "sessions" in rows.columns:
+        return rows
     rows = with_session(with_place(rows))
     families = _families(rows)
     if not families:
@@ -198,16 +205,22 @@ def _out_of_sample(runs: Sequence[Sequence[dict[str, Any]]]) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=4096)
+def _rules(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
 def block_hours(row: dict[str, Any]) -> float:
     """Length of a session's block."""
-    rules = json.loads(row["rules_json"])
+    rules = _rules(row["rules_json"])
     return float(max(row["n_bins"] - row["warmup_bins"], 0) * rules["cell_width_ms"] / 3.6e6 / N_BLOCKS)
 
 
 def hold_blocks(row: dict[str, Any]) -> float:
     """Mean time in a trade, in blocks; 0 without trades."""
-    hold, block = float(np.nan_to_num(row["mean_hold_ms"] or 0.0)) / 3.6e6, block_hours(row)
-    return hold / block if block > 0 else 0.0
+    hold, block = row["mean_hold_ms"] or 0.0, block_hours(row)
+    return float(hold) / 3.6e6 / block if block > 0 and hold == hold else 0.0
 
 
 def _together(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -230,7 +243,7 @@ def _together(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         bounds = wilson(found[f"{name}_rate"] * effective, effective)
         found[f"{name}_rate_low"], found[f"{name}_rate_high"] = float(bounds[0][0]), float(bounds[1][0])
     span = last["eval_tp_ticks"] + last["eval_sl_ticks"]
-    rules = json.loads(last["rules_json"])
+    rules = _rules(last["rules_json"])
     hours = sum(row["end_ns"] - row["start_ns"] for row in rows) / 3.6e12
     scored = sum(_scored_bins(row, rules["sound_only"]) for row in rows) * rules["cell_width_ms"] / 3.6e6
     flat = blocks["block_pnl"].reshape(-1)

@@ -109,4 +109,3 @@ def superiority(returns: Floats, mean_length: int = 1, *, drawn: Floats | None =
         above += (highest_left >= means).sum(axis=0)
     found[varies[order]] = np.maximum.accumulate((1 + above) / (1 + len(weights)))
     return found
-

@@ -66,7 +66,7 @@ def test_table_shows_what_holds_out_of_sample_beside_what_was_chosen(lake: Lake)
     with console.capture() as capture:
         console.print(render(chosen, "best runs", 5))
         console.print(caption(chosen))
-    text = capture.get()
+    text = capture.get().replace("\n", " ").replace("  ", " ")
     assert "best runs, d, s" in text
     assert "out of sample [95 %]" in text
     assert "+0.50 [-0.75 +0.50]" in text
