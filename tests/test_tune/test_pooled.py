@@ -130,8 +130,13 @@ def test_too_few_trades_before_are_no_choice() -> None:
     assert np.isnan([row["oos_expectancy_ticks"], row["oos_expectancy_low"]]).all()
 
 
-@pytest.mark.parametrize(("n_sessions", "least", "n_units"), [(1, 8, 8), (2, 8, 8), (3, 8, 9), (8, 8, 8), (20, 8, 20), (1, 48, 48),
-                                                              (20, 48, 60), (48, 48, 48), (49, 48, 49), (1, 99, 48)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("n_sessions", "least", "n_units"),
+    [
+        *((1, 8, 8), (2, 8, 8), (3, 8, 9), (8, 8, 8), (20, 8, 20)),
+        *((1, 48, 48), (20, 48, 60), (48, 48, 48), (49, 48, 49), (1, 99, 48)),
+    ],
+)
 def test_units_are_as_long_as_leave_enough_of_them(n_sessions: int, least: int, n_units: int) -> None:
     blocks = np.arange(n_sessions * 48.0)
     found = units(blocks, n_sessions, least)
@@ -142,8 +147,8 @@ def test_units_are_as_long_as_leave_enough_of_them(n_sessions: int, least: int, 
 
 
 def test_of_many_sessions_each_is_one_observation() -> None:
-    """Ten sessions of ten trades that all earn 1 or all lose 1, six to four: mean .2, squares of what is left 6 * 8^2 + 4 * 12^2 =
-    960, times 10/9, root 32.66 over 100 trades: .3266; Student's t of nine degrees 2.2622. A hundred trades apart would say .19."""
+    """Ten sessions of ten trades that all earn 1 or all lose 1, six to four: mean .2, squares of what is left 6 * 8^2 + 4 * 12^2,
+    times 10/9, root 32.66 over 100 trades: .3266; Student's t of nine degrees 2.2622. A hundred trades apart would say .19."""
     pnl = np.zeros((10, 48))
     n = np.zeros((10, 48))
     n[:, :10] = 1.0

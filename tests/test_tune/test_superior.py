@@ -33,8 +33,8 @@ def test_hansens_form_is_that_of_arch(
 ) -> None:
     """`arch` 8.0.0: ``SPA(0, -x, block_size, reps, seed=seed)`` and ``StepM(..., size=.05 and .3)``, stationary bootstrap.
 
-    Three differences, named: `arch` does not divide by the deviations, whatever ``studentize`` says, so it was given ``x`` divided
-    by them; it takes the share of draws above and not (1 + draws) / (1 + draws in all); and it never finds deviations anew.
+    Three differences, named: `arch` does not divide by the deviations, whatever ``studentize`` says, so it was given ``x``
+    divided by them; it takes the share of draws above and not (1 + draws) / (1 + draws in all); it never finds deviations anew.
     """
     returns = panel(*size, lean)
     found = superiority(returns, length, drawn=draws(size[1], length, n_draws, seed), anew=False)
@@ -58,15 +58,15 @@ def test_the_long_run_variance_by_hand() -> None:
     assert long_run_variance(x, 1).tolist() == [1.0]
 
 
-def test_a_draw_holds_as_many_spans_as_there_are_and_blocks_are_as_long_as_told() -> None:
-    for length, n_starts in ((1, 12.0), (4, 3.75)):  # the first, and one in four of the eleven others
-        drawn = draws(12, length, 2000, 3)
-        assert (drawn.sum(axis=1) == 12).all()
-        assert drawn.mean(axis=0) == pytest.approx(np.ones(12), abs=0.12)
-        # The variance of a sum over a draw of spans that alternate in blocks of six: longer blocks draw what goes together.
-        spread = (drawn @ np.repeat([1.0, -1.0], 6)).var()
-        assert spread == pytest.approx(12.0, rel=0.1) if length == 1 else spread > 24.0, n_starts
-    assert draws(12, 4) is draws(12, 4)
+@pytest.mark.parametrize("length", [1, 4])
+def test_a_draw_holds_as_many_spans_as_there_are_and_blocks_are_as_long_as_told(length: int) -> None:
+    drawn = draws(12, length, 4000, 3)
+    assert (drawn.sum(axis=1) == 12).all()
+    assert drawn.mean(axis=0) == pytest.approx(np.ones(12), abs=0.12)
+    # What goes together is drawn together: the spread of a draw's sum is that of the long run (Politis and Romano, lemma 1).
+    x = np.repeat([1.0, -1.0], 6)
+    assert (drawn @ x).var() == pytest.approx(12 * long_run_variance(x[None], length)[0], rel=0.08)
+    assert draws(12, length) is draws(12, length)
 
 
 def noise(seed: int, k: int = 300, t: int = 48) -> np.ndarray:
