@@ -12,7 +12,7 @@ from tune.choosing import Choosing, choose_as_you_go
 from tune.intervals import block_width
 from tune.ledger import Trials, tried_on
 from tune.luck import Luck, best_by_chance, deflated_sharpe, null_sharpe_std, overfitting_probability, widening
-from tune.pooled import block_hours, hold_blocks, pool, units
+from tune.pooled import block_hours, hold_blocks, of_runs, pool, units
 from tune.rules import N_BLOCKS
 from tune.superior import superiority
 
@@ -20,7 +20,7 @@ MAX_COMPARED: Final = 4000  # rows in the halvings; a fixed draw of more
 MIN_SPANS: Final = N_BLOCKS  # observations that the tests of luck want: of several sessions longer spans make as many
 _SEED: Final = 20170301
 _TIME: Final = "time_key"
-COLUMNS: Final = ("n_trials", "chance_sharpe", "deflated_sharpe", "superior_p", "pbo")
+COLUMNS: Final = ("n_trials", "chance_sharpe", "deflated_sharpe", "spa_p", "pbo")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def with_luck(
     together = pool(rows) if pooled is None else pooled
     times = [_time_of(row) for row in together.select("sources_json", "sessions").iter_rows(named=True)]
     together = together.with_columns(pl.Series(_TIME, times, dtype=pl.String)).sort("run_id", "threshold")
-    shown = ranking.select("run_id", "threshold").join(together, on=["run_id", "threshold"], how="left", maintain_order="left")
+    shown = of_runs(together, ranking)
     groups: dict[str, _Group] = {}
     lucks: list[Luck] = []
     added: list[tuple[int, float, float, float, float]] = []
@@ -74,7 +74,8 @@ def with_luck(
             groups[key] = _Group.of(peers, trials, min_signals)
         group = groups[key]
         chance, deflated = group.deflated(row)
-        own_p = group.own_p.get((row["run_id"], row["threshold"]), float("nan"))
+        last = row["sessions"][-1]
+        own_p = group.own_p.get((last["run_id"], last["threshold"]), float("nan"))
         added.append((group.tried.n, chance, deflated, own_p, group.pbo))
         if is_first:
             lucks.append(

@@ -63,12 +63,12 @@ def choose_as_you_go(rows: pl.DataFrame) -> Choosing:
     all_n, all_pnl, holds = [], [], [0.0]
     for (start, end, n_folds), part in sorted(rows.group_by("start_ns", "end_ns", "n_folds"), key=lambda group: group[0]):
         keys = list(part.select(identity).iter_rows())
-        block_n, block_pnl, fold_n, fold_sum, fold_square = (
-            np.array(part.get_column(name).to_list()) for name in ("block_n", "block_pnl", "fold_n", "fold_sum", "fold_square")
-        )
-        before = np.array([_sums_before(past.get(key, ()), start) for key in keys])  # (n_rows, 3)
-        picks = [chosen(*before.T)]
-        picks += [chosen(*(before.T + (fold_n[:, f], fold_sum[:, f], fold_square[:, f]))) for f in range(n_folds)]
+        block_n, block_pnl, block_stops = (np.array(part.get_column(f"block_{name}").to_list()) for name in ("n", "pnl", "stops"))
+        full_loss = part.get_column("full_loss_ticks").to_numpy()
+        known = np.array([part.get_column(f"fold_{name}").to_list() for name in ("n", "sum", "square", "stops")])
+        before = np.array([_sums_before(past.get(key, ()), start) for key in keys]).T  # (4, n_rows)
+        picks = [chosen(*before, full_loss)]
+        picks += [chosen(*(before + known[:, :, f]), full_loss) for f in range(n_folds)]
         n, pnl = stitch(picks[1:], block_n, block_pnl, n_folds)
         first = int(fold_blocks(n_folds)[0])
         if picks[0] >= 0:
@@ -80,7 +80,8 @@ def choose_as_you_go(rows: pl.DataFrame) -> Choosing:
         holds += (np.nan_to_num(taken.get_column("mean_hold_ms").to_numpy()) / block_ms).tolist()
         squares = part.get_column("net_square").to_numpy()
         for row, key in enumerate(keys):
-            past.setdefault(key, []).append((end, np.array([block_n[row].sum(), block_pnl[row].sum(), squares[row]])))
+            sums = np.array([block_n[row].sum(), block_pnl[row].sum(), squares[row], block_stops[row].sum()])
+            past.setdefault(key, []).append((end, sums))
     if not all_n:
         return Choosing(0, 0, 0, *[float("nan")] * 3)
     n, pnl = np.array(all_n), np.array(all_pnl)
@@ -91,5 +92,5 @@ def choose_as_you_go(rows: pl.DataFrame) -> Choosing:
 
 
 def _sums_before(sessions: Sequence[tuple[int, Floats]], start: int) -> Floats:
-    """Trades, sum and sum of squares of a candidate in the sessions that were over at ``start``."""
-    return np.sum([sums for end, sums in sessions if end <= start] or [np.zeros(3)], axis=0)
+    """Trades, sum, sum of squares and stops of a candidate in the sessions that were over at ``start``."""
+    return np.sum([sums for end, sums in sessions if end <= start] or [np.zeros(4)], axis=0)

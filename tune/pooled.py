@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from engine.schema import Floats
-from tune.intervals import block_width, mean_interval, wilson
+from tune.intervals import LEVEL, block_width, mean_interval, tail_bound, wilson
 from tune.outofsample import chosen
 from tune.rules import N_BLOCKS
 
@@ -154,9 +154,21 @@ def pool(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([apart, pl.DataFrame(found, schema=rows.schema)])
 
 
+def of_runs(pooled: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
+    """The pooled row of each ``run_id, threshold``, whichever of its sessions that is; under the names that were asked for."""
+    keys = ["run_id", "threshold"]
+    whose = pooled.with_row_index("which").select("which", pl.col("sessions")).explode("sessions").unnest("sessions")
+    whose = whose.select("which", *keys).unique(keys, keep="first", maintain_order=True)
+    named = runs.select(keys).join(whose, on=keys, how="left", maintain_order="left")
+    rest = pooled.with_row_index("which").drop(keys)
+    return named.join(rest, on="which", how="left", maintain_order="left").drop("which")
+
+
 def _families(rows: pl.DataFrame) -> list[list[str]]:
     """Runs of one candidate on sessions that lie apart, in time; only where there are several."""
-    sound = pl.col("fill_model").is_not_null() & pl.col("block_pnl").is_not_null()  # older versions kept less
+    sound = pl.all_horizontal(
+        pl.col("fill_model", "block_pnl", "block_stops", "n_through_gap").is_not_null()
+    )  # older ones lack them
     runs = rows.filter(sound).unique("run_id").sort("start_ns", "end_ns", "run_id")
     runs = runs.select(pl.struct(FAMILY).rank("dense").alias("family"), "run_id", "start_ns", "end_ns")
     runs = runs.filter(pl.len().over("family") > 1)
@@ -180,22 +192,26 @@ def _pooled(runs: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
 def _out_of_sample(runs: Sequence[Sequence[dict[str, Any]]]) -> dict[str, Any]:
     """Each session at the threshold that the sessions over before it would choose."""
     sums: dict[int, list[tuple[int, Floats]]] = {}
-    n, pnl, holds = [], [], [0.0]
+    n, pnl, stops, holds, taken = [], [], [], [0.0], []
+    full_loss = np.array([row["full_loss_ticks"] for row in runs[0]])
     for run in runs:
         start, end = run[0]["start_ns"], run[0]["end_ns"]
         before = {place: [one for over, one in known if over <= start] for place, known in sums.items()}
-        known = np.array([np.sum(before[place], axis=0) if before[place] else np.zeros(3) for place in sums]).reshape(-1, 3)
-        if (pick := chosen(*known.T)) >= 0:
+        known = np.array([np.sum(before[place], axis=0) if before[place] else np.zeros(4) for place in sums]).reshape(-1, 4)
+        if (pick := chosen(*np.ascontiguousarray(known.T), np.full(len(known), full_loss.max()))) >= 0:
             place = list(sums)[pick]
             row = next((row for row in run if row["place"] == place), None)
             n.append(np.array(row["block_n"]) if row else np.zeros(N_BLOCKS))
             pnl.append(np.array(row["block_pnl"]) if row else np.zeros(N_BLOCKS))
+            stops.append(np.array(row["block_stops"]) if row else np.zeros(N_BLOCKS))
+            taken += [row] if row else []
             holds.append(hold_blocks(row) if row else 0.0)
         for row in run:
-            own = np.array([sum(row["block_n"]), sum(row["block_pnl"]), row["net_square"]], np.float64)
+            own = np.array([sum(row["block_n"]), sum(row["block_pnl"]), row["net_square"], sum(row["block_stops"])], np.float64)
             sums.setdefault(row["place"], []).append((end, own))
     trades = int(np.sum(n)) if n else 0
     low, high = sessions_interval(np.array(n), np.array(pnl), max(holds)) if trades else (float("nan"), float("nan"))
+    low = _allowing_for_stops(low, trades, float(np.sum(pnl)), float(np.sum(stops)), taken)
     return {
         "oos_n_signals": trades,
         "oos_expectancy_ticks": float(np.sum(pnl)) / trades if trades else float("nan"),
@@ -209,6 +225,16 @@ def _out_of_sample(runs: Sequence[Sequence[dict[str, Any]]]) -> dict[str, Any]:
 def _rules(text: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(text)
     return found
+
+
+def _allowing_for_stops(low: float, n: int, total: float, stops: float, rows: Sequence[dict[str, Any]]) -> float:
+    """A lower bound, or that of stops as often as those seen allow where it is lower; one trade tells as little as in ``rows``."""
+    if not n:
+        return low
+    share = min((row["n_effective"] / row["n_signals"] for row in rows if row["n_signals"]), default=1.0)
+    full_loss = max(row["full_loss_ticks"] for row in rows)
+    sums = (np.array([float(one)]) for one in (n, total, stops, full_loss, share))
+    return float(np.minimum(low, tail_bound(*sums, (1.0 + LEVEL) / 2.0)[0]))
 
 
 def block_hours(row: dict[str, Any]) -> float:
@@ -234,10 +260,13 @@ def _together(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             found[name] = type(value)(sum(row[name] or 0 for row in rows))
     trades = found["n_signals"]
     for name in _BY_TRADES:
-        told = [(row[name], row["n_signals"]) for row in rows if row["n_signals"]]
-        found[name] = sum(value * n for value, n in told) / trades if trades else nan
+        weighed = [row[name] * row["n_signals"] for row in rows if row["n_signals"]]
+        found[name] = sum(weighed) / trades if trades else nan
     blocks = {name: np.array([row[name] for row in rows], np.float64) for name in ("block_n", "block_pnl")}
     low, high = sessions_interval(blocks["block_n"], blocks["block_pnl"], max(hold_blocks(row) for row in rows))
+    blocks["block_stops"] = np.array([row["block_stops"] for row in rows], np.float64)
+    told = (int(trades), float(blocks["block_pnl"].sum()), float(blocks["block_stops"].sum()))
+    low = _allowing_for_stops(low, *told, rows)
     effective = np.array([found["n_effective"]], np.float64)
     for name in ("tp", "sl", "timeout"):
         bounds = wilson(found[f"{name}_rate"] * effective, effective)
@@ -269,6 +298,8 @@ def _together(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "sources_json": json.dumps(list(dict.fromkeys(name for row in rows for name in json.loads(row["sources_json"])))),
         "block_n": blocks["block_n"].reshape(-1).tolist(),
         "block_pnl": flat.tolist(),
+        "block_stops": blocks["block_stops"].reshape(-1).tolist(),
+        "full_loss_ticks": max(row["full_loss_ticks"] for row in rows),
         "n_sessions": len(rows),
         "sessions": [session for row in rows for session in row["sessions"]],
     }

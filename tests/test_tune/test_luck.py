@@ -172,7 +172,7 @@ def test_more_trials_on_the_same_files_deflate_the_same_row(lake: Lake) -> None:
     assert many.ranking.item(0, "chance_sharpe") > 0
     assert 0 <= many.ranking.item(0, "pbo") <= 1
     assert len(many.lucks) == 1
-    assert many.ranking.drop("n_trials", "chance_sharpe", "deflated_sharpe", "superior_p", "pbo").equals(ranking)
+    assert many.ranking.drop("n_trials", "chance_sharpe", "deflated_sharpe", "spa_p", "pbo").equals(ranking)
 
 
 def test_compare_leaves_looser_rules_out_unless_asked(lake: Lake, capsys: Capture) -> None:
