@@ -67,8 +67,10 @@ def choose_as_you_go(rows: pl.DataFrame) -> Choosing:
         full_loss = part.get_column("full_loss_ticks").to_numpy()
         known = np.array([part.get_column(f"fold_{name}").to_list() for name in ("n", "sum", "square", "stops")])
         before = np.array([_sums_before(past.get(key, ()), start) for key in keys]).T  # (4, n_rows)
-        picks = [chosen(*before, full_loss)]
-        picks += [chosen(*(before + known[:, :, f]), full_loss) for f in range(n_folds)]
+        picks = [chosen(before[0], before[1], before[2], before[3], full_loss)]
+        for f in range(n_folds):
+            n_known, total, square, stops = before + known[:, :, f]
+            picks.append(chosen(n_known, total, square, stops, full_loss))
         n, pnl = stitch(picks[1:], block_n, block_pnl, n_folds)
         first = int(fold_blocks(n_folds)[0])
         if picks[0] >= 0:

@@ -1,9 +1,10 @@
 """Every trial ever scored, whoever scored it and whatever became of its results.
 
-A trial is one point at one threshold; what it is tried on is named by the records its dataset was made of and by the raw files they
-came in, so that variants of a session count together, and so does a file that was compressed, cut or named anew. What it earned in
-each span of time is kept, so that all trials can be resampled together. Part files are only ever added, and lie beside the results,
-not among them: a sweep that was stopped, results that were deleted and runs that were repeated leave the count as it was.
+A trial is one point at one threshold; what it is tried on is named by the records its dataset was made of and by the raw files
+they came in, so that variants of a session count together, and so does a file that was compressed, cut or named anew. What it
+earned in each span of time is kept, so that all trials can be resampled together. Part files are only ever added, and lie beside
+the results, not among them: a sweep that was stopped, results that were deleted and runs that were repeated leave the count as it
+was.
 """
 
 import json

@@ -198,7 +198,8 @@ def _out_of_sample(runs: Sequence[Sequence[dict[str, Any]]]) -> dict[str, Any]:
         start, end = run[0]["start_ns"], run[0]["end_ns"]
         before = {place: [one for over, one in known if over <= start] for place, known in sums.items()}
         known = np.array([np.sum(before[place], axis=0) if before[place] else np.zeros(4) for place in sums]).reshape(-1, 4)
-        if (pick := chosen(*np.ascontiguousarray(known.T), np.full(len(known), full_loss.max()))) >= 0:
+        n_known, total, square, stopped = np.ascontiguousarray(known.T)
+        if (pick := chosen(n_known, total, square, stopped, np.full(len(known), full_loss.max()))) >= 0:
             place = list(sums)[pick]
             row = next((row for row in run if row["place"] == place), None)
             n.append(np.array(row["block_n"]) if row else np.zeros(N_BLOCKS))
@@ -228,13 +229,13 @@ def _rules(text: str) -> dict[str, Any]:
 
 
 def _allowing_for_stops(low: float, n: int, total: float, stops: float, rows: Sequence[dict[str, Any]]) -> float:
-    """A lower bound, or that of stops as often as those seen allow where it is lower; one trade tells as little as in ``rows``."""
+    """A lower bound, or that of stops as often as those seen allow, if lower; one trade tells as little as in ``rows``."""
     if not n:
         return low
     share = min((row["n_effective"] / row["n_signals"] for row in rows if row["n_signals"]), default=1.0)
     full_loss = max(row["full_loss_ticks"] for row in rows)
-    sums = (np.array([float(one)]) for one in (n, total, stops, full_loss, share))
-    return float(np.minimum(low, tail_bound(*sums, (1.0 + LEVEL) / 2.0)[0]))
+    trades, ticks, stopped, loss, part = (np.array([float(one)]) for one in (n, total, stops, full_loss, share))
+    return float(np.minimum(low, tail_bound(trades, ticks, stopped, loss, part, (1.0 + LEVEL) / 2.0)[0]))
 
 
 def block_hours(row: dict[str, Any]) -> float:

@@ -15,7 +15,7 @@ from tune.pooled import SESSION, hold_blocks, of_runs, pool, sessions_interval, 
 DAY = 24 * HOUR
 
 
-def day(number: int, threshold: float = 0.1, a_trade: float = 1.0, n: int = 1, **changes: Any) -> dict[str, Any]:
+def day(number: int, threshold: float = 0.1, a_trade: Any = 1.0, n: Any = 1, **changes: Any) -> dict[str, Any]:
     """A session of the candidate: ``n`` trades a block of ``a_trade`` ticks each, give or take half a tick."""
     pnl = [n * a_trade + (0.5 if block % 2 else -0.5) for block in range(48)]
     values = {
@@ -51,7 +51,7 @@ def test_a_row_of_one_session_is_as_it_was() -> None:
 def test_runs_are_of_one_candidate_where_all_that_made_it_agrees(name: str) -> None:
     other = RULES.replace("1200", "1201") if name == "rules_json" else "other"
     assert pool(frame(day(0), day(1))).get_column("n_sessions").to_list() == [2]
-    assert pool(frame(day(0), day(1, **{name: other}))).get_column("n_sessions").to_list() == [1, 1]
+    assert pool(frame(day(0), day(1, 0.1, **{name: other}))).get_column("n_sessions").to_list() == [1, 1]
     assert pool(frame(day(0), day(1, fill_model=None))).get_column("n_sessions").to_list() == [1, 1]
 
 
@@ -93,7 +93,7 @@ def test_the_row_bears_the_name_of_the_latest_session_and_the_figures_of_all() -
 def test_a_session_without_trades_counts_and_moves_no_mean() -> None:
     nan = float("nan")
     quiet = {"block_n": [0.0] * 48, "block_pnl": [0.0] * 48, "n_signals": 0, "expectancy_ticks": nan, "tp_rate": nan}
-    none = day(1, **quiet, net_square=0.0, mean_hold_ms=nan, profit_factor=nan)
+    none = day(1, 0.1, **quiet, net_square=0.0, mean_hold_ms=nan, profit_factor=nan)
     (row,) = pool(frame(day(0), none)).iter_rows(named=True)
     assert (row["n_sessions"], row["n_signals"], row["expectancy_ticks"]) == (2, 48, 1.0)
     assert row["events_per_hour"] == pytest.approx(24.0)
@@ -130,7 +130,7 @@ def test_stops_that_no_session_saw_are_imagined_over_all_of_them() -> None:
     """Two sessions of 48 trades of a tick, none stopped, where a stop costs 40: in sample up to 1 - .025 ** (1 / 96) = 3.770 % of
     96 trades may be stops, out of sample 7.397 % of the 48 that were tested."""
     unseen = {"block_stops": [0.0] * 48, "full_loss_ticks": 40.0}
-    (row,) = pool(frame(day(0, **unseen), day(1, **unseen))).iter_rows(named=True)
+    (row,) = pool(frame(day(0, 0.1, **unseen), day(1, 0.1, **unseen))).iter_rows(named=True)
     assert row["expectancy_low"] == pytest.approx(1 - 0.0376969 * 41, abs=1e-4)
     assert row["oos_expectancy_low"] == pytest.approx(1 - 0.0739728 * 41, abs=1e-4)
     assert row["block_stops"] == [0.0] * 96
