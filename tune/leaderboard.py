@@ -236,9 +236,9 @@ def caption(frame: pl.DataFrame) -> str:
     pooled = f" {POOLED}" if _is_pooled(frame) else ""
     return (
         f"{CAPTION}{pooled} {fills} Signals of these rows without a trade: {n['n_unsound']} in unsound bins, "
-        f"{n['n_too_near_close']} too near a close, {n['n_stop_in_spread']} with a stop within the spread. Trades out "
-        f"before a close: {n['n_flat_at_close']}, through a gap: {n['n_through_gap']}, out before a roll: {n['n_flat_at_roll']}, cut by the "
-        f"end of the data: {n['n_cut']}."
+        f"{n['n_too_near_close']} too near a close, {n['n_stop_in_spread']} with a stop within the spread. Trades out before "
+        f"a close: {n['n_flat_at_close']}, through a gap: {n['n_through_gap']}, out before a roll: {n['n_flat_at_roll']}, "
+        f"cut by the end of the data: {n['n_cut']}."
     )
 
 
