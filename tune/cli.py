@@ -58,6 +58,7 @@ With --none the pointer says that no champion serves: the instrument's own signa
 """
 
 
+SESSIONS_HELP: Final = "also each session of every row; --json always has them"
 SEAL_HELP: Final = """\
 Hold sessions out: no sweep, score, judge, simulation or campaign reads them from then on, nor any dataset that shares a minute of their
 records, whatever it is called. A seal is never taken away. What was tried on them before is counted and told: only a session on which
@@ -93,6 +94,7 @@ def _sweep(parser: argparse.ArgumentParser) -> None:
     _signals(parser)
     parser.add_argument("--resume", metavar="SWEEP", help="go on with the sweep of this id")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N points")
+    parser.add_argument("--sessions", action="store_true", help=SESSIONS_HELP)
 
 
 def _compare(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +103,10 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", help="only this dataset")
     parser.add_argument("--min-signals", type=int, default=5, help="trades a row needs to count (default 5)")
     parser.add_argument("--top", type=int, default=20, help="runs shown (default 20)")
-    parser.add_argument("--all", action="store_true", help="also runs under looser rules: the reference form, no fee, no delay, lookahead")
+    parser.add_argument(
+        "--all", action="store_true", help="also runs under looser rules: the reference form, no fee, no delay, lookahead"
+    )
+    parser.add_argument("--sessions", action="store_true", help=SESSIONS_HELP)
     parser.add_argument("--sort", choices=SORTS, default=SORTS[0], help=f"what is best (default {SORTS[0]})")
 
 
