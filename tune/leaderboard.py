@@ -10,13 +10,19 @@ from typing import Any, Final
 
 import polars as pl
 
+from tune.strictness import GROUP, MARK, in_groups, places, strict, with_mark
 from tune.tables import Column, Fitted
 from tune.trial import RunResult
 
 METRICS: Final = (
     "n_signals",
     "n_effective",
-    "n_left_out",
+    "n_unsound",
+    "n_too_near_close",
+    "n_stop_in_spread",
+    "n_flat_at_close",
+    "n_through_gap",
+    "n_flat_at_roll",
     "n_cut",
     "tp_rate",
     "tp_rate_low",
@@ -57,7 +63,7 @@ SHOWN: Final = (
 
 
 def rank(rows: pl.DataFrame, objective: str, min_signals: int) -> pl.DataFrame:
-    """The best row of each run, best run first.
+    """The best row of each run, best run first among runs of the same rules; loose ones behind all strict ones.
 
     Parameters
     ----------
@@ -69,24 +75,25 @@ def rank(rows: pl.DataFrame, objective: str, min_signals: int) -> pl.DataFrame:
     min_signals : int
         Rows with fewer trades do not count.
     """
-    # Runs of an older version of this program lack figures that ranking needs; they are not shown.
+    # Runs of an older version of this program lack figures that ranking needs, or dropped the trades that met a close or a gap,
+    # which this one books; beside these they would look too good and are not shown.
     keys = [pl.col(name).fill_nan(None) for name in (objective, "expectancy_low", "n_signals")]
-    return (
-        rows.filter(pl.col("n_signals") >= max(min_signals, 1), pl.col("fill_model").is_not_null())
-        .select(SHOWN)
+    is_whole = pl.col("fill_model", "n_through_gap").is_not_null()
+    return in_groups(
+        with_mark(rows.filter(pl.col("n_signals") >= max(min_signals, 1), is_whole))
+        .select(*SHOWN, MARK, GROUP)
         .sort([*keys, pl.col("run_id"), pl.col("threshold")], descending=[True, True, True, False, False], nulls_last=True)
         .unique("run_id", keep="first", maintain_order=True)
     )
 
 
 def without_loose(rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Rows whose runs were filled at the touch in sound bins by signals that see no later bin; and how many runs were not.
+    """Rows whose runs were judged under strict rules, as `tune.strictness` has it; and how many runs were not.
 
     What was scored under looser rules looks better than it is: side by side with the others it would stand first.
     """
-    is_sound = pl.col("rules_json").str.json_path_match("$.sound_only") == "true"
-    strict = rows.filter(pl.col("fill_model").str.starts_with("touch"), is_sound, pl.col("lookahead") == "")
-    return strict, rows.n_unique("run_id") - strict.n_unique("run_id")
+    kept = strict(rows)
+    return kept, rows.n_unique("run_id") - kept.n_unique("run_id")
 
 
 class LiveRanking:
@@ -125,17 +132,23 @@ def render(frame: pl.DataFrame, title: str, top: int, *, fits_height: bool = Fal
 
     Run, dataset, signal, parameters, barriers, cooldown and threshold stand whole at any width; the rest goes by ``TELLING``.
     """
+    frame = with_mark(frame)
     same = [name for name in ("dataset_id", "signal_name") if frame.n_unique(name) == 1]
-    title = ", ".join([title, *(str(frame.item(0, name)) for name in same)])
+    loose = frame.head(top).get_column(MARK)
+    alike = [f"loose: {loose[0]}"] if len(loose) and loose.n_unique() == 1 and loose[0] else []
+    title = ", ".join([title, *(str(frame.item(0, name)) for name in same), *alike])
     rows = list(frame.head(top).iter_rows(named=True))
     columns = [
-        Column("#", [str(place) for place in range(1, len(rows) + 1)], right=True, kept=True),
+        Column("#", places(frame.head(top)), right=True, kept=True),
         Column("run", [row["run_id"] for row in rows], kept=True),
     ]
     if "signal_name" not in same:
         columns.append(Column("signal", [row["signal_name"] for row in rows], kept=True))
     if "dataset_id" not in same:
         columns.append(Column("dataset", [row["dataset_id"] for row in rows], kept=True, stacks=True))
+    for name in (MARK, GROUP):  # where rows differ in them
+        if frame.head(top).n_unique(name) > 1:
+            columns.append(Column(name, [(row[name] or "-").split(" ") for row in rows], kept=True, stacks=True))
     parameters = [parameter_parts(json.loads(row["signal_params_json"])) for row in rows]
     columns.append(Column("parameters", parameters, kept=True, stacks=True))
     barriers = [f"{row['eval_tp_ticks']:g}/{row['eval_sl_ticks']:g}" for row in rows]
@@ -166,10 +179,14 @@ CAPTION: Final = (
 
 
 def caption(frame: pl.DataFrame) -> str:
-    """What the columns mean, what was left out, and the fill models of the rows."""
+    """What the columns mean, the fill models of the rows, what set off no trade, and what closes, gaps and rolls came to."""
     fills = "; ".join(f"Fills: {name}." for name in frame.get_column("fill_model").unique(maintain_order=True))
-    left_out = int(frame.get_column("n_left_out").sum())
-    return f"{CAPTION} {fills} Left out of these rows for unsound bins: {left_out} trades."
+    n = {name: int(frame.get_column(name).sum()) for name in METRICS if name.startswith("n_") and name != "n_effective"}
+    return (
+        f"{CAPTION} {fills} Signals of these rows without a trade: {n['n_unsound']} in unsound bins, {n['n_too_near_close']} too "
+        f"near a close, {n['n_stop_in_spread']} with a stop within the spread. Trades out before a close: {n['n_flat_at_close']}, "
+        f"through a gap: {n['n_through_gap']}, out before a roll: {n['n_flat_at_roll']}, cut by the end of the data: {n['n_cut']}."
+    )
 
 
 def interval(row: Mapping[str, Any], name: str) -> str:
