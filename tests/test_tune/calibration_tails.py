@@ -24,6 +24,7 @@ from tune.tape import Tape, touch_tape
 HOUR: Final = 36_000  # bins
 THRESHOLDS: Final = (0.2, 0.4, 0.6)
 LASTS_S: Final = (120, 300, 600, 1800)
+EDGE: Final = 0.048  # of a step, while the score is up: small, so that what care costs is seen
 SHOWN_S: Final = 600  # of an hour, what lasts longer is seen too seldom
 
 
@@ -56,14 +57,14 @@ def unseen_stops(
     return [Line(question, "<= 0.07", mean(claimed), mean(claimed) <= 0.07)]
 
 
-def near_stops(n_sessions: int = 40) -> list[Line]:
+def near_stops(n_sessions: int = 80) -> list[Line]:
     """What the care for tails and memory costs where it is not needed: an edge at TP 8, SL 8."""
     rng = np.random.default_rng(107)
     r = sound_rules(tp_ticks=8, sl_ticks=8, max_hold_bins=HOUR)
     found, bare, sizes = [], [], []
     for _ in range(n_sessions):
         score = random_score(rng, HOUR)
-        (rows,) = judged(score, drifting_market(rng, score, 0.05, 2), [r])
+        (rows,) = judged(score, drifting_market(rng, score, EDGE, 2), [r])
         tested = out_of_sample(rows, r, HOUR)
         found.append(tested["oos_expectancy_low"] > 0)
         bare.append(_bare_bound(rows, r) > 0)
