@@ -27,9 +27,10 @@ SPANS: Final = 2.0  # a bootstrap block is at least this many mean holding times
 # What blocks may remember of the market that was: for how many fine blocks (to 1/e), and how much of a block's variance it makes.
 MEMORIES: Final = (2, 5, 12)
 SHARES: Final = (0.2, 0.4, 0.7, 0.95)
-# Weight beforehand of none; the rest is spread evenly. With less of it, edges where nothing lasts are missed: of those that a bare
-# bootstrap finds in three of four sessions 0.95 loses 2 points, 0.9 loses 5, 0.7 loses 12.
-NO_MEMORY: Final = 0.95
+# Weight beforehand of none; the rest is spread evenly. With less, edges are missed where nothing lasts: of those that a bare
+# bootstrap finds in three of four sessions, 0.95 loses 2 points, 0.9 loses 5, 0.7 loses 12. With more, markets that last for
+# two minutes are overlooked: 0.95 covers 0.91 there, 0.9 covers 0.93.
+NO_MEMORY: Final = 0.9
 FEW_STOPS: Final = 10.0  # so many tell themselves how often they come
 SLIP_TICKS: Final = 1.0  # that a stop which was never seen would lose beyond its barrier
 
