@@ -40,11 +40,15 @@ def promise(n: Floats, total: Floats, square: Floats, stops: Floats, full_loss: 
     return np.where(n >= MIN_TRAIN_TRADES, low, -np.inf)
 
 
-def chosen(n: Floats, total: Floats, square: Floats, stops: Floats, full_loss: Floats) -> int:
-    """Place of the best candidate, the first of equals, as `promise` has it; -1 where none has trades enough."""
-    low = promise(n, total, square, stops, full_loss)
+def best_of(low: Floats) -> int:
+    """Place of the highest of some promises, the first of equals; -1 where there is none."""
     best = int(np.argmax(low)) if len(low) else -1
     return best if best >= 0 and np.isfinite(low[best]) else -1
+
+
+def chosen(n: Floats, total: Floats, square: Floats, stops: Floats, full_loss: Floats) -> int:
+    """Place of the best candidate, the first of equals, as `promise` has it; -1 where none has trades enough."""
+    return best_of(promise(n, total, square, stops, full_loss))
 
 
 def stitch(picks: Sequence[int], block_n: Floats, block_pnl: Floats, n_folds: int) -> tuple[Floats, Floats]:
@@ -64,9 +68,10 @@ def fold_picks(rows: Sequence[Mapping[str, Any]], n_folds: int) -> list[int]:
     """The row that each fold of one session trades, by the labels over before it; -1 where there were too few."""
     if not rows:
         return [-1] * n_folds
-    known = np.array([[row[name] for row in rows] for name in ("fold_n", "fold_sum", "fold_square", "fold_stops")])
-    full_loss = np.array([row["full_loss_ticks"] for row in rows])
-    return [chosen(*np.ascontiguousarray(known[:, :, f]), full_loss) for f in range(n_folds)]
+    n, total, square, stops = (np.ravel([row[f"fold_{name}"] for row in rows]) for name in ("n", "sum", "square", "stops"))
+    full_loss = np.repeat([row["full_loss_ticks"] for row in rows], n_folds)
+    low = promise(n, total, square, stops, full_loss).reshape(len(rows), n_folds)
+    return [best_of(low[:, f]) for f in range(n_folds)]
 
 
 def out_of_sample(rows: Sequence[Mapping[str, Any]], rules: Rules, n_bins: int) -> dict[str, Any]:

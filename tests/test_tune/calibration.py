@@ -210,8 +210,10 @@ EXPERIMENTS: Final[tuple[Callable[[], list[Line]], ...]] = (
 
 def main() -> None:
     """Print the sheet as Markdown."""
+    from tests.test_tune.calibration_tails import EXPERIMENTS as OF_TAILS  # which stands on this module
+
     print("| question | must be | found |\n|---|---|---|")
-    for experiment in EXPERIMENTS:
+    for experiment in (*EXPERIMENTS, *OF_TAILS):
         for line in experiment():
             print(f"| {line.question} | {line.required} | {line.found:.3f}{'' if line.holds else ' **fails**'} |")
 
