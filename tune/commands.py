@@ -235,7 +235,9 @@ def score(args: argparse.Namespace) -> int:
             "ready": pa.array(series["ready"].copy()),
         }
     ).replace_schema_metadata(metadata)
-    identity = json.dumps([HANDED_OUT, *(metadata[name] for name in ("dataset_checksum", "signal", "parameters", "code_version"))])
+    identity = json.dumps(
+        [HANDED_OUT, *(metadata[name] for name in ("dataset_checksum", "signal", "parameters", "code_version"))]
+    )
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     TrialLedger(lake).add_series(sha256(identity.encode()).hexdigest()[:16], dataset, args.signal, now)  # before it is handed out
     buffer = pa.BufferOutputStream()

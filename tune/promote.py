@@ -74,7 +74,9 @@ def best_passing(lake: Lake, sweep_id: str) -> tuple[str, float]:
     rows, least = ResultStore(lake).rows(state.run_ids), config.eval.min_signals
     ranking = rank(rows, config.search.objective, least)
     if not len(ranking):
-        raise GateError(f"sweep {sweep_id} has no run with {least} trades or more, so nothing passes the gate; nothing was promoted")
+        raise GateError(
+            f"sweep {sweep_id} has no run with {least} trades or more, so nothing passes the gate; nothing was promoted"
+        )
     differs = {name: instrument_differs(Dataset.open(lake, name)) for name in ranking.get_column("dataset_id").unique().sort()}
     heads = []
     for row in judged_rows(ranking, rows, TrialLedger(lake).trials(), least).iter_rows(named=True):

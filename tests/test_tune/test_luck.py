@@ -182,7 +182,9 @@ def test_compare_leaves_looser_rules_out_unless_asked(lake: Lake, capsys: Captur
     assert main(["compare", "--lake", str(lake.root), "--json", "--all"]) == 0
     every = json.loads(capsys.readouterr().out)
     assert len(every) == 16
-    assert [row["fill_model"].split()[0] for row in every] == ["touch"] * 8 + ["mid"] * 8  # free fills look better and stand behind
+    assert [row["fill_model"].split()[0] for row in every] == ["touch"] * 8 + [
+        "mid"
+    ] * 8  # free fills look better and stand behind
     assert {row["loose"] for row in every[8:]} == {"mid fill, no fee, no delay, unsound bins"}
     assert main(["compare", "--lake", str(lake.root)]) == 0
     assert "8 runs under looser rules" in capsys.readouterr().out.replace("\n", " ")
