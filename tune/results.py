@@ -14,6 +14,7 @@ import pyarrow as pa
 from engine.lake import Lake
 from tune.diagnostics import COLUMNS as DIAGNOSTIC_COLUMNS
 from tune.parts import part_name, read_parts, write_part
+from tune.scoring import LISTS
 from tune.tally_kernels import MARK_OUT_S
 from tune.trial import RunResult
 
@@ -63,8 +64,13 @@ ROWS_SCHEMA: Final = pa.schema(
         ("n_signals", pa.int64()),
         ("n_up", pa.int64()),
         ("n_down", pa.int64()),
-        ("n_left_out", pa.int64()),  # for bins that were not sound
-        ("n_cut", pa.int64()),  # time-outs that the end of the data brought early
+        ("n_unsound", pa.int64()),  # signals that fired in a bin that was not sound, or would have been entered in one
+        ("n_too_near_close", pa.int64()),  # signals refused for that
+        ("n_stop_in_spread", pa.int64()),  # signals refused for that
+        ("n_flat_at_close", pa.int64()),  # trades left before a close
+        ("n_through_gap", pa.int64()),  # trades with a gap on their way, however they ended
+        ("n_flat_at_roll", pa.int64()),  # trades left before another contract's prices
+        ("n_cut", pa.int64()),  # trades that the end of the data ended
         ("n_effective", pa.float64()),
         *((f"{name}_rate", pa.float64()) for name in ("tp", "sl", "timeout")),
         *((f"{name}_rate_{side}", pa.float64()) for name in ("tp", "sl", "timeout") for side in ("low", "high")),
@@ -88,8 +94,9 @@ ROWS_SCHEMA: Final = pa.schema(
         *((f"markout_{round(1000 * seconds)}ms_ticks", pa.float64()) for seconds in MARK_OUT_S),
         ("sharpe", pa.float64()),  # per square root of an hour
         ("net_square", pa.float64()),  # sum over the trades, ticks squared
+        ("full_loss_ticks", pa.float64()),  # what a stop loses that was never seen
         ("fill_model", pa.string()),
-        *((name, pa.list_(pa.float64())) for name in ("block_n", "block_pnl", "fold_n", "fold_sum", "fold_square")),
+        *((name, pa.list_(pa.float64())) for name in LISTS),
     ]
 )
 
