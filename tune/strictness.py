@@ -14,8 +14,8 @@ import polars as pl
 
 from engine.signals.base import SignalLike
 
-# What a candidate may choose for itself; by all other rules a row is ranked among its own kind only. Warm-up and embargo follow the
-# signal's memory.
+# What a candidate may choose for itself; by all other rules a row is ranked among its own kind only. Warm-up and embargo follow
+# the signal's memory.
 _OWN: Final = frozenset({"tp_ticks", "sl_ticks", "cooldown_bins", "warmup_bins", "embargo_bins"})
 MARK: Final = "loose"  # names of columns
 GROUP: Final = "rules"
@@ -58,7 +58,7 @@ def _looseness(rules_json: str, lookahead: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def rules_group(rules_json: str, lookahead: str = "") -> str:
-    """What two runs must share to be ranked side by side: all rules but barriers, cooldown, warm-up and embargo, and lookahead."""
+    """What runs must share to be ranked side by side: all rules but barriers, cooldown, warm-up and embargo, and lookahead."""
     rules = {name: value for name, value in sorted(json.loads(rules_json).items()) if name not in _OWN}
     return json.dumps([rules, lookahead])
 
