@@ -34,7 +34,6 @@ _FIGURES: Final = (
     "expectancy_ticks",
     "expectancy_low",
     "expectancy_high",
-    "n_left_out",
 )
 
 
