@@ -190,7 +190,7 @@ def compare(args: argparse.Namespace) -> int:
         return 0
     out = console()
     loose = (
-        f"{n_loose} runs under looser rules (mid fills, no fee, no delay, unsound bins, lookahead) are not shown; --all shows them"
+        f"{n_loose} runs under looser rules (mid fills, no fee or delay, unsound bins, lookahead) are not shown; --all shows them"
         if n_loose
         else ""
     )

@@ -86,8 +86,8 @@ def best_passing(lake: Lake, sweep_id: str) -> tuple[str, float]:
         heads.append((row["run_id"], failed))
     head, failed = heads[0]
     raise GateError(
-        f"none of the {len(heads)} ranked runs of sweep {state.sweep_id} passes the gate, nothing was promoted; its head, run {head}, "
-        f"fails: {', '.join(failed)}"
+        f"none of the {len(heads)} ranked runs of sweep {state.sweep_id} passes the gate, nothing was promoted; its head, run "
+        f"{head}, fails: {', '.join(failed)}"
     )
 
 

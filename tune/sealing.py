@@ -34,7 +34,6 @@ _FIGURES: Final = (
     "expectancy_ticks",
     "expectancy_low",
     "expectancy_high",
-    "n_left_out",
 )
 
 
@@ -125,8 +124,8 @@ def unseal(lake: Lake, row: dict[str, Any], dataset_ids: Sequence[str]) -> list[
     for one in sealed:
         if (look := before.get((candidate, one.dataset_id))) is not None:
             raise ConfigError(
-                f"run {row['run_id']} at threshold {row['threshold']:g} was looked at on {one.dataset_id} on {look.looked_at[:10]} "
-                f"({look.line}); a candidate has one look"
+                f"run {row['run_id']} at threshold {row['threshold']:g} was looked at on {one.dataset_id} on "
+                f"{look.looked_at[:10]} ({look.line}); a candidate has one look"
             )
     datasets = [Dataset.open(lake, one.dataset_id, with_sealed=True) for one in sealed]
     for dataset in datasets:  # all of them, before the first is looked at
@@ -189,8 +188,8 @@ def _require_fits(row: dict[str, Any], dataset: Dataset) -> None:
     ):
         if ours != theirs:
             raise ConfigError(
-                f"run {row['run_id']} was judged with {name} {ours:g}, and the sealed {dataset.dataset_id} has {theirs:g}; name those "
-                "that fit with --dataset ID"
+                f"run {row['run_id']} was judged with {name} {ours:g}, and the sealed {dataset.dataset_id} has {theirs:g}; name "
+                "those that fit with --dataset ID"
             )
     if rules.warmup_bins >= dataset.n_bins:
         raise ConfigError(

@@ -21,7 +21,7 @@ from tune.config import parse_sweep_config
 from tune.gate import Figures, GateError, failed_checks, figures_of, instrument_differs, judged_rows
 from tune.ledger import TrialLedger
 from tune.results import ResultStore
-from tune.run import SweepState, _write_state, new_state
+from tune.run import SweepState, _write_state, new_state, read_state
 from tune.trial import RunResult, evaluate, load_market
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ..noload.. loader strategy:DeprecationWarning")
@@ -152,15 +152,16 @@ def test_what_fails_is_refused_in_one_line_and_forced_with_a_reason_only(
     assert main(["promote", run_id, "--threshold", "0.2", *tail]) == 3
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        f"python -m tune: run {run_id} at threshold 0.2 is not promoted, the gate refuses it: out-of-sample lower bound (-0.25 ticks, "
-        'must be above 0), too few trades (12 out of sample, at least 30). Whoever knows better adds --force --because "WHY", '
-        "which is kept and shown"
+        f"python -m tune: run {run_id} at threshold 0.2 is not promoted, the gate refuses it: out-of-sample lower bound "
+        '(-0.25 ticks, must be above 0), too few trades (12 out of sample, at least 30). Whoever knows better adds --force '
+        '--because "WHY", which is kept and shown'
     )
     assert main(["promote", "--best", "--sweep", sweep_id, *tail]) == 3
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        f"python -m tune: none of the 1 ranked runs of sweep {sweep_id} passes the gate, nothing was promoted; its head, run {run_id}, "
-        "fails: out-of-sample lower bound (-0.25 ticks, must be above 0), too few trades (12 out of sample, at least 30)"
+        f"python -m tune: none of the 1 ranked runs of sweep {sweep_id} passes the gate, nothing was promoted; its head, run "
+        f"{run_id}, fails: out-of-sample lower bound (-0.25 ticks, must be above 0), too few trades (12 out of sample, "
+        "at least 30)"
     )
     assert (versions(lake), read_pointer(lake).version) == ([], None)
     for half in (["--force"], ["--because", "x"], ["--force", "--because", " "]):
@@ -168,7 +169,7 @@ def test_what_fails_is_refused_in_one_line_and_forced_with_a_reason_only(
         assert '--force and --because "WHY" belong together' in capsys.readouterr().err
     assert main(["promote", run_id, "--threshold", "0.2", "--force", "--because", "on  paper\nfirst", *tail]) == 0
     assert (
-        "; FORCED because on paper first; it fails out-of-sample lower bound (-0.25 ticks, must be above 0), too few trades (12 out"
+        "; FORCED because on paper first; it fails out-of-sample lower bound (-0.25 ticks, must be above 0), too few trades (12"
         in capsys.readouterr().out
     )
     champion = read_champion(lake)
@@ -184,7 +185,7 @@ def test_best_goes_down_the_board_to_the_first_that_passes(lake: Lake, served: I
     first, second = evaluated(lake, points_of(lake)[:2])
     store(lake, first, oos_expectancy_low=9.0, oos_n_signals=29)  # the best bound, one trade too few
     sweep_id = store(lake, second)
-    state = promote.read_state(lake, sweep_id)
+    state = read_state(lake, sweep_id)
     run_ids = [first.meta["run_id"], second.meta["run_id"]]
     _write_state(SweepState(**{**state.__dict__, "run_ids": run_ids}), lake)
     assert promote.best_run(lake, sweep_id)[0] == run_ids[0]

@@ -188,6 +188,7 @@ def test_compare_leaves_looser_rules_out_unless_asked(lake: Lake, capsys: Captur
     assert len(every) == 16
     fills = [row["fill_model"].split(" ")[0] for row in every]
     assert fills == ["touch"] * 8 + ["mid"] * 8  # free fills look better: they stand behind whatever they claim
+    assert {row["loose"] for row in every[8:]} == {"mid fill, no fee, no delay, unsound bins"}
     assert main(["compare", "--lake", str(lake.root)]) == 0
     assert "8 runs under looser rules" in capsys.readouterr().out.replace("\n", " ")
 
