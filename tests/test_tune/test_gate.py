@@ -153,7 +153,7 @@ def test_what_fails_is_refused_in_one_line_and_forced_with_a_reason_only(
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
         f"python -m tune: run {run_id} at threshold 0.2 is not promoted, the gate refuses it: out-of-sample lower bound "
-        '(-0.25 ticks, must be above 0), too few trades (12 out of sample, at least 30). Whoever knows better adds --force '
+        "(-0.25 ticks, must be above 0), too few trades (12 out of sample, at least 30). Whoever knows better adds --force "
         '--because "WHY", which is kept and shown'
     )
     assert main(["promote", "--best", "--sweep", sweep_id, *tail]) == 3
