@@ -23,6 +23,8 @@ from engine.tables import console
 from tune import promote as promotion
 from tune.beside import Beside
 from tune.code_version import code_version
+from tune.coefficients import CAPTION as COEFFICIENTS_CAPTION
+from tune.coefficients import coefficient_table
 from tune.config import read_sweep_config
 from tune.errors import RunFailedError
 from tune.judgement import OUTSIDE, UNPROVEN_ROWS
@@ -195,6 +197,8 @@ def compare(args: argparse.Namespace) -> int:
         return 0
     out.print(render(ranking, f"best runs by {args.sort}", args.top), "")
     _print_foot(ranking, beside)
+    if (table := coefficient_table(ranking)) is not None:
+        out.print("", table, COEFFICIENTS_CAPTION, highlight=False)
     if loose:
         out.print(loose, highlight=False)
     return 0

@@ -11,6 +11,7 @@ from engine.errors import ConfigError
 from engine.lake import Lake, user_path
 from engine.signals.registry import get_signal
 from tune.beside import Beside, with_luck
+from tune.coefficients import with_added
 from tune.config import Objective, SweepConfig, parse_sweep_config, read_sweep_config
 from tune.judgement import is_outside
 from tune.leaderboard import rank, without_loose
@@ -49,7 +50,7 @@ def standings(
                 raise ConfigError(f"no run of {wanted!r} in {lake.results}; there are runs of: {', '.join(known) or 'none'}")
             rows = rows.filter(rows.get_column(column) == wanted)
     rows, n_loose = (rows, 0) if with_all else without_loose(rows)
-    best_first = rank(rows, sort, min_signals).head(top)
+    best_first = with_added(rank(rows, sort, min_signals).head(top), rows, sort)
     return Standings(with_luck(best_first, rows, TrialLedger(lake).trials(), min_signals), n_loose)
 
 
