@@ -1,14 +1,14 @@
 """How well a score orders what the mid does next, and how much of that the baselines do not say already.
 
-The information coefficient is Spearman's rank correlation of the score at a bin's end with the move of the mid from one bin later on,
-over a horizon, on sound bins at which the score is ready. It needs no barriers, thresholds or costs, so it compares signals whose
-trades do not, and it says nothing about whether they pay.
+The information coefficient is Spearman's rank correlation of the score at a bin's end with the move of the mid from one bin
+later on, over a horizon, on sound bins at which the score is ready. It needs no barriers, thresholds or costs, so it compares
+signals whose trades do not, and it says nothing about whether they pay.
 
-The partial coefficient is the same correlation with the baselines' ranks regressed out of both. The t values come from the jackknife
-that leaves out one of 48 equal spans of time at a time, since neighbouring moves overlap and so do scores.
+The partial coefficient is the same correlation with the baselines' ranks regressed out of both. The t values come from the
+jackknife that leaves out one of 48 equal spans of time at a time, since neighbouring moves overlap and so do scores.
 
-Source: R. Grinold, R. Kahn, "Active Portfolio Management" (2000), chapter 6; H. Kunsch, "The jackknife and the bootstrap for general
-stationary observations", Annals of Statistics 17 (1989); M. Kendall, "Partial rank correlation", Biometrika 32 (1942).
+Source: R. Grinold, R. Kahn, "Active Portfolio Management" (2000), chapter 6; H. Kunsch, "The jackknife and the bootstrap for
+general stationary observations", Annals of Statistics 17 (1989); M. Kendall, "Partial rank correlation", Biometrika 32 (1942).
 """
 
 import json
@@ -162,10 +162,11 @@ def coefficients_json(
 
 
 def with_added(ranking: pl.DataFrame, rows: pl.DataFrame, objective: str) -> pl.DataFrame:
-    """A ranking with its runs' coefficients and with ``added_net_ticks``: net ticks a trade out of sample beyond the best baseline.
+    """A ranking with its runs' coefficients and with ``added_net_ticks``: net ticks a trade out of sample beyond the best
+    baseline.
 
-    The best baseline is the one that stands first by ``objective`` under the same barriers and hold on the same dataset; null where
-    none was swept there, and for baselines themselves.
+    The best baseline is the one that stands first by ``objective`` under the same barriers and hold on the same dataset; null
+    where none was swept there, and for baselines themselves.
     """
     alike = ["dataset_id", "eval_tp_ticks", "eval_sl_ticks", "eval_max_hold_bins"]
     net = "oos_expectancy_ticks"
@@ -210,9 +211,9 @@ def coefficient_table(ranking: pl.DataFrame) -> Fitted | None:
 
 
 CAPTION: Final = (
-    "IC: rank correlation of the score with the mid's move from one bin later on, in brackets its jackknifed t; beyond baselines: the "
-    "same with the baselines' ranks regressed out; net beyond best baseline: out-of-sample net ticks a trade less the best baseline's "
-    "under the same barriers."
+    "IC: rank correlation of the score with the mid's move from one bin later on, in brackets its jackknifed t; beyond "
+    "baselines: the same with the baselines' ranks regressed out; net beyond best baseline: out-of-sample net ticks a trade "
+    "less the best baseline's under the same barriers."
 )
 
 

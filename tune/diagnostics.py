@@ -1,4 +1,4 @@
-"""What is kept with a run beside its figures: how its score orders what comes, and what a `perm_derivative` saw of the five states.
+"""What is kept with a run beside its figures: how its score orders what comes, and the five states that `perm_derivative` saw.
 
 Source: signals.md 3.8, metadata, and section 10.
 """

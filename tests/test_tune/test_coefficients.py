@@ -119,7 +119,9 @@ def test_added_net_ticks_are_those_beyond_the_best_baseline_under_the_same_barri
         ],
         schema=["run_id", "signal_name", "eval_tp_ticks", "oos_expectancy_ticks", "oos_expectancy_low"],
         orient="row",
-    ).with_columns(dataset_id=pl.lit("x"), eval_sl_ticks=pl.lit(4.0), eval_max_hold_bins=pl.lit(9), coefficients_json=pl.lit("{}"))
+    ).with_columns(
+        dataset_id=pl.lit("x"), eval_sl_ticks=pl.lit(4.0), eval_max_hold_bins=pl.lit(9), coefficients_json=pl.lit("{}")
+    )
     ranking = rows.select("run_id").head(5)
     found = with_added(ranking, rows, "oos_expectancy_low")
     assert found.get_column("run_id").to_list() == ["a", "b", "c", "d", "e"]
@@ -154,9 +156,7 @@ def hour() -> dict[str, Coefficients]:
     controls = control_scores(names, context)
     assert tuple(controls) == CONTROLS
     return {
-        name: coefficients(
-            np.concatenate(scores), used, half_ticks, {k: v for k, v in controls.items() if k != name}, (10,)
-        )
+        name: coefficients(np.concatenate(scores), used, half_ticks, {k: v for k, v in controls.items() if k != name}, (10,))
         for name, scores in parts.items()
     }
 

@@ -7,12 +7,14 @@ from engine.dataset.read import Dataset
 from engine.errors import ConfigError, DatasetError
 from engine.lake import Lake
 from engine.signals.registry import SIGNALS, signal_names
-from tests.reference_choices import REFERENCE_PARAMETERS
 from tests.blocks import publish_plain, publish_random
+from tests.reference_choices import REFERENCE_PARAMETERS
 from tests.test_tune.small_sweep import DATASET, points_of
 from tune import space
 from tune.code_version import code_version
 from tune.trial import usable_thresholds
+
+MODEL_SYSTEM = sorted(REFERENCE_PARAMETERS)  # its fifteen signals
 
 
 def test_points_are_the_product_each_once_in_a_fixed_order(lake: Lake) -> None:
@@ -226,7 +228,6 @@ def test_the_fee_of_an_unknown_contract_must_be_given(lake: Lake, monkeypatch: p
 
 # --- each rule from its own key ---
 
-MODEL_SYSTEM = sorted(REFERENCE_PARAMETERS)  # its fifteen signals
 EVERY_KEY = {
     "tp_ticks": 7,
     "sl_ticks": 3,

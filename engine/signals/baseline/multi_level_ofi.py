@@ -3,8 +3,8 @@
 Level m lies m - 1 ticks behind the best price, empty or not, so that all levels move with the touch; the flow of each is that of
 the best quotes one tick further in, from bin end to bin end. The paper fits a weight a level; ours weigh 1 / m and fit nothing.
 
-Source: R. Cont, A. Kukanov, S. Stoikov (2014), eq. 2; for the levels K. Xu, M. Gould, S. Howison, "Multi-level order-flow imbalance
-in a limit order book", Market Microstructure and Liquidity 4 (2018), section 3.
+Source: R. Cont, A. Kukanov, S. Stoikov (2014), eq. 2; for the levels K. Xu, M. Gould, S. Howison, "Multi-level order-flow
+imbalance in a limit order book", Market Microstructure and Liquidity 4 (2018), section 3.
 """
 
 from typing import Annotated, Any, ClassVar, NamedTuple
@@ -94,9 +94,7 @@ def run(state: _MultiLevelOfiState, q: Quotes, d: _Depths, tick_int: int, scale:
             depth += weight * (now[0, m] + now[1, m])
             if last[2]:
                 old_bid, old_ask = last[0], last[1]
-                flow += weight * order_flow(
-                    q.bid[i], q.ask[i], now[0, m], now[1, m], old_bid, old_ask, sizes[0, m], sizes[1, m]
-                )
+                flow += weight * order_flow(q.bid[i], q.ask[i], now[0, m], now[1, m], old_bid, old_ask, sizes[0, m], sizes[1, m])
             sizes[0, m] = now[0, m]
             sizes[1, m] = now[1, m]
         add(flows, flow)

@@ -48,7 +48,9 @@ class LabelledParams(ScheduleParams):
     embargo_bins: Annotated[int, Field(ge=0, le=100_000)] = Field(
         600, description="bins an outcome must be old; read with label_purge: true"
     )
-    tp_ticks: Ticks = Field(8.0, description="profit barrier of the label, ticks; in a sweep that of the judged trade, unless set")
+    tp_ticks: Ticks = Field(
+        8.0, description="profit barrier of the label, ticks; in a sweep that of the judged trade, unless set"
+    )
     sl_ticks: Ticks = Field(4.0, description="stop barrier of the label, ticks; as tp_ticks")
     max_hold_bins: Annotated[int, Field(ge=2, le=100_000)] = Field(1200, description="bins until a label is 0; as tp_ticks")
     label_barriers: Literal["by_direction", "first_move"] = Field(
