@@ -154,9 +154,9 @@ def check_champion(champion: Champion, config: InstrumentConfig, lake: Lake) -> 
     theirs = made_with.get("rate_kernel", config.rate_kernel)
     if theirs != config.rate_kernel and not set(GRID_F64).isdisjoint(promoted_class(champion).required_columns):
         raise ChampionError(
-            f"champion version {champion.version} was scored with rate_kernel {theirs}, this instrument runs {config.rate_kernel}; "
-            f"promote a run of a dataset with rate_kernel {config.rate_kernel}, or set rate_kernel: {theirs} in the instrument "
-            "file and restart"
+            f"champion version {champion.version} was scored with rate_kernel {theirs}, this instrument runs "
+            f"{config.rate_kernel}; promote a run of a dataset with rate_kernel {config.rate_kernel}, or set rate_kernel: "
+            f"{theirs} in the instrument file and restart"
         )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from engine.dataset.read import Dataset
 from engine.lake import Lake
-from engine.signals.registry import get_signal, signal_names
+from engine.signals.registry import get_signal
 from tests.reference_choices import REFERENCE_PARAMETERS, REFERENCE_THRESHOLDS
 from tune.config import parse_sweep_config
 from tune.outofsample import fold_picks, out_of_sample
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--lake")
     args = parser.parse_args()
     dataset = Dataset.open(Lake.open(args.lake), args.dataset_id)
-    claims = [claim_of(dataset, signal) for signal in signal_names()]
+    claims = [claim_of(dataset, signal) for signal in REFERENCE_PARAMETERS]
     print(f"{dataset.dataset_id}, {dataset.n_bins} bins; TP rate that pays the fees: {claims[0].break_even:.3f}\n")
     print(table(claims))
 

@@ -25,6 +25,8 @@ from engine.tables import console
 from tune import promote as promotion
 from tune.beside import Beside
 from tune.code_version import code_version
+from tune.coefficients import CAPTION as COEFFICIENTS_CAPTION
+from tune.coefficients import coefficient_table
 from tune.config import read_sweep_config
 from tune.errors import RunFailedError
 from tune.gate import REFUSED, GateError
@@ -203,6 +205,8 @@ def compare(args: argparse.Namespace) -> int:
     if args.sessions:
         out.print(unfolded(ranking, args.top), "")
     _print_foot(ranking, beside)
+    if (table := coefficient_table(ranking)) is not None:
+        out.print("", table, COEFFICIENTS_CAPTION, highlight=False)
     if loose:
         out.print(loose, highlight=False)
     return 0

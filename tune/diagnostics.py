@@ -1,4 +1,4 @@
-"""What a `perm_derivative` run saw of the five states: kept with the run, read when a result looks odd.
+"""What is kept with a run beside its figures: how its score orders what comes, and the five states that `perm_derivative` saw.
 
 Source: signals.md 3.8, metadata, and section 10.
 """
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.schema import Outputs
+from tune.coefficients import COLUMN as COEFFICIENTS
 
 STATE5_CODES: Final = (-2, -1, 0, 1, 2)
 TAXONOMY_VERSION: Final = "state5_micro9_v1"
@@ -19,6 +20,7 @@ COLUMNS: Final = (
     "perm_state5_transition_matrix_json",
     "perm_state5_labels_json",
     "perm_taxonomy_version",
+    COEFFICIENTS,
 )
 
 
@@ -39,5 +41,6 @@ def state5_diagnostics(signal: str, series: Outputs, microstate: NDArray[np.int8
         json.dumps(matrix.tolist()),
         json.dumps([str(code) for code in STATE5_CODES]),
         TAXONOMY_VERSION,
+        None,
     )
     return dict(zip(COLUMNS, values, strict=True))

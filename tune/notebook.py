@@ -11,6 +11,7 @@ from engine.errors import ConfigError
 from engine.lake import Lake, user_path
 from engine.signals.registry import get_signal
 from tune.beside import Beside, with_luck
+from tune.coefficients import with_added
 from tune.config import Objective, SweepConfig, parse_sweep_config, read_sweep_config
 from tune.judgement import is_outside
 from tune.leaderboard import rank, without_loose
@@ -51,7 +52,7 @@ def standings(
             rows = rows.filter(rows.get_column(column) == wanted)
     rows, n_loose = (rows, 0) if with_all else without_loose(rows)
     pooled = pool(rows)
-    best_first = rank(pooled, sort, min_signals).head(top)
+    best_first = with_added(rank(pooled, sort, min_signals).head(top), pooled, sort)
     return Standings(with_luck(best_first, rows, TrialLedger(lake).trials(), min_signals, pooled), n_loose)
 
 

@@ -97,8 +97,8 @@ def out_of_sample(rows: Sequence[Mapping[str, Any]], rules: Rules, n_bins: int) 
     # One trade in the tested time tells as little more than its neighbours as one of those it was chosen from.
     share = min((rows[p]["n_effective"] / rows[p]["n_signals"] for p in picks if p >= 0), default=1.0)
     full_loss = np.array([rows[0]["full_loss_ticks"]])
-    sums = (np.array([x.sum()]) for x in (oos_n, oos_pnl, oos_stops))
-    low = np.minimum(low, tail_bound(*sums, full_loss, np.array([share]), (1.0 + LEVEL) / 2.0))
+    n, total, stops = np.array([oos_n.sum()]), np.array([oos_pnl.sum()]), np.array([oos_stops.sum()])
+    low = np.minimum(low, tail_bound(n, total, stops, full_loss, np.array([share]), (1.0 + LEVEL) / 2.0))
     lows = np.array([row["expectancy_low"] for row in rows])
     best = int(np.nanargmax(lows)) if np.isfinite(lows).any() else -1
     return dict(

@@ -23,6 +23,7 @@ DEFAULT_COOLDOWN_BINS: Final = 30
 DEFAULT_MAX_HOLD_BINS: Final = 1200
 NO_VARIANT: Final = "immutable"
 _COOLDOWN: Final = "cooldown_bins"
+SHORTEST_LABEL_BINS: Final = 2  # a label looks at least one bin ahead
 
 
 def expand(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
@@ -44,8 +45,8 @@ class SignalPlan:
     cooldowns: tuple[int, ...]
     code_version: str
 
-    def resolve(self, swept: Mapping[str, Any], dataset: Dataset) -> tuple[dict[str, Any], SignalLike]:
-        """All parameters, and a signal made of them.
+    def resolve(self, swept: Mapping[str, Any], dataset: Dataset, rules: Rules) -> tuple[dict[str, Any], SignalLike]:
+        """All parameters, and a signal made of them; labels that the sweep does not set are those of the trade that is judged.
 
         Raises
         ------
@@ -53,8 +54,19 @@ class SignalPlan:
             The signal's parameters, or the dataset's grid, do not allow the values.
         """
         context = signal_context(dataset)
-        params = params_of(self.signal_class, swept, context)
+        params = params_of(self.signal_class, {**labels_of(self.signal_class, rules), **swept}, context)
         return params.model_dump(mode="json"), self.signal_class(params, context)
+
+
+def labels_of(signal_class: type[SignalLike], rules: Rules) -> dict[str, Any]:
+    """What a signal that learns the outcome of a trade learns by default: the trade that it is judged by. None for the others."""
+    if not getattr(signal_class.Params, "learns_the_judged_trade", False):
+        return {}
+    return {
+        "tp_ticks": float(rules.tp_ticks),
+        "sl_ticks": float(rules.sl_ticks),
+        "max_hold_bins": max(rules.max_hold_bins, SHORTEST_LABEL_BINS),
+    }
 
 
 def plan_signals(config: SweepConfig, say: Callable[[str], None] | None = None) -> tuple[SignalPlan, ...]:
@@ -107,9 +119,13 @@ def build_points(
     points: dict[str, Point] = {}
     for signal in plan_signals(config) if signals is None else signals:
         for dataset, variant in datasets:
-            resolved = [signal.resolve(swept, dataset) for swept in signal.combinations]
             rules = make_rules(config.eval, dataset, signal.signal_class.trigger, signal.cooldowns)
-            for (swept, (parameters, scorer)), common in product(zip(signal.combinations, resolved, strict=True), rules):
+            made: dict[str, tuple[dict[str, Any], SignalLike]] = {}  # once for what is alike, before it is multiplied by rules
+            for swept, common in product(signal.combinations, rules):
+                key = repr((swept, labels_of(signal.signal_class, common)))
+                if key not in made:
+                    made[key] = signal.resolve(swept, dataset, common)
+                parameters, scorer = made[key]
                 rule = _fitted(common, scorer, dataset)
                 point = Point(
                     dataset_id=dataset.dataset_id,
@@ -158,7 +174,7 @@ def _fitted(rules: Rules, scorer: SignalLike, dataset: Dataset) -> Rules:
             f"{dataset.n_bins} bins. Set a smaller calibration_bins"
         )
     max_hold = min(rules.max_hold_bins, dataset.n_bins - start)
-    embargo = min(scorer.memory_bins, max_hold) if rules.embargo_bins < 0 else rules.embargo_bins
+    embargo = scorer.memory_bins if rules.embargo_bins < 0 else rules.embargo_bins
     return replace(rules, warmup_bins=start, max_hold_bins=max_hold, embargo_bins=embargo)
 
 

@@ -20,6 +20,8 @@ from engine.dataset.read import Dataset
 from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import SignalContext, SignalLike, signal_inputs
 from engine.signals.registry import get_signal, make_signal
+from tune.coefficients import COLUMN as COEFFICIENTS
+from tune.coefficients import CONTROL_FIELDS, coefficients_json, control_scores
 from tune.diagnostics import state5_diagnostics
 from tune.outofsample import out_of_sample
 from tune.rules import Rules
@@ -28,6 +30,7 @@ from tune.strictness import seen_ahead
 from tune.tape import SOUND, Tape, mid_tape, touch_tape
 
 BIN_COLUMNS: Final = (
+    *CONTROL_FIELDS,
     "mid_price",
     "ts_ns",
     "perm_microstate_id",
@@ -98,6 +101,11 @@ class Market:
     def mid(self) -> Floats:
         """Mid prices in dollars, NaN without both sides, shape (n,)."""
         return self.bins["mid_price"]
+
+    @cached_property
+    def controls(self) -> dict[str, Floats]:
+        """The baselines' scores, (n,) each; none where the bins lack what they read."""
+        return control_scores(self.bins, self.context)
 
     @property
     def nbytes(self) -> int:
@@ -226,12 +234,14 @@ def evaluate(point: Point, market: Market, series: Outputs | None = None) -> Run
 def evaluate_together(points: Sequence[Point], market: Market, series: Outputs) -> list[RunResult]:
     """Score points of one series whose rules differ in barriers and cooldown only, in one pass over the bins."""
     first = points[0]
+    start = first.rules.warmup_bins
+    told = coefficients_json(first.signal, series, market.bins, market.context, market.controls, start)
     judged = JudgedSeries(
         score=score_of(first, series),
         thresholds=thresholds_of(first, market, series),
         mode=prediction_mode(get_signal(first.signal)),
         lookahead=" ".join(seen_ahead(make_signal(first.signal, first.parameters, market.context))),
-        diagnostics=state5_diagnostics(first.signal, series, market.bins["perm_microstate_id"]),
+        diagnostics={**state5_diagnostics(first.signal, series, market.bins["perm_microstate_id"]), COEFFICIENTS: told},
     )
     return judge_together(points, market, judged)
 

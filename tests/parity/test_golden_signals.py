@@ -15,14 +15,14 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.signals.base import SignalContext, signal_inputs
-from engine.signals.registry import make_signal, signal_names
+from engine.signals.registry import BASELINES, make_signal, signal_names
 from tests.parity.test_golden import engine_bins
 from tests.reference_choices import REFERENCE_PARAMETERS, REFERENCE_THRESHOLDS
 from tests.sessions import Bins
 
 CONTEXT = SignalContext(cell_width_ms=100, radius=50, tick_int=250_000_000)
 LEARNED = ("gbm_mf", "knn_cl", "lsvm_der", "pca_ad", "svm_sp", "xgb_snap")
-STATISTICAL = tuple(name for name in signal_names() if name not in LEARNED)
+STATISTICAL = tuple(name for name in REFERENCE_PARAMETERS if name not in LEARNED)
 EXACT = ("knn_cl", "lsvm_der")  # nothing drawn, and no trees that a rounding can turn
 DRAWS_ALIKE = tuple(int(part) for part in version("xgboost-cpu").split(".")[:2]) >= (3, 4)
 SAME_SIGN = {name: 0.97 for name in LEARNED} | ({} if DRAWS_ALIKE else {"xgb_snap": 0.88})
@@ -36,7 +36,7 @@ def session() -> Bins:
 @pytest.fixture(scope="module")
 def outputs(session: Bins) -> dict[str, NDArray[np.void]]:
     found = {}
-    for name in signal_names():
+    for name in REFERENCE_PARAMETERS:
         model = make_signal(name, REFERENCE_PARAMETERS[name], CONTEXT)
         found[name] = model.run(signal_inputs(model, session.grid, session.fields))
     return found
@@ -92,7 +92,7 @@ def test_golden_thresholds_of_learned_signals(shared: Any) -> None:
 
 
 def test_every_signal_has_its_reference_choices() -> None:
-    assert sorted(REFERENCE_PARAMETERS) == signal_names()
+    assert sorted([*REFERENCE_PARAMETERS, *BASELINES]) == signal_names()
 
 
 def test_xgb_snap_is_the_library_on_the_features_as_specified(session: Bins, outputs: dict[str, NDArray[np.void]]) -> None:

@@ -73,7 +73,7 @@ def test_calibrated_and_learned_signals_too(tmp_path: Path, signal: str) -> None
     (point,) = points_of(lake, datasets=["plain"], signals=[signal], sweep={}, eval={"tp_ticks": 2, "sl_ticks": 3})
     result = evaluate(point, load_market(dataset, [get_signal(signal)]))
     ResultStore(lake).append([result], sweep_id="s", **COMMON)
-    outputs = engine.run_signal(signal, dataset)
+    outputs = engine.run_signal(signal, dataset, **point.parameters)  # labels are those of the trade that is judged
     column = "prediction" if "prediction" in outputs.columns else "score"
     mode = prediction_mode(get_signal(signal))
     thresholds = json.loads(result.meta["thresholds_json"])

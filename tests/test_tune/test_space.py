@@ -8,10 +8,13 @@ from engine.errors import ConfigError, DatasetError
 from engine.lake import Lake
 from engine.signals.registry import SIGNALS, signal_names
 from tests.blocks import publish_plain, publish_random
+from tests.reference_choices import REFERENCE_PARAMETERS
 from tests.test_tune.small_sweep import DATASET, points_of
 from tune import space
 from tune.code_version import code_version
 from tune.trial import usable_thresholds
+
+MODEL_SYSTEM = sorted(REFERENCE_PARAMETERS)  # its fifteen signals
 
 
 def test_points_are_the_product_each_once_in_a_fixed_order(lake: Lake) -> None:
@@ -94,16 +97,16 @@ def test_run_id_follows_everything_that_decides_the_numbers(lake: Lake) -> None:
         ),
         ({"search": {"kind": "random", "n_trials": 3, "seed": 1}}, "8f21c7dd734641be 77b3caab0cbfee6e 8fca3430922264cf"),
         (
-            {"signals": ["all"], "datasets": ["wide"], "sweep": {}, "eval": {"warmup_bins": 100}},
-            "d40a27057bf9018c 5027b18ffd9d56f8 690c328c58439022 5bceab8432b19342 135c819351322cb1 b359ac68f6981d1a "
-            "76a7ec8e84d8e472 344a58685d8e6fc2 390513562308ca4a 0115c71cb3746190 7d40e014f4b98fa3 da8122d148ed057d "
-            "4dcee750742ac772 5a8c26139aae5c2e 53b43af0ea41e6ce",
+            {"signals": MODEL_SYSTEM, "datasets": ["wide"], "sweep": {}, "eval": {"warmup_bins": 100}},
+            "3db2aa54f6058e4d dedb6d4df990661b df828bf65ff13e80 6442971bc5bec18e 6964ed2714ab64c5 2a0e289cd8b7b716 "
+            "54b7ff8d15b11c70 abed546f28c914d2 3b5f29be12c3bbcc 8705650fb9b49f3a 1b13ac38f96d9154 26ba39437a796675 "
+            "cd99b816e66b4efd 7a0267bcb644d8a8 f262b9019f173be2",
         ),
         (
-            {"signals": ["all"], "datasets": ["wide"], "sweep": {}, "eval": {"warmup_bins": 100, "form": "reference"}},
-            "cdbdba21dfc3a59a a8fb34f570ce75ea 60c7d77fa1994f75 657627bde78df707 4f26d78c3b74a33c f6650e6e7493280a "
-            "52b829e0656a784a 40851c074a40bd71 14470deb00b0bf4c f0fbdf2373d6ef0a 93afae454f405050 2e75a0deb9d0d855 "
-            "3c27fc50021caa13 ff635937cd22036f fe6fb38134c3c7ba",
+            {"signals": MODEL_SYSTEM, "datasets": ["wide"], "sweep": {}, "eval": {"warmup_bins": 100, "form": "reference"}},
+            "8a12a012a1ddcd95 7b151736f354e955 cabd0a9610fac7ba 6a5f7c8d25fabd53 6e5544b609cb8c8b b388f7f487e44b3b "
+            "2751481baa877ea9 0454e8cf6d0bb485 314daa994c7e5baf e049c7c7127dc495 b75133c519011691 46e079f6df3cf0dc "
+            "ddbeef6ca934a8bc dd862aefebd4b0fb 5312d5e12fde8c66",
         ),
         (
             {"sweep": {}, "eval": {"warmup_bins": 100, "form": "reference", "fill": "touch", "feed_delay_bins": 2}},
@@ -121,7 +124,10 @@ def test_run_ids_are_those_of_old_but_for_data_and_code(lake: Lake, changes: dic
     if "datasets" in changes:
         publish_plain(lake, "wide", n_bins=4000, radius=50, seed=7)
     points = points_of(lake, **changes)
-    bare = [replace(point, dataset_checksum="0" * 64, code_version="0" * 16) for point in points]
+    bare = []
+    for point in points:  # of old the embargo was no longer than a trade
+        rules = replace(point.rules, embargo_bins=min(point.rules.embargo_bins, point.rules.max_hold_bins))
+        bare.append(replace(point, rules=rules, dataset_checksum="0" * 64, code_version="0" * 16))
     assert [point.run_id for point in bare] == run_ids.split()
     assert [point.code_version for point in points] == [code_version(point.signal) for point in points]
 
@@ -274,11 +280,46 @@ def test_axes_multiply_by_name() -> None:
     assert space.expand({}) == [{}]
 
 
-@pytest.mark.parametrize(("max_hold", "embargo"), [(302, 302), (303, 303), (304, 303)])
-def test_an_embargo_spans_what_the_signal_remembers_and_no_trade_lasts_longer(lake: Lake, max_hold: int, embargo: int) -> None:
+@pytest.mark.parametrize("max_hold", [10, 302, 303, 304])
+def test_an_embargo_spans_what_the_signal_remembers_however_short_a_trade(lake: Lake, max_hold: int) -> None:
     """perm_derivative looks back over a window of 300 bins, and three more."""
     (point,) = points_of(lake, sweep={}, eval={"warmup_bins": 100, "max_hold_bins": max_hold})
-    assert point.rules.embargo_bins == embargo
+    assert point.rules.embargo_bins == 303
+
+
+LABELS = ("tp_ticks", "sl_ticks", "max_hold_bins")
+
+
+def labels_of(points: list[Any]) -> list[tuple[float, ...]]:
+    return [tuple(point.parameters[name] for name in LABELS) for point in points]
+
+
+def test_labels_are_the_trades_that_are_judged(wide: Lake) -> None:
+    asked = {"warmup_bins": 100, "tp_ticks": [20, 6], "sl_ticks": 10, "max_hold_bins": 300}
+    points = points_of(wide, signals=["knn_cl"], sweep={}, eval=asked)
+    assert labels_of(points) == [(20, 10, 300), (6, 10, 300)]
+    assert [point.rules.tp_ticks for point in points] == [20, 6]
+    assert len({point.series_key for point in points}) == len({point.run_id for point in points}) == 2
+    assert all(point.swept == {} for point in points)
+
+
+def test_labels_that_a_sweep_sets_are_kept(wide: Lake) -> None:
+    asked = {"warmup_bins": 100, "tp_ticks": [20, 6], "sl_ticks": 10, "max_hold_bins": 300}
+    fixed = {"per_signal": {"knn_cl": {"tp_ticks": [8], "max_hold_bins": [50]}}}
+    points = points_of(wide, signals=["knn_cl"], sweep=fixed, eval=asked)
+    assert labels_of(points) == [(8, 10, 50), (8, 10, 50)]
+    assert len({point.series_key for point in points}) == 1  # one fit for both barriers
+
+
+def test_a_label_looks_ahead_where_a_trade_ends_at_once(wide: Lake) -> None:
+    (point,) = points_of(wide, signals=["knn_cl"], sweep={}, eval={"warmup_bins": 100, "max_hold_bins": 1})
+    assert point.parameters["max_hold_bins"] == 2
+
+
+def test_signals_without_labels_take_nothing_from_the_evaluation(wide: Lake) -> None:
+    calibration = {"per_signal": {"pfp": {"calibration_bins": [2000]}}}
+    points = points_of(wide, signals=["pfp"], sweep=calibration, eval={"warmup_bins": 100, "tp_ticks": [20, 6]})
+    assert len({point.series_key for point in points}) == 1
 
 
 @pytest.fixture(scope="module")

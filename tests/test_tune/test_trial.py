@@ -14,6 +14,7 @@ from engine.signals.registry import get_signal, make_signal
 from tests.blocks import publish_random
 from tests.test_tune.markets import sound_rules
 from tests.test_tune.small_sweep import DATASET, evaluated, points_of
+from tune.coefficients import CONTROL_FIELDS
 from tune.rules import Rules
 from tune.scoring import walk_all
 from tune.tally_kernels import Trades
@@ -181,7 +182,7 @@ def test_a_tape_takes_each_price_from_its_own_column() -> None:
     names = ("best_bid_price_int", "best_ask_price_int", "bid_low_int", "bid_high_int", "ask_low_int", "ask_high_int")
     assert [column.tolist() for column in tape[:6]] == [COLUMNS[name] for name in names]
     assert tape.state.tolist() == [SOUND, POSTPONED, GAP]
-    assert sorted(BIN_COLUMNS) == sorted(COLUMNS)
+    assert sorted(BIN_COLUMNS) == sorted((*COLUMNS, *CONTROL_FIELDS))
 
 
 def test_quality_counts_where_the_rules_say_so_and_the_mid_where_they_fill_there() -> None:

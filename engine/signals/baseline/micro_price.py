@@ -1,13 +1,13 @@
 """`micro_price`: where the mid is going to be, given the imbalance of the best queues and the spread; its distance from the mid.
 
-The paper's limit over all future moves of the mid is, on a chain of states x with P their transitions and e(x) the mean move of the
-mid in one step, the solution of (1 - P) g = e that changes its sign with the sides. Steps are bins. P and e are counted over the
-last bins, each step together with its mirror image (the paper's symmetrisation), and solved anew at fixed bins of the session; a
-table acts from the bin after the last one that it has counted.
+The paper's limit over all future moves of the mid is, on a chain of states x with P their transitions and e(x) the mean move of
+the mid in one step, the solution of (1 - P) g = e that changes its sign with the sides. Steps are bins. P and e are counted
+over the last bins, each step together with its mirror image (the paper's symmetrisation), and solved anew at fixed bins of the
+session; a table acts from the bin after the last one that it has counted.
 
-Source: S. Stoikov, "The micro-price: a high-frequency estimator of future prices", Quantitative Finance 18 (2018), section 3. Ours
-departs from it in that the table is estimated from the past only, that balanced queues are a state of their own, and that the limit
-is solved for instead of summed up.
+Source: S. Stoikov, "The micro-price: a high-frequency estimator of future prices", Quantitative Finance 18 (2018), section 3.
+Ours departs from it in that the table is estimated from the past only, that balanced queues are a state of their own, and that
+the limit is solved for instead of summed up.
 """
 
 from typing import Annotated, Any, ClassVar, Final, NamedTuple

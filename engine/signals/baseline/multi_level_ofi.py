@@ -3,8 +3,8 @@
 Level m lies m - 1 ticks behind the best price, empty or not, so that all levels move with the touch; the flow of each is that of
 the best quotes one tick further in, from bin end to bin end. The paper fits a weight a level; ours weigh 1 / m and fit nothing.
 
-Source: R. Cont, A. Kukanov, S. Stoikov (2014), eq. 2; for the levels K. Xu, M. Gould, S. Howison, "Multi-level order-flow imbalance
-in a limit order book", Market Microstructure and Liquidity 4 (2018), section 3.
+Source: R. Cont, A. Kukanov, S. Stoikov (2014), eq. 2; for the levels K. Xu, M. Gould, S. Howison, "Multi-level order-flow
+imbalance in a limit order book", Market Microstructure and Liquidity 4 (2018), section 3.
 """
 
 from typing import Annotated, Any, ClassVar, NamedTuple

@@ -1,8 +1,8 @@
 """`order_flow_imbalance`: what came to the best bid and left the best ask over the last bins, in typical sizes of the queues.
 
 The paper adds up book events; datasets keep the best quotes at bin ends, so ours goes from bin to bin: orders that came and went
-within a bin, or a price that left and returned, are not in it. The paper's slope of price on flow is 1 / (2 depth); dividing by the
-recent mean depth makes flows of a thin and of a deep book comparable.
+within a bin, or a price that left and returned, are not in it. The paper's slope of price on flow is 1 / (2 depth); dividing by
+the recent mean depth makes flows of a thin and of a deep book comparable.
 
 Source: R. Cont, A. Kukanov, S. Stoikov, "The price impact of order book events", Journal of Financial Econometrics 12 (2014).
 """

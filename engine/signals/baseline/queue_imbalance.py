@@ -1,7 +1,7 @@
 """`queue_imbalance`: size at the best bid less size at the best ask, over both. The longer queue is not the one that breaks.
 
-Source: M. Gould, J. Bonart, "Queue imbalance as a one-tick-ahead price predictor in a limit order book", Market Microstructure and
-Liquidity 2 (2016), eq. 3.
+Source: M. Gould, J. Bonart, "Queue imbalance as a one-tick-ahead price predictor in a limit order book", Market Microstructure
+and Liquidity 2 (2016), eq. 3.
 """
 
 from typing import Any, ClassVar, NamedTuple

@@ -1,11 +1,11 @@
 """`trade_intensity`: how fast market orders buy against how fast they sell, each trade forgotten exponentially.
 
-The excitation of a Hawkes process with an exponential kernel, sum of size * exp(-age / tau), once for buys and once for sells; the
-score is their difference over their sum and one contract, so that a silent market says 0. Bins are the clock: a bin's trades count
-as made at its end. The parameters are not fitted.
+The excitation of a Hawkes process with an exponential kernel, sum of size * exp(-age / tau), once for buys and once for sells;
+the score is their difference over their sum and one contract, so that a silent market says 0. Bins are the clock: a bin's
+trades count as made at its end. The parameters are not fitted.
 
-Source: E. Bacry, I. Mastromatteo, J.-F. Muzy, "Hawkes processes in finance", Market Microstructure and Liquidity 1 (2015), section 2;
-A. Hawkes, Biometrika 58 (1971).
+Source: E. Bacry, I. Mastromatteo, J.-F. Muzy, "Hawkes processes in finance", Market Microstructure and Liquidity 1 (2015),
+section 2; A. Hawkes, Biometrika 58 (1971).
 """
 
 import math

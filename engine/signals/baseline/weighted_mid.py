@@ -1,7 +1,7 @@
 """`weighted_mid`: how far the size-weighted mid lies from the mid, in ticks.
 
-The weighted mid is (bid * ask_size + ask * bid_size) / (bid_size + ask_size), so its distance from the mid is half the spread times
-the imbalance of the best queues.
+The weighted mid is (bid * ask_size + ask * bid_size) / (bid_size + ask_size), so its distance from the mid is half the spread
+times the imbalance of the best queues.
 """
 
 from typing import Any, ClassVar, NamedTuple

@@ -41,15 +41,18 @@ class LabelledParams(ScheduleParams):
     """What is learned from; times in bins, barriers in ticks."""
 
     takes_tick_from_instrument: ClassVar[bool] = True
+    learns_the_judged_trade: ClassVar[bool] = True  # a sweep's barriers and hold are the label's, unless it sets them
 
     train_window_bins: Bins = Field(9000, description="bins a fit looks back")
     label_purge: bool = Field(True, description="fit only on rows whose outcome was known by then; false reads later prices")
     embargo_bins: Annotated[int, Field(ge=0, le=100_000)] = Field(
         600, description="bins an outcome must be old; read with label_purge: true"
     )
-    tp_ticks: Ticks = Field(8.0, description="profit barrier of the label, ticks")
-    sl_ticks: Ticks = Field(4.0, description="stop barrier of the label, ticks")
-    max_hold_bins: Annotated[int, Field(ge=2, le=100_000)] = Field(1200, description="bins until a label is 0")
+    tp_ticks: Ticks = Field(
+        8.0, description="profit barrier of the label, ticks; in a sweep that of the judged trade, unless set"
+    )
+    sl_ticks: Ticks = Field(4.0, description="stop barrier of the label, ticks; as tp_ticks")
+    max_hold_bins: Annotated[int, Field(ge=2, le=100_000)] = Field(1200, description="bins until a label is 0; as tp_ticks")
     label_barriers: Literal["by_direction", "first_move"] = Field(
         "by_direction",
         description="by_direction: the side that reaches its profit before its stop; first_move: the nearer barrier touched",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.constants import UNDEF_PRICE
 from engine.errors import ConfigError
 from engine.signals import instrument_facts
 from engine.signals.base import SignalContext
@@ -16,6 +17,7 @@ from engine.signals.registry import BUILT_IN, get_signal, make_signal
 from tests.test_engine.test_signals.test_contract import quick
 
 LEARNED = ("gbm_mf", "knn_cl", "lsvm_der", "svm_sp", "xgb_snap")
+QUOTES = ("micro_price", "multi_level_ofi", "order_flow_imbalance", "queue_imbalance", "reversal", "weighted_mid")
 N_BINS = 300  # two fits of the classes' own test_params
 OTHER_TICKS = (0.1, 0.01, 0.00005, 0.015625, 1.0)
 
@@ -51,11 +53,24 @@ def test_learned_signal_says_the_same_of_a_market_moved_or_told_in_another_tick(
         assert found.tobytes() == expected.tobytes(), (shift_ticks, tick_size)
 
 
+@pytest.mark.parametrize("name", QUOTES)
+@pytest.mark.parametrize("shift_ticks", [-EXAMPLE_SPOT, -2 * EXAMPLE_SPOT, 7])
+def test_signal_of_the_quotes_says_the_same_of_a_market_moved(name: str, shift_ticks: int) -> None:
+    bins = example_inputs(get_signal(name), N_BINS, 50, seed=5)
+    moved = {
+        field: np.where(x == UNDEF_PRICE, x, x + shift_ticks * EXAMPLE_TICK_INT) if field.endswith("_int") else x
+        for field, x in bins.items()
+    }
+    expected, found = (make_signal(name, quick(name), context()).run(x) for x in (bins, moved))
+    assert expected["ready"].any()
+    assert found.tobytes() == expected.tobytes()
+
+
 def test_no_signal_that_reads_a_price_is_left_out_of_these() -> None:
     def reads_prices(name: str) -> bool:
         return any(field == "mid_price" or field.endswith("_int") for field in get_signal(name).required_fields)
 
-    assert tuple(sorted(name for name in BUILT_IN if reads_prices(name))) == LEARNED
+    assert tuple(sorted(name for name in BUILT_IN if reads_prices(name))) == tuple(sorted((*LEARNED, *QUOTES)))
 
 
 @pytest.mark.parametrize("name", LEARNED)
