@@ -6,21 +6,26 @@ of the cue's end. A push takes the whole best level, and the other side follows 
 not hold the same cues are given and nothing follows.
 """
 
+import json
 import re
 from dataclasses import asdict, dataclass
 from math import isfinite
+from pathlib import Path
 from typing import Any, Final
 
 from engine.constants import ACTION_ADD, ACTION_CANCEL, F_LAST, NS_PER_S
 from engine.errors import ConfigError
+from engine.files import write_atomic
 from engine.jit import kernel
-from engine.schema import MboRecords
+from engine.schema import MboRecords, Structured
 from engine.simulate.flow import LATENT_STEP_NS, excite
 from engine.simulate.orders import ALL_OF_IT, draw_size, sweep
 from engine.simulate.queues import (
     ASK,
     BID,
+    CUE_DTYPE,
     N_CUES,
+    N_LEVELS,
     Edge,
     Feed,
     Market,
@@ -46,6 +51,7 @@ FIRST_HALF: Final = 1
 SECOND_HALF: Final = 2
 REGIME: Final = 3
 WHERE: Final = ("always", "first-half", "second-half", "regime")
+CUE_FIELDS: Final = CUE_DTYPE.names or ()
 CUE_SHARE: Final = 0.35  # of the events while a cue is given
 PRESSURE_TICKS: Final = 10
 SETTLING: Final = 8  # orders that follow a push
@@ -154,6 +160,25 @@ def read_edge(text: str) -> EdgeSpec:
     return spec
 
 
+def key_path(out: Path) -> Path:
+    """Where the answer key of a simulated file lies: beside it."""
+    return out.with_name(out.name + ".edge.json")
+
+
+def write_key(out: Path, spec: EdgeSpec, seed: int, start_ns: int, end_ns: int, cues: Structured) -> None:
+    """Write the answer key of a session: what was planted, and every cue with the ticks that were to follow it."""
+    key = {
+        "file": out.name,
+        "seed": seed,
+        "start_ns": start_ns,
+        "end_ns": end_ns,
+        **spec.to_json(),
+        "n_cues": len(cues),
+        "cues": [dict(zip(CUE_FIELDS, cue.tolist(), strict=True)) for cue in cues],
+    }
+    write_atomic(key_path(out), json.dumps(key, indent=1).encode())
+
+
 @kernel
 def holds_at(feed: Feed, ts: int) -> bool:
     """Whether the edge holds for a cue that ends at ``ts``, ns."""
@@ -199,6 +224,9 @@ def advance_edge(market: Market, feed: Feed, ts: int) -> None:
         state["edge_ns"] = now
         if state["cue"] == 0 and now >= state["next_cue_ns"]:
             state["cue"] = 1 if uniform(rng) < 0.5 else -1
+            away = 0.5 * (state["best_bid"] + state["best_ask"]) - N_LEVELS // 2
+            if abs(away) > 0.5 * feed.limit_ticks:  # back, before the window of levels ends
+                state["cue"] = -1 if (away > 0.0) == (feed.edge.size >= 0.0) else 1
             state["cue_since_ns"] = now
             state["cue_until_ns"] = now + int(feed.edge.lead_s * NS_PER_S)
         elif state["cue"] != 0 and now >= state["cue_until_ns"]:

@@ -183,9 +183,8 @@ def set_leans(market: Market) -> None:
     gap = state["fair"] - 0.5 * (state["best_bid"] + state["best_ask"])
     pull = np.tanh(gap / FAIR_TICKS)
     # Takers persist, parents being cut into children; makers meet them, so a foreseeable flow moves the price little.
-    takers = np.tanh(
-        TRADE_PULL * pull + TRADE_MOOD * state["mood"] + TRADE_CHAIN * state["chain"] + TRADE_PARENT * state["parent"]
-    )
+    own = TRADE_CHAIN * state["chain"] + TRADE_PARENT * state["parent"]
+    takers = np.tanh(TRADE_PULL * pull + TRADE_MOOD * state["mood"] + own)
     makers = QUOTE_PULL * pull - QUOTE_MEETS * takers
     if abs(gap) > FAR_OFF_TICKS:
         makers += 0.5 * np.sign(gap)
