@@ -54,6 +54,7 @@ WHERE: Final = ("always", "first-half", "second-half", "regime")
 CUE_FIELDS: Final = CUE_DTYPE.names or ()
 CUE_SHARE: Final = 0.35  # of the events while a cue is given
 PRESSURE_TICKS: Final = 10
+PUSH_STAYS: Final = 1.3  # ticks in the fair value for a push of one: makes good what a refill takes back
 SETTLING: Final = 8  # orders that follow a push
 SIZE_CUE: Final = 4.0  # contracts, tail
 MAX_TICKS: Final = 200.0
@@ -244,7 +245,7 @@ def advance_edge(market: Market, feed: Feed, ts: int) -> None:
             step = 1 if state["owed"] > 0 else -1
             state["owed"] -= step
             state["pushes"] += step
-            state["fair"] += step
+            state["fair"] += PUSH_STAYS * step
 
 
 @kernel

@@ -38,7 +38,7 @@ TRADE_MOOD: Final = 0.1
 TRADE_CHAIN: Final = 0.003
 TRADE_PARENT: Final = 0.33
 PARENT_STAYS: Final = 0.5  # of `parent`, from trade to trade
-QUOTE_PULL: Final = 0.65
+QUOTE_PULL: Final = 0.55
 QUOTE_MEETS: Final = 0.12
 
 # Heat: how busy the market is, a log-normal factor with a slow and a fast part (Ornstein-Uhlenbeck each).

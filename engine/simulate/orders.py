@@ -32,7 +32,7 @@ from engine.simulate.queues import (
 REACH: Final = 450  # ticks from the touch where new orders rest
 NEAR: Final = 32  # ticks from the touch where most of them do
 NEAR_TICKS: Final = 3.0  # mean distance of a near add behind the touch
-JOIN_TOUCH: Final = 0.8  # share of near adds that join the best level
+JOIN_TOUCH: Final = 0.18  # share of near adds that join the best level
 NARROW: Final = 0.8  # chance per tick of room that a near add goes inside the spread
 P_DEEP: Final = 0.07  # share of sweeps that may reach beyond the best level
 DEEP_LEVELS: Final = 3
