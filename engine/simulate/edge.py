@@ -131,7 +131,7 @@ class EdgeSpec:
         )
 
 
-def read_edge(text: str) -> EdgeSpec:
+def read_edge(text: Any) -> EdgeSpec:
     """An edge as ``--edge`` takes it: ``relation=NAME,size=TICKS`` and any of decay, every, lead, where.
 
     Raises
@@ -139,6 +139,8 @@ def read_edge(text: str) -> EdgeSpec:
     ConfigError
         The text does not say that, or a value is not allowed.
     """
+    if not isinstance(text, str):
+        raise ConfigError(f"edge was {text!r}; give text such as {EXAMPLE!r}")
     given: dict[str, Any] = {}
     for item in text.split(","):
         name, equals, value = (part.strip() for part in item.partition("="))
