@@ -16,8 +16,8 @@ from engine.door import INTERRUPTED, add_lake
 from engine.errors import WorkError
 from engine.lake import Lake
 
-SWEEP: Final = "smoke_perm_derivative"
-DAY: Final = "2026-02-06"  # the smoke sweep's; simulated where it is missing
+SWEEP: Final = "demo_planted_edge"
+DAY: Final = "2026-02-06"  # the smoke sweep's; simulated with a planted edge where it is missing
 START_TIME: Final = "09:05"
 _ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -49,8 +49,8 @@ def steps(lake: Lake, dt: str, start_time: str, port: int | None) -> list[Step]:
     where = ["--lake", str(lake.root)]
     serve = ["-m", "serve", "--dt", dt, "--start-time", start_time, *where]
     return [
-        Step(f"a sweep over a simulated session, into {lake.root}", ["-m", "tune", "sweep", SWEEP, *where]),
-        Step("its best run becomes the champion", ["-m", "tune", "promote", "--best", "--sweep", SWEEP, *where]),
+        Step(f"a sweep over a simulated session with a planted edge, into {lake.root}", ["-m", "tune", "sweep", SWEEP, *where]),
+        Step("its best run becomes the champion: what it found was planted there, and is no news of a market", ["-m", "tune", "promote", "--best", "--sweep", SWEEP, *where]),
         Step("the champion scores a stream", serve if port is None else [*serve, "--port", str(port)]),
     ]
 

@@ -355,8 +355,9 @@ def _write_opening(market: Market, feed: Feed, records: MboRecords) -> int:
 def _write_next_opening(market: Market, feed: Feed, records: MboRecords) -> int:
     """Take the market over to a later session and write its snapshot; the latent state stands still meanwhile."""
     state = market.state[0]
+    stood_still = feed.start_ns - state["latent_ns"]
     for name in ("latent_ns", "regime_end_ns", "edge_ns", "cue_since_ns", "cue_until_ns", "next_cue_ns"):
-        state[name] += NS_PER_DAY
+        state[name] += stood_still if state[name] else 0  # 0: never begun
     for name in ("n_records", "n_events", "n_trades"):
         state[name] = 0
     return int(write_snapshot(market, feed, records))
