@@ -75,8 +75,8 @@ def ensure_smoke_dataset(lake: Lake, say: Say) -> None:
         edge = read_edge(_PLANTED)
         say(f"no data of {_SMOKE_DT} in {folder}: simulating {_SIMULATED_SECONDS / 60:g} minutes of {config.symbol}")
         say(
-            f"an edge is planted in it: {edge.size:g} ticks follow each lean of the order {edge.relation}; what finds it has found "
-            "what was put there, and the file's .edge.json says when"
+            f"an edge is planted in it: {edge.size:g} ticks follow each lean of the order {edge.relation}; what finds it has "
+            "found what was put there, and the file's .edge.json says when"
         )
         folder.mkdir(parents=True, exist_ok=True)
         with Progress("simulating") as bar:

@@ -50,7 +50,10 @@ def steps(lake: Lake, dt: str, start_time: str, port: int | None) -> list[Step]:
     serve = ["-m", "serve", "--dt", dt, "--start-time", start_time, *where]
     return [
         Step(f"a sweep over a simulated session with a planted edge, into {lake.root}", ["-m", "tune", "sweep", SWEEP, *where]),
-        Step("its best run becomes the champion: what it found was planted there, and is no news of a market", ["-m", "tune", "promote", "--best", "--sweep", SWEEP, *where]),
+        Step(
+            "its best run becomes the champion: what it found was planted there, and is no news of a market",
+            ["-m", "tune", "promote", "--best", "--sweep", SWEEP, *where],
+        ),
         Step("the champion scores a stream", serve if port is None else [*serve, "--port", str(port)]),
     ]
 

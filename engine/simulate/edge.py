@@ -48,7 +48,6 @@ IMBALANCE: Final = 0
 FLOW: Final = 1
 ALWAYS: Final = 0
 FIRST_HALF: Final = 1
-SECOND_HALF: Final = 2
 REGIME: Final = 3
 WHERE: Final = ("always", "first-half", "second-half", "regime")
 CUE_FIELDS: Final = CUE_DTYPE.names or ()

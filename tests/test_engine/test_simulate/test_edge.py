@@ -63,10 +63,11 @@ def test_another_edge_is_refused_in_one_line(given: Any, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["size=200", "size=-200", "size=0", "size=1,decay=0.05", "size=1,every=5", "size=1,lead=0.1", "size=1,where=regime:1"]
+    "given",
+    ["size=200", "size=-200", "size=0", "size=1,decay=0.05", "size=1,every=5", "size=1,lead=0.1", "size=1,where=regime:1"],
 )
 def test_an_edge_is_taken_on_its_bounds(given: str) -> None:
-    read_edge(f"relation=flow,{given}")
+    assert read_edge(f"relation=flow,{given}").relation == "flow"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,9 @@ def test_where_an_edge_holds(where: str, span_s: float, held: list[bool]) -> Non
     assert [bool(holds_at(feed, moment)) for moment in moments] == held
 
 
-def session(folder: Path, spec: EdgeSpec, seed: int = 5, seconds: float = 1500.0, rate: float = 200.0) -> tuple[Path, dict[str, Any]]:
+def session(
+    folder: Path, spec: EdgeSpec, seed: int = 5, seconds: float = 1500.0, rate: float = 200.0
+) -> tuple[Path, dict[str, Any]]:
     """A simulated session and its answer key."""
     path = folder / "planted-20260206.dbn"
     simulate(path, seed=seed, seconds=seconds, rate=rate, edge=spec)
