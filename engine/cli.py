@@ -29,6 +29,13 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "1 it is broken,\n2 the signal does not load.",
         arguments.check_signal,
     ),
+    "check-realism": Command(
+        "how like a real market a file behaves, figure by figure",
+        "engine.commands.check_realism",
+        "The realism card: volatility clustering, tails, reversal, depth, spread,\nqueue life, cancels and the memory of trades' "
+        "signs, each beside the\nreal hour's and the band around it. Exit code: 0 all inside, 1 one is not.",
+        arguments.check_realism,
+    ),
     "datasets": Command("what the lake holds", "engine.commands.datasets", arguments=arguments.datasets),
     "demo": Command("from nothing to a leaderboard, a champion and a page", "engine.commands.demo"),
     "bench": Command("how fast this machine is at it", "engine.commands.bench", arguments=arguments.bench),

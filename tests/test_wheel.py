@@ -205,7 +205,7 @@ def test_an_unknown_sweep_is_refused_with_the_names_there_are(installed: Install
     done = installed.run("-m", "tune", "sweep", "smoke")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "or one of: smoke_perm_derivative, tune_perm_derivative\n" in done.stderr
+    assert "or one of: demo_planted_edge, smoke_perm_derivative, tune_perm_derivative\n" in done.stderr
 
 
 def test_nothing_is_written_beside_the_packages(installed: Installed) -> None:

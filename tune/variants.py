@@ -17,11 +17,12 @@ from tune.space import NO_VARIANT, expand
 SMOKE_DATASET: Final = "smoke_mnqh6_20260206_0905"
 _SMOKE_DT: Final = "2026-02-06"
 _SMOKE_START: Final = "09:05"
-_SMOKE_BINS: Final = 6000
+_SMOKE_BINS: Final = 14_400
 _SIMULATED_START: Final = "2026-02-06T09:00"
 _SIMULATED_SECONDS: Final = 1800.0
 _SIMULATED_RATE: Final = 400.0  # records/s
 _SIMULATED_SEED: Final = 20260206
+_PLANTED: Final = "relation=flow,size=8,decay=2,every=10,lead=2"
 
 Say = Callable[[str], None]
 
@@ -68,9 +69,15 @@ def ensure_smoke_dataset(lake: Lake, say: Say) -> None:
     config = load_instrument()
     folder = lake.raw_dir(config.symbol_root, config.product_type)
     if not any(folder.glob(f"*{_SMOKE_DT.replace('-', '')}*")):
-        from engine.simulate.session import simulate  # only a first run needs it
+        from engine.simulate.edge import read_edge  # only a first run needs it
+        from engine.simulate.session import simulate
 
+        edge = read_edge(_PLANTED)
         say(f"no data of {_SMOKE_DT} in {folder}: simulating {_SIMULATED_SECONDS / 60:g} minutes of {config.symbol}")
+        say(
+            f"an edge is planted in it: {edge.size:g} ticks follow each lean of the order {edge.relation}; what finds it has "
+            "found what was put there, and the file's .edge.json says when"
+        )
         folder.mkdir(parents=True, exist_ok=True)
         with Progress("simulating") as bar:
             simulate(
@@ -80,6 +87,7 @@ def ensure_smoke_dataset(lake: Lake, say: Say) -> None:
                 rate=_SIMULATED_RATE,
                 start=_SIMULATED_START,
                 symbol=config.symbol,
+                edge=edge,
                 progress=lambda done: bar.update(done, ""),
             )
     path = raw_file(lake, config.symbol_root, _SMOKE_DT)

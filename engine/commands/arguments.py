@@ -14,6 +14,12 @@ def simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", help="ISO time, New York without an offset (default 2026-02-06T09:00)")
     parser.add_argument("--symbol", help="raw symbol (default MNQH6)")
     parser.add_argument(
+        "--edge",
+        metavar="SPEC",
+        help="plant an edge: relation=imbalance|flow|pressure, size=TICKS, and of decay, every, lead (s) and where=always|"
+        "first-half|second-half|regime:SECONDS what is wanted, with commas; its answer key goes into OUT.edge.json",
+    )
+    parser.add_argument(
         "--days",
         type=int,
         default=1,
@@ -71,6 +77,13 @@ def check(parser: argparse.ArgumentParser) -> None:
     add_assume_symbol(parser)
     parser.add_argument("--json", action="store_true")
     add_lake(parser)
+
+
+def check_realism(parser: argparse.ArgumentParser) -> None:
+    """Of `engine.commands.check_realism`."""
+    parser.add_argument("files", type=read_path, nargs="+", metavar="FILE", help="of the locked instrument; each has its card")
+    add_assume_symbol(parser)
+    parser.add_argument("--json", action="store_true", help="machine-readable, with the reason of each band")
 
 
 def check_signal(parser: argparse.ArgumentParser) -> None:

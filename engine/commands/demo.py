@@ -16,8 +16,8 @@ from engine.door import INTERRUPTED, add_lake
 from engine.errors import WorkError
 from engine.lake import Lake
 
-SWEEP: Final = "smoke_perm_derivative"
-DAY: Final = "2026-02-06"  # the smoke sweep's; simulated where it is missing
+SWEEP: Final = "demo_planted_edge"
+DAY: Final = "2026-02-06"  # the smoke sweep's; simulated with a planted edge where it is missing
 START_TIME: Final = "09:05"
 GATE_REFUSED: Final = 3  # exit code of a promotion
 _NONE_PASSED: Final = (
@@ -55,8 +55,12 @@ def steps(lake: Lake, dt: str, start_time: str, port: int | None) -> list[Step]:
     serve = ["-m", "serve", "--dt", dt, "--start-time", start_time, *where]
     promote = ["-m", "tune", "promote", "--best", "--sweep", SWEEP, *where]
     return [
-        Step(f"a sweep over a simulated session, into {lake.root}", ["-m", "tune", "sweep", SWEEP, *where]),
-        Step("its best run becomes the champion, if one passes the gate", promote, {GATE_REFUSED: _NONE_PASSED}),
+        Step(f"a sweep over a simulated session with a planted edge, into {lake.root}", ["-m", "tune", "sweep", SWEEP, *where]),
+        Step(
+            "its best run becomes the champion, if one passes the gate: what it found was planted there, and is no news of a market",
+            promote,
+            {GATE_REFUSED: _NONE_PASSED},
+        ),
         Step("a stream, scored by the champion where there is one", serve if port is None else [*serve, "--port", str(port)]),
     ]
 

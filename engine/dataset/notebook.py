@@ -21,6 +21,7 @@ from engine.run.replay import Replay
 from engine.run.whole import WholeReplay
 from engine.signals.base import SignalContext, SignalLike, signal_inputs
 from engine.signals.registry import get_signal, params_of
+from engine.simulate.edge import read_edge
 from engine.simulate.session import simulate
 from engine.source.held_file import HeldFile
 from engine.source.records import open_source
@@ -270,7 +271,8 @@ def simulate_session(file: str | Path, *, seed: int, seconds: float, **options: 
     seconds
         Length of the session.
     options
-        ``rate`` (records a second), ``start`` (New York time), ``symbol``, as in `engine.simulate.session.simulate`.
+        ``rate`` (records a second), ``start`` (New York time), ``symbol``, as in `engine.simulate.session.simulate`, and
+        ``edge``: one to be planted, as the text that ``simulate --edge`` takes.
 
     Raises
     ------
@@ -283,15 +285,16 @@ def simulate_session(file: str | Path, *, seed: int, seconds: float, **options: 
     >>> engine.simulate_session("two_seconds.dbn", seed=1, seconds=2.0).name
     'two_seconds.dbn'
     """
-    unknown = [name for name in options if name not in ("rate", "start", "symbol")]
+    unknown = [name for name in options if name not in ("rate", "start", "symbol", "edge")]
     if unknown:
-        raise ConfigError(f"unknown option {unknown[0]!r} of a simulated session; allowed are: rate, start, symbol")
+        raise ConfigError(f"unknown option {unknown[0]!r} of a simulated session; allowed are: rate, start, symbol, edge")
     if not isinstance(file, str | Path):
         raise ConfigError(f"file was {_kind(file)}; give the path of a .dbn or .dbn.zst file")
     for name, value in {"seed": seed, "seconds": seconds, "rate": options.get("rate", 1.0)}.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigError(f"{name} was {value!r}; it must be a number")
-    return simulate(user_path(file), seed=seed, seconds=seconds, **options).path
+    edge = read_edge(options.pop("edge")) if "edge" in options else None
+    return simulate(user_path(file), seed=seed, seconds=seconds, edge=edge, **options).path
 
 
 def run_signal(

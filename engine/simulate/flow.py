@@ -18,26 +18,42 @@ LATENT_STEP_NS: Final = 10_000_000
 # volatility of fair, ticks per root second; mean size of its drift, ticks/s.
 REGIMES: Final = np.array(
     [
-        [0.30, 25.0, 0.75, 0.80, 1.0, 0.0],
-        [0.30, 25.0, 1.00, 1.00, 2.0, 0.1],
-        [0.28, 30.0, 1.10, 1.10, 2.0, 1.2],
-        [0.12, 5.0, 1.80, 1.50, 6.0, 3.0],
+        [0.30, 25.0, 0.75, 0.80, 0.75, 0.0],
+        [0.30, 25.0, 1.00, 1.00, 1.5, 0.075],
+        [0.28, 30.0, 1.10, 1.10, 1.5, 0.9],
+        [0.12, 5.0, 1.80, 1.50, 4.5, 2.25],
     ]
 )
 
 # The lean. Times are for a market of USUAL_RATE and stretch with the rate.
 USUAL_RATE: Final = 1000.0  # records/s
-FOLLOW: Final = 0.3  # 1/s, of the fair value towards the mid
+FOLLOW: Final = 1.0  # 1/s, of the fair value towards the mid
 MOOD_S: Final = 3.0  # s
 MOOD_SIZE: Final = 0.35
 CHAIN_S: Final = 0.5  # s
-FAIR_TICKS: Final = 8.0  # a gap to the fair value beyond this pulls no harder
+FAIR_TICKS: Final = 4.0  # a gap to the fair value beyond this pulls no harder
 FAR_OFF_TICKS: Final = 200.0  # until it is this wide: then everybody sees it
-TRADE_PULL: Final = 0.2
-TRADE_MOOD: Final = 0.6
-TRADE_CHAIN: Final = 0.015
-QUOTE_PULL: Final = 0.04
+TRADE_PULL: Final = 0.1
+TRADE_MOOD: Final = 0.1
+TRADE_CHAIN: Final = 0.003
+TRADE_PARENT: Final = 0.33
+PARENT_STAYS: Final = 0.5  # of `parent`, from trade to trade
+QUOTE_PULL: Final = 0.55
 QUOTE_MEETS: Final = 0.12
+
+# Heat: how busy the market is, a log-normal factor with a slow and a fast part (Ornstein-Uhlenbeck each).
+HEAT_SLOW_S: Final = 240.0
+HEAT_SLOW_SIZE: Final = 0.5
+HEAT_FAST_S: Final = 12.0
+HEAT_FAST_SIZE: Final = 0.45
+HEAT_MEAN: Final = 0.5 * (HEAT_SLOW_SIZE**2 + HEAT_FAST_SIZE**2)
+
+# Bursts: now and then the price runs through several levels at once, and keeps a part of it.
+BURST_EVERY_S: Final = 30.0
+BURST_MIN_TICKS: Final = 3
+BURST_TICKS: Final = 5.0  # mean beyond the least
+BURST_STAYS: Final = 0.5  # of the way, in the fair value
+BURST_SPEED: Final = 8.0  # arrivals, while it lasts
 
 # Hawkes kernels: each event adds `BRANCH * DECAY` to the rate, which decays with `DECAY`.
 BRANCH_FAST: Final = 0.40
@@ -46,7 +62,7 @@ BRANCH_SLOW: Final = 0.30
 DECAY_SLOW: Final = 3.0  # 1/s
 KICK_TRADE: Final = 2.5  # a trade excites more than a quote
 KICK_QUOTE: Final = 0.92
-RATE_PULL_S: Final = 10.0
+RATE_PULL_S: Final = 15.0
 RECORDS_PER_EVENT: Final = 1.15  # until the session has shown its own
 MIN_STEP_NS: Final = 150
 WIRE_NS: Final = 78_000  # exchange to capture, at least
@@ -62,6 +78,9 @@ def start_latent(market: Market, feed: Feed) -> None:
     state["regime_end_ns"] = feed.start_ns
     state["activity"] = 1.0
     state["eagerness"] = 1.0
+    state["heat_slow"] = HEAT_SLOW_SIZE * normal(market.rng)
+    state["heat_fast"] = HEAT_FAST_SIZE * normal(market.rng)
+    state["heat"] = 1.0
     state["excite_fast"] = BRANCH_FAST * feed.rate / RECORDS_PER_EVENT
     state["excite_slow"] = BRANCH_SLOW * feed.rate / RECORDS_PER_EVENT
 
@@ -93,11 +112,26 @@ def advance_latent(market: Market, feed: Feed, ts: int) -> None:
             state["drift"] = -state["drift"]
         # Most of what the flow moved stays moved: fair follows the mid, and drags it only a little.
         fair = state["fair"] + (FOLLOW * (mid - state["fair"]) + state["drift"]) * dt
-        fair += state["volatility"] * np.sqrt(dt) * normal(rng)
+        fair += state["volatility"] * np.sqrt(state["heat"] * dt) * normal(rng)
         edge = N_LEVELS // 2
         state["fair"] = min(max(fair, edge - feed.limit_ticks), edge + feed.limit_ticks)
         state["mood"] += -state["mood"] * dt / MOOD_S + MOOD_SIZE * np.sqrt(2.0 * dt / MOOD_S) * normal(rng)
         state["chain"] *= np.exp(-dt / CHAIN_S)
+        advance_heat(market, dt)
+
+
+@kernel
+def advance_heat(market: Market, dt: float) -> None:
+    """Bring the heat on by ``dt`` s, and begin a burst when its time has come."""
+    rng = market.rng
+    state = market.state[0]
+    state["heat_slow"] += -state["heat_slow"] * dt / HEAT_SLOW_S + HEAT_SLOW_SIZE * np.sqrt(2.0 * dt / HEAT_SLOW_S) * normal(rng)
+    state["heat_fast"] += -state["heat_fast"] * dt / HEAT_FAST_S + HEAT_FAST_SIZE * np.sqrt(2.0 * dt / HEAT_FAST_S) * normal(rng)
+    state["heat"] = np.exp(state["heat_slow"] + state["heat_fast"] - HEAT_MEAN)
+    if uniform(rng) < state["heat"] * dt / BURST_EVERY_S:
+        ticks = BURST_MIN_TICKS + int(exponential(rng, BURST_TICKS))
+        state["burst_left"] = ticks if uniform(rng) < 0.5 else -ticks
+        state["fair"] += BURST_STAYS * state["burst_left"]
 
 
 @kernel
@@ -110,7 +144,9 @@ def draw_arrival(market: Market, feed: Feed) -> None:
     lag = (feed.rate * elapsed - state["n_records"]) / (feed.rate * RATE_PULL_S)
     records_per_event = state["n_records"] / state["n_events"] if state["n_events"] > 5000 else RECORDS_PER_EVENT
     base = feed.rate / records_per_event * (1.0 - BRANCH_FAST - BRANCH_SLOW)
-    base *= state["activity"] * np.exp(min(max(lag, -0.7), 0.7))
+    base *= state["activity"] * state["heat"] * np.exp(min(max(lag, -1.2), 1.2))
+    if state["burst_left"] != 0:
+        base *= BURST_SPEED
     decay_fast = DECAY_FAST * feed.rate
     fast = state["excite_fast"]
     slow = state["excite_slow"]
@@ -147,7 +183,8 @@ def set_leans(market: Market) -> None:
     gap = state["fair"] - 0.5 * (state["best_bid"] + state["best_ask"])
     pull = np.tanh(gap / FAIR_TICKS)
     # Takers persist, parents being cut into children; makers meet them, so a foreseeable flow moves the price little.
-    takers = np.tanh(TRADE_PULL * pull + TRADE_MOOD * state["mood"] + TRADE_CHAIN * state["chain"])
+    own = TRADE_CHAIN * state["chain"] + TRADE_PARENT * state["parent"]
+    takers = np.tanh(TRADE_PULL * pull + TRADE_MOOD * state["mood"] + own)
     makers = QUOTE_PULL * pull - QUOTE_MEETS * takers
     if abs(gap) > FAR_OFF_TICKS:
         makers += 0.5 * np.sign(gap)

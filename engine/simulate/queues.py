@@ -21,6 +21,8 @@ U32: Final = 0xFFFFFFFF
 N_LEVELS: Final = 1 << 14  # ticks in the window, the opening price in its middle
 N_SLOTS: Final = 1 << 14  # orders that can rest at once
 MAX_FILLS: Final = 64  # resting orders one sweep can hit
+N_CUES: Final = 1 << 15  # in a chunk
+N_RECENT: Final = 16  # latest orders near the touch, some of which are pulled at once
 
 ORDER_DTYPE: Final = np.dtype(
     [
@@ -67,10 +69,37 @@ STATE_DTYPE: Final = np.dtype(
         ("fair", "f8"),  # level; where the market leans to
         ("mood", "f8"),  # persistent lean of the flow, + buys
         ("chain", "f8"),  # decayed sum of trade signs
+        ("parent", "f8"),  # the same over a few trades: the order that is being cut into children
+        ("heat_slow", "f8"),  # log of the activity: over minutes
+        ("heat_fast", "f8"),  # over seconds
+        ("heat", "f8"),  # activity of both, mean 1
+        ("burst_left", "i8"),  # ticks that a burst has still to go, + up; 0 when there is none
+        ("edge_ns", "i8"),  # the edge's state stands at this time
+        ("cue", "i8"),  # side of the cue that is being given, + up; 0 when there is none
+        ("cue_since_ns", "i8"),
+        ("cue_until_ns", "i8"),
+        ("next_cue_ns", "i8"),
+        ("owed", "i8"),  # ticks that the price has still to go for the cues given, + up
+        ("pushes", "i8"),  # of them due now
+        ("settling", "i8"),  # orders that follow a push, + on the bid side
+        ("n_cues", "i8"),  # in `cues`
+        ("n_recent", "i8"),  # orders ever put into `recent`
         ("lean_takers", "f8"),  # which way they lean now, + buys
         ("lean_makers", "f8"),
         ("excite_fast", "f8"),  # events/s above the base rate
         ("excite_slow", "f8"),
+    ]
+)
+
+
+# One cue of a planted edge.
+CUE_DTYPE: Final = np.dtype(
+    [
+        ("start_ns", "i8"),
+        ("end_ns", "i8"),
+        ("side", "i8"),  # + up
+        ("ticks", "i8"),  # that the price goes for it, + up; 0 where the edge does not hold
+        ("holds", "i8"),
     ]
 )
 
@@ -84,6 +113,20 @@ class Market(NamedTuple):
     live: NDArray[np.int64]  # (N_SLOTS,) slots, the resting ones first, the free ones after
     levels: Structured  # (2, N_LEVELS) LEVEL_DTYPE, bid then ask
     fills: NDArray[np.int64]  # (MAX_FILLS, 2) slot, contracts: the sweep at work
+    cues: Structured  # (N_CUES,) CUE_DTYPE, those of the chunk at work
+    recent: NDArray[np.int64]  # (N_RECENT, 2) slot, order id: the latest orders near the touch, a ring
+
+
+class Edge(NamedTuple):
+    """A planted edge as kernels take it; `engine.simulate.edge.EdgeSpec` says what it means."""
+
+    relation: int = -1  # place in RELATIONS; -1: there is none
+    size: float = 0.0  # ticks
+    decay_s: float = 1.0
+    every_s: float = 1.0
+    lead_s: float = 1.0
+    where: int = 0  # place in HOLDS
+    span_s: float = 1.0  # of a regime
 
 
 class Feed(NamedTuple):
@@ -96,6 +139,7 @@ class Feed(NamedTuple):
     start_ns: int
     end_ns: int
     rate: float  # records/s
+    edge: Edge = Edge()
 
 
 def empty_market(seed_words: NDArray[np.int64]) -> Market:
@@ -110,6 +154,8 @@ def empty_market(seed_words: NDArray[np.int64]) -> Market:
         live=np.arange(N_SLOTS, dtype=np.int64),
         levels=levels,
         fills=np.zeros((MAX_FILLS, 2), np.int64),
+        cues=np.zeros(N_CUES, CUE_DTYPE),
+        recent=np.full((N_RECENT, 2), NIL),
     )
 
 

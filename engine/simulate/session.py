@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 from engine.constants import NS_PER_DAY, NS_PER_S
 from engine.errors import ConfigError
 from engine.schema import MBO_DTYPE, MboRecords
-from engine.simulate.events import MAX_EVENT_RECORDS, fill_chunk, open_book, write_snapshot
+from engine.simulate.edge import EdgeSpec, key_path, write_key
+from engine.simulate.events import MAX_EVENT_RECORDS, fill_chunk
 from engine.simulate.file import session_metadata, whole_or_nothing
-from engine.simulate.queues import N_LEVELS, N_SLOTS, Feed, Market, empty_market
+from engine.simulate.opening import open_book, write_snapshot
+from engine.simulate.queues import CUE_DTYPE, N_LEVELS, N_SLOTS, Edge, Feed, Market, empty_market
 
 NEW_YORK: Final = ZoneInfo("America/New_York")
 DEFAULT_SYMBOL: Final = "MNQH6"
@@ -67,6 +69,8 @@ class SimulationSummary:
         Exchange events after the snapshot, and those of them that trade.
     open_price, close_price
         Mid in dollars after the snapshot and at the end.
+    edge, n_cues
+        What was planted, and how many cues were given for it.
     """
 
     path: Path
@@ -82,6 +86,8 @@ class SimulationSummary:
     open_price: float
     close_price: float
     n_bytes: int
+    edge: EdgeSpec | None = None
+    n_cues: int = 0
 
 
 def simulate(
@@ -92,6 +98,7 @@ def simulate(
     rate: float = DEFAULT_RATE,
     start: datetime | str = DEFAULT_START,
     symbol: str = DEFAULT_SYMBOL,
+    edge: EdgeSpec | None = None,
     progress: Callable[[float], None] | None = None,
     chunk_records: int = CHUNK_RECORDS,
 ) -> SimulationSummary:
@@ -111,6 +118,8 @@ def simulate(
         Start of the session; without an offset in New York time.
     symbol
         Raw symbol of a future whose root is in ``PRODUCTS``.
+    edge
+        A planted edge, whose answer key is written beside the file as ``OUT.edge.json``; without one there is none.
     progress
         Called after each chunk with the fraction of the session done, in [0, 1].
     chunk_records
@@ -131,6 +140,7 @@ def simulate(
         rate=rate,
         start=start,
         symbol=symbol,
+        edge=edge,
         progress=progress,
         chunk_records=chunk_records,
     )
@@ -146,6 +156,7 @@ def simulate_days(
     rate: float = DEFAULT_RATE,
     start: datetime | str = DEFAULT_START,
     symbol: str = DEFAULT_SYMBOL,
+    edge: EdgeSpec | None = None,
     progress: Callable[[float], None] | None = None,
     chunk_records: int = CHUNK_RECORDS,
 ) -> list[SimulationSummary]:
@@ -159,7 +170,7 @@ def simulate_days(
         Name of the first file; it must hold the first day's date as YYYYMMDD, in whose place the later ones' stand.
     days
         How many, from 1 to 31.
-    seed, seconds, rate, start, symbol, progress, chunk_records
+    seed, seconds, rate, start, symbol, edge, progress, chunk_records
         As `simulate` takes them, ``seconds`` of each day; with several days at most 86,400.
 
     Raises
@@ -170,7 +181,7 @@ def simulate_days(
     if not 1 <= days <= 31:
         raise ConfigError(f"days was {days}; it must be from 1 to 31")
     path = _checked_path(out)
-    market, feed = _empty_session(seed, seconds, rate, start, symbol)
+    market, feed = _empty_session(seed, seconds, rate, start, symbol, Edge() if edge is None else edge.to_params())
     first_day = datetime.fromtimestamp(feed.start_ns // NS_PER_S, UTC).date()
     if days > 1 and f"{first_day:%Y%m%d}" not in path.name:
         raise ConfigError(
@@ -189,7 +200,7 @@ def simulate_days(
         day = first_day + timedelta(days=number)
         dated = path.with_name(path.name.replace(f"{first_day:%Y%m%d}", f"{day:%Y%m%d}"))
         share = None if progress is None else _share_of(progress, number, days)
-        written.append(_write_session(dated, market, feed, records, n_snapshot, symbol, seed, share))
+        written.append(_write_session(dated, market, feed, records, n_snapshot, symbol, seed, edge, share))
     return written
 
 
@@ -197,7 +208,7 @@ def _share_of(progress: Callable[[float], None], number: int, days: int) -> Call
     return lambda done: progress((number + done) / days)
 
 
-def _empty_session(seed: int, seconds: float, rate: float, start: datetime | str, symbol: str) -> tuple[Market, Feed]:
+def _empty_session(seed: int, seconds: float, rate: float, start: datetime | str, symbol: str, edge: Edge) -> tuple[Market, Feed]:
     """An empty market and the session it is to trade in."""
     tick_size, open_price = _checked_product(symbol)
     start_ns, end_ns = _checked_span(seed, seconds, rate, start)
@@ -210,6 +221,7 @@ def _empty_session(seed: int, seconds: float, rate: float, start: datetime | str
         start_ns=start_ns,
         end_ns=end_ns,
         rate=float(rate),
+        edge=edge,
     )
     return empty_market(_seed_words(seed)), feed
 
@@ -222,10 +234,13 @@ def _write_session(
     n_snapshot: int,
     symbol: str,
     seed: int,
+    edge: EdgeSpec | None,
     progress: Callable[[float], None] | None,
 ) -> SimulationSummary:
     """One file: ``records`` holds its ``n_snapshot`` opening records, the market makes the rest."""
     opening_mid = _mid(market, feed)
+    cues = [np.zeros(0, CUE_DTYPE)]
+    key_path(path).unlink(missing_ok=True)  # that of a file which stood here before
     with whole_or_nothing(path) as sink:
         sink.write(session_metadata(symbol, feed).encode())
         n_records = n = n_snapshot
@@ -233,9 +248,13 @@ def _write_session(
             sink.write(records[:n].tobytes())
             n = fill_chunk(market, feed, records)
             n_records += n
+            cues.append(market.cues[: int(market.state[0]["n_cues"])].copy())
+            market.state[0]["n_cues"] = 0
             if progress is not None:
                 done = (int(market.state[0]["ts_event"]) - feed.start_ns) / (feed.end_ns - feed.start_ns)
                 progress(min(1.0, done))
+    if edge is not None:
+        write_key(path, edge, seed, feed.start_ns, feed.end_ns, np.concatenate(cues))
     state = market.state[0]
     return SimulationSummary(
         path=path,
@@ -251,6 +270,8 @@ def _write_session(
         open_price=opening_mid,
         close_price=_mid(market, feed),
         n_bytes=path.stat().st_size,
+        edge=edge,
+        n_cues=sum(map(len, cues)),
     )
 
 
@@ -334,8 +355,9 @@ def _write_opening(market: Market, feed: Feed, records: MboRecords) -> int:
 def _write_next_opening(market: Market, feed: Feed, records: MboRecords) -> int:
     """Take the market over to a later session and write its snapshot; the latent state stands still meanwhile."""
     state = market.state[0]
-    for name in ("latent_ns", "regime_end_ns"):
-        state[name] += NS_PER_DAY
+    stood_still = feed.start_ns - state["latent_ns"]
+    for name in ("latent_ns", "regime_end_ns", "edge_ns", "cue_since_ns", "cue_until_ns", "next_cue_ns"):
+        state[name] += stood_still if state[name] else 0  # 0: never begun
     for name in ("n_records", "n_events", "n_trades"):
         state[name] = 0
     return int(write_snapshot(market, feed, records))

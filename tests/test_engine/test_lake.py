@@ -114,7 +114,8 @@ def test_a_configuration_is_of_its_kind(tmp_path: Path) -> None:
     assert config_file(lake, campaign, "campaign") == shipped_configs() / "gold_campaigns" / f"{campaign}.yaml"
     write_atomic(lake.configs / "gold_campaigns" / "mine.yaml", b"")
     assert config_file(lake, "mine", "campaign").parent == lake.configs / "gold_campaigns"
-    with pytest.raises(ConfigError, match=r"^sweep was 'mine', .* one of: smoke_perm_derivative, tune_perm_derivative$"):
+    shipped = "demo_planted_edge, smoke_perm_derivative, tune_perm_derivative"
+    with pytest.raises(ConfigError, match=rf"^sweep was 'mine', .* one of: {shipped}$"):
         config_file(lake, "mine", "sweep")
 
 

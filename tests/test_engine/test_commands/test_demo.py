@@ -95,7 +95,7 @@ def test_its_steps_are_commands_over_one_lake_and_its_sweep_is_shipped(tmp_path:
     todo = steps(Lake(tmp_path), "2026-02-06", "09:05", 8003)
     sweep, promote, serve = (list(step.words) for step in todo)
     assert [list(step.passes_over) for step in todo] == [[], [REFUSED], []]  # a demo without an edge serves what it served
-    assert sweep == ["-m", "tune", "sweep", "smoke_perm_derivative", *lake]
+    assert sweep == ["-m", "tune", "sweep", "demo_planted_edge", *lake]
     name = read_sweep_config(config_file(Lake(tmp_path), sweep[3], "sweep")).name
     assert promote == ["-m", "tune", "promote", "--best", "--sweep", name, *lake]
     assert serve == ["-m", "serve", "--dt", "2026-02-06", "--start-time", "09:05", *lake, "--port", "8003"]

