@@ -156,8 +156,9 @@ def check_causality(make: Make, bins: Bins) -> None:
     cuts = spread(n, 0, N_CUTS)
     troubled = futures.troubled(cut for cut in cuts[2::4] if cut > 1)
     signal = make()
-    one_by_one = np.concatenate([signal.run(part(troubled, i, i + 1)) for i in range(n)])
-    _same(make().run(troubled), one_by_one, "a session that ends, from each bin on, changed the past")
+    if not signal.lookahead:  # which scores a session in one piece only, and is caught by what follows
+        one_by_one = np.concatenate([signal.run(part(troubled, i, i + 1)) for i in range(n)])
+        _same(make().run(troubled), one_by_one, "a session that ends, from each bin on, changed the past")
     for one in accusations(_Said(make), troubled, cuts=cuts, in_turn=True, tolerance=0.0):
         raise ContractError(str(one))
 
