@@ -18,12 +18,12 @@ from tune.intervals import block_width, mean_interval, wilson
 from tune.rules import N_BLOCKS, Rules
 from tune.splits import fold_starts
 from tune.tally_kernels import MARK_OUT_S, Tally, TallyPlan, Trades
-from tune.tape import SOUND, Tape
-from tune.walk_kernels import UNSETTLED, Memo, Plan, WalkState, walk
+from tune.tape import CLOSED, SOUND, Tape
+from tune.walk_kernels import N_REFUSALS, N_STOP_IN_SPREAD, N_TOO_NEAR_CLOSE, N_UNSOUND, Found, Memo, Plan, WalkState, walk
 
 NS_PER_HOUR: Final = 3.6e12
 _NS_PER_MS: Final = 1e6
-_FIRST_ROOM: Final = 1 << 11  # trades a combination, on the average, before the buffers must grow
+_FIRST_ROOM: Final = 1 << 12  # trades a combination, on the average, before the buffers must grow
 _SMALLEST: Final = 5e-324
 
 
@@ -31,14 +31,14 @@ _SMALLEST: Final = 5e-324
 class Scored:
     """Every combination of one walk; combination ``threshold * len(rules) + rule``.
 
-    ``left_out`` (n_combos,): trades not taken or not judged because a bin on their way was not sound.
+    ``refused`` (n_combos, N_REFUSALS): signals that set off no trade, by reason, as `tune.walk_kernels` names them.
     """
 
     rules: tuple[Rules, ...]
     thresholds: tuple[float, ...]
     trades: Trades
     tally: Tally
-    left_out: Ints
+    refused: Ints
 
 
 def levels(thresholds: Sequence[float], mode: str, rules: Rules) -> tuple[Floats, Floats]:
@@ -87,6 +87,8 @@ def walk_all(score: Floats, tape: Tape, thresholds: Sequence[float], rules: Sequ
         sl=np.array([round(sl * tick) for _, sl in pairs], np.int64),
         start=start,
         delay=base.delay_bins,
+        closed=np.flatnonzero(tape.state == CLOSED),
+        min_to_close=base.min_bins_to_close,
         max_hold=base.max_hold_bins,
         tick=tick,
         is_level=base.trigger == "level",
@@ -96,28 +98,24 @@ def walk_all(score: Floats, tape: Tape, thresholds: Sequence[float], rules: Sequ
         sound_only=base.sound_only,
     )
     shape = (2 * len(pairs), n)
-    memo = Memo(np.zeros(shape, np.int32), np.zeros(shape, np.int8), np.zeros(shape))
+    memo = Memo(np.empty(shape, np.int32), np.zeros(shape, np.int8), np.empty(shape))
     room = _FIRST_ROOM * n_combos
     while True:
-        state = WalkState(
-            np.zeros(n_combos, np.int8),
-            np.zeros(n_combos, np.int64),
-            np.zeros(n_combos, np.int64),
-            np.full(len(thresholds), UNSETTLED, np.int8),
-        )
-        combo, fired, sign = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int8)
-        count = walk(np.ascontiguousarray(score), tape, plan, state, memo, combo, fired, sign)
+        refused = np.zeros((N_REFUSALS, n_combos), np.int64)
+        state = WalkState(np.zeros(n_combos, np.int8), np.zeros(n_combos, np.int64), refused, np.empty(n, np.int8))
+        found = Found(np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int8))
+        count = walk(np.ascontiguousarray(score), tape, plan, state, memo, found)
         if count <= room:
             break
         room = count
     first = np.zeros(n_combos + 1, np.int64)
-    np.cumsum(np.bincount(combo[:count], minlength=n_combos), out=first[1:])
+    np.cumsum(np.bincount(found.combo[:count], minlength=n_combos), out=first[1:])
     fired_at, entry, exit_bin = (np.empty(count, np.int64) for _ in range(3))
-    trades = Trades(first, fired_at, entry, exit_bin, np.empty(count, np.int8), np.empty(count, np.int8), np.empty(count))
-    tk.gather(combo, fired, sign, count, plan.delay, pair, memo.exit_bin, memo.reason, memo.pnl, first.copy(), trades)
-    return Scored(
-        tuple(rules), tuple(thresholds), trades, _tally(tape, trades, rules, len(thresholds), start, tick), state.left_out
-    )
+    ways, reasons, pnl = np.empty(count, np.int8), np.empty(count, np.int8), np.empty(count)
+    trades = Trades(first, fired_at, entry, exit_bin, ways, reasons, pnl, np.empty(count, np.bool_))
+    tk.gather(found, count, plan.delay, pair, memo, first.copy(), trades)
+    sums = _tally(tape, trades, rules, len(thresholds), start, tick)
+    return Scored(tuple(rules), tuple(thresholds), trades, sums, np.ascontiguousarray(refused.T))
 
 
 def _tally(tape: Tape, trades: Trades, rules: Sequence[Rules], n_thresholds: int, start: int, tick: int) -> Tally:
@@ -144,7 +142,7 @@ def _tally(tape: Tape, trades: Trades, rules: Sequence[Rules], n_thresholds: int
     )
     tp = np.tile([float(rule.tp_ticks) for rule in rules], n_thresholds)
     sl = np.tile([float(rule.sl_ticks) for rule in rules], n_thresholds)
-    tk.tally(tape, trades, plan, tp, sl, base.fee_ticks, np.zeros(n + 1), out)
+    tk.tally(tape, trades, plan, tp, sl, base.fee_ticks, np.zeros(n + 1 if plan.overlapping else 0), out)
     return out
 
 
@@ -178,7 +176,7 @@ def statistics_of(scored: Scored, tape: Tape, ts_ns: Ints) -> list[dict[str, Any
             **{name: values[c] for name, values in plain.items()},
             "fill_model": rules[0].fill_model,
         }
-        for c in range(len(scored.left_out))
+        for c in range(len(scored.refused))
     ]
 
 
@@ -186,7 +184,7 @@ def _columns(scored: Scored, tape: Tape, ts_ns: Ints) -> dict[str, NDArray[Any]]
     """The figures of `statistics_of` that are one number a combination, each of shape (n_combos,)."""
     tally, rules = scored.tally, scored.rules
     base, n_bins = rules[0], len(ts_ns)
-    n_combos = len(scored.left_out)
+    n_combos = len(scored.refused)
     start = min(base.warmup_bins, n_bins)
     n = np.diff(scored.trades.first).astype(np.float64)
     counts, sums = tally.counts, tally.sums
@@ -196,7 +194,7 @@ def _columns(scored: Scored, tape: Tape, ts_ns: Ints) -> dict[str, NDArray[Any]]
     scored_hours = usable * base.cell_width_ms / 3.6e6
     span_hours = float(ts_ns[-1] - ts_ns[0]) / NS_PER_HOUR if n_bins else 0.0
     fee = base.fee_ticks
-    holds = _mean_holds(scored.trades)
+    holds = np.divide(counts[:, tk.N_HELD], n, out=np.full(n_combos, np.nan), where=n > 0)
     width = block_width(holds, max((n_bins - start) / N_BLOCKS, 1.0))
     low, high = mean_interval(tally.block_n, tally.block_pnl, width)
     medians = np.empty(n_combos)
@@ -204,7 +202,7 @@ def _columns(scored: Scored, tape: Tape, ts_ns: Ints) -> dict[str, NDArray[Any]]
     span = np.array([rule.tp_ticks + rule.sl_ticks for rule in rules] * len(scored.thresholds))
     with np.errstate(invalid="ignore", divide="ignore"):
         rates = {name: hits / n for name, hits in (("tp", n_tp), ("sl", n_sl), ("timeout", n_out))}
-        bounds = {name: wilson(rate * effective, effective) for name, rate in rates.items()}
+        rate_low, rate_high = wilson(np.stack(list(rates.values())) * effective, np.stack([effective] * len(rates)))
         expectancy = sums[:, tk.BOOKED] / n - fee
         spread = tally.block_pnl.std(axis=1, ddof=1)
         block_hours = (n_bins - start) * base.cell_width_ms / 3.6e6 / N_BLOCKS
@@ -213,15 +211,17 @@ def _columns(scored: Scored, tape: Tape, ts_ns: Ints) -> dict[str, NDArray[Any]]
             "n_signals": np.diff(scored.trades.first),
             "n_up": counts[:, tk.N_UP],
             "n_down": np.diff(scored.trades.first) - counts[:, tk.N_UP],
-            "n_left_out": scored.left_out,
+            "n_unsound": scored.refused[:, N_UNSOUND],
+            "n_too_near_close": scored.refused[:, N_TOO_NEAR_CLOSE],
+            "n_stop_in_spread": scored.refused[:, N_STOP_IN_SPREAD],
+            "n_flat_at_close": counts[:, tk.N_FLAT_AT_CLOSE],
+            "n_through_gap": counts[:, tk.N_THROUGH_GAP],
+            "n_flat_at_roll": counts[:, tk.N_FLAT_AT_ROLL],
             "n_cut": counts[:, tk.N_CUT],
             "n_effective": effective,
             **{f"{name}_rate": rate for name, rate in rates.items()},
-            **{
-                f"{name}_rate_{side}": bound
-                for name, pair in bounds.items()
-                for side, bound in zip(("low", "high"), pair, strict=True)
-            },
+            **{f"{name}_rate_low": bound for name, bound in zip(rates, rate_low, strict=True)},
+            **{f"{name}_rate_high": bound for name, bound in zip(rates, rate_high, strict=True)},
             "break_even_rate": np.array([rule.break_even_rate for rule in rules] * len(scored.thresholds)),
             "excess_rate": expectancy / span,
             "excess_low": low / span,
@@ -249,9 +249,3 @@ def _columns(scored: Scored, tape: Tape, ts_ns: Ints) -> dict[str, NDArray[Any]]
             "sharpe": np.where(spread > 0, sharpe, np.nan),
         }
 
-
-def _mean_holds(trades: Trades) -> Floats:
-    """Mean bins from entry to exit of each combination; NaN without trades."""
-    running = np.concatenate([[0], np.cumsum(trades.exit_bin - trades.entry)])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (running[trades.first[1:]] - running[trades.first[:-1]]) / np.diff(trades.first)

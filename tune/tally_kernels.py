@@ -8,17 +8,21 @@ from numpy.typing import NDArray
 from engine.jit import kernel
 from engine.schema import Floats, Ints
 from tune.tape import SOUND, Tape
-from tune.walk_kernels import CUT, SL, TP
+from tune.walk_kernels import CUT, FLAT_AT_CLOSE, FLAT_AT_ROLL, MET_GAP, SL, TP, Found, Memo
 
 MARK_OUT_S: Final = (0.1, 1.0, 5.0, 30.0)
 
 # Columns of the counts, i8.
 N_TP: Final = 0
 N_SL: Final = 1
-N_TIMEOUT: Final = 2
+N_TIMEOUT: Final = 2  # all that reached no barrier, for whatever reason
 N_CUT: Final = 3
 N_UP: Final = 4
-N_COUNTS: Final = 5
+N_FLAT_AT_CLOSE: Final = 5
+N_FLAT_AT_ROLL: Final = 6
+N_THROUGH_GAP: Final = 7  # however they ended
+N_HELD: Final = 8  # bins from entry to exit, added up
+N_COUNTS: Final = 9
 # Columns of the sums, f8; ticks where not said otherwise.
 GROSS: Final = 0
 BOOKED: Final = 1  # gross with hits at their barriers
@@ -41,6 +45,7 @@ class Trades(NamedTuple):
     sign: NDArray[np.int8]  # +1 up, -1 down
     reason: NDArray[np.int8]
     pnl: Floats  # ticks, before fees
+    met_gap: NDArray[np.bool_]  # a gap of the record lay on the way
 
 
 class Tally(NamedTuple):
@@ -71,23 +76,21 @@ class TallyPlan(NamedTuple):
 
 
 @kernel
-def gather(
-    combo: Ints, fired: Ints, sign: NDArray[np.int8], count: int, delay: int, pair: Ints, exit_bin: NDArray[np.int32],
-    reason: NDArray[np.int8], pnl: Floats, place: Ints, out: Trades,
-) -> None:  # fmt: skip
+def gather(found: Found, count: int, delay: int, pair: Ints, memo: Memo, place: Ints, out: Trades) -> None:
     """Sort the trades of a walk by combination, keeping time order; ``place`` starts as a copy of ``out.first``."""
     for i in range(count):
-        c = combo[i]
+        c = found.combo[i]
         at = place[c]
         place[c] += 1
-        row = 2 * pair[c % pair.shape[0]] + (1 if sign[i] < 0 else 0)
-        entry = fired[i] + delay
-        out.fired[at] = fired[i]
+        row = 2 * pair[c % pair.shape[0]] + (1 if found.sign[i] < 0 else 0)
+        entry = found.fired[i] + delay
+        out.fired[at] = found.fired[i]
         out.entry[at] = entry
-        out.exit_bin[at] = exit_bin[row, entry]
-        out.sign[at] = sign[i]
-        out.reason[at] = reason[row, entry]
-        out.pnl[at] = pnl[row, entry]
+        out.exit_bin[at] = memo.exit_bin[row, entry]
+        out.sign[at] = found.sign[i]
+        out.reason[at] = memo.reason[row, entry] % MET_GAP
+        out.pnl[at] = memo.pnl[row, entry]
+        out.met_gap[at] = memo.reason[row, entry] >= MET_GAP
 
 
 @kernel
@@ -101,7 +104,8 @@ def tally(
     concurrent: Floats,
     out: Tally,
 ) -> None:
-    """Add up each combination's trades; ``concurrent`` (n + 1,) f8 is scratch and comes and leaves as zeros."""
+    """Add up each combination's trades; ``concurrent`` (n + 1,) f8 is scratch and comes and leaves as zeros; not needed where
+    trades do not overlap."""
     n = tape.bid.shape[0]
     span = max(n - plan.start, 1)
     for c in range(trades.first.shape[0] - 1):
@@ -123,13 +127,21 @@ def tally(
                 booked = tp
             elif reason == SL:
                 out.counts[c, N_SL] += 1
-                booked = gross if plan.at_barrier else -sl
+                # Beyond a gap there is no barrier's price: the stop was filled where the market was.
+                booked = gross if plan.at_barrier or trades.met_gap[i] else -sl
             else:
                 out.counts[c, N_TIMEOUT] += 1
                 if reason == CUT:
                     out.counts[c, N_CUT] += 1
+                elif reason == FLAT_AT_CLOSE:
+                    out.counts[c, N_FLAT_AT_CLOSE] += 1
+                elif reason == FLAT_AT_ROLL:
+                    out.counts[c, N_FLAT_AT_ROLL] += 1
+            if trades.met_gap[i]:
+                out.counts[c, N_THROUGH_GAP] += 1
             if sign > 0:
                 out.counts[c, N_UP] += 1
+            out.counts[c, N_HELD] += leave - entry
             net = booked - fee_ticks
             out.sums[c, GROSS] += gross
             out.sums[c, BOOKED] += booked

@@ -1,7 +1,8 @@
-"""From scores to trades: every threshold, barrier pair and cooldown of one signal in one pass over the bins.
+"""From scores to trades: every threshold, barrier pair and cooldown of one signal.
 
 Combination ``c = threshold * n_rules + rule``, a rule being a cooldown and a pair of barriers. What becomes of a trade depends
-on its entry bin, direction and barriers alone, so it is worked out once and shared by all combinations that take it.
+on its entry bin, direction and barriers alone, so it is worked out once and shared by all combinations that take it. Whatever
+is opened is booked: what the record does while a trade is open decides how it ends, never whether it counts.
 Source: signals.md sections 6.1, 6.2, 6.4 and 14.
 """
 
@@ -10,17 +11,27 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.jit import kernel
+from engine.jit import inline_kernel, kernel
 from engine.schema import Floats, Ints
-from tune.tape import BROKEN, SOUND, Tape
+from tune.tape import CLOSED, GAP, POSTPONED, SOUND, Tape
 
+# How a trade ended.
+UNKNOWN: Final = 0
 TP: Final = 1
 SL: Final = 2
 TIMEOUT: Final = 3
 CUT: Final = 4  # a time-out that came early because the data ended
-LEFT_OUT: Final = 5  # the record broke while the trade was open
-UNKNOWN: Final = 0
-UNSETTLED: Final = 2
+FLAT_AT_CLOSE: Final = 5  # before a close that the calendar had foretold
+FLAT_AT_ROLL: Final = 6  # before another contract's prices
+ACROSS_GAP: Final = 7  # at the first price after a gap, no barrier being reached there
+MET_GAP: Final = 8  # added to any of these: a gap of the record lay on the way
+# Why a signal set off no trade: rows of ``WalkState.refused``.
+N_UNSOUND: Final = 0  # it fired in a bin that is not sound, or would have been entered in one
+N_TOO_NEAR_CLOSE: Final = 1
+N_STOP_IN_SPREAD: Final = 2  # the spread paid is as wide as the stop
+N_REFUSALS: Final = 3
+_TAKEN: Final = -1
+_UNSETTLED: Final = 2
 
 
 class Plan(NamedTuple):
@@ -35,6 +46,8 @@ class Plan(NamedTuple):
     sl: Ints
     start: int  # first bin that may fire
     delay: int  # bins from firing to entry
+    closed: Ints  # the bins outside the hours of trading, ascending
+    min_to_close: int  # bins from entry to the first closed one
     max_hold: int
     tick: int  # 1e-9 dollars
     is_level: bool
@@ -45,145 +58,210 @@ class Plan(NamedTuple):
 
 
 class Memo(NamedTuple):
-    """Outcomes known so far, each (2 * n_pairs, n): row ``2 * pair + (direction < 0)``; reason UNKNOWN until needed."""
+    """Outcomes known so far, each (2 * n_pairs, n): row ``2 * pair + (direction < 0)``; reason UNKNOWN until needed,
+    and until then the others say nothing."""
 
     exit_bin: NDArray[np.int32]
-    reason: NDArray[np.int8]
+    reason: NDArray[np.int8]  # MET_GAP added where it applies
     pnl: Floats  # ticks, before fees
 
 
 class WalkState(NamedTuple):
-    """Scratch per combination: ``previous`` state i1, ``free`` first bin that may fire again, ``left_out``; and per threshold
-    ``settled`` i1, the state in which no combination has anything left to do, or UNSETTLED."""
+    """Scratch per combination: ``previous`` state i1, ``free`` first bin that may fire again; and ``refused`` (N_REFUSALS,
+    n_combos), signals that set off no trade; per bin ``way`` (n,) i1, what the score says at a threshold."""
 
     previous: NDArray[np.int8]
     free: Ints
-    left_out: Ints
-    settled: NDArray[np.int8]
+    refused: Ints
+    way: NDArray[np.int8]
 
 
-@kernel
+class Found(NamedTuple):
+    """Room for trades, each of shape (room,): their combination, firing bin, and direction +1 or -1."""
+
+    combo: Ints
+    fired: Ints
+    sign: NDArray[np.int8]
+
+
+@inline_kernel
+def quiet_until(low: Ints, high: Ints, state: NDArray[np.int8], since: int, until: int, floor: int, ceiling: int) -> int:
+    """The first bin from ``since`` on, ``until`` at the latest, that is not sound or reaches a barrier."""
+    j = since
+    while j < until and state[j] == SOUND and low[j] > floor and high[j] < ceiling:
+        j += 1
+    return j
+
+
+@inline_kernel
 def follow(tape: Tape, plan: Plan, pair: int, sign: int, entry: int, memo: Memo) -> None:
-    """Work out one trade: from the end of bin ``entry`` to its first barrier, its time limit, or the end of what is known."""
+    """Work out one trade: from the end of bin ``entry`` to its first barrier, its time limit, or what the record does to it.
+
+    Bins that are not sound decide nothing: the next sound one does. But for
+
+    - a gap: the trade ends in the first sound bin after it. A stop that is passed there is filled at the worst price of that
+      bin, since within the gap its own was jumped over; a limit that is passed gets its limit; else the bin's last price is taken.
+    - a close: the trader knew that it comes and is out by then, at the last sound price before it, the best that is known of what
+      that order got; also where a gap lies between, which he could not see through.
+    - a roll: the same. The prices from there on are another contract's and say nothing of this trade.
+    - the end of the data: at the last sound price (of the reference form: at the last price).
+    """
     n = tape.bid.shape[0]
     row = 2 * pair + (1 if sign < 0 else 0)
     tp = plan.tp[pair]
     sl = plan.sl[pair]
     price = tape.ask[entry] if sign > 0 else tape.bid[entry]
-    end = min(entry + plan.max_hold, n)
-    last_sound = entry
-    reason = TIMEOUT if entry + plan.max_hold <= n else CUT
-    leave = end - 1
+    deadline = entry + plan.max_hold - 1
+    last = entry  # bin whose price can be had
+    reason = CUT if plan.max_hold > 1 else TIMEOUT
+    met_gap = False
     gain = np.int64(0)
     j = entry + 1
-    while j < end:
+    while j < n and reason == CUT:
+        if not met_gap:
+            if sign > 0:
+                j = quiet_until(tape.bid_low, tape.bid_high, tape.state, j, min(deadline, n), price - sl, price + tp)
+            else:
+                j = quiet_until(tape.ask_low, tape.ask_high, tape.state, j, min(deadline, n), price - tp, price + sl)
+            if tape.state[j - 1] == SOUND:
+                last = j - 1
+            if j == n:
+                break
         state = tape.state[j]
-        if state == BROKEN:
-            reason = LEFT_OUT
-            leave = j
-            break
         if state == SOUND:
-            last_sound = j
+            last = j
             if sign > 0:
                 best = tape.bid_high[j] - price
                 worst = tape.bid_low[j] - price
             else:
                 best = price - tape.ask_low[j]
                 worst = price - tape.ask_high[j]
-            if worst <= -sl:
+            in_time = met_gap or j <= deadline
+            if in_time and worst <= -sl:
                 # A bin that lies beyond the barrier altogether never offered the barrier's price.
-                gain = -sl if plan.at_barrier and best >= -sl else worst
+                gain = -sl if plan.at_barrier and best >= -sl and not met_gap else worst
                 reason = SL
-                leave = j
-                break
-            if best >= tp:
+            elif in_time and best >= tp:
                 gain = tp if plan.at_barrier else best
                 reason = TP
-                leave = j
-                break
+            elif met_gap:
+                reason = ACROSS_GAP
+            elif j >= deadline:
+                reason = TIMEOUT
+        elif state == POSTPONED:
+            if not plan.sound_only:
+                last = j
+                if j >= deadline:
+                    reason = TIMEOUT
+        elif state == GAP:
+            met_gap = True
+        else:
+            reason = FLAT_AT_CLOSE if state == CLOSED else FLAT_AT_ROLL
         j += 1
-    if reason in (TIMEOUT, CUT):
-        if plan.sound_only:
-            if reason == TIMEOUT and leave > entry:
-                while leave < n and tape.state[leave] != SOUND and tape.state[leave] != BROKEN:
-                    leave += 1
-                if leave == n:
-                    reason = CUT
-                elif tape.state[leave] == BROKEN:
-                    reason = LEFT_OUT
-            if reason == CUT:
-                leave = last_sound
-        if reason != LEFT_OUT:
-            gain = tape.bid[leave] - price if sign > 0 else price - tape.ask[leave]
-    memo.exit_bin[row, entry] = leave
+    if reason != SL and reason != TP:
+        gain = tape.bid[last] - price if sign > 0 else price - tape.ask[last]
+    memo.exit_bin[row, entry] = last
     memo.pnl[row, entry] = gain / plan.tick
-    memo.reason[row, entry] = reason
+    memo.reason[row, entry] = reason + (MET_GAP if met_gap else 0)
+
+
+@inline_kernel
+def why_refused(tape: Tape, plan: Plan, sl: int, fired: int, entry: int, close: int) -> int:
+    """Why no trade may be entered, a row of ``refused``, or _TAKEN; ``close`` is the first closed bin from ``fired`` on, or n."""
+    if tape.state[fired] != SOUND:
+        return N_UNSOUND
+    if close < tape.bid.shape[0] and close - entry < plan.min_to_close:
+        return N_TOO_NEAR_CLOSE
+    if tape.state[entry] != SOUND:
+        return N_UNSOUND
+    if tape.ask[entry] - tape.bid[entry] >= sl:
+        return N_STOP_IN_SPREAD
+    return _TAKEN
 
 
 @kernel
-def walk(
-    score: Floats, tape: Tape, plan: Plan, state: WalkState, memo: Memo, combo: Ints, fired: Ints, sign: NDArray[np.int8]
-) -> int:
-    """Write each trade's combination, firing bin and direction in order of time; return how many there are.
+def tell(score: Floats, up: float, down: float, way: NDArray[np.int8]) -> None:
+    """What a score says at a threshold, bin by bin: +1 up, -1 down, 0 neither; a NaN is neither."""
+    for t in range(score.shape[0]):
+        s = score[t]
+        way[t] = 1 if s >= up else -1 if s <= down else 0
 
-    Where there are more than ``combo`` has room for, the rest are counted only: call again with more room (the memo keeps).
-    ``state`` must come fresh: zeros, ``settled`` UNSETTLED.
+
+@inline_kernel
+def next_told(way: NDArray[np.int8], settled: int, since: int, wake: int) -> int:
+    """The first bin from ``since`` on that says another thing than ``settled``, ``wake`` at the latest."""
+    t = since
+    while t < wake and way[t] == settled:
+        t += 1
+    return t
+
+
+@inline_kernel
+def take(tape: Tape, plan: Plan, c: int, t: int, now: int, close: int, state: WalkState, memo: Memo) -> bool:
+    """Let combination ``c`` act on a signal of bin ``t``; return whether it enters a trade."""
+    rule = c % plan.cooldowns.shape[0]
+    pair = plan.pair[rule]
+    entry = t + plan.delay
+    state.previous[c] = now
+    state.free[c] = t + plan.cooldowns[rule]
+    refusal = why_refused(tape, plan, plan.sl[pair], t, entry, close)
+    if refusal != _TAKEN:
+        state.refused[refusal, c] += 1
+        return False
+    row = 2 * pair + (1 if now < 0 else 0)
+    if memo.reason[row, entry] == UNKNOWN:
+        follow(tape, plan, pair, now, entry, memo)
+    if plan.single:
+        state.free[c] = max(state.free[c], memo.exit_bin[row, entry])
+    return True
+
+
+@kernel
+def walk(score: Floats, tape: Tape, plan: Plan, state: WalkState, memo: Memo, found: Found) -> int:
+    """Write each trade, those of a combination in order of time; return how many there are.
+
+    Where there are more than ``found`` has room for, the rest are counted only: call again with more room (the memo keeps).
+    ``state`` must come as zeros, ``way`` as it may.
     """
     n = tape.bid.shape[0]
     n_rules = plan.cooldowns.shape[0]
-    n_thresholds = plan.up.shape[0]
-    previous = state.previous
-    free = state.free
-    settled = state.settled
-    room = combo.shape[0]
     count = 0
-    for t in range(plan.start, n):
-        s = score[t]
-        for h in range(n_thresholds):
-            now = 0  # a NaN is flat
-            if s >= plan.up[h]:
-                now = 1
-            elif s <= plan.down[h]:
-                now = -1
-            if settled[h] == now:
-                continue
-            first = h * n_rules
+    for h in range(plan.up.shape[0]):
+        first = h * n_rules
+        tell(score, plan.up[h], plan.down[h], state.way)
+        settled = _UNSETTLED  # the state in which no combination has anything to do before bin `wake`
+        wake = n
+        next_close = 0
+        t = plan.start - 1
+        while True:
+            t = next_told(state.way, settled, t + 1, wake)
+            if t + plan.delay >= n:  # nor can anything be entered later
+                break
+            now = state.way[t]
+            settled = now
+            wake = n
             if now == 0:
                 for c in range(first, first + n_rules):
-                    previous[c] = 0
-                settled[h] = 0
+                    state.previous[c] = 0
                 continue
-            waiting = plan.is_level
+            while next_close < plan.closed.shape[0] and plan.closed[next_close] < t:
+                next_close += 1
+            close = plan.closed[next_close] if next_close < plan.closed.shape[0] else n
             for c in range(first, first + n_rules):
-                if not plan.is_level and previous[c] == now:
+                if not plan.is_level and state.previous[c] == now:
                     continue
-                if t < free[c]:
-                    if plan.rearm:
-                        waiting = True
+                if t < state.free[c]:
+                    if plan.is_level or plan.rearm:
+                        wake = min(wake, state.free[c])
                     else:
-                        previous[c] = now
+                        state.previous[c] = now
                     continue
-                entry = t + plan.delay
-                if entry >= n:
-                    continue
-                previous[c] = now
-                free[c] = t + plan.cooldowns[c - first]
-                if tape.state[t] != SOUND or tape.state[entry] != SOUND:
-                    state.left_out[c] += 1
-                    continue
-                pair = plan.pair[c - first]
-                row = 2 * pair + (1 if now < 0 else 0)
-                if memo.reason[row, entry] == UNKNOWN:
-                    follow(tape, plan, pair, now, entry, memo)
-                if plan.single:
-                    free[c] = max(free[c], memo.exit_bin[row, entry])
-                if memo.reason[row, entry] == LEFT_OUT:
-                    state.left_out[c] += 1
-                    continue
-                if count < room:
-                    combo[count] = c
-                    fired[count] = t
-                    sign[count] = now
-                count += 1
-            settled[h] = UNSETTLED if waiting else now
+                if take(tape, plan, c, t, now, close, state, memo):
+                    if count < found.combo.shape[0]:
+                        found.combo[count] = c
+                        found.fired[count] = t
+                        found.sign[count] = now
+                    count += 1
+                if plan.is_level:
+                    wake = min(wake, max(state.free[c], t + 1))
     return count
