@@ -5,6 +5,7 @@ is sent is named, not copied: functions and classes by module, those of a signal
 """
 
 import atexit
+import contextlib
 import io
 import os
 import pickle
@@ -86,7 +87,8 @@ def _bare_process() -> "subprocess.Popen[bytes]":
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     assert process.stdin is not None and process.stdout is not None
-    process.stdin.close()
+    with contextlib.suppress(BrokenPipeError):  # of a process that is gone already, which is all that is asked
+        process.stdin.close()
     process.wait()
     process.stdout.close()
 
