@@ -1,15 +1,15 @@
 """Does anything decided in the past change when the future does? The one question that finds every kind of lookahead.
 
-What is asked is a function from a session's arrays to what is decided bin by bin: a signal's outputs, or a whole judge's thresholds,
-folds and entries. The session is cut at many places, all that lies after the cut is replaced (`engine.signals.futures`), and what was
-decided before it must stay. It does not matter how a leak comes about (labels that reach ahead, scalers and folds that saw the
-whole session, its length, a bin's own future, what a process keeps from another run): it shows.
+What is asked is a function from a session's arrays to what is decided bin by bin: a signal's outputs, or a judge's thresholds
+and entries. The session is cut at many places, all that lies after the cut is replaced (`engine.signals.futures`), and what
+was decided before it must stay. It does not matter how a leak comes about (labels that reach ahead, scalers and folds that saw
+the whole session, its length, a bin's own future, what a process keeps from another run): it shows.
 
-What must stay, and how nearly: truth values, integers and all else that is no float, bit for bit. Floats to ``LAST_BITS`` of their
-size, or of the usual size of that output where they are smaller: a sum by way of a Fourier transform, or by a block that ends
-elsewhere, carries the rounding of what comes later, some 1e-16 times how much larger that is (here up to 1e4 times), and so ends
-a hundred times below; a leak that small moves no threshold, and where it does, the entry it moves is no float. A signal is held to
-all its bits, which are what its stream must give too.
+What must stay, and how nearly: truth values, integers and all else that is no float, bit for bit. Floats to ``LAST_BITS`` of
+their size, or of the usual size of that output where they are smaller: a sum by way of a Fourier transform, or by a block that
+ends elsewhere, carries the rounding of what comes later, some 1e-16 times how much larger that is (here up to 1e4 times), and
+so ends a hundred times below. A leak that small moves no threshold, and where it does, the entry it moves is no float. A signal
+is held to all its bits, which are what its stream must give too.
 """
 
 import warnings
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.signals.fresh import named, run_fresh
-from engine.signals.futures import ENDS, KINDS, LONGER, OTHER, WIDE, Arrays, Futures
+from engine.signals.futures import KINDS, LONGER, OTHER, WIDE, Arrays, Futures
 
 Decide = Callable[[Arrays], Arrays]
 
@@ -31,6 +31,7 @@ N_SPREAD: Final = 12
 N_IN_A_ROW: Final = 24  # cuts that stand bin by bin, for what happens every few bins
 N_RARE: Final = 40
 N_TROUBLED: Final = 4
+N_FILLS: Final = 4
 ROUND: Final = (10, 60, 100, 250, 256, 500, 512, 1000, 1024, 3600, 10_000)
 AFTER_OTHERS: Final = "another session, run before this one,"
 FRESH: Final = f"in a process that has run nothing before, {WIDE}"
@@ -51,8 +52,8 @@ class Accusation:
     def __str__(self) -> str:
         if self.change == FILLED:
             return (
-                f"{self.output} of bin {self.bin} is {self.found!r} whatever the bins after it hold: it was {FILLED}; fill an order "
-                "at a price that comes after what decides it"
+                f"{self.output} of bin {self.bin} is {self.found!r} whatever the bins after it hold: it was {FILLED}; fill an "
+                "order at a price that comes after what decides it"
             )
         return (
             f"{self.change} from bin {self.cut} on changed the past: {self.output} of bin {self.bin} is {self.found!r}, "
@@ -79,8 +80,8 @@ def accusations(
     decide : callable
         From arrays of shape (n, ...), n of any size from 1 on, to what is decided: arrays of shape (n, ...) too.
     cuts : sequence of int, optional
-        First bins of the futures, 1 to n - 1. By default they are spread, stand in a row, at both ends, at round numbers and where a
-        bin stands out, and again where bins of zeros and of rare values have been planted.
+        First bins of the futures, 1 to n - 1. By default they are spread, stand in a row, at both ends, at round numbers and
+        where a bin stands out, and again where bins of zeros and of rare values have been planted.
     kinds : sequence of str
         Of `engine.signals.futures.KINDS`; ``SAME_LENGTH`` for a function to which the length of a session is known beforehand.
     in_turn : bool
@@ -123,7 +124,14 @@ class _Session:
         fills: Sequence[str],
         tolerance: float,
     ) -> None:
-        self.decide, self.arrays, self.seed, self.known, self.fills, self.tolerance = decide, arrays, seed, known, fills, tolerance
+        self.decide, self.arrays, self.seed, self.known, self.fills, self.tolerance = (
+            decide,
+            arrays,
+            seed,
+            known,
+            fills,
+            tolerance,
+        )
         self.futures = Futures(arrays, known)
         self.n = self.futures.n
         self.whole = decide(arrays)
@@ -146,11 +154,11 @@ class _Session:
         for name in self.fills:
             prices = self.whole[name][: self.n - 1]
             bins = np.flatnonzero(~np.isnan(prices) & (prices != 0))
-            for b in bins[np.unique(np.linspace(0, len(bins) - 1, N_SPREAD).astype(int))] if len(bins) else ():
-                others = [self.decide(self.futures.after(int(b) + 1, OTHER, self.seed + i))[name][b] for i in range(3)]
-                if all(other == prices[b] for other in others):
-                    yield Accusation(name, int(b), int(b) + 1, FILLED, prices[b], prices[b])
-                    return
+            for b in bins[:: max(len(bins) // N_FILLS, 1)].tolist():
+                others = (self.decide(self.futures.after(b + 1, OTHER, self.seed + i))[name][b] for i in range(N_FILLS))
+                if all(other == prices[b] for other in others):  # by chance a market may come back to a price, not so often
+                    yield Accusation(name, b, b + 1, FILLED, prices[b], prices[b])
+                    break
 
     def again(self, cut: int) -> Iterator[Accusation]:
         """What the process kept: the session after the others, and others before it where nothing has been kept yet."""
@@ -164,7 +172,7 @@ class _Session:
 
 
 def spread(n: int, seed: int, count: int) -> list[int]:
-    """Cuts of a session of n bins by the golden ratio, so that no schedule of fits falls in step with them; both ends among them."""
+    """Cuts of a session of n bins: both ends, and by the golden ratio, so that no schedule of fits falls in step with them."""
     share = (np.arange(1, count + 1) * GOLDEN_RATIO + seed * GOLDEN_RATIO**2) % 1.0
     ends = (1, 2, 3, n // 2, n - 2, n - 1)
     return sorted({max(1, min(int(one), n - 1)) for one in (*ends, *(share * n))})
@@ -194,9 +202,7 @@ def _in_trouble(session: _Session, kinds: Sequence[str], seed: int) -> Iterator[
     if n < N_TROUBLED * 4:
         return
     bins = sorted({int(n * ((i + 1) * GOLDEN_RATIO + seed * 0.1 % 1.0) % n) for i in range(N_TROUBLED)} - {0})
-    troubled = _Session(
-        session.decide, session.futures.troubled(bins), seed, session.known, session.fills, session.tolerance
-    )
+    troubled = _Session(session.decide, session.futures.troubled(bins), seed, session.known, session.fills, session.tolerance)
     same = [kind for kind in kinds if kind != LONGER]
     plan = [(cut, same[(i + place) % len(same)]) for i, b in enumerate(bins) for place, cut in enumerate((b - 1, b, b + 1))]
     plan += [(cut, OTHER) for b in bins for cut in (b, b + 1) if OTHER in kinds]

@@ -1,7 +1,7 @@
 """A function called in a process that has called nothing before, so that whatever a process keeps is not there yet.
 
-One bare process is started, once, which runs nothing itself and forks for each request; its children begin where it stands. What it
-is sent is named, not copied: functions and classes by module, those of a signal's file by the file's bundle.
+One bare process is started, once, which runs nothing itself and forks for each request; its children begin where it stands.
+What it is sent is named, not copied: functions and classes by module, those of a signal's file by the file's bundle.
 """
 
 import atexit
@@ -61,11 +61,10 @@ def run_fresh(name: bytes, sessions: Sequence[Arrays]) -> list[Arrays]:
         It failed there; with what it raised.
     """
     with _one_at_a_time:
-        bare = _bare_process()
-        assert bare.stdin is not None and bare.stdout is not None
+        requests, answers = _pipes(_bare_process())
         try:
-            _write(bare.stdin, pickle.dumps((sys.path, name, list(sessions))))
-            answer = _read(bare.stdout)
+            _write(requests, pickle.dumps((sys.path, name, list(sessions))))
+            answer = _read(answers)
         except BrokenPipeError:
             answer = None
         if answer is None:
@@ -86,11 +85,18 @@ def _bare_process() -> "subprocess.Popen[bytes]":
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    assert process.stdin is not None and process.stdout is not None
+    requests, answers = _pipes(process)
     with contextlib.suppress(BrokenPipeError):  # of a process that is gone already, which is all that is asked
-        process.stdin.close()
+        requests.close()
     process.wait()
-    process.stdout.close()
+    answers.close()
+
+
+def _pipes(process: "subprocess.Popen[bytes]") -> tuple[IO[bytes], IO[bytes]]:
+    """Where requests go, and where answers come from."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    return process.stdin, process.stdout
 
 
 def serve() -> None:

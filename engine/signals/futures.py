@@ -1,8 +1,9 @@
 """Other futures of a session: all that lies after a cut replaced, by values such as each column may have.
 
-What a column is, is read off its values, and off its name where the schema knows it. An *axis* (``k``) is the same in every bin and
-stays. A *clock* (a time, a running count) only rises, and goes on at another pace. A *label* has few values, and takes another of
-them in every bin. *Counts* keep their step (a tick), their sign and their mark for a missing value; *floats* theirs and their NaN.
+What a column is, is read off its values, and off its name where the schema knows it. An *axis* (``k``) is the same in every
+bin and stays. A *clock* (a time, a running count) only rises, and goes on at another pace. A *label* has few values, and takes
+another of them in every bin. *Counts* keep their step (a tick), their sign and their mark for a missing value; *floats* their
+sign and their NaN.
 """
 
 from collections.abc import Iterable, Mapping

@@ -28,7 +28,9 @@ def market_arrays(market: Market) -> dict[str, NDArray[Any]]:
     return {**market.bins, **market.columns}
 
 
-def accusations_of(point: Point, market: Market, cuts: Sequence[int], kinds: Sequence[str] = SAME_LENGTH) -> Iterator[Accusation]:
+def accusations_of(
+    point: Point, market: Market, cuts: Sequence[int], kinds: Sequence[str] = SAME_LENGTH
+) -> Iterator[Accusation]:
     """What the judge knew of the future when it judged a point."""
     decide = point_decisions(point, market)
     return accusations(decide, market_arrays(market), cuts=cuts, kinds=kinds, known=CALENDAR, fills=FILLS)

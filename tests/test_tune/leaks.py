@@ -37,7 +37,7 @@ def fills_of(kind: str) -> tuple[str, ...]:
 
 
 def session(seed: int, n: int = N_BINS) -> dict[str, NDArray[Any]]:
-    """A feature, the same with holes, a price that follows neither, labels, a rare one, volumes with many zeros, depths, two gaps."""
+    """A feature, the same with holes, a price that follows neither, labels, one that is rare, volumes with many zeros, gaps."""
     rng = np.random.default_rng(seed)
     feature = rng.standard_normal(n)
     steps = np.cumsum(rng.choice([-1, 1], n))

@@ -1,4 +1,4 @@
-"""Leaks by which a bin knows the session as a whole: its statistics, its length, its best parameters. Each beside its honest twin.
+"""Leaks by which a bin knows the session as a whole: its statistics, length, best parameters. Each beside its honest twin.
 
 The honest ones take what they fit from the first ``FIRST`` bins, before which they say 0, or from all bins so far.
 """

@@ -10,7 +10,7 @@ import pytest
 from engine.dataset.read import Dataset
 from engine.lake import Lake
 from engine.signals.causality import FILLED, accusations
-from engine.signals.futures import OTHER, RARE, SAME_LENGTH, WIDE
+from engine.signals.futures import OTHER, RARE, WIDE
 from engine.signals.registry import BUILT_IN, SIGNALS, get_signal
 from engine.signals.statistical.perm_derivative import PermDerivative
 from tests.blocks import publish_plain
