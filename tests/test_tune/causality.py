@@ -4,7 +4,7 @@ The hours of a market are known to everybody beforehand, and so is how long a se
 else is not.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -28,12 +28,10 @@ def market_arrays(market: Market) -> dict[str, NDArray[Any]]:
     return {**market.bins, **market.columns}
 
 
-def accusations_of(
-    point: Point, market: Market, cuts: Sequence[int], kinds: Sequence[str] = SAME_LENGTH
-) -> Iterator[Accusation]:
+def accused_of(point: Point, market: Market, cuts: Sequence[int], kinds: Sequence[str] = SAME_LENGTH) -> list[Accusation]:
     """What the judge knew of the future when it judged a point."""
     decide = point_decisions(point, market)
-    return accusations(decide, market_arrays(market), cuts=cuts, kinds=kinds, known=CALENDAR, fills=FILLS)
+    return list(accusations(decide, market_arrays(market), cuts=cuts, kinds=kinds, known=CALENDAR, fills=FILLS))
 
 
 def point_decisions(point: Point, market: Market) -> Decide:

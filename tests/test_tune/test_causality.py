@@ -15,7 +15,7 @@ from engine.signals.registry import BUILT_IN, SIGNALS, get_signal
 from engine.signals.statistical.perm_derivative import PermDerivative
 from tests.blocks import publish_plain
 from tests.test_tune import causality
-from tests.test_tune.causality import accusations_of, market_arrays, point_decisions
+from tests.test_tune.causality import accused_of, market_arrays, point_decisions
 from tests.test_tune.leaks import LEAKS, fills_of, session
 from tests.test_tune.small_sweep import DATASET, points_of
 from tune import outofsample, scoring
@@ -72,12 +72,12 @@ def test_the_judge_itself_is_causal(lake: Lake, market: Market, rules: dict[str,
     assert np.isfinite(made["threshold"]).any()
     assert (made["entered"] != 0).sum() > 30
     assert np.isfinite(made["fill"]).sum() > 30
-    assert list(accusations_of(point, market, FOLD_CUTS)) == []
+    assert accused_of(point, market, FOLD_CUTS) == []
 
 
 def test_the_reference_form_is_accused_of_its_fills_alone(lake: Lake, market: Market) -> None:
     """It enters at the price of the bin whose end gave the signal."""
-    found = list(accusations_of(judged(lake, form="reference"), market, FOLD_CUTS))
+    found = accused_of(judged(lake, form="reference"), market, FOLD_CUTS)
     assert {(one.output, one.change) for one in found} == {("fill", FILLED)}
 
 
@@ -88,13 +88,13 @@ def test_every_signal_is_judged_causally(tmp_path: Path, signal: str) -> None:
     publish_plain(lake, DATASET, n_bins=4000, radius=50, seed=7)
     (point,) = points_of(lake, signals=[signal], sweep={}, eval={"tp_ticks": 2, "sl_ticks": 2, "max_hold_bins": 100})
     market = load_market(Dataset.open(lake, DATASET), [get_signal(signal)])
-    assert list(accusations_of(point, market, [3501], [OTHER, WIDE, RARE])) == []
+    assert accused_of(point, market, [3501], [OTHER, WIDE, RARE]) == []
 
 
 def test_folds_that_learn_from_all_labels_are_caught(lake: Lake, market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = scoring.fold_starts
     monkeypatch.setattr(scoring, "fold_starts", lambda start, n, folds: np.full_like(sound(start, n, folds), 10**6))
-    assert "threshold" in {one.output for one in accusations_of(judged(lake), market, FOLD_CUTS)}
+    assert "threshold" in {one.output for one in accused_of(judged(lake), market, FOLD_CUTS)}
 
 
 def test_a_choice_by_the_whole_session_is_caught(lake: Lake, market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ def test_a_choice_by_the_whole_session_is_caught(lake: Lake, market: Market, mon
         return [int(np.argmax([row["expectancy_ticks"] for row in rows]))] * n_folds
 
     monkeypatch.setattr(causality, "fold_picks", best_of_all)
-    assert list(accusations_of(judged(lake), market, FOLD_CUTS))
+    assert accused_of(judged(lake), market, FOLD_CUTS)
     assert outofsample.fold_picks is not best_of_all
 
 
@@ -131,5 +131,5 @@ def test_a_signal_that_looks_ahead_is_caught(
     lake: Lake, market: Market, monkeypatch: pytest.MonkeyPatch, model: Any, output: str
 ) -> None:
     monkeypatch.setitem(SIGNALS, model.name, model)
-    found = accusations_of(replace(judged(lake), signal=model.name), market, FOLD_CUTS)
+    found = accused_of(replace(judged(lake), signal=model.name), market, FOLD_CUTS)
     assert output in {one.output for one in found}
