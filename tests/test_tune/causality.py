@@ -38,8 +38,8 @@ def point_decisions(point: Point, market: Market) -> Decide:
     """What a trader who walks forward with a point does, bin by bin.
 
     Its outputs, of shape (n,): ``score``; ``threshold`` that the fold of the bin trades, NaN before the first fold and where
-    none was chosen; ``entered``, the direction of the trade entered at the bin's end, else 0; ``fill``, dollars, the price at which
-    the trade that the bin set off was entered, NaN for none.
+    none was chosen; ``entered``, the direction of the trade entered at the bin's end, else 0; ``fill``, dollars, the price at
+    which the trade that the bin set off was entered, NaN for none.
     """
 
     def decide(arrays: Arrays) -> Arrays:
