@@ -47,7 +47,31 @@ PROMOTE_HELP: Final = """\
 Make a run the champion: an immutable version in lake/models, registered in MLflow, and the pointer that every serving replica
 watches is moved to it. The alias `champion` in the MLflow registry follows the pointer; the pointer is the truth.
 
+A gate stands before it: out-of-sample lower bound above 0 (pooled over the sessions of the sweep), deflated Sharpe ratio and max-t
+test passed, strict rules, at least 30 trades out of sample and min_signals in all, a trial that the ledger has counted, and the
+instrument that this environment serves. With --best the first run of the leaderboard that passes is taken. --force --because "WHY"
+promotes all the same: the reason and what failed are kept in the version and shown in /health and on the page.
+
+Exit code: 0 promoted, 1 MLflow failed, 2 bad input, 3 the gate refused and nothing was changed.
+
 With --none the pointer says that no champion serves: the instrument's own signal does, with its perm_* values.
+"""
+
+
+SEAL_HELP: Final = """\
+Hold sessions out: no sweep, score, judge, simulation or campaign reads them from then on, nor any dataset that shares a minute of their
+records, whatever it is called. A seal is never taken away. What was tried on them before is counted and told: only a session on which
+nothing was tried is unseen. With --show: the sealed sessions, and every look that was made at them.
+
+python -m serve plays a day with a sealed session only with --sealed-ok: what one watches, one has seen.
+"""
+UNSEAL_HELP: Final = """\
+Try the candidate of a run (its signal, parameters, rules and threshold, nothing else) on the sealed sessions, and print what it came to.
+A candidate has one look at a session; a second one is refused with what the first one showed. Each look is a trial in the ledger.
+"""
+LEDGER_HELP: Final = """\
+Write everything that was ever tried, sealed and looked at in this lake into one file, or add such a file to this lake. Adding merges:
+nothing is lost or changed by it, and the same file again adds nothing. Take it along wherever a lake's data go.
 """
 
 
@@ -77,7 +101,7 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", help="only this dataset")
     parser.add_argument("--min-signals", type=int, default=5, help="trades a row needs to count (default 5)")
     parser.add_argument("--top", type=int, default=20, help="runs shown (default 20)")
-    parser.add_argument("--all", action="store_true", help="also runs under looser rules: the reference form, lookahead")
+    parser.add_argument("--all", action="store_true", help="also runs under looser rules: the reference form, no fee, no delay, lookahead")
     parser.add_argument("--sort", choices=SORTS, default=SORTS[0], help=f"what is best (default {SORTS[0]})")
 
 
@@ -138,9 +162,31 @@ def _promote(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--best", action="store_true", help="the best run of --sweep")
     parser.add_argument("--sweep", metavar="SWEEP", help="id of a sweep")
     _signals(parser)
+    parser.add_argument("--force", action="store_true", help="whatever the gate finds; needs --because")
+    parser.add_argument("--because", metavar="WHY", help="the reason, kept with the version and shown; needs --force")
     parser.add_argument("--rollback", action="store_true", help="back to what served before")
     parser.add_argument("--none", action="store_true", help="back to the instrument's own signal; --rollback undoes it")
     parser.add_argument("--show", action="store_true", help="what is in service, and the history")
+
+
+def _seal(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("dataset_ids", nargs="*", metavar="DATASET", help="ids of datasets to hold out")
+    parser.add_argument("--show", action="store_true", help="what is sealed, and the looks at it")
+
+
+def _unseal(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("run_id", metavar="RUN_ID")
+    parser.add_argument("--threshold", type=float, help="score level to trade at; default the run's best")
+    parser.add_argument("--dataset", action="append", default=[], metavar="ID", help="a sealed one; may stand again; default all")
+    _signals(parser)
+
+
+def _ledger(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("action", choices=("export", "import"))
+    parser.add_argument("file", type=read_path, metavar="FILE", help="a .zip")
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
@@ -154,6 +200,9 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "one signal bin by bin, timed, equal to the batch", "tune.commands:online_sim", ONLINE_HELP, _online_sim
     ),
     "promote": Command("make a run the champion; roll back; none; show", "tune.commands:promote", PROMOTE_HELP, _promote),
+    "seal": Command("hold sessions out of everything", "tune.record_commands:seal", SEAL_HELP, _seal),
+    "unseal": Command("one counted look of a run's candidate at them", "tune.record_commands:unseal", UNSEAL_HELP, _unseal),
+    "ledger": Command("the trial ledger as a file: export, import", "tune.record_commands:ledger", LEDGER_HELP, _ledger),
 }
 DOOR: Final = Door(DESCRIPTION, COMMANDS)
 

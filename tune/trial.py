@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.dataset.lineage import sources_of
 from engine.dataset.read import Dataset
 from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import SignalContext, SignalLike, signal_inputs
@@ -23,6 +24,7 @@ from tune.diagnostics import state5_diagnostics
 from tune.outofsample import out_of_sample
 from tune.rules import Rules
 from tune.scoring import is_degenerate, statistics_of, walk_all
+from tune.strictness import seen_ahead
 from tune.tape import SOUND, Tape, mid_tape, touch_tape
 
 BIN_COLUMNS: Final = (
@@ -79,7 +81,7 @@ class Point:
 class Market:
     """The part of a dataset that evaluation reads; every array may be read-only.
 
-    ``bins`` name -> (n,), at least ``BIN_COLUMNS``; ``columns`` name -> (n, 2R + 1); ``sources`` SHA-256 of the raw files.
+    ``bins`` name -> (n,), at least ``BIN_COLUMNS``; ``columns`` name -> (n, 2R + 1); ``sources`` what trials on it are counted by.
     """
 
     bins: Mapping[str, NDArray[Any]]
@@ -165,7 +167,7 @@ def load_market(dataset: Dataset, classes: Sequence[type[SignalLike]]) -> Market
         bins=dataset.bins([*BIN_COLUMNS, *sorted(own - set(BIN_COLUMNS))]),
         columns=dataset.columns(names),
         context=signal_context(dataset),
-        sources=tuple(str(source["sha256"]) for source in dataset.manifest["source_files"]),
+        sources=sources_of(dataset.manifest),
     )
 
 
@@ -228,7 +230,7 @@ def evaluate_together(points: Sequence[Point], market: Market, series: Outputs) 
         score=score_of(first, series),
         thresholds=thresholds_of(first, market, series),
         mode=prediction_mode(get_signal(first.signal)),
-        lookahead=" ".join(make_signal(first.signal, first.parameters, market.context).lookahead),
+        lookahead=" ".join(seen_ahead(make_signal(first.signal, first.parameters, market.context))),
         diagnostics=state5_diagnostics(first.signal, series, market.bins["perm_microstate_id"]),
     )
     return judge_together(points, market, judged)

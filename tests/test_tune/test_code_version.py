@@ -235,7 +235,7 @@ def test_the_example_stands_on_its_file_the_compiler_and_the_owner(tmp_path: Pat
 
 # --- the judge ---
 
-JUDGE = "rules tape walk_kernels tally_kernels scoring intervals splits outofsample trial diagnostics"
+JUDGE = "rules tape walk_kernels tally_kernels scoring intervals interval_kernels splits outofsample trial diagnostics"
 
 
 @pytest.mark.parametrize("name", JUDGE.split())
