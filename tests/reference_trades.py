@@ -63,8 +63,10 @@ def outcome(tape: Any, entry: int, sign: int, r: Rules) -> tuple[int, str, float
             return j, "gap", out_at(j), True
         if j == deadline:
             return j, "timeout", out_at(j), False
-    why = "cut" if end == n else "close" if tape.state[end] == CLOSED else "roll"
-    return last, why, out_at(last), gap < end
+    if end == n:
+        return n - 1, "cut", out_at(last), gap < end
+    is_close = tape.state[end] == CLOSED
+    return end - is_close, "close" if is_close else "roll", out_at(last), gap < end
 
 
 def refusal(tape: Any, fired: int, entry: int, r: Rules) -> str | None:

@@ -186,8 +186,9 @@ def _point(config: JudgeConfig, dataset: Dataset, name: str, series: Floats) -> 
             f"thresholds are not given and are taken from the first {start} bins; dataset {dataset.dataset_id} has only "
             f"{dataset.n_bins} bins. Pass thresholds=[...], or a smaller calibration_bins"
         )
-    embargo = rules.max_hold_bins if rules.embargo_bins < 0 else rules.embargo_bins
-    rules = replace(rules, warmup_bins=start, embargo_bins=embargo)
+    max_hold = min(rules.max_hold_bins, dataset.n_bins - start)
+    embargo = max_hold if rules.embargo_bins < 0 else rules.embargo_bins
+    rules = replace(rules, warmup_bins=start, max_hold_bins=max_hold, embargo_bins=embargo)
     digest = scores_hash(series)
     return SeriesPoint(
         dataset_id=dataset.dataset_id,

@@ -184,8 +184,9 @@ def caption(frame: pl.DataFrame) -> str:
     n = {name: int(frame.get_column(name).sum()) for name in METRICS if name.startswith("n_") and name != "n_effective"}
     return (
         f"{CAPTION} {fills} Signals of these rows without a trade: {n['n_unsound']} in unsound bins, {n['n_too_near_close']} too "
-        f"near a close, {n['n_stop_in_spread']} with a stop within the spread. Trades out before a close: {n['n_flat_at_close']}, "
-        f"through a gap: {n['n_through_gap']}, out before a roll: {n['n_flat_at_roll']}, cut by the end of the data: {n['n_cut']}."
+        f"near a close, {n['n_stop_in_spread']} with a stop within the spread. Trades out before a close: "
+        f"{n['n_flat_at_close']}, through a gap: {n['n_through_gap']}, out before a roll: {n['n_flat_at_roll']}, cut by the end "
+        f"of the data: {n['n_cut']}."
     )
 
 

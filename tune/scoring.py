@@ -257,4 +257,3 @@ def _columns(scored: Scored, tape: Tape, ts_ns: Ints) -> dict[str, NDArray[Any]]
             "full_loss_ticks": full_loss,
             "sharpe": np.where(spread > 0, sharpe, np.nan),
         }
-

@@ -147,15 +147,19 @@ def _cooldowns(values: Sequence[Any]) -> tuple[int, ...]:
 
 
 def _fitted(rules: Rules, scorer: SignalLike, dataset: Dataset) -> Rules:
-    """Rules as one signal needs them: nothing is scored that its thresholds saw, and the embargo spans its memory."""
+    """Rules as one signal needs them: nothing is scored that its thresholds saw, and the embargo spans its memory.
+
+    No trade lasts longer than what is scored; what the limit names beyond that would change no figure.
+    """
     start = max(rules.warmup_bins, scorer.scored_from)
     if start >= dataset.n_bins:
         raise ConfigError(
             f"signal {scorer.name} finds its thresholds on the first {start} bins; dataset {dataset.dataset_id} has only "
             f"{dataset.n_bins} bins. Set a smaller calibration_bins"
         )
-    embargo = min(scorer.memory_bins, rules.max_hold_bins) if rules.embargo_bins < 0 else rules.embargo_bins
-    return replace(rules, warmup_bins=start, embargo_bins=embargo)
+    max_hold = min(rules.max_hold_bins, dataset.n_bins - start)
+    embargo = min(scorer.memory_bins, max_hold) if rules.embargo_bins < 0 else rules.embargo_bins
+    return replace(rules, warmup_bins=start, max_hold_bins=max_hold, embargo_bins=embargo)
 
 
 def _fee(rules: EvalConfig, dataset: Dataset) -> float:

@@ -100,11 +100,13 @@ def follow(tape: Tape, plan: Plan, pair: int, sign: int, entry: int, memo: Memo)
     Bins that are not sound decide nothing: the next sound one does. But for
 
     - a gap: the trade ends in the first sound bin after it. A stop that is passed there is filled at the worst price of that
-      bin, since within the gap its own was jumped over; a limit that is passed gets its limit; else the bin's last price is taken.
-    - a close: the trader knew that it comes and is out by then, at the last sound price before it, the best that is known of what
-      that order got; also where a gap lies between, which he could not see through.
-    - a roll: the same. The prices from there on are another contract's and say nothing of this trade.
-    - the end of the data: at the last sound price (of the reference form: at the last price).
+      bin, since within the gap its own was jumped over; a limit that is passed gets its limit; else the bin's last price counts.
+    - a close: the trader knew that it comes and is out in the last bin before it, at the last sound price, the best that is known
+      of what that order got; also where a gap lies between, which he could not see through.
+    - a roll: the prices from there on are another contract's and say nothing of this trade; it ends at the last sound price.
+    - the end of the data: the same (of the reference form: at the last price).
+
+    The bin of the exit is the one in which the outcome is known, not the earlier one whose price was the last.
     """
     n = tape.bid.shape[0]
     row = 2 * pair + (1 if sign < 0 else 0)
@@ -158,9 +160,16 @@ def follow(tape: Tape, plan: Plan, pair: int, sign: int, entry: int, memo: Memo)
         else:
             reason = FLAT_AT_CLOSE if state == CLOSED else FLAT_AT_ROLL
         j += 1
+    leave = last
+    if reason == CUT:
+        leave = n - 1
+    elif reason == FLAT_AT_CLOSE:
+        leave = j - 2
+    elif reason == FLAT_AT_ROLL:
+        leave = j - 1
     if reason != SL and reason != TP:
         gain = tape.bid[last] - price if sign > 0 else price - tape.ask[last]
-    memo.exit_bin[row, entry] = last
+    memo.exit_bin[row, entry] = leave
     memo.pnl[row, entry] = gain / plan.tick
     memo.reason[row, entry] = reason + (MET_GAP if met_gap else 0)
 

@@ -56,7 +56,7 @@ def market(lake: Lake) -> Market:
 def judged(lake: Lake, **rules: Any) -> Point:
     (point,) = points_of(
         lake,
-        eval={"tp_ticks": 2, "sl_ticks": 2, "max_hold_bins": 100, "warmup_bins": 100, "fee_per_contract": 0.0, **rules},
+        eval={"tp_ticks": 2, "sl_ticks": 3, "max_hold_bins": 100, "warmup_bins": 100, "fee_per_contract": 0.0, **rules},
         sweep={"per_signal": {"perm_derivative": {"zscore_window_bins": [80]}}},
     )
     return point
@@ -86,7 +86,7 @@ def test_the_reference_form_is_accused_of_its_fills_alone(lake: Lake, market: Ma
 def test_every_signal_is_judged_causally(tmp_path: Path, signal: str) -> None:
     lake = Lake(tmp_path / "lake")
     publish_plain(lake, DATASET, n_bins=4000, radius=50, seed=7)
-    (point,) = points_of(lake, signals=[signal], sweep={}, eval={"tp_ticks": 2, "sl_ticks": 2, "max_hold_bins": 100})
+    (point,) = points_of(lake, signals=[signal], sweep={}, eval={"tp_ticks": 2, "sl_ticks": 3, "max_hold_bins": 100})
     market = load_market(Dataset.open(lake, DATASET), [get_signal(signal)])
     assert accused_of(point, market, [3501], [OTHER, WIDE, RARE]) == []
 

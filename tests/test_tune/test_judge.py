@@ -70,7 +70,7 @@ def test_a_signals_own_series_comes_to_the_figures_of_its_sweep(lake: Lake, data
 def test_calibrated_and_learned_signals_too(tmp_path: Path, signal: str) -> None:
     lake = Lake(tmp_path / "lake")
     dataset = publish_plain(lake, "plain", n_bins=4000, radius=50, seed=3)
-    (point,) = points_of(lake, datasets=["plain"], signals=[signal], sweep={}, eval={"tp_ticks": 2, "sl_ticks": 2})
+    (point,) = points_of(lake, datasets=["plain"], signals=[signal], sweep={}, eval={"tp_ticks": 2, "sl_ticks": 3})
     result = evaluate(point, load_market(dataset, [get_signal(signal)]))
     ResultStore(lake).append([result], sweep_id="s", **COMMON)
     outputs = engine.run_signal(signal, dataset)

@@ -245,8 +245,9 @@ def test_the_caption_adds_up_what_closes_gaps_and_rolls_came_to_and_names_each_f
     other = {f"n_{name}": 10 * place for place, name in enumerate(names, 1)}
     rows = stored(made("a", 0.1, **told, fill_model="touch"), made("b", 0.1, **other, fill_model="mid"))
     assert caption(rows).endswith(
-        " Fills: touch.; Fills: mid. Signals of these rows without a trade: 11 in unsound bins, 22 too near a close, 33 with a stop "
-        "within the spread. Trades out before a close: 44, through a gap: 55, out before a roll: 66, cut by the end of the data: 77."
+        " Fills: touch.; Fills: mid. Signals of these rows without a trade: 11 in unsound bins, 22 too near a close, 33 with a "
+        "stop within the spread. Trades out before a close: 44, through a gap: 55, out before a roll: 66, cut by the end of the "
+        "data: 77."
     )
 
 

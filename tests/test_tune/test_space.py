@@ -73,7 +73,8 @@ def test_run_id_follows_everything_that_decides_the_numbers(lake: Lake) -> None:
     ("changes", "run_ids"),
     [  # written down before signals were resolved once a sweep: what the ids hold may not change by the way; those of labelled
         # signals since their tick is the instrument's: with "tick_size": 0.25 among their parameters they hash to the old ones;
-        # all of them since there is a rule min_bins_to_close: without it they hash to the old ones
+        # all of them since there is a rule min_bins_to_close, and those that score 1000 bins of 4000 since no trade may last
+        # longer: without it, and with 1200 for that, they hash to the old ones
         (
             {},
             "8f21c7dd734641be a81d54566afeb65a 77b3caab0cbfee6e b0206999ab3e4cd2 8fca3430922264cf 5c173e7180b82f3c "
@@ -94,15 +95,15 @@ def test_run_id_follows_everything_that_decides_the_numbers(lake: Lake) -> None:
         ({"search": {"kind": "random", "n_trials": 3, "seed": 1}}, "8f21c7dd734641be 77b3caab0cbfee6e 8fca3430922264cf"),
         (
             {"signals": ["all"], "datasets": ["wide"], "sweep": {}, "eval": {"warmup_bins": 100}},
-            "d40a27057bf9018c 6caf1dd959dc68f9 690c328c58439022 5bceab8432b19342 d340eb2280a23d8f b359ac68f6981d1a "
-            "76a7ec8e84d8e472 344a58685d8e6fc2 c1c34d6626edb683 0115c71cb3746190 7d40e014f4b98fa3 95dc089d2ac4d3bc "
-            "f1c39995584754f8 5a8c26139aae5c2e 53b43af0ea41e6ce",
+            "d40a27057bf9018c 5027b18ffd9d56f8 690c328c58439022 5bceab8432b19342 135c819351322cb1 b359ac68f6981d1a "
+            "76a7ec8e84d8e472 344a58685d8e6fc2 390513562308ca4a 0115c71cb3746190 7d40e014f4b98fa3 da8122d148ed057d "
+            "4dcee750742ac772 5a8c26139aae5c2e 53b43af0ea41e6ce",
         ),
         (
             {"signals": ["all"], "datasets": ["wide"], "sweep": {}, "eval": {"warmup_bins": 100, "form": "reference"}},
-            "cdbdba21dfc3a59a 8160785193766022 60c7d77fa1994f75 657627bde78df707 cf4fa0d4a3922dd5 f6650e6e7493280a "
-            "52b829e0656a784a 40851c074a40bd71 12167211c40d9c21 f0fbdf2373d6ef0a 93afae454f405050 73b68c0bfd128dd5 "
-            "2d5baf4d3806f732 ff635937cd22036f fe6fb38134c3c7ba",
+            "cdbdba21dfc3a59a a8fb34f570ce75ea 60c7d77fa1994f75 657627bde78df707 4f26d78c3b74a33c f6650e6e7493280a "
+            "52b829e0656a784a 40851c074a40bd71 14470deb00b0bf4c f0fbdf2373d6ef0a 93afae454f405050 2e75a0deb9d0d855 "
+            "3c27fc50021caa13 ff635937cd22036f fe6fb38134c3c7ba",
         ),
         (
             {"sweep": {}, "eval": {"warmup_bins": 100, "form": "reference", "fill": "touch", "feed_delay_bins": 2}},
@@ -143,7 +144,7 @@ def test_run_ids_are_those_of_old_but_for_data_and_code(lake: Lake, changes: dic
         ({"eval": {"warmup_bins": 2500}}, "has only 2500 bins"),
         (
             {"eval": {"warmup_bins": 100, "max_hold_bins": 2401}},
-            "max_hold_bins was 2401; dataset random_walk has 2500 bins, of which 2400 come after eval.warmup_bins.*Set at most 2400$",
+            "max_hold_bins was 2401; dataset random_walk has 2500 bins, of which 2400 come after .*Set at most 2400$",
         ),
         ({"eval": {"sl_ticks": [4, 1]}}, "sl_ticks was 1; at the touch the spread alone costs 1 tick or more"),
         ({"eval": {"sl_ticks": 0.5, "form": "reference", "fill": "touch"}}, "sl_ticks was 0.5; at the touch"),
@@ -295,6 +296,13 @@ def test_nothing_is_scored_that_a_signals_thresholds_saw(wide: Lake, warmup: int
     assert point.rules.warmup_bins == start
 
 
+@pytest.mark.parametrize(("hold", "lasts"), [(499, 499), (500, 500), (501, 500), (None, 500)])
+def test_no_trade_lasts_longer_than_what_a_signals_thresholds_leave(wide: Lake, hold: int | None, lasts: int) -> None:
+    calibration = {"per_signal": {"pfp": {"calibration_bins": [2000]}}}
+    (point,) = points_of(wide, signals=["pfp"], sweep=calibration, eval={"warmup_bins": 100, "max_hold_bins": hold})
+    assert point.rules.max_hold_bins == lasts
+
+
 def test_a_bin_must_be_left_to_score(wide: Lake) -> None:
     def start(calibration: int, warmup: int) -> int:
         axes = {"per_signal": {"pfp": {"calibration_bins": [calibration]}}}
@@ -307,7 +315,9 @@ def test_a_bin_must_be_left_to_score(wide: Lake) -> None:
         start(300, 2500)
 
 
-@pytest.mark.parametrize(("warmup", "given", "hold"), [(100, 2400, 2400), (100, None, 1200), (1300, None, 1200), (1301, None, 1199)])
+@pytest.mark.parametrize(
+    ("warmup", "given", "hold"), [(100, 2400, 2400), (100, None, 1200), (1300, None, 1200), (1301, None, 1199)]
+)
 def test_a_trade_may_last_as_long_as_the_session_and_does_so_where_nothing_is_given(
     lake: Lake, warmup: int, given: int | None, hold: int
 ) -> None:
@@ -321,7 +331,9 @@ def test_a_stop_may_be_wider_than_a_tick_and_at_the_mid_any(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize(("feed", "order", "to_close"), [(0, 1, 2), (3, 4, 8), (0, 0, 1)])
-def test_from_an_entry_to_a_close_an_order_must_have_time_to_leave_again(lake: Lake, feed: int, order: int, to_close: int) -> None:
+def test_from_an_entry_to_a_close_an_order_must_have_time_to_leave_again(
+    lake: Lake, feed: int, order: int, to_close: int
+) -> None:
     delays = {"warmup_bins": 100, "feed_delay_bins": feed, "order_delay_bins": order}
     assert points_of(lake, sweep={}, eval=delays)[0].rules.min_bins_to_close == to_close
     assert points_of(lake, sweep={}, eval={**delays, "min_bins_to_close": 5})[0].rules.min_bins_to_close == 5

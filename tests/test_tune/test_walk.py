@@ -96,7 +96,7 @@ def test_a_time_out_leaves_at_the_touch() -> None:
 def test_nothing_happens_in_a_bin_that_is_not_sound() -> None:
     assert only_trade([100, None, 103], sl_ticks=4) == (0, 2, "tp", 2.0)
     assert only_trade([100, 101, None, 102], max_hold_bins=3, sl_ticks=4) == (0, 3, "timeout", 1.0)
-    assert only_trade([100, 101, 102, None], max_hold_bins=9, sl_ticks=4) == (0, 2, "cut", 1.0)
+    assert only_trade([100, 101, 102, None], max_hold_bins=9, sl_ticks=4) == (0, 3, "cut", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -108,13 +108,13 @@ def test_nothing_happens_in_a_bin_that_is_not_sound() -> None:
         ([100, 100, "close", 103], {}, (0, 1, "close", -1.0)),  # what comes after it is not waited for
         ([100, 101, 102, "close"], {"max_hold_bins": 3}, (0, 2, "timeout", 1.0)),  # the limit is the last bin before it
         ([100, 101, 102, "close"], {"max_hold_bins": 4}, (0, 2, "close", 1.0)),  # the limit is the close
-        ([100, 101, CROSSED, CROSSED, "close"], {}, (0, 1, "close", 0.0)),  # the last sound price is what is known
-        ([100, 101, CROSSED, "close"], {"max_hold_bins": 3}, (0, 1, "close", 0.0)),  # a time-out has no time to wait
-        ([100, CROSSED, "close", 90], {}, (0, 0, "close", -1.0)),  # it never saw a price: the spread is lost
-        ([100, 101, "roll", 300], {}, (0, 1, "roll", 0.0)),  # 300 is another contract's price
+        ([100, 101, CROSSED, CROSSED, "close"], {}, (0, 3, "close", 0.0)),  # the last sound price is what is known
+        ([100, 101, CROSSED, "close"], {"max_hold_bins": 3}, (0, 2, "close", 0.0)),  # a time-out has no time to wait
+        ([100, CROSSED, "close", 90], {}, (0, 1, "close", -1.0)),  # it never saw a price: the spread is lost
+        ([100, 101, "roll", 300], {}, (0, 2, "roll", 0.0)),  # known in bin 2; 300 is another contract's price
         ([100, 101, "roll", 300], {"max_hold_bins": 2}, (0, 1, "timeout", 0.0)),
-        ([100, CROSSED, "roll", 300], {}, (0, 0, "roll", -1.0)),
-        ([100, 101, CROSSED, "roll"], {"max_hold_bins": 3}, (0, 1, "roll", 0.0)),
+        ([100, CROSSED, "roll", 300], {}, (0, 2, "roll", -1.0)),
+        ([100, 101, CROSSED, "roll"], {"max_hold_bins": 3}, (0, 3, "roll", 0.0)),
     ],
 )
 def test_a_trade_is_out_before_a_close_and_before_a_roll(
@@ -142,9 +142,9 @@ def test_a_trade_is_out_before_a_close_and_before_a_roll(
         ([100, "gap", 102, "gap", 90], {}, (0, 2, "gap", 1.0)),
         ([100, "gap", "gap", 102], {"max_hold_bins": 2}, (0, 3, "gap", 1.0)),  # time was up inside it
         ([100, CROSSED, "gap", 95], {"max_hold_bins": 2}, (0, 3, "sl", -6.0)),  # or before it, and nothing could be done
-        ([100, 101, "gap", "gap"], {}, (0, 1, "cut", 0.0)),  # no price after it
-        ([100, 101, "gap", CROSSED, "close", 90], {}, (0, 1, "close", 0.0)),  # nor before the close
-        ([100, 101, "gap", "roll", 300], {}, (0, 1, "roll", 0.0)),
+        ([100, 101, "gap", "gap"], {}, (0, 3, "cut", 0.0)),  # no price after it
+        ([100, 101, "gap", CROSSED, "close", 90], {}, (0, 3, "close", 0.0)),  # nor before the close
+        ([100, 101, "gap", "roll", 300], {}, (0, 3, "roll", 0.0)),
     ],
 )
 def test_across_a_gap_the_first_known_price_counts(
@@ -241,7 +241,7 @@ def test_the_next_trade_waits_for_the_first_price_after_a_gap_and_not_for_a_clos
 
 
 def test_each_kind_has_its_count_and_none_is_counted_twice() -> None:
-    """Bought at 101 in bins 0, 5, 10 and 16, out at 1, 6, 13 and 17: flat, flat, through a gap, cut; one signal refused."""
+    """Bought at 101 in bins 0, 5, 10 and 16, out at 1, 7, 13 and 18: flat, flat, through a gap, cut; one signal refused."""
     bids = [100, 102, "close", 100, 100, 100, 101, "roll", 100, 100, 100, "gap", "gap", 95, CROSSED, 100, 100, 100, "gap"]
     score = np.zeros(len(bids))
     score[[0, 5, 10, 14, 16]] = 1.0
@@ -251,7 +251,7 @@ def test_each_kind_has_its_count_and_none_is_counted_twice() -> None:
     (row,) = statistics_of(scored, tape, times(len(bids)))
     told = ("n_signals", *REFUSALS, "n_flat_at_close", "n_through_gap", "n_flat_at_roll", "n_cut")
     assert [row[name] for name in told] == [4, 1, 0, 0, 1, 2, 1, 1]
-    assert scored.trades.exit_bin.tolist() == [1, 6, 13, 17]
+    assert scored.trades.exit_bin.tolist() == [1, 7, 13, 18]
     assert scored.trades.pnl.tolist() == [1.0, 0.0, -6.0, -1.0]
     assert (row["sl_rate"], row["timeout_rate"], row["expectancy_ticks"]) == (0.25, 0.75, -1.5)
 
