@@ -153,8 +153,8 @@ def overview(found: Mapping[str, Mapping[str, Command]]) -> str:
             else:
                 rest.append(name)
         if rest:
-            named = textwrap.shorten(", ".join(rest), COLUMNS - indent - width - 2, placeholder=" …", break_on_hyphens=False)
-            lines.append(f"{label:{indent}}{'also:':{width}}  {named}")
+            named = textwrap.shorten(", ".join(rest), COLUMNS - indent - len("also: "), placeholder=" …", break_on_hyphens=False)
+            lines.append(f"{label:{indent}}also: {named}")
     return "\n".join(lines)
 
 

@@ -142,7 +142,7 @@ def check_champion(champion: Champion, config: InstrumentConfig, lake: Lake) -> 
                 f"promote a run of a dataset with {field} {ours}, or set {field}: {theirs} in the instrument file and restart"
             )
     try:
-        made_with = Dataset.open(lake, champion.dataset_id).manifest["config"]
+        made_with = Dataset.open(lake, champion.dataset_id, with_sealed=True).manifest["config"]
         trained_on = made_with["symbol"]
     except (EngineError, OSError, KeyError):
         return  # the dataset may live elsewhere: then there is nothing to compare with

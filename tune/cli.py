@@ -47,10 +47,11 @@ PROMOTE_HELP: Final = """\
 Make a run the champion: an immutable version in lake/models, registered in MLflow, and the pointer that every serving replica
 watches is moved to it. The alias `champion` in the MLflow registry follows the pointer; the pointer is the truth.
 
-A gate stands before it: out-of-sample lower bound above 0 (pooled over the sessions of the sweep), deflated Sharpe ratio and max-t
-test passed, strict rules, at least 30 trades out of sample and min_signals in all, a trial that the ledger has counted, and the
-instrument that this environment serves. With --best the first run of the leaderboard that passes is taken. --force --because "WHY"
-promotes all the same: the reason and what failed are kept in the version and shown in /health and on the page.
+A gate stands before it: out-of-sample lower bound above 0 (over all sessions of the candidate together), deflated Sharpe
+ratio and max-t test passed, strict rules, at least 30 trades out of sample and min_signals in all, a trial that the ledger
+has counted, and the instrument that this environment serves. With --best the first run of the leaderboard that passes is
+taken. --force with --because "WHY" promotes all the same: the reason and what failed are kept in the version and shown in
+/health and on the page.
 
 Exit code: 0 promoted, 1 MLflow failed, 2 bad input, 3 the gate refused and nothing was changed.
 
@@ -58,20 +59,22 @@ With --none the pointer says that no champion serves: the instrument's own signa
 """
 
 
+SESSIONS_HELP: Final = "also each session of every row; --json always has them"
 SEAL_HELP: Final = """\
-Hold sessions out: no sweep, score, judge, simulation or campaign reads them from then on, nor any dataset that shares a minute of their
-records, whatever it is called. A seal is never taken away. What was tried on them before is counted and told: only a session on which
-nothing was tried is unseen. With --show: the sealed sessions, and every look that was made at them.
+Hold sessions out: no sweep, score, judge, simulation or campaign reads them from then on, nor any dataset that shares a
+minute of their records, whatever it is called. A seal is never taken away. What was tried on them before is counted and told:
+only a session on which nothing was tried is unseen. With --show: the sealed sessions, and every look that was made at them.
 
 python -m serve plays a day with a sealed session only with --sealed-ok: what one watches, one has seen.
 """
 UNSEAL_HELP: Final = """\
-Try the candidate of a run (its signal, parameters, rules and threshold, nothing else) on the sealed sessions, and print what it came to.
-A candidate has one look at a session; a second one is refused with what the first one showed. Each look is a trial in the ledger.
+Try the candidate of a run (its signal, parameters, rules and threshold, nothing else) on the sealed sessions; print what it
+came to. A candidate has one look at a session; a second one is refused with what the first one showed. Each look is a trial
+in the ledger.
 """
 LEDGER_HELP: Final = """\
-Write everything that was ever tried, sealed and looked at in this lake into one file, or add such a file to this lake. Adding merges:
-nothing is lost or changed by it, and the same file again adds nothing. Take it along wherever a lake's data go.
+Write everything that was ever tried, sealed and looked at in this lake into one file, or add such a file to this lake. Adding
+merges: nothing is lost or changed by it, and the same file again adds nothing. Take it along wherever a lake's data go.
 """
 
 
@@ -93,6 +96,7 @@ def _sweep(parser: argparse.ArgumentParser) -> None:
     _signals(parser)
     parser.add_argument("--resume", metavar="SWEEP", help="go on with the sweep of this id")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N points")
+    parser.add_argument("--sessions", action="store_true", help=SESSIONS_HELP)
 
 
 def _compare(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +105,10 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", help="only this dataset")
     parser.add_argument("--min-signals", type=int, default=5, help="trades a row needs to count (default 5)")
     parser.add_argument("--top", type=int, default=20, help="runs shown (default 20)")
-    parser.add_argument("--all", action="store_true", help="also runs under looser rules: the reference form, no fee, no delay, lookahead")
+    parser.add_argument(
+        "--all", action="store_true", help="also runs under looser rules: the reference form, no fee, no delay, lookahead"
+    )
+    parser.add_argument("--sessions", action="store_true", help=SESSIONS_HELP)
     parser.add_argument("--sort", choices=SORTS, default=SORTS[0], help=f"what is best (default {SORTS[0]})")
 
 

@@ -31,7 +31,7 @@ from tune.gate import REFUSED, GateError
 from tune.judgement import OUTSIDE, UNPROVEN_ROWS
 from tune.judging import JudgeConfig
 from tune.judging import judge as judge_series
-from tune.leaderboard import caption, parameter_parts, records, render
+from tune.leaderboard import caption, parameter_parts, records, render, unfolded
 from tune.ledger import HANDED_OUT, TrialLedger
 from tune.notebook import standings
 from tune.online import simulate_online
@@ -82,11 +82,11 @@ def sweep(args: argparse.Namespace) -> int:
         ):
             raise RunFailedError(told) from error
         raise
-    _show_outcome(outcome, args.json)
+    _show_outcome(outcome, args.json, args.sessions)
     return 1 if outcome.failures else 0
 
 
-def _show_outcome(outcome: SweepOutcome, as_json: bool) -> None:
+def _show_outcome(outcome: SweepOutcome, as_json: bool, with_sessions: bool) -> None:
     if as_json:
         _print_json(
             {
@@ -101,6 +101,8 @@ def _show_outcome(outcome: SweepOutcome, as_json: bool) -> None:
     out = console()
     if len(outcome.ranking):
         out.print(render(outcome.ranking, f"{outcome.sweep_id}: best runs", TOP), "")
+        if with_sessions:
+            out.print(unfolded(outcome.ranking, TOP), "")
         _print_foot(outcome.ranking.head(TOP), outcome.beside)
     else:
         out.print("no run took enough trades to be ranked; lower eval.min_signals or widen the grid")
@@ -188,7 +190,7 @@ def compare(args: argparse.Namespace) -> int:
         return 0
     out = console()
     loose = (
-        f"{n_loose} runs under looser rules (mid fills, no fee, no delay, unsound bins, lookahead) are not shown; --all shows them"
+        f"{n_loose} runs under looser rules (mid fills, no fee or delay, unsound bins, lookahead) are not shown; --all shows them"
         if n_loose
         else ""
     )
@@ -198,6 +200,8 @@ def compare(args: argparse.Namespace) -> int:
         out.print(loose, highlight=False)
         return 0
     out.print(render(ranking, f"best runs by {args.sort}", args.top), "")
+    if args.sessions:
+        out.print(unfolded(ranking, args.top), "")
     _print_foot(ranking, beside)
     if loose:
         out.print(loose, highlight=False)
@@ -235,7 +239,9 @@ def score(args: argparse.Namespace) -> int:
             "ready": pa.array(series["ready"].copy()),
         }
     ).replace_schema_metadata(metadata)
-    identity = json.dumps([HANDED_OUT, *(metadata[name] for name in ("dataset_checksum", "signal", "parameters", "code_version"))])
+    identity = json.dumps(
+        [HANDED_OUT, *(metadata[name] for name in ("dataset_checksum", "signal", "parameters", "code_version"))]
+    )
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     TrialLedger(lake).add_series(sha256(identity.encode()).hexdigest()[:16], dataset, args.signal, now)  # before it is handed out
     buffer = pa.BufferOutputStream()

@@ -1,7 +1,7 @@
 """Which datasets were made of the same records: a table beside the trial ledger, which only grows.
 
-A trial is kept with the name of its dataset's records. Here stands which minutes a name is over, so that two cuts of one market, or a
-part of it, count as the same data wherever they share a whole minute.
+A trial is kept with the name of its dataset's records. Here stands which minutes a name is over, so that two cuts of one
+market, or a part of it, count as the same data wherever they share a whole minute.
 """
 
 from collections.abc import Iterable

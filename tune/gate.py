@@ -15,13 +15,13 @@ from engine.dataset.read import Dataset
 from engine.errors import EngineError
 from tune.beside import with_luck
 from tune.luck import DSR_LIMIT
-from tune.outofsample import choose_as_you_go
+from tune.pooled import of_runs, pool
+from tune.simultaneous import at_once
 from tune.strictness import MARK, with_mark
 
 REFUSED: Final = 3  # exit code of a promotion that the gate refused
 MIN_OOS_TRADES: Final = 30  # out of sample; fewer bear no interval worth its name
 SPA_LEVEL: Final = 0.05
-_CANDIDATE: Final = ("signal_name", "resolved_params_json", "rules_json", "grid_variant_id")  # the same in another session
 _SERVED: Final = ("symbol", "tick_size", "cell_width_ms", "grid_radius_ticks")
 
 
@@ -29,7 +29,9 @@ _SERVED: Final = ("symbol", "tick_size", "cell_width_ms", "grid_radius_ticks")
 class Figures:
     """What the gate looks at, of one run at one threshold."""
 
-    oos_low: float  # net ticks a trade, lower 95 % bound out of sample, over all sessions of the candidate; NaN where there is none
+    oos_low: (
+        float  # net ticks a trade, lower 95 % bound out of sample, over all sessions of the candidate; NaN where there is none
+    )
     n_oos: int  # trades out of sample, over the same
     n_trades: int  # at the threshold, in sample
     min_trades: int  # that the sweep asks for
@@ -65,7 +67,7 @@ def failed_checks(figures: Figures) -> tuple[str, ...]:
 
 
 def judged_rows(chosen: pl.DataFrame, rows: pl.DataFrame, trials: pl.DataFrame, min_signals: int) -> pl.DataFrame:
-    """Chosen rows with the columns that the gate reads.
+    """Chosen rows over all their sessions, with the columns that the gate reads; bounds hold for all that may be ranked at once.
 
     Parameters
     ----------
@@ -77,25 +79,19 @@ def judged_rows(chosen: pl.DataFrame, rows: pl.DataFrame, trials: pl.DataFrame, 
         As ``TrialLedger.trials`` gives them.
     """
     keys = ["run_id", "threshold"]
-    whole = chosen.select(keys).join(rows, on=keys, how="left", maintain_order="left")
+    pooled = pool(rows)
+    n_ranked = pooled.filter(pl.col("n_signals") >= max(min_signals, 1)).n_unique("run_id")
+    whole = at_once(of_runs(pooled, chosen), n_ranked)
     known = trials.select(*keys, pl.lit(True).alias("is_counted")).unique(keys)
     marked = with_mark(whole).join(known, on=keys, how="left", maintain_order="left")
-    return with_luck(marked, rows, trials, min_signals).ranking
+    return with_luck(marked, rows, trials, min_signals, pooled).ranking
 
 
-def figures_of(row: Mapping[str, Any], rows: pl.DataFrame, min_signals: int, differs: tuple[str, ...]) -> Figures:
-    """The gate's figures of one row of `judged_rows`; ``rows`` are all of its sweep.
-
-    Where the sweep has the candidate in several sessions they count together: each session's thresholds by what was over before.
-    """
-    low, n_oos = row["oos_expectancy_low"], row["oos_n_signals"]
-    same = rows.filter(*(pl.col(name) == row[name] for name in _CANDIDATE))
-    if same.n_unique("dataset_id") > 1:
-        pooled = choose_as_you_go(same)
-        low, n_oos = pooled.low, pooled.n_signals
+def figures_of(row: Mapping[str, Any], min_signals: int, differs: tuple[str, ...]) -> Figures:
+    """The gate's figures of one row of `judged_rows`, which has all sessions of its candidate together."""
     return Figures(
-        oos_low=_float(low),
-        n_oos=int(n_oos or 0),
+        oos_low=_float(row["oos_expectancy_low"]),
+        n_oos=int(row["oos_n_signals"] or 0),
         n_trades=int(row["n_signals"]),
         min_trades=min_signals,
         dsr=_float(row["deflated_sharpe"]),

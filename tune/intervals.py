@@ -8,6 +8,7 @@ C. J. Clopper and E. S. Pearson, Biometrika 26 (1934), for losses that were hard
 
 from functools import cache
 from itertools import product
+from math import sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -26,7 +27,9 @@ SPANS: Final = 2.0  # a bootstrap block is at least this many mean holding times
 # What blocks may remember of the market that was: for how many fine blocks (to 1/e), and how much of a block's variance it makes.
 MEMORIES: Final = (2, 5, 12)
 SHARES: Final = (0.2, 0.4, 0.7, 0.95)
-# Weight beforehand of none; the rest is spread evenly. At less, edges that are there are missed: 0.7 costs 12 points of power.
+# Weight beforehand of none; the rest is spread evenly. With less, edges are missed where nothing lasts: of those that a bare
+# bootstrap finds in three of four sessions, 0.95 loses 2 points, 0.9 loses 5, 0.7 loses 12. With more, markets that last for
+# two minutes are overlooked: 0.95 covers 0.91 there, 0.9 covers 0.93.
 NO_MEMORY: Final = 0.9
 FEW_STOPS: Final = 10.0  # so many tell themselves how often they come
 SLIP_TICKS: Final = 1.0  # that a stop which was never seen would lose beyond its barrier
@@ -132,11 +135,13 @@ def _studentised(n: Floats, total: Floats) -> Floats:
         a, off = n[i], total[i] - total[i].sum() / n[i].sum() * n[i]
         error = np.sqrt((off**2).sum()) / a.sum()
         drawn_n, drawn_off, bb, ab, aa = np.stack([a, off, off * off, a * off, a * a]) @ draws
+        top, cross = drawn_off * drawn_off, drawn_off * drawn_n
+        squares = drawn_n * drawn_n
         with np.errstate(invalid="ignore", divide="ignore"):
-            drawn = drawn_off / drawn_n
-            t = np.abs(drawn_off) / np.sqrt(np.maximum(bb - drawn * (2.0 * ab - drawn * aa), 0.0))
-        t[~np.isfinite(t)] = np.inf  # a resample without spread, as where nearly all trades end alike: it counts as far off
-        reach[i] = min(float(np.partition(t, place)[place]), T_LIMIT) * error
+            t2 = top * squares / (bb * squares - 2.0 * cross * ab + top * aa)
+        t2[~(t2 < np.inf) | (t2 < 0.0)] = np.inf  # resamples without spread, as where nearly all trades end alike: far off
+        t2.partition(place)
+        reach[i] = min(sqrt(t2[place]), T_LIMIT) * error
     return reach
 
 
@@ -172,11 +177,11 @@ def tail_bound(n: Floats, total: Floats, stops: Floats, full_loss: Floats, share
     NDArray[np.float64], shape (n_series,)
         Infinite with ``FEW_STOPS`` or more, whose own spread says as much; NaN without trades.
     """
-    often = np.empty(len(n))
+    bound = np.where(n > 0, np.inf, np.nan)
+    few = np.flatnonzero((n > 0) & (stops < FEW_STOPS))
+    n, total, stops, full_loss, share = (column[few] for column in (n, total, stops, full_loss, share))
+    often = np.empty(len(few))
     highest_rate(stops * share, n * share, 1.0 - level, often)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        others = np.where(n > stops, (total + stops * full_loss) / (n - stops), 0.0)
-        bound = others - often * (others + full_loss)
-    bound[stops >= FEW_STOPS] = np.inf
-    bound[~(n > 0)] = np.nan
+    others = np.divide(total + stops * full_loss, n - stops, out=np.zeros(len(few)), where=n > stops)
+    bound[few] = others - often * (others + full_loss)
     return bound

@@ -210,7 +210,7 @@ class Judgement:
             f"{best['tp_rate']:.3f} [{best['tp_rate_low']:.3f} {best['tp_rate_high']:.3f}] where {best['break_even_rate']:.3f} "
             f"breaks even, net {interval(_numbers(best), 'expectancy')} ticks a trade"
         )
-        luck = [line for one in self._beside.lucks for line in (one.chance_line, one.words)]
+        luck = [line for one in self._beside.lucks for line in (one.chance_line, one.words, one.assumptions)]
         return [f"{where}: {finding}", in_sample, *luck, UNPROVEN]
 
     def as_dict(self) -> dict[str, Any]:

@@ -143,13 +143,13 @@ def judge(
     if point.run_id not in store.run_ids():
         judged = JudgedSeries(series, point.thresholds, config.mode, "", dict.fromkeys(DIAGNOSTIC_COLUMNS))
         results = judge_together([point], load_market(data, []), judged)
-        ledger.contents.note([data])
-        _keep(results, config, store, ledger)
+        _keep(results, data, config, store, ledger)
     return Judgement(data, series, point, config.mode, store.rows([point.run_id]), ledger.trials(), config.min_signals)
 
 
-def _keep(results: list[RunResult], config: JudgeConfig, store: ResultStore, ledger: TrialLedger) -> None:
+def _keep(results: list[RunResult], dataset: Dataset, config: JudgeConfig, store: ResultStore, ledger: TrialLedger) -> None:
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    ledger.contents.note([dataset])
     ledger.add(results, JUDGED, now)  # first: what was seen counts, whatever becomes of it
     hashed = sha256(config.model_dump_json().encode()).hexdigest()
     store.append(results, sweep_id=JUDGED, experiment_name=JUDGED, config_hash=hashed, timestamp_utc=now)

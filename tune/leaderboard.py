@@ -1,7 +1,8 @@
-"""Which run is best so far, and how that looks on a screen.
+"""Which candidate is best so far, and how that looks on a screen.
 
-Runs are ranked by the lower confidence bound of what they earn net of costs on time that their threshold was not chosen on. The
-other figures of a row are in sample: of its best threshold, on the bins it was chosen on. The table says which is which.
+Candidates are ranked, over all their sessions together, by the lower confidence bound of what they earn net of costs on time that
+their threshold was not chosen on. The other figures of a row are in sample: of its best threshold, on the bins it was chosen on.
+The table says which is which.
 """
 
 import json
@@ -10,6 +11,8 @@ from typing import Any, Final
 
 import polars as pl
 
+from tune.pooled import pool, with_session
+from tune.simultaneous import at_once
 from tune.strictness import GROUP, MARK, in_groups, places, strict, with_mark
 from tune.tables import Column, Fitted
 from tune.trial import RunResult
@@ -59,29 +62,41 @@ SHOWN: Final = (
     "cooldown_bins",
     "threshold",
     *METRICS,
+    "n_sessions",
+    "sessions",  # the figures of each, in time
 )
 
 
 def rank(rows: pl.DataFrame, objective: str, min_signals: int) -> pl.DataFrame:
-    """The best row of each run, best run first among runs of the same rules; loose ones behind all strict ones.
+    """The best row of each candidate over all its sessions together, named by its latest run; best first among those of the same
+    rules, loose ones behind all strict ones.
 
     Parameters
     ----------
     rows : DataFrame
         One row per (run, threshold), as ``ResultStore.rows`` gives them.
+        Their intervals out of sample come out as wide as to hold for all that are ranked at once (`tune.simultaneous`).
     objective : str
         Column to maximise; ties go to the higher bound in sample, more trades, then to the smaller threshold and run id, so
         that the order is fixed. A row that has no such figure stands behind all that have one.
     min_signals : int
         Rows with fewer trades do not count.
     """
+    told = _enough(pool(rows), min_signals)
+    return _best_first(at_once(told, told.n_unique("run_id")), objective)
+
+
+def _enough(rows: pl.DataFrame, min_signals: int) -> pl.DataFrame:
     # Runs of an older version of this program lack figures that ranking needs, or dropped the trades that met a close or a gap,
     # which this one books; beside these they would look too good and are not shown.
-    keys = [pl.col(name).fill_nan(None) for name in (objective, "expectancy_low", "n_signals")]
     is_whole = pl.col("fill_model", "n_through_gap").is_not_null()
+    return with_mark(rows.filter(pl.col("n_signals") >= max(min_signals, 1), is_whole))
+
+
+def _best_first(rows: pl.DataFrame, objective: str) -> pl.DataFrame:
+    keys = [pl.col(name).fill_nan(None) for name in (objective, "expectancy_low", "n_signals")]
     return in_groups(
-        with_mark(rows.filter(pl.col("n_signals") >= max(min_signals, 1), is_whole))
-        .select(*SHOWN, MARK, GROUP)
+        rows.select(*SHOWN, MARK, GROUP)
         .sort([*keys, pl.col("run_id"), pl.col("threshold")], descending=[True, True, True, False, False], nulls_last=True)
         .unique("run_id", keep="first", maintain_order=True)
     )
@@ -97,34 +112,49 @@ def without_loose(rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
 
 
 class LiveRanking:
-    """The best runs of a sweep while results come in; memory does not grow with the sweep."""
+    """The best runs of a sweep while results come in, each on its own session; memory does not grow with the sweep."""
 
     def __init__(self, objective: str, min_signals: int, top: int) -> None:
         self._objective, self._min_signals, self._top = objective, min_signals, top
-        self.best: pl.DataFrame | None = None
+        self._alone: pl.DataFrame | None = None  # each with its interval for itself
+        self._n_rows = 0
+
+    @property
+    def best(self) -> pl.DataFrame | None:
+        """The best so far, their intervals as wide as the number of runs demands; None before the first run."""
+        return None if self._alone is None else _best_first(at_once(self._alone, self._n_rows), self._objective)
 
     def add(self, results: Sequence[RunResult]) -> None:
         """Let new runs take their places; each comes once, with all its rows."""
         if not results:
             return
         rows = pl.DataFrame([{**result.meta, **row} for result in results for row in result.rows], infer_schema_length=None)
-        new = rank(rows, self._objective, self._min_signals)
-        both = new if self.best is None else pl.concat([self.best, new], how="vertical_relaxed")
-        self.best = rank(both, self._objective, self._min_signals).head(self._top)
+        new = _best_first(_enough(with_session(rows), self._min_signals), self._objective)
+        self._n_rows += len(new)
+        both = new if self._alone is None else pl.concat([self._alone, new], how="vertical_relaxed")
+        self._alone = _best_first(both, self._objective).head(self._top)
 
 
 def records(frame: pl.DataFrame) -> list[dict[str, Any]]:
     """Rows as JSON-able dictionaries: NaN becomes null, parameters an object."""
     found = []
     for row in frame.iter_rows(named=True):
-        clean: dict[str, Any] = {name: None if value != value else value for name, value in row.items()}
+        clean: dict[str, Any] = _without_nan(row)
         clean["signal_params"] = json.loads(clean.pop("signal_params_json"))
         found.append(clean)
     return found
 
 
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(one) for one in value]
+    return None if value != value else value
+
+
 # What may be left out of a narrow leaderboard, most telling first.
-TELLING: Final = ("out of sample [95 %]", "oos n", "net [95 %]", "n", "DSR", "TP rate", "even", "per h")
+TELLING: Final = ("out of sample [95 %]", "oos n", "max-t p", "net [95 %]", "n", "DSR", "TP rate", "even", "per h")
 
 
 def render(frame: pl.DataFrame, title: str, top: int, *, fits_height: bool = False) -> Fitted:
@@ -151,6 +181,8 @@ def render(frame: pl.DataFrame, title: str, top: int, *, fits_height: bool = Fal
             columns.append(Column(name, [(row[name] or "-").split(" ") for row in rows], kept=True, stacks=True))
     parameters = [parameter_parts(json.loads(row["signal_params_json"])) for row in rows]
     columns.append(Column("parameters", parameters, kept=True, stacks=True))
+    if _is_pooled(frame):
+        columns.append(Column("sessions", [str(row["n_sessions"]) for row in rows], right=True, kept=True))
     barriers = [f"{row['eval_tp_ticks']:g}/{row['eval_sl_ticks']:g}" for row in rows]
     columns += [
         Column("tp/sl", barriers, right=True, kept=True),
@@ -164,7 +196,8 @@ def render(frame: pl.DataFrame, title: str, top: int, *, fits_height: bool = Fal
         "net [95 %]": [interval(row, "expectancy") for row in rows],
         "out of sample [95 %]": [interval(row, "oos_expectancy") for row in rows],
         "oos n": [str(row["oos_n_signals"]) for row in rows],
-        "DSR": [f"{row['deflated_sharpe']:.2f}" if row.get("deflated_sharpe") is not None else "-" for row in rows],
+        "DSR": [_figure(row.get("deflated_sharpe"), ".2f") for row in rows],
+        "max-t p": [_figure(row.get("spa_p"), ".3f") for row in rows],
         "per h": [f"{row['events_per_scored_hour']:.0f}" for row in rows],
     }
     columns += [Column(name, cells, right=True) for name, cells in figures.items()]
@@ -172,21 +205,40 @@ def render(frame: pl.DataFrame, title: str, top: int, *, fits_height: bool = Fal
 
 
 CAPTION: Final = (
-    "net: ticks a trade after costs, in sample, with its 95 % block-bootstrap interval; out of sample: the same where each "
-    "part of the session trades the threshold that the parts before it chose; even: TP rate that pays "
-    "the fees; DSR: deflated Sharpe ratio, the probability that the row is better than the best of all trials by chance."
+    "net: ticks a trade after costs, in sample, with its 95 % interval, from session to session where there are several; "
+    "out of sample: the same where each session trades the threshold that the sessions over before it chose, and each part of "
+    "a single one what the parts before it chose, with intervals that hold for all rows at once; even: TP rate that pays "
+    "the fees; DSR: deflated Sharpe ratio, the probability that the row is better than the best of all trials by chance; "
+    "max-t p: the chance that the best of all trials together would look as good without skill."
 )
+POOLED: Final = "A row of several sessions is named by its latest; --sessions shows each."
+
+
+def unfolded(frame: pl.DataFrame, top: int) -> Fitted:
+    """The sessions of each row of a leaderboard, in time, under the row's number."""
+    told = [(place, one) for place, row in enumerate(frame.head(top).iter_rows(named=True), 1) for one in row["sessions"]]
+    columns = [
+        Column("#", [str(place) for place, _ in told], right=True, kept=True),
+        Column("run", [one["run_id"] for _, one in told], kept=True),
+        Column("dataset", [one["dataset_id"] for _, one in told], kept=True, stacks=True),
+        Column("thr", [f"{one['threshold']:g}" for _, one in told], right=True, kept=True),
+        Column("n", [str(one["n_signals"]) for _, one in told], right=True, kept=True),
+        Column("net [95 %]", [interval(one, "expectancy") for _, one in told], right=True),
+        Column("out of sample [95 %]", [interval(one, "oos_expectancy") for _, one in told], right=True),
+    ]
+    return Fitted("each session for itself, thresholds chosen within it", columns, ("net [95 %]", "out of sample [95 %]"))
 
 
 def caption(frame: pl.DataFrame) -> str:
     """What the columns mean, the fill models of the rows, what set off no trade, and what closes, gaps and rolls came to."""
     fills = "; ".join(f"Fills: {name}." for name in frame.get_column("fill_model").unique(maintain_order=True))
     n = {name: int(frame.get_column(name).sum()) for name in METRICS if name.startswith("n_") and name != "n_effective"}
+    pooled = f" {POOLED}" if _is_pooled(frame) else ""
     return (
-        f"{CAPTION} {fills} Signals of these rows without a trade: {n['n_unsound']} in unsound bins, {n['n_too_near_close']} too "
-        f"near a close, {n['n_stop_in_spread']} with a stop within the spread. Trades out before a close: "
-        f"{n['n_flat_at_close']}, through a gap: {n['n_through_gap']}, out before a roll: {n['n_flat_at_roll']}, cut by the end "
-        f"of the data: {n['n_cut']}."
+        f"{CAPTION}{pooled} {fills} Signals of these rows without a trade: {n['n_unsound']} in unsound bins, "
+        f"{n['n_too_near_close']} too near a close, {n['n_stop_in_spread']} with a stop within the spread. Trades out before "
+        f"a close: {n['n_flat_at_close']}, through a gap: {n['n_through_gap']}, out before a roll: {n['n_flat_at_roll']}, "
+        f"cut by the end of the data: {n['n_cut']}."
     )
 
 
@@ -196,6 +248,14 @@ def interval(row: Mapping[str, Any], name: str) -> str:
     if mean != mean:
         return "-"
     return f"{mean:+.2f} [{low:+.2f} {high:+.2f}]" if low == low else f"{mean:+.2f} [?]"
+
+
+def _is_pooled(frame: pl.DataFrame) -> bool:
+    return any(n is not None and n > 1 for n in frame.get_column("n_sessions", default=[]))
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None or value != value else format(value, form)
 
 
 def parameter_parts(values: Mapping[str, Any]) -> list[str]:

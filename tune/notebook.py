@@ -15,6 +15,7 @@ from tune.config import Objective, SweepConfig, parse_sweep_config, read_sweep_c
 from tune.judgement import is_outside
 from tune.leaderboard import rank, without_loose
 from tune.ledger import TrialLedger
+from tune.pooled import pool
 from tune.results import ResultStore
 from tune.run import SweepOutcome, new_state
 from tune.run import run_sweep as run_to_end
@@ -49,8 +50,9 @@ def standings(
                 raise ConfigError(f"no run of {wanted!r} in {lake.results}; there are runs of: {', '.join(known) or 'none'}")
             rows = rows.filter(rows.get_column(column) == wanted)
     rows, n_loose = (rows, 0) if with_all else without_loose(rows)
-    best_first = rank(rows, sort, min_signals).head(top)
-    return Standings(with_luck(best_first, rows, TrialLedger(lake).trials(), min_signals), n_loose)
+    pooled = pool(rows)
+    best_first = rank(pooled, sort, min_signals).head(top)
+    return Standings(with_luck(best_first, rows, TrialLedger(lake).trials(), min_signals, pooled), n_loose)
 
 
 def compare(

@@ -4,11 +4,9 @@ Source: signals.md section 14, item 4.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 
 from engine.schema import Floats
 from tune.intervals import LEVEL, block_width, mean_interval, tail_bound
@@ -42,11 +40,15 @@ def promise(n: Floats, total: Floats, square: Floats, stops: Floats, full_loss: 
     return np.where(n >= MIN_TRAIN_TRADES, low, -np.inf)
 
 
-def chosen(n: Floats, total: Floats, square: Floats, stops: Floats, full_loss: Floats) -> int:
-    """Place of the best candidate, the first of equals, as `promise` has it; -1 where none has trades enough."""
-    low = promise(n, total, square, stops, full_loss)
+def best_of(low: Floats) -> int:
+    """Place of the highest of some promises, the first of equals; -1 where there is none."""
     best = int(np.argmax(low)) if len(low) else -1
     return best if best >= 0 and np.isfinite(low[best]) else -1
+
+
+def chosen(n: Floats, total: Floats, square: Floats, stops: Floats, full_loss: Floats) -> int:
+    """Place of the best candidate, the first of equals, as `promise` has it; -1 where none has trades enough."""
+    return best_of(promise(n, total, square, stops, full_loss))
 
 
 def stitch(picks: Sequence[int], block_n: Floats, block_pnl: Floats, n_folds: int) -> tuple[Floats, Floats]:
@@ -66,9 +68,10 @@ def fold_picks(rows: Sequence[Mapping[str, Any]], n_folds: int) -> list[int]:
     """The row that each fold of one session trades, by the labels over before it; -1 where there were too few."""
     if not rows:
         return [-1] * n_folds
-    known = np.array([[row[name] for row in rows] for name in ("fold_n", "fold_sum", "fold_square", "fold_stops")])
-    full_loss = np.array([row["full_loss_ticks"] for row in rows])
-    return [chosen(*np.ascontiguousarray(known[:, :, f]), full_loss) for f in range(n_folds)]
+    n, total, square, stops = (np.ravel([row[f"fold_{name}"] for row in rows]) for name in ("n", "sum", "square", "stops"))
+    full_loss = np.repeat([row["full_loss_ticks"] for row in rows], n_folds)
+    low = promise(n, total, square, stops, full_loss).reshape(len(rows), n_folds)
+    return [best_of(low[:, f]) for f in range(n_folds)]
 
 
 def out_of_sample(rows: Sequence[Mapping[str, Any]], rules: Rules, n_bins: int) -> dict[str, Any]:
@@ -112,83 +115,3 @@ def out_of_sample(rows: Sequence[Mapping[str, Any]], rules: Rules, n_bins: int) 
             strict=True,
         )
     )
-
-
-@dataclass(frozen=True)
-class Choosing:
-    """What a trader would have had who at every fold took the row that looked best until then, over all rows and sessions.
-
-    ``n_candidates`` rows to choose from; net ticks a trade with their 95 % interval, NaN where nothing could be chosen.
-    """
-
-    n_candidates: int
-    n_sessions: int
-    n_signals: int
-    expectancy_ticks: float
-    low: float
-    high: float
-
-    @property
-    def line(self) -> str:
-        """In words."""
-        if not self.n_signals:
-            return f"choosing as you go among {self.n_candidates} rows: no fold had trades enough before it to choose by"
-        sure = f"[{self.low:+.2f} {self.high:+.2f}]" if self.low == self.low else "[?]"
-        sessions = f"{self.n_sessions} session" + ("s" if self.n_sessions > 1 else "")
-        return (
-            f"choosing as you go among {self.n_candidates} rows, each fold by what came before it: net "
-            f"{self.expectancy_ticks:+.2f} {sure} ticks a trade, {self.n_signals} trades, {sessions}"
-        )
-
-
-def choose_as_you_go(rows: pl.DataFrame) -> Choosing:
-    """Walk forward over every row of a leaderboard: within each session fold by fold, and through the sessions in order of time.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        As ``ResultStore.rows`` gives them. A row stands for the same candidate in two sessions where signal, parameters, rules
-        and the place of its threshold agree. A session lends its trades to a later one only if it was over when that began.
-    """
-    rows = rows.filter(pl.col("fill_model").is_not_null()).with_columns(
-        pl.col("threshold").rank("dense").over("run_id").alias("place"),
-        pl.col("rules_json").str.json_path_match("$.n_folds").cast(pl.Int64).alias("n_folds"),
-        pl.col("rules_json").str.json_path_match("$.cell_width_ms").cast(pl.Int64).alias("cell_ms"),
-    )
-    identity = ["signal_name", "resolved_params_json", "rules_json", "grid_variant_id", "place"]
-    n_candidates = len(rows.select(identity).unique())
-    past: dict[tuple[Any, ...], list[tuple[int, Floats]]] = {}
-    all_n, all_pnl, widths = [], [], [1]
-    for (start, end, n_folds), part in sorted(rows.group_by("start_ns", "end_ns", "n_folds"), key=lambda group: group[0]):
-        keys = list(part.select(identity).iter_rows())
-        block_n, block_pnl, block_stops = (np.array(part.get_column(f"block_{name}").to_list()) for name in ("n", "pnl", "stops"))
-        full_loss = part.get_column("full_loss_ticks").to_numpy()
-        known = np.array([part.get_column(f"fold_{name}").to_list() for name in ("n", "sum", "square", "stops")])
-        before = np.array([_sums_before(past.get(key, ()), start) for key in keys]).T  # (4, n_rows)
-        picks = [chosen(*before, full_loss)]
-        picks += [chosen(*(before + known[:, :, f]), full_loss) for f in range(n_folds)]
-        n, pnl = stitch(picks[1:], block_n, block_pnl, n_folds)
-        first = int(fold_blocks(n_folds)[0])
-        if picks[0] >= 0:
-            n[:first], pnl[:first] = block_n[picks[0], :first], block_pnl[picks[0], :first]
-        all_n.append(n)
-        all_pnl.append(pnl)
-        taken = part[[pick for pick in picks if pick >= 0]]
-        block_ms = max((end - start) / 1e6 / N_BLOCKS, 1.0)
-        widths += block_width(taken.get_column("mean_hold_ms").to_numpy(), block_ms).tolist()
-        squares = part.get_column("net_square").to_numpy()
-        for row, key in enumerate(keys):
-            sums = np.array([block_n[row].sum(), block_pnl[row].sum(), squares[row], block_stops[row].sum()])
-            past.setdefault(key, []).append((end, sums))
-    if not all_n:
-        return Choosing(0, 0, 0, *[float("nan")] * 3)
-    n, pnl = np.concatenate(all_n)[None], np.concatenate(all_pnl)[None]
-    low, high = mean_interval(n, pnl, np.array([max(widths)]))
-    trades = int(n.sum())
-    mean = float(pnl.sum() / trades) if trades else float("nan")
-    return Choosing(n_candidates, len(all_n), trades, mean, float(low[0]), float(high[0]))
-
-
-def _sums_before(sessions: Sequence[tuple[int, Floats]], start: int) -> Floats:
-    """Trades, sum, sum of squares and stops of a candidate in the sessions that were over at ``start``."""
-    return np.sum([sums for end, sums in sessions if end <= start] or [np.zeros(4)], axis=0)

@@ -74,18 +74,20 @@ def best_passing(lake: Lake, sweep_id: str) -> tuple[str, float]:
     rows, least = ResultStore(lake).rows(state.run_ids), config.eval.min_signals
     ranking = rank(rows, config.search.objective, least)
     if not len(ranking):
-        raise GateError(f"sweep {sweep_id} has no run with {least} trades or more, so nothing passes the gate; nothing was promoted")
+        raise GateError(
+            f"sweep {sweep_id} has no run with {least} trades or more, so nothing passes the gate; nothing was promoted"
+        )
     differs = {name: instrument_differs(Dataset.open(lake, name)) for name in ranking.get_column("dataset_id").unique().sort()}
     heads = []
     for row in judged_rows(ranking, rows, TrialLedger(lake).trials(), least).iter_rows(named=True):
-        failed = failed_checks(figures_of(row, rows, least, differs[row["dataset_id"]]))
+        failed = failed_checks(figures_of(row, least, differs[row["dataset_id"]]))
         if not failed:
             return str(row["run_id"]), float(row["threshold"])
         heads.append((row["run_id"], failed))
     head, failed = heads[0]
     raise GateError(
-        f"none of the {len(heads)} ranked runs of sweep {state.sweep_id} passes the gate, nothing was promoted; its head, run {head}, "
-        f"fails: {', '.join(failed)}"
+        f"none of the {len(heads)} ranked runs of sweep {state.sweep_id} passes the gate, nothing was promoted; its head, run "
+        f"{head}, fails: {', '.join(failed)}"
     )
 
 
@@ -144,7 +146,7 @@ def _pass_gate(lake: Lake, row: dict[str, Any], because: str | None) -> Gate:
     chosen = rows.filter(rows.get_column("run_id") == row["run_id"], rows.get_column("threshold") == row["threshold"])
     judged = judged_rows(chosen, rows, TrialLedger(lake).trials(), least).row(0, named=True)
     differs = instrument_differs(Dataset.open(lake, row["dataset_id"]))
-    failed = failed_checks(figures_of(judged, rows, least, differs))
+    failed = failed_checks(figures_of(judged, least, differs))
     if failed and because is None:
         raise GateError(
             f"run {row['run_id']} at threshold {row['threshold']:g} is not promoted, the gate refuses it: {', '.join(failed)}. "

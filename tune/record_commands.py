@@ -4,6 +4,7 @@ import argparse
 import json
 from dataclasses import asdict
 
+from engine.dataset.sealed import seals
 from engine.errors import ConfigError
 from engine.lake import Lake
 from engine.signals.bundle import read_bundle
@@ -20,8 +21,8 @@ def seal(args: argparse.Namespace) -> int:
         raise ConfigError("give the ids of datasets to seal, or --show alone")
     lines = sealing.shown(lake) if args.show else sealing.seal(lake, args.dataset_ids)
     if args.json:
-        seals = [{**asdict(one), "chunks": len(one.chunks)} for one in sealing.seals(lake)]
-        print(json.dumps({"lines": lines, "sealed": seals, "looks": [asdict(one) for one in sealing.looks(lake)]}, indent=1))
+        told = [{**asdict(one), "chunks": len(one.chunks)} for one in seals(lake)]
+        print(json.dumps({"lines": lines, "sealed": told, "looks": [asdict(one) for one in sealing.looks(lake)]}, indent=1))
         return 0
     for line in lines:
         print(line)

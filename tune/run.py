@@ -24,6 +24,7 @@ from tune.beside import Beside, with_luck
 from tune.config import SweepConfig, parse_sweep_config
 from tune.leaderboard import LiveRanking, rank
 from tune.ledger import TrialLedger
+from tune.pooled import pool
 from tune.results import ResultStore
 from tune.screen import LIVE_ROWS, Screen
 from tune.space import NO_VARIANT, SignalPlan, build_points, open_datasets, plan_signals
@@ -205,8 +206,9 @@ def _run_sweep(state: SweepState, bundles: Sequence[Bundle], lake: Lake, address
             _search(missing, plan, bundles, address, folder, arrivals)
         write_atomic(folder / "failures.json", json.dumps([asdict(f) for f in arrivals.failures], indent=1).encode())
         rows = store.rows(run_ids)
-        best_first = rank(rows, config.search.objective, config.eval.min_signals)
-        judged = with_luck(best_first, rows, TrialLedger(lake).trials(), config.eval.min_signals)
+        pooled = pool(rows)
+        best_first = rank(pooled, config.search.objective, config.eval.min_signals)
+        judged = with_luck(best_first, rows, TrialLedger(lake).trials(), config.eval.min_signals, pooled)
         ranking = judged.ranking
         figures = {"n_points": len(points), "n_failed": len(arrivals.failures), "n_ranked": len(ranking)}
         try:

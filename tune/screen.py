@@ -49,7 +49,11 @@ class Screen:
             self._live = Live(console=self._console, refresh_per_second=4, transient=True, vertical_overflow="crop")
             self._live.start()
         if self._live is not None:
-            parts = [Text(state)] if best is None else [Text(state), render(best, "so far", LIVE_ROWS, fits_height=True)]
+            parts = (
+                [Text(state)]
+                if best is None
+                else [Text(state), render(best, "so far, each session for itself", LIVE_ROWS, fits_height=True)]
+            )
             self._live.update(Group(*parts))
             return
         now = time.monotonic()

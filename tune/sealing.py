@@ -27,7 +27,14 @@ from tune.space import NO_VARIANT
 from tune.trial import JudgedSeries, Point, judge_together, load_market, prediction_mode, score_of, signal_series
 
 UNSEALED: Final = "unseal"  # stands where a sweep's id would
-_FIGURES: Final = ("n_signals", "tp_rate", "break_even_rate", "expectancy_ticks", "expectancy_low", "expectancy_high", "n_left_out")
+_FIGURES: Final = (
+    "n_signals",
+    "tp_rate",
+    "break_even_rate",
+    "expectancy_ticks",
+    "expectancy_low",
+    "expectancy_high",
+)
 
 
 @dataclass(frozen=True)
@@ -117,8 +124,8 @@ def unseal(lake: Lake, row: dict[str, Any], dataset_ids: Sequence[str]) -> list[
     for one in sealed:
         if (look := before.get((candidate, one.dataset_id))) is not None:
             raise ConfigError(
-                f"run {row['run_id']} at threshold {row['threshold']:g} was looked at on {one.dataset_id} on {look.looked_at[:10]} "
-                f"({look.line}); a candidate has one look"
+                f"run {row['run_id']} at threshold {row['threshold']:g} was looked at on {one.dataset_id} on "
+                f"{look.looked_at[:10]} ({look.line}); a candidate has one look"
             )
     datasets = [Dataset.open(lake, one.dataset_id, with_sealed=True) for one in sealed]
     for dataset in datasets:  # all of them, before the first is looked at
@@ -128,7 +135,12 @@ def unseal(lake: Lake, row: dict[str, Any], dataset_ids: Sequence[str]) -> list[
 
 def candidate_of(row: dict[str, Any]) -> str:
     """First 16 hex of a SHA-256 over what is tried: signal, parameters, rules and threshold, whatever the session or the code."""
-    identity = [row["signal_name"], json.loads(row["resolved_params_json"]), json.loads(row["rules_json"]), float(row["threshold"])]
+    identity = [
+        row["signal_name"],
+        json.loads(row["resolved_params_json"]),
+        json.loads(row["rules_json"]),
+        float(row["threshold"]),
+    ]
     return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -156,7 +168,9 @@ def _asked(lake: Lake, dataset_ids: Sequence[str]) -> list[Seal]:
 def _require_repeatable(row: dict[str, Any]) -> None:
     name = row["signal_name"]
     if is_outside(name):
-        raise ConfigError(f"run {row['run_id']} judged {name}, scores from outside: there is no signal to try on a sealed session")
+        raise ConfigError(
+            f"run {row['run_id']} judged {name}, scores from outside: there is no signal to try on a sealed session"
+        )
     if code_version(name) != row["code_version"]:
         raise ConfigError(
             f"run {row['run_id']} was scored by another version of {name} ({row['code_version']}, now {code_version(name)}); "
@@ -174,8 +188,8 @@ def _require_fits(row: dict[str, Any], dataset: Dataset) -> None:
     ):
         if ours != theirs:
             raise ConfigError(
-                f"run {row['run_id']} was judged with {name} {ours:g}, and the sealed {dataset.dataset_id} has {theirs:g}; name those "
-                "that fit with --dataset ID"
+                f"run {row['run_id']} was judged with {name} {ours:g}, and the sealed {dataset.dataset_id} has {theirs:g}; name "
+                "those that fit with --dataset ID"
             )
     if rules.warmup_bins >= dataset.n_bins:
         raise ConfigError(
@@ -218,7 +232,9 @@ def _keep(lake: Lake, look: Look) -> None:
     try:
         write_new(path, json.dumps(asdict(look), indent=1, allow_nan=False).encode())
     except FileExistsError:
-        raise ConfigError(f"run {look.run_id} was looked at on {look.session} by another process meanwhile; a candidate has one look") from None
+        raise ConfigError(
+            f"run {look.run_id} was looked at on {look.session} by another process meanwhile; a candidate has one look"
+        ) from None
 
 
 def _unseen(seal: Seal) -> str:

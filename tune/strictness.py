@@ -5,17 +5,16 @@ promoted unless that is forced with a reason.
 """
 
 import json
-from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
 from engine.signals.base import SignalLike
 
-# What a candidate may choose for itself; by all other rules a row is ranked among its own kind only. Warm-up and embargo follow the
-# signal's memory.
+# What a candidate may choose for itself; by all other rules a row is ranked among its own kind only. Warm-up and embargo follow
+# the signal's memory.
 _OWN: Final = frozenset({"tp_ticks", "sl_ticks", "cooldown_bins", "warmup_bins", "embargo_bins"})
 MARK: Final = "loose"  # names of columns
 GROUP: Final = "rules"
@@ -29,21 +28,17 @@ def seen_ahead(scorer: SignalLike) -> tuple[str, ...]:
     return (*scorer.lookahead, *([_WHOLE_SAMPLE] if source == "whole_sample" else []))
 
 
-def looseness(rules: Mapping[str, Any], lookahead: str = "") -> tuple[str, ...]:
+@lru_cache(maxsize=4096)
+def looseness(rules_json: str, lookahead: str = "") -> tuple[str, ...]:
     """Why a run's rules are loose, a word or two each; none where they are strict.
 
     Parameters
     ----------
-    rules
-        Fields of `tune.rules.Rules`.
+    rules_json
+        Fields of `tune.rules.Rules`, as the run's row has them.
     lookahead
         What the run's signal reads ahead, as its row says it.
     """
-    return _looseness(json.dumps(dict(rules), sort_keys=True), lookahead)
-
-
-@lru_cache(maxsize=4096)
-def _looseness(rules_json: str, lookahead: str) -> tuple[str, ...]:
     rules = json.loads(rules_json)
     words = [
         "mid fill" if rules.get("fill") != "touch" else "",
@@ -58,7 +53,7 @@ def _looseness(rules_json: str, lookahead: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def rules_group(rules_json: str, lookahead: str = "") -> str:
-    """What two runs must share to be ranked side by side: all rules but barriers, cooldown, warm-up and embargo, and lookahead."""
+    """What runs must share to be ranked side by side: all rules but barriers, cooldown, warm-up and embargo, and lookahead."""
     rules = {name: value for name, value in sorted(json.loads(rules_json).items()) if name not in _OWN}
     return json.dumps([rules, lookahead])
 
@@ -76,9 +71,11 @@ def with_mark(rows: pl.DataFrame) -> pl.DataFrame:
     ]
     columns[2] = columns[2].str.json_path_match(f"$.{_CALIBRATED}") == "whole_sample"  # of rows from before lookahead said it
     marks, groups = [], []
-    for rules, lookahead, is_whole in rows.with_columns(columns).select("rules_json", "lookahead", "resolved_params_json").iter_rows():
+    for rules, lookahead, is_whole in (
+        rows.with_columns(columns).select("rules_json", "lookahead", "resolved_params_json").iter_rows()
+    ):
         ahead = lookahead or (_WHOLE_SAMPLE if is_whole else "")
-        marks.append(", ".join(_looseness(rules, ahead)) if rules else "")
+        marks.append(", ".join(looseness(rules, ahead)) if rules else "")
         groups.append(_name(rules_group(rules, ahead)) if rules else "")
     return rows.with_columns(pl.Series(MARK, marks, pl.String), pl.Series(GROUP, groups, pl.String))
 

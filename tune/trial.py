@@ -81,7 +81,7 @@ class Point:
 class Market:
     """The part of a dataset that evaluation reads; every array may be read-only.
 
-    ``bins`` name -> (n,), at least ``BIN_COLUMNS``; ``columns`` name -> (n, 2R + 1); ``sources`` what trials on it are counted by.
+    ``bins`` name -> (n,), at least ``BIN_COLUMNS``; ``columns`` name -> (n, 2R + 1); ``sources`` what its trials count by.
     """
 
     bins: Mapping[str, NDArray[Any]]

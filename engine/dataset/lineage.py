@@ -19,6 +19,6 @@ def chunks_of(manifest: Mapping[str, Any]) -> frozenset[str]:
 
 
 def sources_of(manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names by which trials on a dataset count together: its records, and the SHA-256 of each file, as older manifests have them."""
+    """Names by which trials on a dataset count together: its records, and the SHA-256 of each file as older manifests have it."""
     records = content_id(manifest)
     return (*([records] if records else []), *(str(file["sha256"]) for file in manifest["source_files"]))

@@ -110,8 +110,8 @@ def require_open_day(lake: Lake, symbol: str, dt: str) -> None:
     for seal in seals(lake):
         if (seal.symbol, seal.dt) == (symbol, dt):
             raise ConfigError(
-                f"dt was {dt}, a day of {symbol} with a sealed session ({seal.dataset_id}); watching it is a look at what is held "
-                "out. Choose another day, or start the service with --sealed-ok"
+                f"dt was {dt}, a day of {symbol} with a sealed session ({seal.dataset_id}); watching it is a look at what is "
+                "held out. Choose another day, or start the service with --sealed-ok"
             )
 
 

@@ -6,20 +6,21 @@ Everything is seeded: the figures are the same on every machine but for the last
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.signals.causality import accusations
+from tests.test_tune.calibration_luck import EXPERIMENTS as LUCK
+from tests.test_tune.calibration_market import Line, drifting_market, level, mean, random_score
 from tests.test_tune.leaks import LEAKS, fills_of, session
-from tests.test_tune.markets import TICK, sound_rules, times
-from tune.luck import DSR_LIMIT, best_by_chance, deflated_sharpe, overfitting_probability
+from tests.test_tune.markets import sound_rules, times
+from tune.luck import DSR_LIMIT, best_by_chance, deflated_sharpe, null_sharpe_std, overfitting_probability
 from tune.outofsample import out_of_sample
 from tune.rules import N_BLOCKS
 from tune.scoring import statistics_of, walk_all
-from tune.tape import CLOSED, GAP, Tape, touch_tape
+from tune.tape import CLOSED, GAP
 
 N_PANELS: Final = 200
 N_TRIALS: Final = 20
@@ -31,16 +32,6 @@ HOLE_BAND: Final = 1.5  # ticks: three standard errors of so many walks
 SESSION_BINS: Final = 9000  # a quarter of an hour
 DRIFT: Final = 0.08  # a planted edge: P(up) is 0.5 + DRIFT a step for as long as the signal says up
 LEAK_SEED: Final = 5
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the sheet: what was asked, what must hold, what was found."""
-
-    question: str
-    required: str
-    found: float
-    holds: bool
 
 
 def noise_panels() -> list[Line]:
@@ -81,26 +72,8 @@ def skilled_panels() -> list[Line]:
 
 def _deflated_best(returns: NDArray[np.float64]) -> float:
     ratios = returns.mean(1) / returns.std(1)
-    chance = best_by_chance(len(ratios), float(ratios.std(ddof=1)))
+    chance = best_by_chance(len(ratios), null_sharpe_std(returns.shape[1]))
     return deflated_sharpe(returns[ratios.argmax()], chance)
-
-
-def drifting_market(rng: np.random.Generator, score: NDArray[np.float64], drift: float, spread: int, moves: int = 3) -> Tape:
-    """Quotes that step a tick up or down ``moves`` times a bin; up with 0.5 + drift while the bin before had a score above 0."""
-    n = len(score)
-    lean = np.where(score > 0, drift, -drift)
-    lean = np.append(0.0, lean[:-1])[:, None]
-    steps = np.where(rng.random((n, moves)) < 0.5 + lean, 1, -1)
-    path = (np.cumsum(steps, axis=None).reshape(n, moves) + 84_000) * TICK
-    ask = path + max(spread, 1) * TICK
-    tape = touch_tape(path[:, -1], ask[:, -1], path.min(1), path.max(1), ask.min(1), ask.max(1), np.zeros(n, np.uint16))
-    # Bid and ask as one price is the free market of theory, in which nothing can be earned and nothing is lost.
-    return tape._replace(ask=tape.bid, ask_low=tape.bid_low, ask_high=tape.bid_high) if spread == 0 else tape
-
-
-def random_score(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
-    """A slowly changing score that knows nothing, in -1..1."""
-    return np.tanh(np.convolve(rng.standard_normal(n), np.ones(40) / 5, "same"))
 
 
 def random_walks() -> list[Line]:
@@ -127,12 +100,12 @@ def random_walks() -> list[Line]:
                     missed["oos"].append(not tested["oos_expectancy_low"] <= 0 <= tested["oos_expectancy_high"])
     walks = f"{N_SESSIONS} random walks: "
     return [
-        _level(walks + "interval of net expectancy excludes 0, one position", missed["single"], 0.05),
-        _level(walks + "the same, overlapping positions", missed["overlapping"], 0.05),
-        _level(walks + "the same, out of sample, thresholds chosen as it goes", missed["oos"], 0.05),
-        _level(walks + "Wilson interval of the TP rate excludes the break-even rate", missed["tp"], 0.05),
-        _level(walks + "excess over the break-even rate claimed (one side)", missed["long"], 0.025),
-        _level(walks + "an edge claimed where the spread is paid", missed["cost"], 0.025),
+        level(walks + "interval of net expectancy excludes 0, one position", missed["single"], 0.05),
+        level(walks + "the same, overlapping positions", missed["overlapping"], 0.05),
+        level(walks + "the same, out of sample, thresholds chosen as it goes", missed["oos"], 0.05),
+        level(walks + "Wilson interval of the TP rate excludes the break-even rate", missed["tp"], 0.05),
+        level(walks + "excess over the break-even rate claimed (one side)", missed["long"], 0.025),
+        level(walks + "an edge claimed where the spread is paid", missed["cost"], 0.025),
     ]
 
 
@@ -199,17 +172,6 @@ def holes_and_closes() -> list[Line]:
     return [Line(name, required, float(one), bool(abs(one + cost) <= HOLE_BAND)) for name, one in zip(names, found, strict=True)]
 
 
-def mean(values: list[bool] | list[float]) -> float:
-    """As a plain number."""
-    return float(np.mean(values))
-
-
-def _level(question: str, missed: list[bool], level: float) -> Line:
-    """At its level: not above it by more than 2.33 standard errors of so many trials."""
-    bound = level + 2.33 * np.sqrt(level * (1 - level) / len(missed))
-    return Line(question, f"{level:g}, at most {bound:.3f}", mean(missed), mean(missed) <= bound)
-
-
 def walk_panels() -> list[Line]:
     """The whole judge on noise: twenty signals without knowledge on one walk, judged as a sweep's leaderboard is."""
     rng = np.random.default_rng(105)
@@ -239,13 +201,16 @@ EXPERIMENTS: Final[tuple[Callable[[], list[Line]], ...]] = (
     planted_edges,
     planted_leaks,
     holes_and_closes,
+    *LUCK,
 )
 
 
 def main() -> None:
     """Print the sheet as Markdown."""
+    from tests.test_tune.calibration_tails import EXPERIMENTS as OF_TAILS  # which stands on this module
+
     print("| question | must be | found |\n|---|---|---|")
-    for experiment in EXPERIMENTS:
+    for experiment in (*EXPERIMENTS, *OF_TAILS):
         for line in experiment():
             print(f"| {line.question} | {line.required} | {line.found:.3f}{'' if line.holds else ' **fails**'} |")
 

@@ -45,15 +45,15 @@ def test_each_row_bears_the_trials_on_its_own_files(ledgered: Lake) -> None:
     ]
     found = beside_of(rows, lake=ledgered)
     assert found.ranking.select("run_id", "n_trials").rows() == [("a", 2), ("b", 3)]
-    # Two trials spread by sqrt 2: 0.4228 * 0 + 0.57722 * 0.90045 of it, the quantiles of 1 - 1/2 and 1 - 1/(2 e).
-    assert found.ranking.get_column("chance_sharpe").to_list() == pytest.approx([0.73505, 0.0], abs=2e-5)
-    # 35,700 bins of 0.1 s in 48 blocks are 0.020660 h, of which the root is 0.14374. Ratio 1/2 a block, no skew, kurtosis 1:
-    # P = Phi((0.5 - 0.73505 * 0.14374) * sqrt 47) = Phi(2.7035).
-    assert found.ranking.get_column("deflated_sharpe").to_list() == pytest.approx([0.99657, 0.99969], abs=5e-5)
+    # Ratios without skill over 48 spans spread by 1 / sqrt 47 = 0.145865. The best of two stands 0.51976 of it high, of three
+    # 0.85280. 35,700 bins of 0.1 s in 48 blocks are 0.020660 h, of which the root is 0.14374.
+    assert found.ranking.get_column("chance_sharpe").to_list() == pytest.approx([0.52745, 0.86541], abs=5e-5)
+    # Ratio 1/2 a block, no skew, kurtosis 1: Phi(0.5 sqrt 47 - 0.51976) = Phi(2.90807) and Phi(2.57503)
+    assert found.ranking.get_column("deflated_sharpe").to_list() == pytest.approx([0.99818, 0.99499], abs=2e-5)
     assert found.ranking.get_column("pbo").is_nan().all()  # each alone on its span
     assert [(luck.lineage, luck.n_trials, luck.n_compared) for luck in found.lucks] == [("d", 2, 1), ("e", 3, 1)]
     assert found.lines[1].startswith("d: best of 2 trials")
-    assert found.lines[3].startswith("e: best of 3 trials")
+    assert found.lines[4].startswith("e: best of 3 trials")
 
 
 def test_what_luck_says_of_a_span_is_of_its_best_row(ledgered: Lake) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
@@ -12,15 +13,15 @@ from engine.config import DEFAULT_INSTRUMENT, InstrumentConfig, load_instrument
 from engine.dataset.read import Dataset
 from engine.lake import Lake
 from engine.signals.registry import get_signal
-from tests.test_tune.made import frame, made
+from tests.test_tune.made import HOUR, START, frame, made
 from tests.test_tune.small_sweep import COMMON, Capture, evaluated, points_of, sweep_values
 from tune import promote
 from tune.cli import main
 from tune.config import parse_sweep_config
-from tune.gate import Figures, GateError, failed_checks, figures_of, instrument_differs
+from tune.gate import Figures, GateError, failed_checks, figures_of, instrument_differs, judged_rows
 from tune.ledger import TrialLedger
 from tune.results import ResultStore
-from tune.run import SweepState, _write_state, new_state
+from tune.run import SweepState, _write_state, new_state, read_state
 from tune.trial import RunResult, evaluate, load_market
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ..noload.. loader strategy:DeprecationWarning")
@@ -69,22 +70,28 @@ def test_all_that_fail_are_named_in_order() -> None:
 JUDGED = {"deflated_sharpe": 0.99, "loose": "", "is_counted": True}
 
 
-def test_one_session_gives_its_own_figures_and_several_count_together() -> None:
-    """Two sessions, each with +1 tick in the first half of its blocks' trades: the second trades what the first taught."""
-    fold = {"fold_n": [10.0] * 5, "fold_sum": [10.0] * 5, "fold_square": [10.0 + 1e-6] * 5}
-    blocks = {"block_n": [2.0] * 48, "block_pnl": [2.0, 2.2] * 24, "net_square": 97.0, "mean_hold_ms": 100.0}
-    row = made("a", 0.1, oos_expectancy_low=0.7, oos_n_signals=44, n_signals=96, **fold, **blocks)
-    alone = figures_of(row | JUDGED, frame(row), 5, ())
+def test_a_row_lends_the_gate_its_own_figures() -> None:
+    row = made("a", 0.1, oos_expectancy_low=0.7, oos_n_signals=44, n_signals=96)
+    alone = figures_of(row | JUDGED, 5, ())
     assert (alone.oos_low, alone.n_oos, alone.n_trades, alone.spa_p) == (0.7, 44, 96, None)
-    assert figures_of(row | JUDGED | {"spa_p": 0.2}, frame(row), 5, ()).spa_p == 0.2
-    later = {"dataset_id": "e", "start_ns": row["end_ns"], "end_ns": row["end_ns"] + 3_600_000_000_000}
-    losing = [-2.0, -2.2] * 24
-    other = made("b", 0.1, oos_expectancy_low=-0.9, oos_n_signals=96, n_signals=96, **(fold | blocks | later | {"block_pnl": losing}))
-    both = figures_of(row | JUDGED, frame(row, other), 5, ())
-    assert both.n_oos == 80 + 96  # the last 40 of 48 blocks of the first session, all of the second
-    assert both.oos_low < 0  # what was won in one was lost in the other
-    foreign = made("c", 0.1, **(fold | blocks | later | {"resolved_params_json": '{"a": 9}'}))
-    assert figures_of(row | JUDGED, frame(row, foreign), 5, ()).oos_low == 0.7
+    assert figures_of(row | JUDGED | {"spa_p": 0.2}, 5, ()).spa_p == 0.2
+
+
+def test_all_sessions_of_a_candidate_count_together_whichever_of_them_is_asked(lake: Lake) -> None:
+    """Two sessions, won in one and lost in the other by what the first taught."""
+    blocks = {"block_n": [2.0] * 48, "net_square": 97.0, "mean_hold_ms": 100.0, "n_signals": 96, "oos_expectancy_low": 0.7}
+    later = {"dataset_id": "e", "start_ns": START + HOUR, "end_ns": START + 2 * HOUR}
+    rows = frame(
+        made("a", 0.1, **blocks, block_pnl=[2.0, 2.2] * 24), made("b", 0.1, **blocks, **later, block_pnl=[-2.0, -2.2] * 24)
+    )
+    for run_id in ("a", "b"):
+        chosen = rows.filter(pl.col("run_id") == run_id)
+        (row,) = judged_rows(chosen, rows, TrialLedger(lake).trials(), 5).iter_rows(named=True)
+        assert (row["run_id"], row["n_sessions"], row["n_signals"], row["oos_n_signals"]) == (run_id, 2, 192, 96)
+        assert row["oos_expectancy_low"] < 0
+    foreign = frame(*rows.head(1).to_dicts(), made("c", 0.1, **blocks, **later, resolved_params_json='{"a": 9}'))
+    (row,) = judged_rows(foreign.head(1), foreign, TrialLedger(lake).trials(), 5).iter_rows(named=True)
+    assert row["n_sessions"] == 1
 
 
 def test_an_instrument_differs_in_each_field_that_scores_depend_on(lake: Lake, served: InstrumentConfig) -> None:
@@ -145,15 +152,16 @@ def test_what_fails_is_refused_in_one_line_and_forced_with_a_reason_only(
     assert main(["promote", run_id, "--threshold", "0.2", *tail]) == 3
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        f"python -m tune: run {run_id} at threshold 0.2 is not promoted, the gate refuses it: out-of-sample lower bound (-0.25 ticks, "
-        "must be above 0), too few trades (12 out of sample, at least 30). Whoever knows better adds --force --because \"WHY\", "
-        "which is kept and shown"
+        f"python -m tune: run {run_id} at threshold 0.2 is not promoted, the gate refuses it: out-of-sample lower bound "
+        "(-0.25 ticks, must be above 0), too few trades (12 out of sample, at least 30). Whoever knows better adds --force "
+        '--because "WHY", which is kept and shown'
     )
     assert main(["promote", "--best", "--sweep", sweep_id, *tail]) == 3
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        f"python -m tune: none of the 1 ranked runs of sweep {sweep_id} passes the gate, nothing was promoted; its head, run {run_id}, "
-        "fails: out-of-sample lower bound (-0.25 ticks, must be above 0), too few trades (12 out of sample, at least 30)"
+        f"python -m tune: none of the 1 ranked runs of sweep {sweep_id} passes the gate, nothing was promoted; its head, run "
+        f"{run_id}, fails: out-of-sample lower bound (-0.25 ticks, must be above 0), too few trades (12 out of sample, "
+        "at least 30)"
     )
     assert (versions(lake), read_pointer(lake).version) == ([], None)
     for half in (["--force"], ["--because", "x"], ["--force", "--because", " "]):
@@ -161,7 +169,7 @@ def test_what_fails_is_refused_in_one_line_and_forced_with_a_reason_only(
         assert '--force and --because "WHY" belong together' in capsys.readouterr().err
     assert main(["promote", run_id, "--threshold", "0.2", "--force", "--because", "on  paper\nfirst", *tail]) == 0
     assert (
-        "; FORCED because on paper first; it fails out-of-sample lower bound (-0.25 ticks, must be above 0), too few trades (12 out"
+        "; FORCED because on paper first; it fails out-of-sample lower bound (-0.25 ticks, must be above 0), too few trades (12"
         in capsys.readouterr().out
     )
     champion = read_champion(lake)
@@ -177,7 +185,7 @@ def test_best_goes_down_the_board_to_the_first_that_passes(lake: Lake, served: I
     first, second = evaluated(lake, points_of(lake)[:2])
     store(lake, first, oos_expectancy_low=9.0, oos_n_signals=29)  # the best bound, one trade too few
     sweep_id = store(lake, second)
-    state = promote.read_state(lake, sweep_id)
+    state = read_state(lake, sweep_id)
     run_ids = [first.meta["run_id"], second.meta["run_id"]]
     _write_state(SweepState(**{**state.__dict__, "run_ids": run_ids}), lake)
     assert promote.best_run(lake, sweep_id)[0] == run_ids[0]

@@ -11,15 +11,15 @@ from tests.test_tune.made import made, run_of
 from tests.test_tune.markets import sound_rules
 from tests.test_tune.small_sweep import COMMON, evaluated, points_of
 from tune.leaderboard import SHOWN, LiveRanking, caption, describe, interval, rank, records, render, without_loose
+from tune.pooled import SESSION
 from tune.results import ResultStore
 
 
 def frame(*rows: tuple[str, float, int, float]) -> pl.DataFrame:
-    """Rows of (run_id, threshold, n_signals, mean_pnl_ticks); the rest is filler."""
-    filler = {name: 0.5 for name in SHOWN}
-    filler |= {"dataset_id": "d", "signal_name": "s", "signal_params_json": "{}", "cooldown_bins": 30}  # type: ignore[dict-item]
+    """Rows of (run_id, threshold, n_signals, mean_pnl_ticks); the rest is the same for all."""
+    same = {"expectancy_low": 0.5, "oos_expectancy_ticks": 0.5, "oos_expectancy_high": 0.5}
     names = ("run_id", "threshold", "n_signals", "mean_pnl_ticks")
-    return pl.DataFrame([{**filler, **dict(zip(names, row, strict=True))} for row in rows])
+    return stored(*[made(*row[:2], **same, **dict(zip(names[2:], row[2:], strict=True))) for row in rows])
 
 
 def test_best_threshold_of_each_run_best_run_first() -> None:
@@ -64,10 +64,11 @@ def test_table_shows_what_holds_out_of_sample_beside_what_was_chosen(lake: Lake)
     chosen = frame(("run1", 0.1, 9, 1.25)).with_columns(
         pl.lit("mid to mid").alias("fill_model"), pl.lit(-0.75).alias("oos_expectancy_low"), pl.lit(3).alias("n_unsound")
     )
+    chosen = rank(chosen, OBJECTIVE, 5)
     with console.capture() as capture:
         console.print(render(chosen, "best runs", 5))
         console.print(caption(chosen))
-    text = capture.get()
+    text = capture.get().replace("\n", " ").replace("  ", " ")
     assert "best runs, d, s" in text
     assert "out of sample [95 %]" in text
     assert "+0.50 [-0.75 +0.50]" in text
@@ -139,7 +140,10 @@ def test_a_row_with_just_enough_trades_is_ranked_and_one_below_is_not() -> None:
 def test_the_figures_shown_are_the_rows_own() -> None:
     row = made("a", 0.1)
     found = rank(stored(row), OBJECTIVE, 5).row(0, named=True)
-    assert found == {**{name: row[name] for name in SHOWN}, "loose": "", "rules": found["rules"]}
+    (alone,) = found.pop("sessions")
+    assert alone == {name: row[name] for name in SESSION}
+    assert found.pop("n_sessions") == 1
+    assert found == {**{name: row[name] for name in SHOWN if name in row}, "loose": "", "rules": found["rules"]}
 
 
 @pytest.mark.parametrize(
@@ -195,7 +199,9 @@ FIGURES = {
 
 
 def test_every_column_of_the_table_shows_its_own_figure() -> None:
-    rows = rank(stored(made("run-a", 0.25, **FIGURES)), OBJECTIVE, 5).with_columns(pl.lit(0.97).alias("deflated_sharpe"))
+    rows = rank(stored(made("run-a", 0.25, **FIGURES)), OBJECTIVE, 5).with_columns(
+        pl.lit(0.97).alias("deflated_sharpe"), pl.lit(0.043).alias("spa_p")
+    )
     table = render(rows, "best", 5)
     assert {column.name: column.cells[0] for column in table.columns} == {
         "#": "1",
@@ -211,6 +217,7 @@ def test_every_column_of_the_table_shows_its_own_figure() -> None:
         "out of sample [95 %]": "+4.04 [-5.05 +6.06]",
         "oos n": "17",
         "DSR": "0.97",
+        "max-t p": "0.043",
         "per h": "88",
     }
     assert table.title == "best, d, s"
@@ -221,7 +228,7 @@ def test_what_differs_among_the_rows_has_a_column_of_its_own() -> None:
     table = render(rows, "best", 2)
     cells = {column.name: list(column.cells) for column in table.columns}
     assert (cells["dataset"], cells["signal"], cells["#"]) == (["d", "e"], ["s", "t"], ["1", "2"])
-    assert cells["DSR"] == ["-", "-"]
+    assert cells["DSR"] == cells["max-t p"] == ["-", "-"]
     assert table.title == "best"
 
 

@@ -14,7 +14,7 @@ from tune.beside import with_luck
 from tune.cli import main
 from tune.leaderboard import rank
 from tune.ledger import TrialLedger, tried_on
-from tune.luck import Luck, best_by_chance, deflated_sharpe, overfitting_probability, sharpe
+from tune.luck import Luck, best_by_chance, deflated_sharpe, null_sharpe_std, overfitting_probability, sharpe, widening
 from tune.results import ResultStore
 from tune.run import read_state, run_sweep
 from tune.screen import Screen
@@ -98,6 +98,10 @@ def test_a_flat_record_has_no_deflated_ratio() -> None:
     assert np.isnan(deflated_sharpe(np.array([1.0, 2.0]), 0.1))
 
 
+def luck_of(pbo: float, deflated: float, p: float) -> Luck:
+    return Luck("d", 10, 10, pbo, 1.0, 0.5, deflated, p, p, 10, 1.0)
+
+
 @pytest.mark.parametrize(
     ("pbo", "deflated", "words"),
     [
@@ -109,9 +113,9 @@ def test_a_flat_record_has_no_deflated_ratio() -> None:
     ],
 )
 def test_the_two_are_read_together_in_one_line(pbo: float, deflated: float, words: str) -> None:
-    luck = Luck("d", 10, 10, pbo, 1.0, 0.5, deflated)
+    luck = luck_of(pbo, deflated, 0.01 if deflated > 0.9 else 0.5)
     assert words in luck.words
-    assert "\n" not in luck.words + luck.chance_line
+    assert "\n" not in luck.words + luck.chance_line + luck.assumptions
 
 
 def test_every_trial_counts_once_whoever_scored_it(lake: Lake) -> None:
@@ -122,7 +126,7 @@ def test_every_trial_counts_once_whoever_scored_it(lake: Lake) -> None:
     ledger.add(results[3:], "second", "later")
     tried = tried_on(ledger.trials(), ["0" * 64])
     assert tried.n == 8 * 6
-    assert tried.sharpe_std > 0
+    assert len(tried.known) == 48
     assert tried_on(ledger.trials(), ["1" * 64]).n == 0  # other raw files
     assert all(part.stat().st_mode & 0o222 == 0 for part in ledger.folder.iterdir())
 
@@ -168,7 +172,7 @@ def test_more_trials_on_the_same_files_deflate_the_same_row(lake: Lake) -> None:
     assert many.ranking.item(0, "chance_sharpe") > 0
     assert 0 <= many.ranking.item(0, "pbo") <= 1
     assert len(many.lucks) == 1
-    assert many.ranking.drop("n_trials", "chance_sharpe", "deflated_sharpe", "pbo").equals(ranking)
+    assert many.ranking.drop("n_trials", "chance_sharpe", "deflated_sharpe", "spa_p", "pbo").equals(ranking)
 
 
 def test_compare_leaves_looser_rules_out_unless_asked(lake: Lake, capsys: Capture) -> None:
@@ -182,7 +186,9 @@ def test_compare_leaves_looser_rules_out_unless_asked(lake: Lake, capsys: Captur
     assert main(["compare", "--lake", str(lake.root), "--json", "--all"]) == 0
     every = json.loads(capsys.readouterr().out)
     assert len(every) == 16
-    assert every[0]["fill_model"].startswith("mid")  # free fills look better: why they are left out
+    fills = [row["fill_model"].split(" ")[0] for row in every]
+    assert fills == ["touch"] * 8 + ["mid"] * 8  # free fills look better: they stand behind whatever they claim
+    assert {row["loose"] for row in every[8:]} == {"mid fill, no fee, no delay, unsound bins"}
     assert main(["compare", "--lake", str(lake.root)]) == 0
     assert "8 runs under looser rules" in capsys.readouterr().out.replace("\n", " ")
 
@@ -270,11 +276,56 @@ def test_a_deflated_ratio_by_hand(returns: list[float], chance: float, expected:
     ],
 )
 def test_on_the_limits_nothing_is_claimed(pbo: float, deflated: float, words: str) -> None:
-    assert words in Luck("d", 10, 10, pbo, 1.0, 0.5, deflated).words
+    assert words in luck_of(pbo, deflated, 0.05 if deflated > 0.95 else 0.051).words
+
+
+@pytest.mark.parametrize(
+    ("deflated", "p", "is_real", "words"),
+    [
+        (0.951, 0.05, True, "worth a try."),
+        (0.951, 0.051, False, "The deflated Sharpe ratio alone would pass it; the max-t test does not, and it takes both."),
+        (0.95, 0.05, False, "The max-t test alone would pass it; the deflated Sharpe ratio does not, and it takes both."),
+        (0.95, 0.051, False, "not in skill."),
+        (0.99, float("nan"), False, "to tell luck from skill."),
+    ],
+)
+def test_luck_is_ruled_out_by_both_tests_together(deflated: float, p: float, is_real: bool, words: str) -> None:
+    luck = luck_of(0.1, deflated, p)
+    assert luck.is_real == is_real
+    assert luck.words.endswith(words)
+
+
+def test_what_the_figures_take_for_granted_is_said() -> None:
+    told = Luck("d", 30, 12, 0.1, 1.0, 0.5, 0.9, 0.2, 0.3, 21, 1.25).assumptions
+    assert "all 30 trials" in told
+    assert "which of 21 are alike; 9 more are counted" in told
+    assert "more than 1.25 minutes apart" in told
+    assert "more are counted" not in Luck("d", 30, 12, 0.1, 1.0, 0.5, 0.9, 0.2, 0.3, 30, 1.25).assumptions
+
+
+@pytest.mark.parametrize(("n", "widened", "expected"), [(26, 1.0, 0.2), (26, 4.0, 0.4), (1, 1.0, float("inf")), (2, 1.0, 1.0)])
+def test_ratios_without_skill_spread_by_the_length_of_the_record_alone(n: int, widened: float, expected: float) -> None:
+    assert null_sharpe_std(n, widened) == expected
+
+
+def test_neighbours_that_go_together_widen_and_those_that_alternate_do_not_narrow() -> None:
+    """1, 1, -1, -1 in blocks of two: weights of the lags 1 to 3 are .75 / 2 + .25 / 8 = .40625, .25, .40625 of products that add
+    up to 1, -2 and -1: (4 + 2 (.40625 - .5 - .40625)) / 4 = .75, which does not narrow. Runs of six do widen."""
+    assert widening(np.array([1.0, 1.0, -1.0, -1.0]), 2) == 1.0
+    assert widening(np.array([1.0, 1.0, -1.0, -1.0]), 1) == 1.0
+    assert widening(np.zeros(4), 2) == 1.0
+    steps = np.repeat([1.0, -1.0, 1.0, 1.0, -1.0, -1.0, 1.0, -1.0], 6)
+    assert widening(steps, 4) > 1.5
+
+
+def test_a_widened_ratio_is_deflated_by_its_root() -> None:
+    """As below: ratio 2.44949, scale 1.75, but twice the variance: Phi(1.54957 / sqrt 2) = Phi(1.09571)."""
+    assert deflated_sharpe(np.array([1.0, 2.0, 3.0]), 1.0, 2.0) == pytest.approx(0.86340, abs=2e-5)
 
 
 def test_every_figure_stands_at_its_place_in_the_line() -> None:
-    assert Luck("d", 11, 12, 0.13, 1.14, 0.15, 0.16).chance_line == (
+    assert Luck("d", 11, 12, 0.13, 1.14, 0.15, 0.16, 0.017, 0.018, 19, 1.25).chance_line == (
         "best of 11 trials by chance alone: Sharpe +0.15 per root hour; the best here: +1.14; deflated Sharpe ratio 0.16; "
+        "max-t test over 19 trials: p 0.018 for the best here, 0.017 for the best of all; "
         "probability of backtest overfitting 0.13 over 12 rows"
     )

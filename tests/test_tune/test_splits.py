@@ -8,7 +8,8 @@ import pytest
 
 from tests.test_tune.markets import sound_rules, times, walk_tape
 from tests.test_tune.walk_forward import Segment, block_of, segments, walk_forward
-from tune.outofsample import MIN_TRAIN_TRADES, choose_as_you_go, chosen, out_of_sample, promise
+from tune.choosing import choose_as_you_go
+from tune.outofsample import MIN_TRAIN_TRADES, chosen, out_of_sample, promise
 from tune.rules import N_BLOCKS
 from tune.scoring import statistics_of, walk_all
 from tune.splits import fold_blocks, fold_starts
@@ -135,6 +136,7 @@ def frame_of(sessions: list[tuple[int, np.ndarray | None]], n: int = 6000, gap_b
             "resolved_params_json": "{}",
             "rules_json": '{"n_folds": 5, "cell_width_ms": 100}',
             "grid_variant_id": "v",
+            "code_version": "c",
             "run_id": f"r{place}",
             "start_ns": start,
             "end_ns": start + n * 100_000_000,

@@ -27,4 +27,3 @@ def add(sums: WindowSums, x: int) -> None:
     sums.totals[0] += x - sums.ring[place]
     sums.ring[place] = x
     sums.totals[1] += 1
-
