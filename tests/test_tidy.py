@@ -38,6 +38,8 @@ NOT_DEAD: Final = {
 # Methods and fields that a library calls or reads by their names.
 FOUND_BY_NAME: Final = {
     "model_config": "pydantic",
+    "persistent_id": "pickle",
+    "persistent_load": "pickle",
     "on_trial_result": "Ray Tune's callbacks",
     "utcnow": "whoever reads the time by `datetime`",
     "today": "whoever reads the time by `datetime`",

@@ -160,6 +160,15 @@ def load_bundle(bundle: Bundle) -> Loaded:
         return _loaded[bundle.hash]
 
 
+def bundle_of(cls: type[Any]) -> tuple[Bundle, str] | None:
+    """The bundle that a class was loaded from and its name there; None for one that came another way."""
+    for loaded in tuple(_loaded.values()):
+        for name, one in loaded.signals.items():
+            if one is cls:
+                return loaded.bundle, name
+    return None
+
+
 class _Loader:
     """Makes the modules of one bundle; their imports of each other are led to the bundle, all others go the usual way."""
 

@@ -8,6 +8,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -130,10 +131,7 @@ def check_signal(cls: type[Any], params: Mapping[str, Any] | Iterable[Mapping[st
 
 def _tried(cls: type[SignalLike], params: dict[str, Any]) -> list[Finding]:
     """Every check, with one set of parameters."""
-
-    def make() -> SignalLike:
-        return signal_of(cls, params, CONTEXT)
-
+    make = partial(signal_of, cls, params, CONTEXT)  # by name, so that another process can make it too
     try:
         make()
     except Exception as error:  # the fault of a class is what is asked for

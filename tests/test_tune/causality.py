@@ -1,101 +1,26 @@
-"""Does anything decided in the past change when the future does? The one question that finds every kind of lookahead.
+"""The whole judge as one function of a market's arrays, for `engine.signals.causality` to ask whether it knows the future.
 
-What is checked is a function from a session's arrays to what is decided bin by bin. The session is cut, everything after the
-cut is replaced, and what was decided up to the cut must stay as it was, bit for bit. It does not matter how a leak comes about
-(labels that reach ahead, thresholds, scalers and folds that saw the whole session, a bin's own future): it shows.
-
-Which bins are sound is left as it is: when the market closes is known beforehand, and an order that meets an unsound bin is
-refused there, after the bin that set it off.
+The hours of a market are known to everybody beforehand, and so is how long a session will be, by which it is cut into folds; all
+else is not.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.constants import PRICE_SCALE, Q_CLOSED, Q_ROLL
+from engine.signals.causality import Accusation, Decide, accusations
+from engine.signals.futures import SAME_LENGTH, Arrays
 from engine.signals.registry import get_signal
 from tune.outofsample import fold_picks
 from tune.scoring import statistics_of, walk_all
 from tune.splits import fold_starts
 from tune.trial import Market, Point, prediction_mode, score_of, signal_series, thresholds_of
 
-Arrays = Mapping[str, NDArray[Any]]
-Decide = Callable[[Arrays], Arrays]
-CHANGES: Final = ("reversed", "shuffled", "scaled")
-UNCHANGED: Final = ("ts_ns", "bin_seq", "quality")
-_SCALE: Final = 3
-
-
-@dataclass(frozen=True)
-class Accusation:
-    """A decision that knew the future: which output, in which bin, and the change after ``cut`` that showed it."""
-
-    output: str
-    bin: int
-    cut: int
-    change: str
-
-    def __str__(self) -> str:
-        return f"{self.output} of bin {self.bin} changes when the bins after {self.cut} are {self.change}"
-
-
-def changed_after(arrays: Arrays, cut: int, change: str, seed: int = 0) -> dict[str, NDArray[Any]]:
-    """The arrays, each of shape (n, ...), with another future after bin ``cut``; the same order of bins in all of them."""
-    n = len(next(iter(arrays.values())))
-    order = np.arange(n)
-    tail = order[cut + 1 :]
-    if change == "reversed":
-        order[cut + 1 :] = tail[::-1]
-    elif change == "shuffled":
-        order[cut + 1 :] = np.random.default_rng(seed).permutation(tail)
-    found = {}
-    for name, array in arrays.items():
-        if name in UNCHANGED:
-            found[name] = array
-            continue
-        other = np.ascontiguousarray(array[order])
-        if change == "scaled" and np.issubdtype(other.dtype, np.floating):
-            other[cut + 1 :] = -_SCALE * other[cut + 1 :]
-        found[name] = other
-    return found
-
-
-def accusations(decide: Decide, arrays: Arrays, cuts: Sequence[int], seed: int = 0) -> list[Accusation]:
-    """Look for lookahead.
-
-    Parameters
-    ----------
-    decide : callable
-        From arrays of shape (n, ...) to what is decided, arrays of shape (n, ...) too; it must not keep anything.
-    cuts : sequence of int
-        Bins after which the future is replaced, one at a time, in each of the ``CHANGES``.
-
-    Returns
-    -------
-    list of Accusation
-        The first bin of each output, cut and change that differs; empty for a causal function.
-    """
-    original = decide(arrays)
-    found = []
-    for cut in cuts:
-        for change in CHANGES:
-            other = decide(changed_after(arrays, cut, change, seed))
-            for name, values in original.items():
-                at = _first_difference(values[: cut + 1], other[name][: cut + 1])
-                if at is not None:
-                    found.append(Accusation(name, at, cut, change))
-    return found
-
-
-def _first_difference(one: NDArray[Any], other: NDArray[Any]) -> int | None:
-    one, other = np.ascontiguousarray(one), np.ascontiguousarray(other)
-    if one.tobytes() == other.tobytes():
-        return None
-    width = one.nbytes // max(len(one), 1)
-    differs = (one.view(np.uint8).reshape(len(one), width) != other.view(np.uint8).reshape(len(one), width)).any(axis=1)
-    return int(np.flatnonzero(differs)[0])
+CALENDAR: Final = {"quality": Q_CLOSED | Q_ROLL}
+FILLS: Final = ("fill",)
 
 
 def market_arrays(market: Market) -> dict[str, NDArray[Any]]:
@@ -103,11 +28,18 @@ def market_arrays(market: Market) -> dict[str, NDArray[Any]]:
     return {**market.bins, **market.columns}
 
 
+def accused_of(point: Point, market: Market, cuts: Sequence[int], kinds: Sequence[str] = SAME_LENGTH) -> list[Accusation]:
+    """What the judge knew of the future when it judged a point."""
+    decide = point_decisions(point, market)
+    return list(accusations(decide, market_arrays(market), cuts=cuts, kinds=kinds, known=CALENDAR, fills=FILLS))
+
+
 def point_decisions(point: Point, market: Market) -> Decide:
-    """The whole judge as a function of the market's arrays: what a trader who walks forward with a point does, bin by bin.
+    """What a trader who walks forward with a point does, bin by bin.
 
     Its outputs, of shape (n,): ``score``; ``threshold`` that the fold of the bin trades, NaN before the first fold and where
-    none was chosen; ``fired``, the direction of the trade that the bin sets off, else 0.
+    none was chosen; ``entered``, the direction of the trade entered at the bin's end, else 0; ``fill``, dollars, the price at
+    which the trade that the bin set off was entered, NaN for none.
     """
 
     def decide(arrays: Arrays) -> Arrays:
@@ -122,17 +54,18 @@ def point_decisions(point: Point, market: Market) -> Decide:
         thresholds = thresholds_of(point, own, series)
         scored = walk_all(score, tape, thresholds, [rules], prediction_mode(get_signal(point.signal)))
         picks = fold_picks(statistics_of(scored, tape, own.ts_ns), rules.n_folds)
-        n = len(score)
-        threshold, fired = np.full(n, np.nan), np.zeros(n, np.int8)
+        n, trades = len(score), scored.trades
+        threshold, fill, entered = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n, np.int8)
         edges = [*fold_starts(rules.warmup_bins, n, rules.n_folds).tolist(), n]
         for pick, begin, end in zip(picks, edges, edges[1:], strict=False):
             if pick < 0:
                 continue
             threshold[begin:end] = thresholds[pick]
-            low, high = scored.trades.first[pick : pick + 2]
-            bins = scored.trades.fired[low:high]
-            inside = (bins >= begin) & (bins < end)
-            fired[bins[inside]] = scored.trades.sign[low:high][inside]
-        return {"score": score, "threshold": threshold, "fired": fired}
+            own_trades = slice(*trades.first[pick : pick + 2])
+            fired, entry, sign = (one[own_trades] for one in (trades.fired, trades.entry, trades.sign))
+            inside = (fired >= begin) & (fired < end)
+            entered[entry[inside]] = sign[inside]
+            fill[fired[inside]] = np.where(sign > 0, tape.ask[entry], tape.bid[entry])[inside] * PRICE_SCALE
+        return {"score": score, "threshold": threshold, "entered": entered, "fill": fill}
 
     return decide

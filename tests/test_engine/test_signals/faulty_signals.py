@@ -10,6 +10,7 @@ import numpy as np
 from engine.signals.owner import Signal, SignalParams
 
 KEPT: dict[str, int] = {"n": 0}
+SCALES: dict[str, float] = {}
 
 
 class SoundParams(SignalParams):
@@ -66,6 +67,22 @@ class WholeColumnMean(Sound):
 class Rolled(Sound):
     def _values(self, x: dict[str, Any]) -> Any:
         return np.roll(super()._values(x), -1)
+
+
+class PeeksInZeros(Sound):
+    """Looks a bin ahead where nothing was added anywhere, which the example's bins never show."""
+
+    def _values(self, x: dict[str, Any]) -> Any:
+        values = super()._values(x)
+        return np.where(x["v_add"].any(axis=1), values, np.append(values[1:], 0.0))
+
+
+class KeepsScale(Sound):
+    """Divides by a deviation that the process keeps from the first session it meets."""
+
+    def _values(self, x: dict[str, Any]) -> Any:
+        values = super()._values(x)
+        return values / SCALES.setdefault("deviation", float(np.nanstd(values[np.isfinite(values)])) or 1.0)
 
 
 class ModuleState(Sound):
