@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from engine.constants import PRICE_SCALE
 from engine.schema import Floats, Ints
+from engine.trades.kernels import UNSETTLED, Memo, Plan, WalkState, walk
+from engine.trades.tape import SOUND, Tape
 from tune import tally_kernels as tk
 from tune.intervals import block_width, mean_interval, wilson
 from tune.rules import N_BLOCKS, Rules
 from tune.splits import fold_starts
 from tune.tally_kernels import MARK_OUT_S, Tally, TallyPlan, Trades
-from tune.tape import SOUND, Tape
-from tune.walk_kernels import UNSETTLED, Memo, Plan, WalkState, walk
 
 NS_PER_HOUR: Final = 3.6e12
 _NS_PER_MS: Final = 1e6
@@ -59,26 +59,15 @@ def is_degenerate(threshold: float, mode: str) -> bool:
     return threshold <= (0.5 if mode == "probability" else 0.0)
 
 
-def walk_all(score: Floats, tape: Tape, thresholds: Sequence[float], rules: Sequence[Rules], mode: str = "signed") -> Scored:
-    """Trades and sums of every threshold under every rule, in one pass over the bins.
-
-    Parameters
-    ----------
-    score : NDArray[np.float64], shape (n,)
-        The series; NaN says nothing.
-    rules : sequence of Rules
-        They may differ in barriers and cooldown only.
-    """
+def make_plan(thresholds: Sequence[float], rules: Sequence[Rules], mode: str = "signed") -> Plan:
+    """What the walking kernels go by: every threshold under every rule. Rules may differ in barriers and cooldown only."""
     base = rules[0]
-    if any(rule.shared != base.shared for rule in rules):
-        raise ValueError("rules walked together may differ in tp_ticks, sl_ticks and cooldown_bins only")
-    n, n_combos = len(score), len(thresholds) * len(rules)
     tick = round(base.tick_size / PRICE_SCALE)
     pairs = sorted({(rule.tp_ticks, rule.sl_ticks) for rule in rules})
     up, down = levels(thresholds, mode, base)
-    start = min(base.warmup_bins, n)
+    start = base.warmup_bins
     pair = np.array([pairs.index((rule.tp_ticks, rule.sl_ticks)) for rule in rules], np.int64)
-    plan = Plan(
+    return Plan(
         up=up,
         down=down,
         cooldowns=np.array([rule.cooldown_bins for rule in rules], np.int64),
@@ -95,7 +84,25 @@ def walk_all(score: Floats, tape: Tape, thresholds: Sequence[float], rules: Sequ
         at_barrier=base.fill == "touch",
         sound_only=base.sound_only,
     )
-    shape = (2 * len(pairs), n)
+
+
+def walk_all(score: Floats, tape: Tape, thresholds: Sequence[float], rules: Sequence[Rules], mode: str = "signed") -> Scored:
+    """Trades and sums of every threshold under every rule, in one pass over the bins.
+
+    Parameters
+    ----------
+    score : NDArray[np.float64], shape (n,)
+        The series; NaN says nothing.
+    rules : sequence of Rules
+        They may differ in barriers and cooldown only.
+    """
+    base = rules[0]
+    if any(rule.shared != base.shared for rule in rules):
+        raise ValueError("rules walked together may differ in tp_ticks, sl_ticks and cooldown_bins only")
+    n, n_combos = len(score), len(thresholds) * len(rules)
+    plan = make_plan(thresholds, rules, mode)
+    start, tick = min(plan.start, n), plan.tick
+    shape = (2 * len(plan.tp), n)
     memo = Memo(np.zeros(shape, np.int32), np.zeros(shape, np.int8), np.zeros(shape))
     room = _FIRST_ROOM * n_combos
     while True:
@@ -114,7 +121,7 @@ def walk_all(score: Floats, tape: Tape, thresholds: Sequence[float], rules: Sequ
     np.cumsum(np.bincount(combo[:count], minlength=n_combos), out=first[1:])
     fired_at, entry, exit_bin = (np.empty(count, np.int64) for _ in range(3))
     trades = Trades(first, fired_at, entry, exit_bin, np.empty(count, np.int8), np.empty(count, np.int8), np.empty(count))
-    tk.gather(combo, fired, sign, count, plan.delay, pair, memo.exit_bin, memo.reason, memo.pnl, first.copy(), trades)
+    tk.gather(combo, fired, sign, count, plan.delay, plan.pair, memo.exit_bin, memo.reason, memo.pnl, first.copy(), trades)
     return Scored(
         tuple(rules), tuple(thresholds), trades, _tally(tape, trades, rules, len(thresholds), start, tick), state.left_out
     )

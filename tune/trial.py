@@ -19,11 +19,11 @@ from engine.dataset.read import Dataset
 from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import SignalContext, SignalLike, signal_inputs
 from engine.signals.registry import get_signal, make_signal
+from engine.trades.tape import SOUND, Tape, tape_of
 from tune.diagnostics import state5_diagnostics
 from tune.outofsample import out_of_sample
 from tune.rules import Rules
 from tune.scoring import is_degenerate, statistics_of, walk_all
-from tune.tape import SOUND, Tape, mid_tape, touch_tape
 
 BIN_COLUMNS: Final = (
     "mid_price",
@@ -104,19 +104,7 @@ class Market:
 
     def tape(self, rules: Rules) -> Tape:
         """The prices trades meet under some rules."""
-        if rules.fill == "mid" and not rules.sound_only:
-            return mid_tape(self.mid)
-        b = self.bins
-        touch = touch_tape(
-            b["best_bid_price_int"],
-            b["best_ask_price_int"],
-            b["bid_low_int"],
-            b["bid_high_int"],
-            b["ask_low_int"],
-            b["ask_high_int"],
-            b["quality"] if rules.sound_only else np.zeros_like(b["quality"]),
-        )
-        return mid_tape(self.mid)._replace(state=touch.state) if rules.fill == "mid" else touch
+        return tape_of(self.bins, rules.fill, rules.sound_only)
 
 
 class JudgedSeries(NamedTuple):

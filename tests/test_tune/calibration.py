@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.trades.tape import Tape, touch_tape
 from tests.test_tune.causality import accusations
 from tests.test_tune.leaks import LEAKS, session
 from tests.test_tune.markets import TICK, sound_rules, times
@@ -19,7 +20,6 @@ from tune.luck import DSR_LIMIT, best_by_chance, deflated_sharpe, overfitting_pr
 from tune.outofsample import out_of_sample
 from tune.rules import N_BLOCKS
 from tune.scoring import statistics_of, walk_all
-from tune.tape import Tape, touch_tape
 
 N_PANELS: Final = 200
 N_TRIALS: Final = 20

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.trades.kernels import CUT, SL, TIMEOUT, TP
+from engine.trades.tape import BROKEN, POSTPONED, SOUND, Tape, touch_tape
 from tests.reference_trades import trades_of
 from tests.test_tune.markets import TICK, sound_rules, times, walk_tape
 from tune.scoring import is_degenerate, statistics_of, walk_all
-from tune.tape import BROKEN, POSTPONED, SOUND, Tape, touch_tape
-from tune.walk_kernels import CUT, SL, TIMEOUT, TP
 
 NAMES = {TP: "tp", SL: "sl", TIMEOUT: "timeout", CUT: "cut"}
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.jit import kernel
 from engine.schema import Floats, Ints
-from tune.tape import BROKEN, SOUND, Tape
+from engine.trades.tape import BROKEN, SOUND, Tape
 
 TP: Final = 1
 SL: Final = 2
@@ -127,7 +127,8 @@ def walk(
     """Write each trade's combination, firing bin and direction in order of time; return how many there are.
 
     Where there are more than ``combo`` has room for, the rest are counted only: call again with more room (the memo keeps).
-    ``state`` must come fresh: zeros, ``settled`` UNSETTLED.
+    ``state`` must come fresh: zeros, ``settled`` UNSETTLED. Or it goes on from the bin before ``plan.start``: ``score`` may end
+    before the tape does, and no bin beyond it fires yet.
     """
     n = tape.bid.shape[0]
     n_rules = plan.cooldowns.shape[0]
@@ -137,7 +138,7 @@ def walk(
     settled = state.settled
     room = combo.shape[0]
     count = 0
-    for t in range(plan.start, n):
+    for t in range(plan.start, score.shape[0]):
         s = score[t]
         for h in range(n_thresholds):
             now = 0  # a NaN is flat
