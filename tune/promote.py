@@ -26,15 +26,17 @@ from engine.errors import ChampionError, ConfigError
 from engine.lake import Lake
 from engine.signals.bundle import Bundle, load_bundle
 from engine.signals.promoted import load_built_in, make_promoted, source_of
-from engine.signals.registry import BUILT_IN, signal_names, signals_of
+from engine.signals.registry import BUILT_IN, get_signal, signal_names, signals_of
 from tune.code_version import code_version
 from tune.config import SweepConfig
 from tune.errors import RunFailedError
 from tune.judgement import is_outside
 from tune.leaderboard import METRICS, rank
+from tune.promise import promise_of
 from tune.registry import ChampionRegistry
 from tune.results import ResultStore
 from tune.run import read_state
+from tune.trial import prediction_mode
 
 _EVALUATION: Final = ("eval_tp_ticks", "eval_sl_ticks", "eval_max_hold_bins", "warmup_bins", "tick_size")
 
@@ -79,6 +81,8 @@ def promote_run(lake: Lake, run_id: str, threshold: float | None) -> dict[str, A
         )
     with signals_of(_bundles(lake, row)):
         champion = _build(lake, row)
+        mode = prediction_mode(get_signal(champion.signal))
+    champion = champion.model_copy(update={"promise": promise_of(row, mode, _data_end(lake, row))})
     _require_loads(champion)
     champion = _stored(lake, champion)
     try:
@@ -164,6 +168,12 @@ def _run_row(lake: Lake, run_id: str, threshold: float | None) -> dict[str, Any]
     if threshold not in known:
         raise ConfigError(f"--threshold was {threshold:g}; run {run_id} was scored at {', '.join(f'{t:g}' for t in known)}")
     return rows.filter(rows.get_column("threshold") == threshold).row(0, named=True)
+
+
+def _data_end(lake: Lake, row: dict[str, Any]) -> int:
+    """End of the last session that a run's sweep saw: all of them had a say in which run was chosen."""
+    meta = ResultStore(lake).meta()
+    return int(meta.filter(meta.get_column("sweep_id") == row["sweep_id"]).get_column("end_ns").max())  # type: ignore[arg-type]
 
 
 def _bundles(lake: Lake, row: dict[str, Any]) -> list[Bundle]:

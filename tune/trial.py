@@ -19,6 +19,7 @@ from engine.dataset.read import Dataset
 from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import SignalContext, SignalLike, signal_inputs
 from engine.signals.registry import get_signal, make_signal
+from engine.trades.paper import acting_score
 from engine.trades.tape import SOUND, Tape, tape_of
 from tune.diagnostics import state5_diagnostics
 from tune.outofsample import out_of_sample
@@ -171,11 +172,7 @@ def signal_series(signal: str, parameters: Mapping[str, Any], market: Market) ->
 
 def score_of(point: Point, series: Outputs) -> Floats:
     """What a point's rules act on, learned signals' predictions as such; NaN where not ready (but for the reference's edges)."""
-    fields = series.dtype.names or ()
-    score = np.ascontiguousarray(series["prediction" if "prediction" in fields else "score"])
-    if not point.rules.sound_only and point.rules.trigger == "edge":
-        return score
-    return np.where(series["ready"], score, np.nan)
+    return acting_score(series, point.rules.sound_only or point.rules.trigger == "level")
 
 
 def thresholds_of(point: Point, market: Market, series: Outputs) -> tuple[float, ...]:
