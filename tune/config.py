@@ -33,7 +33,8 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
 
-# What a key of ``eval`` comes to where it is not given. None: of the dataset (fees), of the signal (trigger, embargo).
+# What a key of ``eval`` comes to where it is not given. None: of the dataset (fees), of the signal (trigger, embargo), of the
+# other keys (from an entry to a close).
 _FORMS: Final[dict[str, dict[str, Any]]] = {
     "sound": {
         "fill": "touch",
@@ -42,6 +43,7 @@ _FORMS: Final[dict[str, dict[str, Any]]] = {
         "rearm": True,
         "feed_delay_bins": 0,
         "order_delay_bins": 1,
+        "min_bins_to_close": None,
         "fee_per_contract": None,
         "quality": "sound",
         "embargo_bins": None,
@@ -53,6 +55,7 @@ _FORMS: Final[dict[str, dict[str, Any]]] = {
         "rearm": False,
         "feed_delay_bins": 0,
         "order_delay_bins": 0,
+        "min_bins_to_close": None,
         "fee_per_contract": 0.0,
         "quality": "any",
         "embargo_bins": 0,
@@ -65,7 +68,9 @@ class EvalConfig(_Part):
 
     tp_ticks: Annotated[Barriers, Field(description="profit at which a trade ends, ticks; a list is swept")] = (8.0,)
     sl_ticks: Annotated[Barriers, Field(description="loss at which a trade ends, ticks; a list is swept")] = (4.0,)
-    max_hold_bins: Annotated[int, Field(ge=1, description="longest trade, bins")] = 1200
+    max_hold_bins: Annotated[
+        int | None, Field(ge=1, description="longest trade, bins; default 1200, or what a shorter session holds")
+    ] = None
     warmup_bins: Annotated[int, Field(ge=0, description="bins before the first trade")] = 300
     tick_size: Annotated[float | None, Field(gt=0, description="dollars; the dataset's own where not given")] = None
     min_signals: Annotated[int, Field(ge=1, description="trades a row needs to be ranked")] = 5
@@ -78,6 +83,9 @@ class EvalConfig(_Part):
     rearm: Annotated[bool | None, Field(description="take a crossing late that cooldown or position had blocked")] = None
     feed_delay_bins: Annotated[Count | None, Field(description="until a bin's end is known")] = None
     order_delay_bins: Annotated[Count | None, Field(description="from there until the order is filled")] = None
+    min_bins_to_close: Annotated[
+        int | None, Field(ge=1, description="from an entry to a close; default the delays and one bin more")
+    ] = None
     fee_per_contract: Annotated[float | None, Field(ge=0, allow_inf_nan=False, description="dollars, each side")] = None
     quality: Annotated[Literal["sound", "any"] | None, Field(description="bins in which anything may happen")] = None
     n_folds: Annotated[int, Field(ge=1, le=23, description="walk-forward test segments")] = 5

@@ -10,7 +10,7 @@ import polars as pl
 from engine.dataset.read import Dataset
 from engine.errors import ConfigError
 from engine.schema import Floats
-from engine.trades.kernels import CUT, SL, TIMEOUT, TP
+from engine.trades.kernels import ACROSS_GAP, CUT, FLAT_AT_CLOSE, FLAT_AT_ROLL, SL, TIMEOUT, TP
 from tune.beside import Beside, with_luck
 from tune.leaderboard import interval, rank, records
 from tune.outofsample import fold_picks, stitch
@@ -29,7 +29,15 @@ UNPROVEN: Final = (
 UNPROVEN_ROWS: Final = (
     f"{OUTSIDE}: scores judged from outside; whether they look ahead is not known, and they cannot be promoted."
 )
-_REASONS: Final = {TP: "tp", SL: "sl", TIMEOUT: "timeout", CUT: "cut"}
+_REASONS: Final = {
+    TP: "tp",
+    SL: "sl",
+    TIMEOUT: "timeout",
+    CUT: "cut",
+    FLAT_AT_CLOSE: "close",
+    FLAT_AT_ROLL: "roll",
+    ACROSS_GAP: "gap",
+}
 
 
 def is_outside(signal_name: str) -> bool:
@@ -108,7 +116,8 @@ class Judgement:
         -------
         polars.DataFrame
             ``fired_bin, entry_bin, exit_bin, entry_time, exit_time`` (UTC), ``side`` (1 up, -1 down), ``outcome`` (tp, sl,
-            timeout, cut by the end of the data), ``pnl_ticks`` from price to price and ``net_ticks``, barriers and fees booked.
+            timeout; out before a close or a roll, or at the first price after a gap; cut by the end of the data),
+            ``pnl_ticks`` from price to price and ``net_ticks``, barriers and fees booked.
 
         Raises
         ------
@@ -122,7 +131,7 @@ class Judgement:
         reason, pnl = t.reason[part], t.pnl[part]
         booked = np.where(reason == TP, rules.tp_ticks, pnl)
         if rules.fill == "mid":
-            booked = np.where(reason == SL, -rules.sl_ticks, booked)
+            booked = np.where((reason == SL) & ~t.met_gap[part], -rules.sl_ticks, booked)
         utc = pl.Datetime("ns", "UTC")
         return pl.DataFrame(
             {

@@ -16,7 +16,12 @@ from tune.trial import RunResult
 METRICS: Final = (
     "n_signals",
     "n_effective",
-    "n_left_out",
+    "n_unsound",
+    "n_too_near_close",
+    "n_stop_in_spread",
+    "n_flat_at_close",
+    "n_through_gap",
+    "n_flat_at_roll",
     "n_cut",
     "tp_rate",
     "tp_rate_low",
@@ -69,10 +74,11 @@ def rank(rows: pl.DataFrame, objective: str, min_signals: int) -> pl.DataFrame:
     min_signals : int
         Rows with fewer trades do not count.
     """
-    # Runs of an older version of this program lack figures that ranking needs; they are not shown.
+    # Runs of an older version of this program lack figures that ranking needs, or dropped the trades that met a close or a gap,
+    # which this one books; beside these they would look too good and are not shown.
     keys = [pl.col(name).fill_nan(None) for name in (objective, "expectancy_low", "n_signals")]
     return (
-        rows.filter(pl.col("n_signals") >= max(min_signals, 1), pl.col("fill_model").is_not_null())
+        rows.filter(pl.col("n_signals") >= max(min_signals, 1), pl.col("fill_model", "n_through_gap").is_not_null())
         .select(SHOWN)
         .sort([*keys, pl.col("run_id"), pl.col("threshold")], descending=[True, True, True, False, False], nulls_last=True)
         .unique("run_id", keep="first", maintain_order=True)
@@ -166,10 +172,14 @@ CAPTION: Final = (
 
 
 def caption(frame: pl.DataFrame) -> str:
-    """What the columns mean, what was left out, and the fill models of the rows."""
+    """What the columns mean, the fill models of the rows, what set off no trade, and what closes, gaps and rolls came to."""
     fills = "; ".join(f"Fills: {name}." for name in frame.get_column("fill_model").unique(maintain_order=True))
-    left_out = int(frame.get_column("n_left_out").sum())
-    return f"{CAPTION} {fills} Left out of these rows for unsound bins: {left_out} trades."
+    n = {name: int(frame.get_column(name).sum()) for name in METRICS if name.startswith("n_") and name != "n_effective"}
+    return (
+        f"{CAPTION} {fills} Signals of these rows without a trade: {n['n_unsound']} in unsound bins, {n['n_too_near_close']} too "
+        f"near a close, {n['n_stop_in_spread']} with a stop within the spread. Trades out before a close: {n['n_flat_at_close']}, "
+        f"through a gap: {n['n_through_gap']}, out before a roll: {n['n_flat_at_roll']}, cut by the end of the data: {n['n_cut']}."
+    )
 
 
 def interval(row: Mapping[str, Any], name: str) -> str:

@@ -63,8 +63,13 @@ ROWS_SCHEMA: Final = pa.schema(
         ("n_signals", pa.int64()),
         ("n_up", pa.int64()),
         ("n_down", pa.int64()),
-        ("n_left_out", pa.int64()),  # for bins that were not sound
-        ("n_cut", pa.int64()),  # time-outs that the end of the data brought early
+        ("n_unsound", pa.int64()),  # signals that fired in a bin that was not sound, or would have been entered in one
+        ("n_too_near_close", pa.int64()),  # signals refused for that
+        ("n_stop_in_spread", pa.int64()),  # signals refused for that
+        ("n_flat_at_close", pa.int64()),  # trades left before a close
+        ("n_through_gap", pa.int64()),  # trades with a gap on their way, however they ended
+        ("n_flat_at_roll", pa.int64()),  # trades left before another contract's prices
+        ("n_cut", pa.int64()),  # trades that the end of the data ended
         ("n_effective", pa.float64()),
         *((f"{name}_rate", pa.float64()) for name in ("tp", "sl", "timeout")),
         *((f"{name}_rate_{side}", pa.float64()) for name in ("tp", "sl", "timeout") for side in ("low", "high")),

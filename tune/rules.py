@@ -10,6 +10,7 @@ Fill = Literal["touch", "mid"]
 Trigger = Literal["edge", "level"]
 Position = Literal["single", "overlapping"]
 
+NARROWEST_SPREAD_TICKS: Final = 1  # of a book that is not locked
 N_BLOCKS: Final = 48  # equal spans of the scored time: the units of the bootstrap, of Sharpe ratios, folds and halves
 # Exchange, clearing and NFA fees of a non-member and a discount broker's commission, dollars per contract and side, 2025.
 KNOWN_FEES: Final = {"ES": 2.25, "NQ": 2.25, "MES": 0.62, "MNQ": 0.62}
@@ -21,7 +22,11 @@ class Rules:
 
     ``fill`` says at which price a trade enters: ``touch`` buys at the best ask and sells at the best bid, watches the other
     side's extremes inside each bin, takes a barrier's price at the barrier and the loss where a bin holds both; ``mid`` is the
-    reference, mid to mid at bin ends. No fill is passive: a profit is taken when the market's own best price is there.
+    reference, mid to mid at bin ends. No fill is passive: a profit is taken when the market's own best price is there. At the
+    touch nothing is entered while the spread is as wide as the stop, which the price paid would set off at once.
+
+    Whatever was opened is booked: at the last sound price before a close or a roll, at the first one after a gap, at the last
+    one there is where the data ends.
     """
 
     tp_ticks: float
@@ -36,6 +41,7 @@ class Rules:
     rearm: bool  # a crossing that could not be taken may be taken later, while the score stays beyond the threshold
     feed_delay_bins: int  # until a bin's end is known here
     order_delay_bins: int  # from there until the order is filled
+    min_bins_to_close: int  # from the bin of an entry to the first closed one; nearer than that nothing is entered
     fee_per_contract: float  # dollars, each side
     contract_multiplier: float  # dollars per point
     sound_only: bool  # no entry, exit or label in a bin whose quality is not 0; not before the signal is ready
@@ -71,7 +77,13 @@ class Rules:
         else:
             how = "touch to touch, exit at the barrier, both in one bin is a loss"
         delay = f"feed {self.feed_delay_bins} + order {self.order_delay_bins} bins"
-        return f"{how}; {delay}; fee {self.fee_per_contract:g} a side; {self.position} positions; nothing passive"
+        said = [how, delay, f"fee {self.fee_per_contract:g} a side", f"{self.position} positions", "nothing passive"]
+        if self.fill == "touch":
+            said.append("none with a stop within the spread")
+        if self.sound_only:
+            said.append(f"flat before a close, none entered under {self.min_bins_to_close} bins from it")
+            said.append("through a gap at the first price after it")
+        return "; ".join(said)
 
     @property
     def shared(self) -> tuple[object, ...]:

@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from engine.constants import PRICE_SCALE
 from engine.schema import Floats, Ints
-from engine.trades.kernels import UNSETTLED, Memo, Plan, WalkState, walk
+from engine.trades.kernels import (
+    N_REFUSALS,
+    N_STOP_IN_SPREAD,
+    N_TOO_NEAR_CLOSE,
+    N_UNSOUND,
+    UNSETTLED,
+    Memo,
+    Plan,
+    WalkState,
+    walk,
+)
 from engine.trades.tape import SOUND, Tape
 from tune import tally_kernels as tk
 from tune.intervals import block_width, mean_interval, wilson
@@ -31,14 +41,14 @@ _SMALLEST: Final = 5e-324
 class Scored:
     """Every combination of one walk; combination ``threshold * len(rules) + rule``.
 
-    ``left_out`` (n_combos,): trades not taken or not judged because a bin on their way was not sound.
+    ``refused`` (n_combos, N_REFUSALS): signals that set off no trade, by reason, as `engine.trades.kernels` names them.
     """
 
     rules: tuple[Rules, ...]
     thresholds: tuple[float, ...]
     trades: Trades
     tally: Tally
-    left_out: Ints
+    refused: Ints
 
 
 def levels(thresholds: Sequence[float], mode: str, rules: Rules) -> tuple[Floats, Floats]:
@@ -76,6 +86,7 @@ def make_plan(thresholds: Sequence[float], rules: Sequence[Rules], mode: str = "
         sl=np.array([round(sl * tick) for _, sl in pairs], np.int64),
         start=start,
         delay=base.delay_bins,
+        min_to_close=base.min_bins_to_close,
         max_hold=base.max_hold_bins,
         tick=tick,
         is_level=base.trigger == "level",
@@ -109,7 +120,7 @@ def walk_all(score: Floats, tape: Tape, thresholds: Sequence[float], rules: Sequ
         state = WalkState(
             np.zeros(n_combos, np.int8),
             np.zeros(n_combos, np.int64),
-            np.zeros(n_combos, np.int64),
+            np.zeros((N_REFUSALS, n_combos), np.int64),
             np.full(len(thresholds), UNSETTLED, np.int8),
         )
         combo, fired, sign = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int8)
@@ -120,11 +131,11 @@ def walk_all(score: Floats, tape: Tape, thresholds: Sequence[float], rules: Sequ
     first = np.zeros(n_combos + 1, np.int64)
     np.cumsum(np.bincount(combo[:count], minlength=n_combos), out=first[1:])
     fired_at, entry, exit_bin = (np.empty(count, np.int64) for _ in range(3))
-    trades = Trades(first, fired_at, entry, exit_bin, np.empty(count, np.int8), np.empty(count, np.int8), np.empty(count))
+    ways, reasons, pnl = np.empty(count, np.int8), np.empty(count, np.int8), np.empty(count)
+    trades = Trades(first, fired_at, entry, exit_bin, ways, reasons, pnl, np.empty(count, np.bool_))
     tk.gather(combo, fired, sign, count, plan.delay, plan.pair, memo.exit_bin, memo.reason, memo.pnl, first.copy(), trades)
-    return Scored(
-        tuple(rules), tuple(thresholds), trades, _tally(tape, trades, rules, len(thresholds), start, tick), state.left_out
-    )
+    sums = _tally(tape, trades, rules, len(thresholds), start, tick)
+    return Scored(tuple(rules), tuple(thresholds), trades, sums, np.ascontiguousarray(state.refused.T))
 
 
 def _tally(tape: Tape, trades: Trades, rules: Sequence[Rules], n_thresholds: int, start: int, tick: int) -> Tally:
@@ -185,7 +196,7 @@ def statistics_of(scored: Scored, tape: Tape, ts_ns: Ints) -> list[dict[str, Any
             **{name: values[c] for name, values in plain.items()},
             "fill_model": rules[0].fill_model,
         }
-        for c in range(len(scored.left_out))
+        for c in range(len(scored.refused))
     ]
 
 
@@ -193,7 +204,7 @@ def _columns(scored: Scored, tape: Tape, ts_ns: Ints) -> dict[str, NDArray[Any]]
     """The figures of `statistics_of` that are one number a combination, each of shape (n_combos,)."""
     tally, rules = scored.tally, scored.rules
     base, n_bins = rules[0], len(ts_ns)
-    n_combos = len(scored.left_out)
+    n_combos = len(scored.refused)
     start = min(base.warmup_bins, n_bins)
     n = np.diff(scored.trades.first).astype(np.float64)
     counts, sums = tally.counts, tally.sums
@@ -220,7 +231,12 @@ def _columns(scored: Scored, tape: Tape, ts_ns: Ints) -> dict[str, NDArray[Any]]
             "n_signals": np.diff(scored.trades.first),
             "n_up": counts[:, tk.N_UP],
             "n_down": np.diff(scored.trades.first) - counts[:, tk.N_UP],
-            "n_left_out": scored.left_out,
+            "n_unsound": scored.refused[:, N_UNSOUND],
+            "n_too_near_close": scored.refused[:, N_TOO_NEAR_CLOSE],
+            "n_stop_in_spread": scored.refused[:, N_STOP_IN_SPREAD],
+            "n_flat_at_close": counts[:, tk.N_FLAT_AT_CLOSE],
+            "n_through_gap": counts[:, tk.N_THROUGH_GAP],
+            "n_flat_at_roll": counts[:, tk.N_FLAT_AT_ROLL],
             "n_cut": counts[:, tk.N_CUT],
             "n_effective": effective,
             **{f"{name}_rate": rate for name, rate in rates.items()},

@@ -16,10 +16,11 @@ from engine.signals.base import SignalLike
 from engine.signals.registry import get_signal, params_of, signal_names
 from tune.code_version import class_version
 from tune.config import EvalConfig, SweepConfig
-from tune.rules import KNOWN_FEES, Rules, Trigger
+from tune.rules import KNOWN_FEES, NARROWEST_SPREAD_TICKS, Rules, Trigger
 from tune.trial import Point, signal_context, usable_thresholds
 
 DEFAULT_COOLDOWN_BINS: Final = 30
+DEFAULT_MAX_HOLD_BINS: Final = 1200
 NO_VARIANT: Final = "immutable"
 _COOLDOWN: Final = "cooldown_bins"
 
@@ -168,6 +169,28 @@ def _fee(rules: EvalConfig, dataset: Dataset) -> float:
     return float(KNOWN_FEES[root] if fee is None else fee)
 
 
+def _max_hold(rules: EvalConfig, dataset: Dataset) -> int:
+    """The longest trade, bins: what is given, else the usual one, or all of a session that is shorter."""
+    left = dataset.n_bins - rules.warmup_bins
+    if rules.max_hold_bins is None:
+        return min(DEFAULT_MAX_HOLD_BINS, left)
+    if rules.max_hold_bins > left:
+        raise ConfigError(
+            f"eval.max_hold_bins was {rules.max_hold_bins}; dataset {dataset.dataset_id} has {dataset.n_bins} bins, of which "
+            f"{left} come after eval.warmup_bins, so that no trade could last so long. Set at most {left}"
+        )
+    return rules.max_hold_bins
+
+
+def _require_room_for_stops(rules: EvalConfig) -> None:
+    tightest = min(rules.sl_ticks)
+    if rules.value("fill") == "touch" and tightest <= NARROWEST_SPREAD_TICKS:
+        raise ConfigError(
+            f"eval.sl_ticks was {tightest:g}; at the touch the spread alone costs {NARROWEST_SPREAD_TICKS} tick or more, so that "
+            f"such a stop would be hit as the trade is entered. Set more than {NARROWEST_SPREAD_TICKS}, or eval.fill to mid"
+        )
+
+
 def make_rules(rules: EvalConfig, dataset: Dataset, trigger: Trigger, cooldowns: Sequence[int]) -> list[Rules]:
     """The rules of every barrier and cooldown on a dataset; an embargo of -1 stands for as far as the signal remembers.
 
@@ -192,12 +215,16 @@ def make_rules(rules: EvalConfig, dataset: Dataset, trigger: Trigger, cooldowns:
         raise ConfigError(
             f"eval.warmup_bins was {rules.warmup_bins}; dataset {dataset.dataset_id} has only {dataset.n_bins} bins"
         )
+    _require_room_for_stops(rules)
+    max_hold = _max_hold(rules, dataset)
     embargo = rules.value("embargo_bins")
+    feed_delay, order_delay = rules.value("feed_delay_bins"), rules.value("order_delay_bins")
+    to_close = rules.value("min_bins_to_close")
     return [
         Rules(
             tp,
             sl,
-            rules.max_hold_bins,
+            max_hold,
             rules.warmup_bins,
             cooldown,
             own_tick,
@@ -205,8 +232,10 @@ def make_rules(rules: EvalConfig, dataset: Dataset, trigger: Trigger, cooldowns:
             trigger=rules.value("trigger") or trigger,
             position=rules.value("position"),
             rearm=rules.value("rearm"),
-            feed_delay_bins=rules.value("feed_delay_bins"),
-            order_delay_bins=rules.value("order_delay_bins"),
+            feed_delay_bins=feed_delay,
+            order_delay_bins=order_delay,
+            # As late as the order that leaves again can still be filled in the last bin before the close.
+            min_bins_to_close=feed_delay + order_delay + 1 if to_close is None else to_close,
             fee_per_contract=_fee(rules, dataset),
             contract_multiplier=float(instrument["contract_multiplier"]),
             sound_only=rules.value("quality") == "sound",

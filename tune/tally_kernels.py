@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from engine.jit import kernel
 from engine.schema import Floats, Ints
-from engine.trades.kernels import CUT, SL, TP
+from engine.trades.kernels import CUT, FLAT_AT_CLOSE, FLAT_AT_ROLL, MET_GAP, SL, TP
 from engine.trades.tape import SOUND, Tape
 
 MARK_OUT_S: Final = (0.1, 1.0, 5.0, 30.0)
@@ -15,10 +15,13 @@ MARK_OUT_S: Final = (0.1, 1.0, 5.0, 30.0)
 # Columns of the counts, i8.
 N_TP: Final = 0
 N_SL: Final = 1
-N_TIMEOUT: Final = 2
+N_TIMEOUT: Final = 2  # all that reached no barrier, for whatever reason
 N_CUT: Final = 3
 N_UP: Final = 4
-N_COUNTS: Final = 5
+N_FLAT_AT_CLOSE: Final = 5
+N_FLAT_AT_ROLL: Final = 6
+N_THROUGH_GAP: Final = 7  # however they ended
+N_COUNTS: Final = 8
 # Columns of the sums, f8; ticks where not said otherwise.
 GROSS: Final = 0
 BOOKED: Final = 1  # gross with hits at their barriers
@@ -41,6 +44,7 @@ class Trades(NamedTuple):
     sign: NDArray[np.int8]  # +1 up, -1 down
     reason: NDArray[np.int8]
     pnl: Floats  # ticks, before fees
+    met_gap: NDArray[np.bool_]  # a gap of the record lay on the way
 
 
 class Tally(NamedTuple):
@@ -86,8 +90,9 @@ def gather(
         out.entry[at] = entry
         out.exit_bin[at] = exit_bin[row, entry]
         out.sign[at] = sign[i]
-        out.reason[at] = reason[row, entry]
+        out.reason[at] = reason[row, entry] % MET_GAP
         out.pnl[at] = pnl[row, entry]
+        out.met_gap[at] = reason[row, entry] >= MET_GAP
 
 
 @kernel
@@ -123,11 +128,18 @@ def tally(
                 booked = tp
             elif reason == SL:
                 out.counts[c, N_SL] += 1
-                booked = gross if plan.at_barrier else -sl
+                # Beyond a gap there is no barrier's price: the stop was filled where the market was.
+                booked = gross if plan.at_barrier or trades.met_gap[i] else -sl
             else:
                 out.counts[c, N_TIMEOUT] += 1
                 if reason == CUT:
                     out.counts[c, N_CUT] += 1
+                elif reason == FLAT_AT_CLOSE:
+                    out.counts[c, N_FLAT_AT_CLOSE] += 1
+                elif reason == FLAT_AT_ROLL:
+                    out.counts[c, N_FLAT_AT_ROLL] += 1
+            if trades.met_gap[i]:
+                out.counts[c, N_THROUGH_GAP] += 1
             if sign > 0:
                 out.counts[c, N_UP] += 1
             net = booked - fee_ticks

@@ -1,7 +1,8 @@
 """From scores to trades: every threshold, barrier pair and cooldown of one signal in one pass over the bins.
 
 Combination ``c = threshold * n_rules + rule``, a rule being a cooldown and a pair of barriers. What becomes of a trade depends
-on its entry bin, direction and barriers alone, so it is worked out once and shared by all combinations that take it.
+on its entry bin, direction and barriers alone, so it is worked out once and shared by all combinations that take it. Whatever
+is opened is booked: what the record does while a trade is open decides how it ends, never whether it counts.
 Source: signals.md sections 6.1, 6.2, 6.4 and 14.
 """
 
@@ -10,16 +11,26 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.jit import kernel
+from engine.jit import inline_kernel, kernel
 from engine.schema import Floats, Ints
-from engine.trades.tape import BROKEN, SOUND, Tape
+from engine.trades.tape import CLOSED, GAP, POSTPONED, SOUND, Tape
 
+# How a trade ended.
+UNKNOWN: Final = 0
 TP: Final = 1
 SL: Final = 2
 TIMEOUT: Final = 3
 CUT: Final = 4  # a time-out that came early because the data ended
-LEFT_OUT: Final = 5  # the record broke while the trade was open
-UNKNOWN: Final = 0
+FLAT_AT_CLOSE: Final = 5  # before a close that the calendar had foretold
+FLAT_AT_ROLL: Final = 6  # before another contract's prices
+ACROSS_GAP: Final = 7  # at the first price after a gap, no barrier being reached there
+MET_GAP: Final = 8  # added to any of these: a gap of the record lay on the way
+# Why a signal set off no trade: rows of ``WalkState.refused``.
+N_UNSOUND: Final = 0  # it fired in a bin that is not sound, or would have been entered in one
+N_TOO_NEAR_CLOSE: Final = 1
+N_STOP_IN_SPREAD: Final = 2  # the spread paid is as wide as the stop
+N_REFUSALS: Final = 3
+_TAKEN: Final = -1
 UNSETTLED: Final = 2
 
 
@@ -35,6 +46,7 @@ class Plan(NamedTuple):
     sl: Ints
     start: int  # first bin that may fire
     delay: int  # bins from firing to entry
+    min_to_close: int  # bins from entry to the first closed one
     max_hold: int
     tick: int  # 1e-9 dollars
     is_level: bool
@@ -48,76 +60,114 @@ class Memo(NamedTuple):
     """Outcomes known so far, each (2 * n_pairs, n): row ``2 * pair + (direction < 0)``; reason UNKNOWN until needed."""
 
     exit_bin: NDArray[np.int32]
-    reason: NDArray[np.int8]
+    reason: NDArray[np.int8]  # MET_GAP added where it applies
     pnl: Floats  # ticks, before fees
 
 
 class WalkState(NamedTuple):
-    """Scratch per combination: ``previous`` state i1, ``free`` first bin that may fire again, ``left_out``; and per threshold
-    ``settled`` i1, the state in which no combination has anything left to do, or UNSETTLED."""
+    """Scratch per combination: ``previous`` state i1, ``free`` first bin that may fire again; ``refused`` (N_REFUSALS, n_combos)
+    signals that set off no trade; and per threshold ``settled`` i1, the state in which no combination has anything left to do,
+    or UNSETTLED."""
 
     previous: NDArray[np.int8]
     free: Ints
-    left_out: Ints
+    refused: Ints
     settled: NDArray[np.int8]
+
+
+@inline_kernel
+def quiet_until(low: Ints, high: Ints, state: NDArray[np.int8], since: int, until: int, floor: int, ceiling: int) -> int:
+    """The first bin from ``since`` on, ``until`` at the latest, that is not sound or reaches a barrier."""
+    j = since
+    while j < until and state[j] == SOUND and low[j] > floor and high[j] < ceiling:
+        j += 1
+    return j
 
 
 @kernel
 def follow(tape: Tape, plan: Plan, pair: int, sign: int, entry: int, memo: Memo) -> None:
-    """Work out one trade: from the end of bin ``entry`` to its first barrier, its time limit, or the end of what is known."""
+    """Work out one trade: from the end of bin ``entry`` to its first barrier, its time limit, or what the record does to it.
+
+    Bins that are not sound decide nothing: the next sound one does. But for
+
+    - a gap: the trade ends in the first sound bin after it. A stop that is passed there is filled at the worst price of that
+      bin, since within the gap its own was jumped over; a limit that is passed gets its limit; else the bin's last price is taken.
+    - a close: the trader knew that it comes and is out by then, at the last sound price before it, the best that is known of what
+      that order got; also where a gap lies between, which he could not see through.
+    - a roll: the same. The prices from there on are another contract's and say nothing of this trade.
+    - the end of the data: at the last sound price (of the reference form: at the last price).
+    """
     n = tape.bid.shape[0]
     row = 2 * pair + (1 if sign < 0 else 0)
     tp = plan.tp[pair]
     sl = plan.sl[pair]
     price = tape.ask[entry] if sign > 0 else tape.bid[entry]
-    end = min(entry + plan.max_hold, n)
-    last_sound = entry
-    reason = TIMEOUT if entry + plan.max_hold <= n else CUT
-    leave = end - 1
+    deadline = entry + plan.max_hold - 1
+    last = entry  # bin whose price can be had
+    reason = CUT if plan.max_hold > 1 else TIMEOUT
+    met_gap = False
     gain = np.int64(0)
     j = entry + 1
-    while j < end:
+    while j < n and reason == CUT:
+        if not met_gap:
+            if sign > 0:
+                j = quiet_until(tape.bid_low, tape.bid_high, tape.state, j, min(deadline, n), price - sl, price + tp)
+            else:
+                j = quiet_until(tape.ask_low, tape.ask_high, tape.state, j, min(deadline, n), price - tp, price + sl)
+            if tape.state[j - 1] == SOUND:
+                last = j - 1
+            if j == n:
+                break
         state = tape.state[j]
-        if state == BROKEN:
-            reason = LEFT_OUT
-            leave = j
-            break
         if state == SOUND:
-            last_sound = j
+            last = j
             if sign > 0:
                 best = tape.bid_high[j] - price
                 worst = tape.bid_low[j] - price
             else:
                 best = price - tape.ask_low[j]
                 worst = price - tape.ask_high[j]
-            if worst <= -sl:
+            in_time = met_gap or j <= deadline
+            if in_time and worst <= -sl:
                 # A bin that lies beyond the barrier altogether never offered the barrier's price.
-                gain = -sl if plan.at_barrier and best >= -sl else worst
+                gain = -sl if plan.at_barrier and best >= -sl and not met_gap else worst
                 reason = SL
-                leave = j
-                break
-            if best >= tp:
+            elif in_time and best >= tp:
                 gain = tp if plan.at_barrier else best
                 reason = TP
-                leave = j
-                break
+            elif met_gap:
+                reason = ACROSS_GAP
+            elif j >= deadline:
+                reason = TIMEOUT
+        elif state == POSTPONED:
+            if not plan.sound_only:
+                last = j
+                if j >= deadline:
+                    reason = TIMEOUT
+        elif state == GAP:
+            met_gap = True
+        else:
+            reason = FLAT_AT_CLOSE if state == CLOSED else FLAT_AT_ROLL
         j += 1
-    if reason in (TIMEOUT, CUT):
-        if plan.sound_only:
-            if reason == TIMEOUT and leave > entry:
-                while leave < n and tape.state[leave] != SOUND and tape.state[leave] != BROKEN:
-                    leave += 1
-                if leave == n:
-                    reason = CUT
-                elif tape.state[leave] == BROKEN:
-                    reason = LEFT_OUT
-            if reason == CUT:
-                leave = last_sound
-        if reason != LEFT_OUT:
-            gain = tape.bid[leave] - price if sign > 0 else price - tape.ask[leave]
-    memo.exit_bin[row, entry] = leave
+    if reason != SL and reason != TP:
+        gain = tape.bid[last] - price if sign > 0 else price - tape.ask[last]
+    memo.exit_bin[row, entry] = last
     memo.pnl[row, entry] = gain / plan.tick
-    memo.reason[row, entry] = reason
+    memo.reason[row, entry] = reason + (MET_GAP if met_gap else 0)
+
+
+@inline_kernel
+def why_refused(tape: Tape, plan: Plan, sl: int, fired: int, entry: int, close: int) -> int:
+    """Why no trade may be entered, a row of ``refused``, or _TAKEN; ``close`` is the first closed bin from ``fired`` on, or n."""
+    if tape.state[fired] != SOUND:
+        return N_UNSOUND
+    if close < tape.bid.shape[0] and close - entry < plan.min_to_close:
+        return N_TOO_NEAR_CLOSE
+    if tape.state[entry] != SOUND:
+        return N_UNSOUND
+    if tape.ask[entry] - tape.bid[entry] >= sl:
+        return N_STOP_IN_SPREAD
+    return _TAKEN
 
 
 @kernel
@@ -132,15 +182,14 @@ def walk(
     """
     n = tape.bid.shape[0]
     n_rules = plan.cooldowns.shape[0]
-    n_thresholds = plan.up.shape[0]
     previous = state.previous
     free = state.free
     settled = state.settled
-    room = combo.shape[0]
     count = 0
+    close = plan.start
     for t in range(plan.start, score.shape[0]):
         s = score[t]
-        for h in range(n_thresholds):
+        for h in range(plan.up.shape[0]):
             now = 0  # a NaN is flat
             if s >= plan.up[h]:
                 now = 1
@@ -155,6 +204,9 @@ def walk(
                 settled[h] = 0
                 continue
             waiting = plan.is_level
+            close = max(close, t)
+            while close < n and tape.state[close] != CLOSED:
+                close += 1
             for c in range(first, first + n_rules):
                 if not plan.is_level and previous[c] == now:
                     continue
@@ -169,19 +221,17 @@ def walk(
                     continue
                 previous[c] = now
                 free[c] = t + plan.cooldowns[c - first]
-                if tape.state[t] != SOUND or tape.state[entry] != SOUND:
-                    state.left_out[c] += 1
-                    continue
                 pair = plan.pair[c - first]
+                refusal = why_refused(tape, plan, plan.sl[pair], t, entry, close)
+                if refusal != _TAKEN:
+                    state.refused[refusal, c] += 1
+                    continue
                 row = 2 * pair + (1 if now < 0 else 0)
                 if memo.reason[row, entry] == UNKNOWN:
                     follow(tape, plan, pair, now, entry, memo)
                 if plan.single:
                     free[c] = max(free[c], memo.exit_bin[row, entry])
-                if memo.reason[row, entry] == LEFT_OUT:
-                    state.left_out[c] += 1
-                    continue
-                if count < room:
+                if count < combo.shape[0]:
                     combo[count] = c
                     fired[count] = t
                     sign[count] = now

@@ -14,11 +14,35 @@ from numpy.typing import NDArray
 
 from engine.constants import UNDEF_PRICE
 from engine.errors import ChampionError
-from engine.schema import BinRows, Floats, Outputs
-from engine.trades.kernels import CUT, LEFT_OUT, SL, TIMEOUT, TP, UNSETTLED, Memo, Plan, WalkState, follow, walk
-from engine.trades.tape import Tape, tape_of
+from engine.schema import BinRows, Floats, Ints, Outputs
+from engine.trades.kernels import (
+    ACROSS_GAP,
+    CUT,
+    FLAT_AT_CLOSE,
+    FLAT_AT_ROLL,
+    MET_GAP,
+    N_REFUSALS,
+    SL,
+    TIMEOUT,
+    TP,
+    UNSETTLED,
+    Memo,
+    Plan,
+    WalkState,
+    follow,
+    walk,
+)
+from engine.trades.tape import CLOSED, POSTPONED, Tape, tape_of
 
-REASONS: Final = {TP: "tp", SL: "sl", TIMEOUT: "timeout", CUT: "cut", LEFT_OUT: "left_out"}
+REASONS: Final = {
+    TP: "tp",
+    SL: "sl",
+    TIMEOUT: "timeout",
+    CUT: "cut",
+    FLAT_AT_CLOSE: "close",
+    FLAT_AT_ROLL: "roll",
+    ACROSS_GAP: "gap",
+}
 _FIRST_ROOM: Final = 1 << 11  # bins kept, before the buffers must grow
 _MOST_AT_ONCE: Final = 1 << 6  # trades of one stretch of bins, before they are asked for again
 
@@ -41,7 +65,8 @@ class Closed(NamedTuple):
     exit: int
     exit_ns: int
     sign: int
-    reason: str
+    reason: str  # one of REASONS
+    met_gap: bool  # a gap of the record lay on the way
     gross_ticks: float
     net_ticks: float
 
@@ -82,7 +107,9 @@ def plan_of(values: Mapping[str, Any]) -> Plan:
             fits = isinstance(value, list) and len(value) == 1 and type(value[0]) in allowed
             value = np.array(value, np.float64 if name in ("up", "down") else np.int64) if fits else value
         if not fits:
-            raise ChampionError(f"the champion's trading plan has {name} {value!r}; it must be one number. Sweep and promote again")
+            raise ChampionError(
+                f"the champion's trading plan has {name} {value!r}; it must be one number. Sweep and promote again"
+            )
         made[name] = value
     return Plan(**made)
 
@@ -107,9 +134,14 @@ class PaperTrader:
         Of a round trip.
     first_bin : int
         The next bin to come; what fired before it is not traded.
+    hours : NDArray[np.int64], shape (m, 2), optional
+        Intervals in which the exchange trades, UTC ns, ascending: closes are known beforehand. None where they are not known.
     """
 
-    def __init__(self, plan: Plan, fill: Literal["touch", "mid"], fee_ticks: float, first_bin: int = 0) -> None:
+    def __init__(
+        self, plan: Plan, fill: Literal["touch", "mid"], fee_ticks: float, first_bin: int = 0, hours: Ints | None = None
+    ) -> None:
+        self._hours = np.zeros((0, 2), np.int64) if hours is None else hours
         self._plan = plan
         self._fill: Literal["touch", "mid"] = fill
         self._fee_ticks = fee_ticks
@@ -119,13 +151,19 @@ class PaperTrader:
         self._n_scored = first_bin  # bins of the session whose scores are known
         self._open: list[_Open] = []
         self._last: BinRows | None = None  # the last bin, with the last known prices
-        self._state = WalkState(np.zeros(1, np.int8), np.zeros(1, np.int64), np.zeros(1, np.int64), np.full(1, UNSETTLED, np.int8))
+        refused = np.zeros((N_REFUSALS, 1), np.int64)
+        self._state = WalkState(np.zeros(1, np.int8), np.zeros(1, np.int64), refused, np.full(1, UNSETTLED, np.int8))
         self._room(_FIRST_ROOM)
 
     @property
     def n_open(self) -> int:
         """Trades under way."""
         return len(self._open)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more comes of the scores so far."""
+        return not self._open and self._next >= self._n_scored
 
     @property
     def masked(self) -> bool:
@@ -188,7 +226,7 @@ class PaperTrader:
     def _walk(self, first: int, last: int) -> list[tuple[int, int]]:
         """Bins of ``first`` to ``last`` that set off a trade, and their directions."""
         score = self._score[: last - self._origin + 1]
-        tape = Tape(*(column[: self._n] for column in self._tape))
+        tape = Tape(*(column[: self._n + self._foresee_close()] for column in self._tape))
         plan = self._plan._replace(start=first - self._origin)
         room = _MOST_AT_ONCE
         while True:
@@ -205,7 +243,7 @@ class PaperTrader:
         tape = Tape(*(column[: self._n] for column in self._tape))
         place = one.entry - self._origin
         follow(tape, self._plan, 0, one.sign, place, self._memo)
-        return int(self._memo.reason[self._row(one), place])
+        return int(self._memo.reason[self._row(one), place]) % MET_GAP
 
     def _settle(self, happened: list[Opened | Closed]) -> None:
         """Close what has reached its end within the bins known."""
@@ -222,20 +260,41 @@ class PaperTrader:
 
     def _book(self, one: _Open, happened: list[Opened | Closed]) -> None:
         row, place = self._row(one), one.entry - self._origin
-        reason, leave = int(self._memo.reason[row, place]), int(self._memo.exit_bin[row, place])
+        met_gap, reason = divmod(int(self._memo.reason[row, place]), MET_GAP)
+        leave = int(self._memo.exit_bin[row, place])
         gross = booked = float(self._memo.pnl[row, place])
         if reason == TP:
             booked = int(self._plan.tp[0]) / self._plan.tick
-        elif reason == SL and not self._plan.at_barrier:
+        elif reason == SL and not self._plan.at_barrier and not met_gap:
             booked = -int(self._plan.sl[0]) / self._plan.tick
         at, net = int(self._ts_ns[leave]), booked - self._fee_ticks
-        happened.append(Closed(one.fired, one.entry, leave + self._origin, at, one.sign, REASONS[reason], gross, net))
+        exit_bin, why = leave + self._origin, REASONS[reason]
+        happened.append(Closed(one.fired, one.entry, exit_bin, at, one.sign, why, bool(met_gap), gross, net))
 
     @staticmethod
     def _row(one: _Open) -> int:
         return 1 if one.sign < 0 else 0
 
     # --- the bins kept ---
+
+    def _foresee_close(self) -> int:
+        """How many bins to come up to the first closed one, itself included, are laid behind those known; 0 if it is far."""
+        if self._last is None or not len(self._hours):
+            return 0
+        end, start = int(self._last["bin_end_ns"][0]), int(self._last["bin_start_ns"][0])
+        width = end - start
+        current = int(np.searchsorted(self._hours[:, 0], start, side="right")) - 1
+        if current < 0 or self._hours[current, 1] <= start:
+            return 0  # closed already
+        n = max(-(-(int(self._hours[current, 1]) - end) // width), 0)  # bins that still hold some of the open time
+        begins = end + n * width
+        if n + 1 >= self._plan.min_to_close or (current + 1 < len(self._hours) and self._hours[current + 1, 0] < begins + width):
+            return 0
+        while self._n + n >= len(self._score):
+            self._room(2 * len(self._score))
+        self._tape.state[self._n : self._n + n] = POSTPONED
+        self._tape.state[self._n + n] = CLOSED
+        return n + 1
 
     def _append(self, one: BinRows, score: float) -> None:
         if self._n == len(self._score):

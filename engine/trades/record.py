@@ -15,13 +15,12 @@ import os
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from engine.champion import version_path
 from engine.errors import ChampionError
 from engine.files import fsync_path, sha256_file, write_atomic, writing
 from engine.lake import Lake
-
 
 
 def record_path(lake: Lake, version: int) -> Path:

@@ -10,8 +10,9 @@ from engine.schema import Floats, Ints
 
 SOUND: Final = 0
 POSTPONED: Final = 1  # nothing can be done in this bin; the next sound one decides
-BROKEN: Final = 2  # the record has a hole here: what a trade met inside it nobody knows
-_HOLES: Final = Q_COLD | Q_GAP | Q_CLOSED | Q_ROLL
+GAP: Final = 2  # the record has a hole here: what the market did inside it nobody knows
+CLOSED: Final = 3  # outside the hours of trading, as everybody knew beforehand
+ROLL: Final = 4  # from here on the prices are another contract's
 
 
 class Tape(NamedTuple):
@@ -23,7 +24,7 @@ class Tape(NamedTuple):
     bid_high: Ints
     ask_low: Ints
     ask_high: Ints
-    state: NDArray[np.int8]  # SOUND, POSTPONED, BROKEN
+    state: NDArray[np.int8]  # SOUND, POSTPONED, GAP, CLOSED, ROLL
 
 
 def tape_of(bins: Any, fill: Literal["touch", "mid"], sound_only: bool) -> Tape:
@@ -63,12 +64,16 @@ def mid_tape(mid: Floats) -> Tape:
 def touch_tape(
     bid: Ints, ask: Ints, bid_low: Ints, bid_high: Ints, ask_low: Ints, ask_high: Ints, quality: NDArray[np.uint16]
 ) -> Tape:
-    """Best prices and extremes as the bins hold them; a missing extreme (no event end in the bin) is the price at its end."""
+    """Best prices and extremes as the bins hold them; a missing extreme (no event end in the bin) is the price at its end.
+
+    Of several things that a bin is at once the one that says most counts: closed, which was known beforehand; a roll; a gap.
+    """
     has_bid, has_ask = bid != UNDEF_PRICE, ask != UNDEF_PRICE
     usable = (quality == 0) & has_bid & has_ask & (ask > bid)
     bid, ask = _carried(bid, has_bid), _carried(ask, has_ask)
     state = np.where(usable, SOUND, POSTPONED).astype(np.int8)
-    state[(quality & _HOLES) != 0] = BROKEN
+    for bits, what in ((Q_COLD | Q_GAP, GAP), (Q_ROLL, ROLL), (Q_CLOSED, CLOSED)):
+        state[(quality & bits) != 0] = what
 
     def known(extreme: Ints, last: Ints) -> Ints:
         return np.where(extreme != UNDEF_PRICE, extreme, last)

@@ -25,6 +25,7 @@ def sound_rules(**changes: Any) -> Rules:
         "rearm": True,
         "feed_delay_bins": 0,
         "order_delay_bins": 1,
+        "min_bins_to_close": 2,
         "fee_per_contract": 0.0,
         "contract_multiplier": 2.0,
         "sound_only": True,
@@ -58,6 +59,7 @@ def reference_rules(
         rearm=False,
         feed_delay_bins=0,
         order_delay_bins=0,
+        min_bins_to_close=1,
         fee_per_contract=0.0,
         contract_multiplier=1.0,
         sound_only=False,
@@ -67,8 +69,20 @@ def reference_rules(
     )
 
 
-def walk_tape(n: int, seed: int, moves: int = 3, spread: int = 1, unsound: float = 0.0, broken: float = 0.0) -> Tape:
+def walk_tape(
+    n: int,
+    seed: int,
+    moves: int = 3,
+    spread: int = 1,
+    unsound: float = 0.0,
+    gaps: float = 0.0,
+    closes: float = 0.0,
+    rolls: float = 0.0,
+) -> Tape:
     """Quotes of a random walk of one-tick steps, ``moves`` in each bin, seen at every step.
+
+    ``unsound`` is the share of bins in which the book is crossed, ``gaps`` and ``closes`` that of the bins in which one begins,
+    1 to 20 bins long and now and then the one upon the other, ``rolls`` that of another contract's first bins.
 
     With ``spread`` 0 bid and ask are one price (the free market of theory); the tape is then built without `touch_tape`.
     """
@@ -77,7 +91,10 @@ def walk_tape(n: int, seed: int, moves: int = 3, spread: int = 1, unsound: float
     bid = path * TICK
     quality = np.zeros(n, np.uint16)
     quality[rng.random(n) < unsound] = 4
-    quality[rng.random(n) < broken] = 2
+    for share, bit in ((gaps, 2), (closes, 64)):
+        for begin in np.flatnonzero(rng.random(n) < share):
+            quality[begin : begin + rng.integers(1, 21)] |= bit
+    quality[rng.random(n) < rolls] |= 128
     ask = bid + max(spread, 1) * TICK
     tape = touch_tape(bid[:, -1], ask[:, -1], bid.min(1), bid.max(1), ask.min(1), ask.max(1), quality)
     if spread == 0:

@@ -118,7 +118,6 @@ def test_what_is_not_given_comes_to_these_rules() -> None:
     assert given == {
         "tp_ticks": (8.0,),
         "sl_ticks": (4.0,),
-        "max_hold_bins": 1200,
         "warmup_bins": 300,
         "min_signals": 5,
         "form": "sound",
@@ -134,6 +133,7 @@ def test_what_is_not_given_comes_to_these_rules() -> None:
         ("min_signals", 1, None),
         ("feed_delay_bins", 0, None),
         ("order_delay_bins", 0, None),
+        ("min_bins_to_close", 1, None),
         ("fee_per_contract", 0, None),
         ("embargo_bins", 0, None),
         ("n_folds", 1, 23),

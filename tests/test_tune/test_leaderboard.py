@@ -60,7 +60,7 @@ def test_records_are_json_without_nan(lake: Lake) -> None:
 def test_table_shows_what_holds_out_of_sample_beside_what_was_chosen(lake: Lake) -> None:
     console = Console(width=200)
     chosen = frame(("run1", 0.1, 9, 1.25)).with_columns(
-        pl.lit("mid to mid").alias("fill_model"), pl.lit(-0.75).alias("oos_expectancy_low"), pl.lit(3).alias("n_left_out")
+        pl.lit("mid to mid").alias("fill_model"), pl.lit(-0.75).alias("oos_expectancy_low"), pl.lit(3).alias("n_unsound")
     )
     with console.capture() as capture:
         console.print(render(chosen, "best runs", 5))
@@ -70,7 +70,7 @@ def test_table_shows_what_holds_out_of_sample_beside_what_was_chosen(lake: Lake)
     assert "out of sample [95 %]" in text
     assert "+0.50 [-0.75 +0.50]" in text
     assert "Fills: mid to mid." in text
-    assert "Left out of these rows for unsound bins: 3 trades" in text
+    assert "without a trade: 3 in unsound bins" in " ".join(text.split())
 
 
 def test_a_row_without_the_figure_stands_behind_all_that_have_it() -> None:
@@ -236,7 +236,18 @@ def test_a_run_in_one_line() -> None:
     )
 
 
-def test_the_caption_adds_up_what_was_left_out_and_names_each_fill_once() -> None:
-    told = {"n_left_out": 3, "fill_model": "touch"}
-    rows = stored(made("a", 0.1, **told), made("b", 0.1, **told), made("c", 0.1, n_left_out=4, fill_model="mid"))
-    assert caption(rows).endswith(" Fills: touch.; Fills: mid. Left out of these rows for unsound bins: 10 trades.")
+def test_the_caption_adds_up_what_closes_gaps_and_rolls_came_to_and_names_each_fill_once() -> None:
+    names = ("unsound", "too_near_close", "stop_in_spread", "flat_at_close", "through_gap", "flat_at_roll", "cut")
+    told = {f"n_{name}": place for place, name in enumerate(names, 1)}
+    other = {f"n_{name}": 10 * place for place, name in enumerate(names, 1)}
+    rows = stored(made("a", 0.1, **told, fill_model="touch"), made("b", 0.1, **other, fill_model="mid"))
+    assert caption(rows).endswith(
+        " Fills: touch.; Fills: mid. Signals of these rows without a trade: 11 in unsound bins, 22 too near a close, 33 with a stop "
+        "within the spread. Trades out before a close: 44, through a gap: 55, out before a roll: 66, cut by the end of the data: 77."
+    )
+
+
+def test_a_row_of_a_version_that_dropped_trades_over_holes_is_not_ranked() -> None:
+    new, old = made("new", 0.1), made("old", 0.1, n_through_gap=None)
+    assert rank(stored(new, old), "expectancy_ticks", 1).get_column("run_id").to_list() == ["new"]
+    assert rank(stored(new, made("old", 0.1, fill_model=None)), "expectancy_ticks", 1).height == 1

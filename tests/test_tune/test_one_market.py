@@ -170,7 +170,7 @@ def moved_tape(tape: Tape, shift_ticks: int) -> Tape:
 @pytest.mark.parametrize("shift_ticks", [-SPOT, -2 * SPOT, 10**6])
 def test_walk_over_a_moved_tape_is_the_same_walk(shift_ticks: int) -> None:
     n = 3000
-    tape = walk_tape(n, 5, unsound=0.03, broken=0.002)
+    tape = walk_tape(n, 5, unsound=0.03, gaps=0.002, closes=0.001, rolls=0.001)
     score = np.random.default_rng(5).standard_normal(n)
     rules = [sound_rules(tp_ticks=tp, sl_ticks=2, warmup_bins=0, fee_per_contract=0.4) for tp in (2, 5)]
     one, other = (walk_all(score, market, [0.5, 1.5], rules) for market in (tape, moved_tape(tape, shift_ticks)))

@@ -264,7 +264,8 @@ METRICS = {  # of the row that is promoted: each figure its own number, and one 
             "events_per_scored_hour",
         ]
     )
-} | {"n_signals": 21, "n_left_out": 22, "n_cut": 23, "profit_factor": float("nan"), "fill_model": "touch to touch"}
+} | {"n_signals": 21, "n_unsound": 22, "n_cut": 23, "n_too_near_close": 24, "n_stop_in_spread": 25, "n_flat_at_close": 26}
+METRICS |= {"n_through_gap": 27, "n_flat_at_roll": 28, "profit_factor": float("nan"), "fill_model": "touch to touch"}
 
 
 @pytest.fixture

@@ -147,8 +147,13 @@ def test_nothing_is_written_of_no_run(store: ResultStore) -> None:
 
 def test_parts_of_an_older_version_lack_columns_and_are_read_with_nulls(store: ResultStore) -> None:
     store.append([run_of([made("new", 0.1)])], sweep_id="s", **COMMON)
-    old = pa.schema([field for field in ROWS_SCHEMA if field.name != "fill_model"])
-    row = made("old", 0.1)
+    old = pa.schema([field for field in ROWS_SCHEMA if field.name not in ("fill_model", "n_through_gap")])
+    old = old.append(pa.field("n_left_out", pa.int64()))  # which is gone
+    row = {**made("old", 0.1), "n_left_out": 3}
     write_part(store.rows_dir, [{name: row[name] for name in old.names}], old)
+    row.pop("n_left_out")
     write_part(store.meta_dir, [{**run_of([row]).meta, "sweep_id": "s", **COMMON}], META_SCHEMA)
-    assert store.rows().select("run_id", "fill_model").rows() == [("new", "touch to touch"), ("old", None)]
+    n = made("new", 0.1)["n_through_gap"]
+    rows = store.rows()
+    assert rows.select("run_id", "fill_model", "n_through_gap").rows() == [("new", "touch to touch", n), ("old", None, None)]
+    assert set(rows.columns) == set(META_SCHEMA.names) | set(ROWS_SCHEMA.names)

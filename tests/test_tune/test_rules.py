@@ -42,13 +42,19 @@ def test_a_trade_is_late_by_feed_and_order() -> None:
 
 
 def test_the_fill_model_names_what_was_done() -> None:
-    touch = sound_rules(feed_delay_bins=3, order_delay_bins=4, fee_per_contract=0.62)
+    touch = sound_rules(feed_delay_bins=3, order_delay_bins=4, fee_per_contract=0.62, min_bins_to_close=9)
     assert touch.fill_model == (
         "touch to touch, exit at the barrier, both in one bin is a loss; feed 3 + order 4 bins; fee 0.62 a side; "
-        "single positions; nothing passive"
+        "single positions; nothing passive; none with a stop within the spread; flat before a close, none entered under 9 bins "
+        "from it; through a gap at the first price after it"
     )
     mid = sound_rules(fill="mid", position="overlapping")
     assert mid.fill_model == (
+        "mid to mid at bin ends, overshoot booked; feed 0 + order 1 bins; fee 0 a side; overlapping positions; nothing passive; "
+        "flat before a close, none entered under 2 bins from it; through a gap at the first price after it"
+    )
+    reference = sound_rules(fill="mid", position="overlapping", sound_only=False)
+    assert reference.fill_model == (
         "mid to mid at bin ends, overshoot booked; feed 0 + order 1 bins; fee 0 a side; overlapping positions; nothing passive"
     )
 
@@ -63,6 +69,7 @@ OTHER: dict[str, Any] = {
     "rearm": False,
     "feed_delay_bins": 7,
     "order_delay_bins": 7,
+    "min_bins_to_close": 7,
     "fee_per_contract": 7.0,
     "contract_multiplier": 7.0,
     "sound_only": False,

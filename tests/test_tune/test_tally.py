@@ -32,7 +32,7 @@ FIRES = {6: 1, 12: -1, 26: 1, 46: -1, 61: 1, 95: 1}
 #  12 down 13 at 1000  16 -4 at the barrier
 #  26 up   27 at 1001  33 -11, the whole bin lies beyond
 #  46 down 47 at 1000  56  4, time-out after ten bins: the ask is 996
-#  61 up   a hole: left out
+#  61 up   the book is crossed: nothing is entered
 #  95 up   96 at 1001  99 -1, cut by the end
 NET = [5.52, -6.48, -13.48, 1.52, -3.48]  # less 2.48, what MNQ costs at 0.62 a side
 
@@ -66,7 +66,7 @@ def row() -> dict[str, Any]:
 
 
 def test_what_was_traded(row: dict[str, Any]) -> None:
-    names = ("threshold", "cooldown_bins", "n_signals", "n_up", "n_down", "n_left_out", "n_cut", "n_effective")
+    names = ("threshold", "cooldown_bins", "n_signals", "n_up", "n_down", "n_unsound", "n_cut", "n_effective")
     assert [row[name] for name in names] == [0.5, 0, 5, 3, 2, 1, 1, 5.0]
     assert [row[f"{name}_rate"] for name in ("tp", "sl", "timeout")] == [0.2, 0.4, 0.4]
     assert row["fill_model"].startswith("touch to touch")

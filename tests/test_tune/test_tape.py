@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine.constants import UNDEF_PRICE
-from engine.trades.tape import BROKEN, POSTPONED, SOUND, mid_tape, touch_tape
+from engine.trades.tape import CLOSED, GAP, POSTPONED, ROLL, SOUND, mid_tape, touch_tape
 
 LAST = {"bid": 100, "ask": 104, "bid_low": 97, "bid_high": 102, "ask_low": 103, "ask_high": 108}
 
@@ -29,18 +29,22 @@ def test_an_extreme_that_is_missing_alone_is_the_price_at_the_bins_end(name: str
 @pytest.mark.parametrize(
     ("bit", "state"),
     [  # engine.md section 4: cold, gap, crossed, one-sided, bad time, doubtful, closed, roll
-        (1, BROKEN),
-        (2, BROKEN),
+        (1, GAP),
+        (2, GAP),
         (4, POSTPONED),
         (8, POSTPONED),
         (16, POSTPONED),
         (32, POSTPONED),
-        (64, BROKEN),
-        (128, BROKEN),
-        (4 | 2, BROKEN),
+        (64, CLOSED),
+        (128, ROLL),
+        (4 | 2, GAP),
+        (4 | 64, CLOSED),
+        (64 | 1 | 2, CLOSED),
+        (128 | 1, ROLL),
+        (128 | 64 | 2, CLOSED),
     ],
 )
-def test_each_bit_of_quality_alone_stops_trade_and_holes_break_it(bit: int, state: int) -> None:
+def test_each_bit_of_quality_stops_trade_and_of_several_the_most_telling_counts(bit: int, state: int) -> None:
     assert one(bit)["state"] == state
 
 
@@ -67,4 +71,4 @@ def test_of_the_mid_every_column_is_the_mid_and_none_is_no_price() -> None:
     for column in tape[:6]:
         assert column.tolist() == [21_000_125_000_000, 0, -1_000_000_000, -1_000_000_000, 1]  # where there is none, the last
     assert tape.state.tolist() == [SOUND, SOUND, SOUND, POSTPONED, SOUND]
-    assert (SOUND, POSTPONED, BROKEN) == (0, 1, 2)
+    assert (SOUND, POSTPONED, GAP, CLOSED, ROLL) == (0, 1, 2, 3, 4)

@@ -11,7 +11,7 @@ from engine.dataset.read import Dataset
 from engine.lake import Lake
 from engine.signals.base import SignalContext
 from engine.signals.registry import get_signal, make_signal
-from engine.trades.tape import BROKEN, POSTPONED, SOUND
+from engine.trades.tape import GAP, POSTPONED, SOUND
 from tests.blocks import publish_random
 from tests.test_tune.markets import sound_rules
 from tests.test_tune.small_sweep import DATASET, evaluated, points_of
@@ -180,7 +180,7 @@ def test_a_tape_takes_each_price_from_its_own_column() -> None:
     tape = MARKET.tape(sound_rules())
     names = ("best_bid_price_int", "best_ask_price_int", "bid_low_int", "bid_high_int", "ask_low_int", "ask_high_int")
     assert [column.tolist() for column in tape[:6]] == [COLUMNS[name] for name in names]
-    assert tape.state.tolist() == [SOUND, POSTPONED, BROKEN]
+    assert tape.state.tolist() == [SOUND, POSTPONED, GAP]
     assert sorted(BIN_COLUMNS) == sorted(COLUMNS)
 
 
@@ -189,7 +189,7 @@ def test_quality_counts_where_the_rules_say_so_and_the_mid_where_they_fill_there
     assert any_bin.state.tolist() == [SOUND, SOUND, SOUND]
     assert any_bin.bid_low.tolist() == COLUMNS["bid_low_int"]
     mid = [100_500_000_000, 200_500_000_000, 300_500_000_000]
-    for sound_only, states in ((True, [SOUND, POSTPONED, BROKEN]), (False, [SOUND, SOUND, SOUND])):
+    for sound_only, states in ((True, [SOUND, POSTPONED, GAP]), (False, [SOUND, SOUND, SOUND])):
         tape = MARKET.tape(sound_rules(fill="mid", sound_only=sound_only))
         assert [column.tolist() for column in tape[:6]] == [mid] * 6
         assert tape.state.tolist() == states
