@@ -1,15 +1,15 @@
 """How far a promise still stands: an e-value over the trades that came after it, valid at every moment one looks.
 
-A bet against the promise: a stake starts at 1, and each trade multiplies it by ``1 + b * (promised - net)``. As long as a trade is
-worth what was promised, given all that was known when it was entered, no bet gains on the average, so the chance that the stake
-*ever* reaches 20 is at most 1 in 20 (Ville), however long the record and however often it is looked at. The stake is spread over
-bets of ten sizes, each half the one before, so that small and large shortfalls are found without knowing which it will be.
+A bet against the promise: a stake starts at 1, and each trade multiplies it by ``1 + b * (promised - net)``. As long as a trade
+is worth what was promised, given all that was known when it was entered, no bet gains on the average, so the chance that the
+stake *ever* reaches 20 is at most 1 in 20 (Ville), however long the record and however often it is looked at. The stake is spread
+over bets of ten sizes, each half the one before, so that small and large shortfalls are found without knowing which it will be.
 Source: Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by betting", section 4; Robbins 1970 for the
 mixture over bets.
 
-Assumed: that a trade's *conditional* mean is at least what was promised. Trades counted do not overlap, so what is known at an entry
-includes all earlier results; regimes in which the promise holds only on the average of long times do not satisfy it. A gain beyond
-twice the room from the promise to the full profit counts as that much; a loss counts in full, whatever it is.
+Assumed: that a trade's *conditional* mean is at least what was promised. Trades counted do not overlap, so what is known at an
+entry includes all earlier results; regimes in which the promise holds only on the average of long times do not satisfy it. A gain
+beyond twice the room from the promise to the full profit counts as that much; a loss counts in full, whatever it is.
 """
 
 import math

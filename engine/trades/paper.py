@@ -1,8 +1,8 @@
 """Trades on paper while bins arrive: the champion's rules over the judge's own kernels, a bin at a time.
 
-Over the same bins and scores its trades are the judge's, each of them, to the last bit: `walk` decides what fires and `follow` how
-it ends, here over the bins known so far, there over all of them. What is open is followed anew with every bin until its end is
-known; meanwhile no other bin of a single position fires, as its end, which `walk` must know, is not yet known.
+Over the same bins and scores its trades are the judge's, each of them, to the last bit: `walk` decides what fires and `follow`
+how it ends, here over the bins known so far, there over all of them. What is open is followed anew with every bin until its end
+is known; meanwhile no other bin of a single position fires, as its end, which `walk` must know, is not yet known.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine.constants import UNDEF_PRICE
 from engine.errors import ChampionError
-from engine.schema import BinRows, Floats, Ints, Outputs
+from engine.schema import BIN_DTYPE, BinRows, Floats, Ints, Outputs
 from engine.trades.kernels import (
     ACROSS_GAP,
     CUT,
@@ -150,7 +150,8 @@ class PaperTrader:
         self._next = max(plan.start, first_bin)  # next bin that may fire
         self._n_scored = first_bin  # bins of the session whose scores are known
         self._open: list[_Open] = []
-        self._last: BinRows | None = None  # the last bin, with the last known prices
+        self._pair = np.zeros(2, BIN_DTYPE)  # the last two bins, with the last known prices
+        self._n_seen = 0
         refused = np.zeros((N_REFUSALS, 1), np.int64)
         self._state = WalkState(np.zeros(1, np.int8), np.zeros(1, np.int64), refused, np.full(1, UNSETTLED, np.int8))
         self._room(_FIRST_ROOM)
@@ -279,9 +280,9 @@ class PaperTrader:
 
     def _foresee_close(self) -> int:
         """How many bins to come up to the first closed one, itself included, are laid behind those known; 0 if it is far."""
-        if self._last is None or not len(self._hours):
+        if not len(self._hours):
             return 0
-        end, start = int(self._last["bin_end_ns"][0]), int(self._last["bin_start_ns"][0])
+        end, start = int(self._pair["bin_end_ns"][1]), int(self._pair["bin_start_ns"][1])
         width = end - start
         current = int(np.searchsorted(self._hours[:, 0], start, side="right")) - 1
         if current < 0 or self._hours[current, 1] <= start:
@@ -299,18 +300,21 @@ class PaperTrader:
     def _append(self, one: BinRows, score: float) -> None:
         if self._n == len(self._score):
             self._room(2 * self._n)
-        both = one if self._last is None else np.concatenate([self._last, one])
-        for kept, new in zip(self._tape, tape_of(both, self._fill, self._plan.sound_only), strict=True):
+        pair = self._pair
+        pair[0] = pair[1]
+        pair[1] = one[0]
+        known = pair if self._n_seen else pair[1:]
+        for kept, new in zip(self._tape, tape_of(known, self._fill, self._plan.sound_only), strict=True):
             kept[self._n] = new[-1]
         self._score[self._n] = score
-        self._ts_ns[self._n] = one["ts_ns"][0]
-        self._last = one.copy()
-        if len(both) > 1:  # prices that are missing are carried on
+        self._ts_ns[self._n] = pair["ts_ns"][1]
+        if self._n_seen:  # prices that are missing are carried on
             for name in ("best_bid_price_int", "best_ask_price_int"):
-                if one[name][0] == UNDEF_PRICE:
-                    self._last[name] = both[name][0]
-            if np.isnan(one["mid_price"][0]):
-                self._last["mid_price"] = both["mid_price"][0]
+                if pair[name][1] == UNDEF_PRICE:
+                    pair[name][1] = pair[name][0]
+            if np.isnan(pair["mid_price"][1]):
+                pair["mid_price"][1] = pair["mid_price"][0]
+        self._n_seen += 1
         self._n += 1
 
     def _forget(self) -> None:
