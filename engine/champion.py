@@ -18,6 +18,7 @@ from engine.files import load_yaml, write_atomic, write_new
 from engine.lake import Lake
 
 FORMAT_VERSION: Final = 1
+Standing = Literal["proven", "not_proven", "forced"]
 POINTER_FILE: Final = "champion.yaml"
 _TRAIL_LENGTH: Final = 100
 
@@ -40,6 +41,15 @@ class SignalSource(BaseModel):
     def digest(self) -> str:
         """What ``hash`` must be."""
         return source_digest(self.main, self.files)
+
+
+class Gate(BaseModel):
+    """What the gate of a promotion found: the checks that failed, in words, and why it was promoted all the same."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    failed: tuple[str, ...] = Field((), description="checks that failed; none where it passed")
+    because: str = Field("", description="the reason that was given to promote it all the same")
 
 
 def source_digest(main: str, files: Mapping[str, str]) -> str:
@@ -99,6 +109,14 @@ class Champion(BaseModel):
     created_at: str = Field(min_length=1, description="ISO 8601, UTC")
     source: SignalSource | None = Field(None, description="of a signal that is not built in")
     promise: Promise | None = Field(None, description="none for versions that were made before there was one")
+    gate: Gate | None = Field(None, description="what the gate found; none for versions that were made before there was one")
+
+    @property
+    def standing(self) -> Standing:
+        """What is known of it: the gate was passed, or forced, or never asked."""
+        if self.gate is None:
+            return "not_proven"
+        return "forced" if self.gate.failed else "proven"
 
     @property
     def tick_int(self) -> int | None:
@@ -169,6 +187,8 @@ def write_champion(lake: Lake, champion: Champion) -> Path:
         values["source"]["files"] = {name: _Text(text) for name, text in champion.source.files.items()}
     if champion.promise is None:
         del values["promise"]
+    if champion.gate is None:
+        del values["gate"]
     text = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     try:
         write_new(path, text.encode())

@@ -83,8 +83,15 @@ class SignalChoice:
             "enabled": self.enabled,
             "version": self.version,
             "source": self.origin,
+            "standing": INSTRUMENT if self.champion is None else self.champion.standing,
+            "because": reason_of(self.champion),
             "parameters": self.parameters,
         }
+
+
+def reason_of(champion: Champion | None) -> str | None:
+    """Why a champion serves that the gate had refused; None where nothing was forced."""
+    return champion.gate.because if champion is not None and champion.gate is not None and champion.gate.failed else None
 
 
 def choose_signal(champion: Champion | None, config: InstrumentConfig) -> SignalChoice:

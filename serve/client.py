@@ -167,6 +167,9 @@ def health_lines(body: dict[str, Any]) -> list[str]:
         f"{'champion':<15} "
         + (f"v{champion['version']} {champion['signal']} run {champion['run_id']}" if champion else "none promoted yet")
     )
+    if champion and champion.get("standing") == "forced":
+        failed = ", ".join(champion["failed"])
+        lines.append(f"{'forced':<15} past the gate because {champion['because']}; it fails {failed}")
     lines += [f"{'alarm':<15} {alarm['message']} (since {alarm['since']})" for alarm in body.get("alarms", [])]
     return lines
 

@@ -11,7 +11,7 @@ from engine.champion import Champion, history
 from engine.config import InstrumentConfig
 from engine.errors import EngineError
 from engine.lake import raw_file
-from serve.champion import ChampionWatcher, Serving, choose_signal
+from serve.champion import ChampionWatcher, Serving, choose_signal, reason_of
 from serve.figures import Figures
 from serve.latency import LatencyLog
 from serve.pacing import Clock, WallClock
@@ -164,12 +164,17 @@ class Service:
         return {
             "model": choose_signal(scoring.champion, self.config).describe(),
             "since": scoring.since,
-            "champion": None if serving.champion is None else serving.champion.told(),
+            "champion": None if serving.champion is None else _told(serving.champion),
             "alarm": None if alarm is None else alarm.message,
-            "history": [champion.told() for champion in history(self.settings.lake)],
+            "history": [_told(champion) for champion in history(self.settings.lake)],
         }
 
 
+def _told(champion: Champion) -> dict[str, Any]:
+    return {**champion.told(), "standing": champion.standing}
+
+
 def _summary(champion: Champion) -> dict[str, Any]:
-    names = ("version", "signal", "run_id", "sweep", "dataset_id", "created_at")
-    return {name: getattr(champion, name) for name in names}
+    names = ("version", "signal", "run_id", "sweep", "dataset_id", "created_at", "standing")
+    failed = [] if champion.gate is None else list(champion.gate.failed)
+    return {**{name: getattr(champion, name) for name in names}, "because": reason_of(champion), "failed": failed}

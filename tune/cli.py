@@ -47,6 +47,13 @@ PROMOTE_HELP: Final = """\
 Make a run the champion: an immutable version in lake/models, registered in MLflow, and the pointer that every serving replica
 watches is moved to it. The alias `champion` in the MLflow registry follows the pointer; the pointer is the truth.
 
+A gate stands before it: out-of-sample lower bound above 0 (pooled over the sessions of the sweep), deflated Sharpe ratio and max-t
+test passed, strict rules, at least 30 trades out of sample and min_signals in all, a trial that the ledger has counted, and the
+instrument that this environment serves. With --best the first run of the leaderboard that passes is taken. --force --because "WHY"
+promotes all the same: the reason and what failed are kept in the version and shown in /health and on the page.
+
+Exit code: 0 promoted, 1 MLflow failed, 2 bad input, 3 the gate refused and nothing was changed.
+
 With --none the pointer says that no champion serves: the instrument's own signal does, with its perm_* values.
 """
 
@@ -77,7 +84,9 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", help="only this dataset")
     parser.add_argument("--min-signals", type=int, default=5, help="trades a row needs to count (default 5)")
     parser.add_argument("--top", type=int, default=20, help="runs shown (default 20)")
-    parser.add_argument("--all", action="store_true", help="also runs under looser rules: the reference form, lookahead")
+    parser.add_argument(
+        "--all", action="store_true", help="also runs under looser rules: the reference form, no fee, no delay, lookahead"
+    )
     parser.add_argument("--sort", choices=SORTS, default=SORTS[0], help=f"what is best (default {SORTS[0]})")
 
 
@@ -138,6 +147,8 @@ def _promote(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--best", action="store_true", help="the best run of --sweep")
     parser.add_argument("--sweep", metavar="SWEEP", help="id of a sweep")
     _signals(parser)
+    parser.add_argument("--force", action="store_true", help="whatever the gate finds; needs --because")
+    parser.add_argument("--because", metavar="WHY", help="the reason, kept with the version and shown; needs --force")
     parser.add_argument("--rollback", action="store_true", help="back to what served before")
     parser.add_argument("--none", action="store_true", help="back to the instrument's own signal; --rollback undoes it")
     parser.add_argument("--show", action="store_true", help="what is in service, and the history")

@@ -25,6 +25,7 @@ from tune.beside import Beside
 from tune.code_version import code_version
 from tune.config import read_sweep_config
 from tune.errors import RunFailedError
+from tune.gate import REFUSED, GateError
 from tune.judgement import OUTSIDE, UNPROVEN_ROWS
 from tune.judging import JudgeConfig
 from tune.judging import judge as judge_series
@@ -184,7 +185,7 @@ def compare(args: argparse.Namespace) -> int:
         return 0
     out = console()
     loose = (
-        f"{n_loose} runs under looser rules (mid fills, unsound bins, lookahead) are not shown; --all shows them"
+        f"{n_loose} runs under looser rules (mid fills, no fee, no delay, unsound bins, lookahead) are not shown; --all shows them"
         if n_loose
         else ""
     )
@@ -301,6 +302,7 @@ def promote(args: argparse.Namespace) -> int:
         raise ConfigError("--best and --sweep SWEEP belong together")
     if args.threshold is not None and not args.run_id:
         raise ConfigError("--threshold goes with RUN_ID only")
+    because = _reason(args)
     if args.show:
         shown = promotion.show(lake)
         if args.json:
@@ -313,13 +315,29 @@ def promote(args: argparse.Namespace) -> int:
     elif args.none:
         report = promotion.promote_none(lake)
     else:
-        run_id, threshold = promotion.best_run(lake, args.sweep) if args.best else (args.run_id, args.threshold)
-        report = promotion.promote_run(lake, run_id, threshold)
+        choose = promotion.best_passing if because is None else promotion.best_run
+        try:
+            run_id, threshold = choose(lake, args.sweep) if args.best else (args.run_id, args.threshold)
+            report = promotion.promote_run(lake, run_id, threshold, because)
+        except GateError as error:
+            print(f"python -m tune: {error}", file=sys.stderr)
+            return REFUSED
     if args.json:
         _print_json(report)
     else:
         print(report["line"])
     return 0
+
+
+def _reason(args: argparse.Namespace) -> str | None:
+    """Why the gate is to be overruled; None where it is not."""
+    if args.because is None and not args.force:
+        return None
+    if not args.force or args.because is None or not args.because.strip():
+        raise ConfigError('--force and --because "WHY" belong together, and the reason must say something')
+    if not (args.run_id or args.best):
+        raise ConfigError("--force --because goes with RUN_ID, or with --best --sweep SWEEP")
+    return " ".join(args.because.split())
 
 
 def history_table(shown: dict[str, Any]) -> Fitted:
@@ -334,6 +352,7 @@ def history_table(shown: dict[str, Any]) -> Fitted:
         Column("threshold", [[f"{t:g}" for t in one["thresholds"]] for one in history], kept=True),
         Column("dataset", [one["dataset_id"] for one in history], kept=True, stacks=True),
         Column("parameters", [parameter_parts(one["swept"]) for one in history], kept=True, stacks=True),
+        Column("standing", [one["standing"].replace("_", " ") for one in history], kept=True, stacks=True),
         Column("n", [str(row.get("n_signals")) for row in figures], right=True),
         Column("TP rate", [_figure(row.get("tp_rate"), ".3f") for row in figures], right=True),
         Column("PnL", [_figure(row.get("mean_pnl_ticks"), "+.3f") for row in figures], right=True),

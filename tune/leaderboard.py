@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from tune.strictness import GROUP, MARK, in_groups, places, strict, with_mark
 from tune.tables import Column, Fitted
 from tune.trial import RunResult
 
@@ -62,7 +63,7 @@ SHOWN: Final = (
 
 
 def rank(rows: pl.DataFrame, objective: str, min_signals: int) -> pl.DataFrame:
-    """The best row of each run, best run first.
+    """The best row of each run, best run first among runs of the same rules; loose ones behind all strict ones.
 
     Parameters
     ----------
@@ -77,22 +78,21 @@ def rank(rows: pl.DataFrame, objective: str, min_signals: int) -> pl.DataFrame:
     # Runs of an older version of this program lack figures that ranking needs, or dropped the trades that met a close or a gap,
     # which this one books; beside these they would look too good and are not shown.
     keys = [pl.col(name).fill_nan(None) for name in (objective, "expectancy_low", "n_signals")]
-    return (
-        rows.filter(pl.col("n_signals") >= max(min_signals, 1), pl.col("fill_model", "n_through_gap").is_not_null())
-        .select(SHOWN)
+    return in_groups(
+        with_mark(rows.filter(pl.col("n_signals") >= max(min_signals, 1), pl.col("fill_model", "n_through_gap").is_not_null()))
+        .select(*SHOWN, MARK, GROUP)
         .sort([*keys, pl.col("run_id"), pl.col("threshold")], descending=[True, True, True, False, False], nulls_last=True)
         .unique("run_id", keep="first", maintain_order=True)
     )
 
 
 def without_loose(rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Rows whose runs were filled at the touch in sound bins by signals that see no later bin; and how many runs were not.
+    """Rows whose runs were judged under strict rules, as `tune.strictness` has it; and how many runs were not.
 
     What was scored under looser rules looks better than it is: side by side with the others it would stand first.
     """
-    is_sound = pl.col("rules_json").str.json_path_match("$.sound_only") == "true"
-    strict = rows.filter(pl.col("fill_model").str.starts_with("touch"), is_sound, pl.col("lookahead") == "")
-    return strict, rows.n_unique("run_id") - strict.n_unique("run_id")
+    kept = strict(rows)
+    return kept, rows.n_unique("run_id") - kept.n_unique("run_id")
 
 
 class LiveRanking:
@@ -131,17 +131,21 @@ def render(frame: pl.DataFrame, title: str, top: int, *, fits_height: bool = Fal
 
     Run, dataset, signal, parameters, barriers, cooldown and threshold stand whole at any width; the rest goes by ``TELLING``.
     """
+    frame = with_mark(frame)
     same = [name for name in ("dataset_id", "signal_name") if frame.n_unique(name) == 1]
     title = ", ".join([title, *(str(frame.item(0, name)) for name in same)])
     rows = list(frame.head(top).iter_rows(named=True))
     columns = [
-        Column("#", [str(place) for place in range(1, len(rows) + 1)], right=True, kept=True),
+        Column("#", places(frame.head(top)), right=True, kept=True),
         Column("run", [row["run_id"] for row in rows], kept=True),
     ]
     if "signal_name" not in same:
         columns.append(Column("signal", [row["signal_name"] for row in rows], kept=True))
     if "dataset_id" not in same:
         columns.append(Column("dataset", [row["dataset_id"] for row in rows], kept=True, stacks=True))
+    for name in (MARK, GROUP):  # where rows differ in them
+        if frame.head(top).n_unique(name) > 1:
+            columns.append(Column(name, [(row[name] or "-").split(" ") for row in rows], kept=True, stacks=True))
     parameters = [parameter_parts(json.loads(row["signal_params_json"])) for row in rows]
     columns.append(Column("parameters", parameters, kept=True, stacks=True))
     barriers = [f"{row['eval_tp_ticks']:g}/{row['eval_sl_ticks']:g}" for row in rows]

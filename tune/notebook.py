@@ -76,7 +76,7 @@ def compare(
     min_signals
         Trades a row needs to count.
     with_all
-        Also runs under looser rules: mid fills, unsound bins, lookahead.
+        Also runs under looser rules: mid fills, no fee, no delay, unsound bins, lookahead.
 
     Raises
     ------

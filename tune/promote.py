@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from engine.champion import (
     Champion,
+    Gate,
     history,
     move_pointer,
     read_champion,
@@ -30,8 +31,10 @@ from engine.signals.registry import BUILT_IN, get_signal, signal_names, signals_
 from tune.code_version import code_version
 from tune.config import SweepConfig
 from tune.errors import RunFailedError
+from tune.gate import GateError, failed_checks, figures_of, instrument_differs, judged_rows
 from tune.judgement import is_outside
 from tune.leaderboard import METRICS, rank
+from tune.ledger import TrialLedger
 from tune.promise import promise_of
 from tune.registry import ChampionRegistry
 from tune.results import ResultStore
@@ -58,18 +61,54 @@ def best_run(lake: Lake, sweep_id: str) -> tuple[str, float]:
     return str(row["run_id"]), float(row["threshold"])
 
 
-def promote_run(lake: Lake, run_id: str, threshold: float | None) -> dict[str, Any]:
-    """Make a run the champion.
+def best_passing(lake: Lake, sweep_id: str) -> tuple[str, float]:
+    """Run and threshold of the first row of a sweep's leaderboard that the gate lets pass.
+
+    Raises
+    ------
+    ConfigError
+        Unknown sweep.
+    GateError
+        None does; the line says what the head of the board fails.
+    """
+    state = read_state(lake, sweep_id)
+    config = SweepConfig.model_validate(state.config)
+    rows, least = ResultStore(lake).rows(state.run_ids), config.eval.min_signals
+    ranking = rank(rows, config.search.objective, least)
+    if not len(ranking):
+        raise GateError(
+            f"sweep {sweep_id} has no run with {least} trades or more, so nothing passes the gate; nothing was promoted"
+        )
+    differs = {name: instrument_differs(Dataset.open(lake, name)) for name in ranking.get_column("dataset_id").unique().sort()}
+    heads = []
+    for row in judged_rows(ranking, rows, TrialLedger(lake).trials(), least).iter_rows(named=True):
+        failed = failed_checks(figures_of(row, rows, least, differs[row["dataset_id"]]))
+        if not failed:
+            return str(row["run_id"]), float(row["threshold"])
+        heads.append((row["run_id"], failed))
+    head, failed = heads[0]
+    raise GateError(
+        f"none of the {len(heads)} ranked runs of sweep {state.sweep_id} passes the gate, nothing was promoted; its head, run {head}, "
+        f"fails: {', '.join(failed)}"
+    )
+
+
+def promote_run(lake: Lake, run_id: str, threshold: float | None, because: str | None = None) -> dict[str, Any]:
+    """Make a run the champion, if the gate lets it pass.
 
     Parameters
     ----------
     threshold : float, optional
         One of the run's; default the one whose net expectancy has the best lower bound.
+    because : str, optional
+        Why it is to serve whatever the gate finds; kept in the version with what it failed, and shown wherever it serves.
 
     Raises
     ------
     ConfigError, ChampionError, DatasetError
         Nothing was changed: the run or threshold is unknown, its dataset is gone, or its signal does not load.
+    GateError
+        Nothing was changed: the gate refused it; the line names every check that failed.
     RunFailedError
         MLflow failed; the message says what stands.
     """
@@ -84,6 +123,7 @@ def promote_run(lake: Lake, run_id: str, threshold: float | None) -> dict[str, A
         mode = prediction_mode(get_signal(champion.signal))
     champion = champion.model_copy(update={"promise": promise_of(row, mode, _data_end(lake, row))})
     _require_loads(champion)
+    champion = champion.model_copy(update={"gate": _pass_gate(lake, row, because)})
     champion = _stored(lake, champion)
     try:
         registry = ChampionRegistry(lake)
@@ -97,6 +137,26 @@ def promote_run(lake: Lake, run_id: str, threshold: float | None) -> dict[str, A
     if before != champion.version:
         move_pointer(lake, champion.version)
     return _follow(lake, registry, champion, before)
+
+
+def _pass_gate(lake: Lake, row: dict[str, Any], because: str | None) -> Gate:
+    """What the gate says of a run at a threshold."""
+    store = ResultStore(lake)
+    try:
+        state = read_state(lake, row["sweep_id"])
+        rows, least = store.rows({*state.run_ids, row["run_id"]}), SweepConfig.model_validate(state.config).eval.min_signals
+    except ConfigError:  # its sweep's state was deleted
+        rows, least = store.rows([row["run_id"]]), 1
+    chosen = rows.filter(rows.get_column("run_id") == row["run_id"], rows.get_column("threshold") == row["threshold"])
+    judged = judged_rows(chosen, rows, TrialLedger(lake).trials(), least).row(0, named=True)
+    differs = instrument_differs(Dataset.open(lake, row["dataset_id"]))
+    failed = failed_checks(figures_of(judged, rows, least, differs))
+    if failed and because is None:
+        raise GateError(
+            f"run {row['run_id']} at threshold {row['threshold']:g} is not promoted, the gate refuses it: {', '.join(failed)}. "
+            'Whoever knows better adds --force --because "WHY", which is kept and shown'
+        )
+    return Gate(failed=failed, because=because if failed and because is not None else "")
 
 
 def promote_none(lake: Lake) -> dict[str, Any]:
@@ -151,7 +211,7 @@ def show(lake: Lake) -> dict[str, Any]:
         "version": pointer.version,
         "trail": list(pointer.trail),
         "mlflow": alias,
-        "history": [{**c.told(), "swept": _beside_defaults(c)} for c in history(lake)],
+        "history": [{**c.told(), "standing": c.standing, "swept": _beside_defaults(c)} for c in history(lake)],
     }
 
 
@@ -254,14 +314,17 @@ def _follow(lake: Lake, registry: ChampionRegistry, champion: Champion, before: 
     except Exception as error:  # whatever MLflow raises
         raise RunFailedError(_alias_line(champion.version, error)) from error
     was = "already in service" if before == champion.version else f"in service (before: {before or 'none'})"
+    gate = champion.gate
+    forced = f"; FORCED because {gate.because}; it fails {', '.join(gate.failed)}" if gate is not None and gate.failed else ""
     return {
         "version": champion.version,
         "before": before,
         "run_id": champion.run_id,
         "model_version": model_version,
+        "standing": champion.standing,
         "line": (
             f"champion {champion.version} {was}: {champion.signal}, threshold {champion.thresholds[0]:g}, run {champion.run_id} "
-            f"on {champion.dataset_id}; MLflow alias 'champion' at model version {model_version}"
+            f"on {champion.dataset_id}; MLflow alias 'champion' at model version {model_version}{forced}"
         ),
     }
 
@@ -282,6 +345,7 @@ def _without(lake: Lake, before: int | None) -> dict[str, Any]:
         "before": before,
         "run_id": None,
         "model_version": None,
+        "standing": "instrument",
         "line": f"the instrument's own signal {was}; no champion, and no MLflow alias 'champion'",
     }
 

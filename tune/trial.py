@@ -25,6 +25,7 @@ from tune.diagnostics import state5_diagnostics
 from tune.outofsample import out_of_sample
 from tune.rules import Rules
 from tune.scoring import is_degenerate, statistics_of, walk_all
+from tune.strictness import seen_ahead
 
 BIN_COLUMNS: Final = (
     "mid_price",
@@ -213,7 +214,7 @@ def evaluate_together(points: Sequence[Point], market: Market, series: Outputs) 
         score=score_of(first, series),
         thresholds=thresholds_of(first, market, series),
         mode=prediction_mode(get_signal(first.signal)),
-        lookahead=" ".join(make_signal(first.signal, first.parameters, market.context).lookahead),
+        lookahead=" ".join(seen_ahead(make_signal(first.signal, first.parameters, market.context))),
         diagnostics=state5_diagnostics(first.signal, series, market.bins["perm_microstate_id"]),
     )
     return judge_together(points, market, judged)

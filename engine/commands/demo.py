@@ -7,8 +7,8 @@ import argparse
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Final
 
@@ -19,6 +19,10 @@ from engine.lake import Lake
 SWEEP: Final = "smoke_perm_derivative"
 DAY: Final = "2026-02-06"  # the smoke sweep's; simulated where it is missing
 START_TIME: Final = "09:05"
+GATE_REFUSED: Final = 3  # exit code of a promotion
+_NONE_PASSED: Final = (
+    "nothing passed the gate, so nothing was promoted: what served before goes on, at first the instrument's own signal"
+)
 _ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -28,6 +32,7 @@ class Step:
 
     title: str
     words: Sequence[str]
+    passes_over: Mapping[int, str] = field(default_factory=dict)  # exit codes that do not end the demo, and what is said then
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,10 +53,11 @@ def steps(lake: Lake, dt: str, start_time: str, port: int | None) -> list[Step]:
     """The demo's commands over a lake, in their order; ``port`` None leaves the service its own."""
     where = ["--lake", str(lake.root)]
     serve = ["-m", "serve", "--dt", dt, "--start-time", start_time, *where]
+    promote = ["-m", "tune", "promote", "--best", "--sweep", SWEEP, *where]
     return [
         Step(f"a sweep over a simulated session, into {lake.root}", ["-m", "tune", "sweep", SWEEP, *where]),
-        Step("its best run becomes the champion", ["-m", "tune", "promote", "--best", "--sweep", SWEEP, *where]),
-        Step("the champion scores a stream", serve if port is None else [*serve, "--port", str(port)]),
+        Step("its best run becomes the champion, if one passes the gate", promote, {GATE_REFUSED: _NONE_PASSED}),
+        Step("a stream, scored by the champion where there is one", serve if port is None else [*serve, "--port", str(port)]),
     ]
 
 
@@ -76,9 +82,12 @@ def run_steps(todo: Sequence[Step]) -> int:
             code = turn.run(step.words)
             if code < 0 and not turn.is_ended:
                 raise WorkError(f"step {number}, python {' '.join(step.words)}, was killed by signal {-code}; run the demo again")
-            if turn.is_ended and (code < 0 or (code == 0 and number < len(todo))):
+            goes_on = code == 0 or code in step.passes_over
+            if turn.is_ended and (code < 0 or (goes_on and number < len(todo))):
                 return INTERRUPTED
-            if code != 0:
+            if code in step.passes_over:
+                print(step.passes_over[code], flush=True)
+            elif code != 0:
                 return code
     finally:
         for number, handler in before.items():

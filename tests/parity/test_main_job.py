@@ -86,7 +86,8 @@ def champion(shell: Shell, dataset: dict[str, Any], tmp_path_factory: pytest.Tem
     sweep = shell.json("tune/sweep.py", str(config), "--address", "local")
     assert sweep["n_points"] == N_POINTS
     assert not sweep["failures"]
-    return shell.json("-m", "tune", "promote", "--best", "--sweep", sweep["sweep_id"])
+    why = "an hour without an edge, to see that a stream scores as the sweep did"
+    return shell.json("-m", "tune", "promote", "--best", "--sweep", sweep["sweep_id"], "--force", "--because", why)
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from engine.champion import version_path
+from engine.champion import move_pointer, version_path
 from engine.config import InstrumentConfig
 from engine.lake import Lake
+from serve.client import health_lines
 from serve.settings import ServeSettings
 from tests.test_serve.conftest import Promote
 from tests.test_serve.server import Running, serving
@@ -84,6 +85,32 @@ def test_champion_says_what_is_served_and_the_history(client: Client, lake: Lake
     assert body["model"]["parameters"]["d2_weight"] == 0.75
     assert [champion["version"] for champion in body["history"]] == [1, 2]
     assert client.get("/health").json()["champion"]["version"] == 2
+
+
+def test_a_forced_champion_says_so_wherever_it_serves(client: Client, lake: Lake, promote: Promote) -> None:
+    promote(lake)
+    client.running.service.watcher.poll()
+    shown = client.get("/health").json()["champion"]
+    assert (shown["standing"], shown["because"], shown["failed"]) == ("not_proven", None, [])
+    promote(lake, gate={"failed": ["too few trades (3)", "loose rules (no fee)"], "because": "we try it"})
+    client.running.service.watcher.poll()
+    health = client.get("/health").json()
+    assert (health["champion"]["standing"], health["champion"]["because"]) == ("forced", "we try it")
+    assert health["champion"]["failed"] == ["too few trades (3)", "loose rules (no fee)"]
+    assert (health["model"]["standing"], health["model"]["because"]) == ("forced", "we try it")
+    assert "forced          past the gate because we try it; it fails too few trades (3), loose rules (no fee)" in health_lines(
+        health
+    )
+    told = client.get("/v1/model/champion").json()
+    assert (told["champion"]["standing"], told["champion"]["gate"]["because"]) == ("forced", "we try it")
+    assert [one["standing"] for one in told["history"]] == ["not_proven", "forced"]
+    promote(lake, gate={})
+    client.running.service.watcher.poll()
+    assert client.get("/health").json()["model"]["standing"] == "proven"
+    move_pointer(lake, None)
+    client.running.service.watcher.poll()
+    own = client.get("/health").json()["model"]
+    assert (own["standing"], own["because"]) == ("instrument", None)
 
 
 def test_without_a_built_page_a_small_one_says_how_to_build_it(client: Client) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 
 import polars as pl
 import pytest
@@ -7,6 +8,7 @@ from rich.console import Console
 from engine.lake import Lake
 from tests.test_tune.made import frame as stored
 from tests.test_tune.made import made, run_of
+from tests.test_tune.markets import sound_rules
 from tests.test_tune.small_sweep import COMMON, evaluated, points_of
 from tune.leaderboard import SHOWN, LiveRanking, caption, describe, interval, rank, records, render, without_loose
 from tune.results import ResultStore
@@ -136,14 +138,15 @@ def test_a_row_with_just_enough_trades_is_ranked_and_one_below_is_not() -> None:
 
 def test_the_figures_shown_are_the_rows_own() -> None:
     row = made("a", 0.1)
-    assert rank(stored(row), OBJECTIVE, 5).row(0, named=True) == {name: row[name] for name in SHOWN}
+    found = rank(stored(row), OBJECTIVE, 5).row(0, named=True)
+    assert found == {**{name: row[name] for name in SHOWN}, "loose": "", "rules": found["rules"]}
 
 
 @pytest.mark.parametrize(
     "loose",
     [
         {"lookahead": "threshold_source=whole_sample"},
-        {"fill_model": "mid to mid at bin ends"},
+        {"rules_json": json.dumps(asdict(sound_rules(fee_per_contract=0.62, fill="mid")))},
         {"rules_json": '{"sound_only": false}'},
     ],
 )

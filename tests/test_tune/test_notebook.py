@@ -14,7 +14,8 @@ from tests.test_tune.small_sweep import COMMON
 from tune.notebook import compare, standings
 from tune.results import ResultStore
 
-UNSOUND = json.dumps(asdict(sound_rules(sound_only=False)))
+UNSOUND = json.dumps(asdict(sound_rules(fee_per_contract=0.62, sound_only=False)))
+MID = json.dumps(asdict(sound_rules(fee_per_contract=0.62, fill="mid")))
 RUNS: list[dict[str, Any]] = [
     made("a", 0.1, oos_expectancy_low=1.0, sharpe=5.0),
     made("b", 0.1, oos_expectancy_low=2.0, sharpe=4.0, signal_name="series:mine"),
@@ -22,7 +23,7 @@ RUNS: list[dict[str, Any]] = [
     made("few", 0.1, oos_expectancy_low=9.0, sharpe=9.0, n_signals=4),
     made("just", 0.1, oos_expectancy_low=0.5, sharpe=0.5, n_signals=5),
     made("ahead", 0.1, oos_expectancy_low=8.0, sharpe=8.0, lookahead="flat_window: whole_series"),
-    made("mid", 0.1, oos_expectancy_low=7.0, sharpe=7.0, fill_model="mid to mid"),
+    made("mid", 0.1, oos_expectancy_low=7.0, sharpe=7.0, fill_model="mid to mid", rules_json=MID),
     made("unsound", 0.1, oos_expectancy_low=6.0, sharpe=6.0, rules_json=UNSOUND),
 ]
 
@@ -45,7 +46,7 @@ def lake(tmp_path: Path) -> Lake:
         ({"signal": "series:mine"}, ["b"]),
         ({"dataset": "e"}, ["c"]),
         ({"dataset": "d", "signal": "series:mine"}, ["b"]),
-        ({"with_all": True}, ["ahead", "mid", "unsound", "c", "b", "a", "just"]),
+        ({"with_all": True}, ["c", "b", "a", "just", "ahead", "mid", "unsound"]),
     ],
 )
 def test_what_stands_on_the_leaderboard(lake: Lake, asked: dict[str, Any], run_ids: list[str]) -> None:

@@ -36,7 +36,8 @@ DOUBLED = f"2.0 * ({PLAIN})"
 
 
 def promoted(lake: Lake, capsys: Capture, *arguments: str) -> str:
-    assert main(["promote", *arguments, "--lake", str(lake.root)]) == 0
+    force = [] if "--show" in arguments else ["--force", "--because", "noise, to see how promotion works"]
+    assert main(["promote", *arguments, *force, "--lake", str(lake.root)]) == 0
     return capsys.readouterr().out
 
 
@@ -170,7 +171,7 @@ def test_an_installed_signal_is_swept_promoted_and_loaded_where_it_is_the_same(
     config = str(own_sweep_file(signal_files=[]))
     report = json.loads(run("-m", "tune", "sweep", config, "--address", "local", *tail))
     assert (report["n_points"], report["failures"]) == (4, [])
-    run("-m", "tune", "promote", "--best", "--sweep", report["sweep_id"], *tail)
+    run("-m", "tune", "promote", "--best", "--sweep", report["sweep_id"], "--force", "--because", "noise", *tail)
     loaded = run("-c", INSTALLED, str(lake.root))
     assert loaded.split() == ["mine", "outside", "1.5", "outside_pack", "outside_pack.base", "outside_pack.flow"]
     (site / "outside_pack" / "base.py").write_text("X = 2\nraise RuntimeError('must not run')\n")

@@ -27,6 +27,8 @@ from tune.run import new_state, state_path
 # MLflow's own use of SQLAlchemy.
 pytestmark = pytest.mark.filterwarnings("ignore:The ..noload.. loader strategy:DeprecationWarning")
 
+WHY = "noise, to see how promotion works"  # what is promoted here has no edge: tests/test_tune/test_gate.py is about that
+
 
 @pytest.fixture(scope="module")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> bytes:
@@ -52,7 +54,7 @@ def ranking(lake: Lake) -> Any:
 def test_best_run_of_a_sweep_becomes_the_champion(swept: tuple[Lake, str]) -> None:
     lake, sweep_id = swept
     best = ranking(lake).row(0, named=True)
-    report = promote.promote_run(lake, *promote.best_run(lake, sweep_id))
+    report = promote.promote_run(lake, *promote.best_run(lake, sweep_id), WHY)
     champion = read_champion(lake)
     assert report["version"] == champion.version == 1
     assert (champion.run_id, champion.thresholds) == (best["run_id"], (best["threshold"],))
@@ -65,8 +67,8 @@ def test_best_run_of_a_sweep_becomes_the_champion(swept: tuple[Lake, str]) -> No
 def test_rollback_takes_pointer_and_alias_back(swept: tuple[Lake, str]) -> None:
     lake, _ = swept
     first, second = ranking(lake).get_column("run_id").to_list()[:2]
-    promote.promote_run(lake, first, None)
-    promote.promote_run(lake, second, None)
+    promote.promote_run(lake, first, None, WHY)
+    promote.promote_run(lake, second, None, WHY)
     assert ChampionRegistry(lake).pointed() == 2
     report = promote.roll_back_champion(lake)
     assert (report["version"], report["before"]) == (1, 2)
@@ -82,7 +84,7 @@ def test_none_takes_pointer_and_alias_away_and_rollback_brings_them_back(swept: 
     lake, _ = swept
     said = promote.promote_none(lake)
     assert (said["version"], said["before"], read_pointer(lake).etag) == (None, None, "")
-    promote.promote_run(lake, ranking(lake).item(0, "run_id"), None)
+    promote.promote_run(lake, ranking(lake).item(0, "run_id"), None, WHY)
     said = promote.promote_none(lake)
     assert said["line"] == (
         "the instrument's own signal is in service (before: champion 1); no champion, and no MLflow alias 'champion'"
@@ -100,20 +102,20 @@ def test_promotion_onto_a_full_disk_is_one_line_and_nothing_is_there(
     lake, _ = swept
     run_id = ranking(lake).item(0, "run_id")
     with room_for(500):  # bytes, fewer than a version takes
-        assert main(["promote", run_id, "--lake", str(lake.root)]) == 1
+        assert main(["promote", run_id, "--force", "--because", WHY, "--lake", str(lake.root)]) == 1
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith(f"python -m tune: no space left on the disk for {version_path(lake, 1)} (EFBIG)")
     assert (versions(lake), read_pointer(lake).version) == ([], None)
     assert [path.name for path in lake.models.iterdir()] == []
-    assert promote.promote_run(lake, run_id, None)["version"] == 1
+    assert promote.promote_run(lake, run_id, None, WHY)["version"] == 1
 
 
 def test_the_same_promotion_again_makes_no_second_version(swept: tuple[Lake, str]) -> None:
     lake, _ = swept
     run_id = ranking(lake).item(0, "run_id")
-    promote.promote_run(lake, run_id, None)
+    promote.promote_run(lake, run_id, None, WHY)
     before = read_pointer(lake)
-    assert "already in service" in promote.promote_run(lake, run_id, None)["line"]
+    assert "already in service" in promote.promote_run(lake, run_id, None, WHY)["line"]
     assert read_pointer(lake) == before
     assert versions(lake) == [1]
 
@@ -122,15 +124,15 @@ def test_a_threshold_may_be_chosen_among_the_scored_ones(swept: tuple[Lake, str]
     lake, _ = swept
     run_id = ranking(lake).item(0, "run_id")
     with pytest.raises(ConfigError, match=r"--threshold was 0\.07; .* scored at 0\.03, 0\.05"):
-        promote.promote_run(lake, run_id, 0.07)
-    promote.promote_run(lake, run_id, 0.2)
+        promote.promote_run(lake, run_id, 0.07, WHY)
+    promote.promote_run(lake, run_id, 0.2, WHY)
     assert read_champion(lake).thresholds == (0.2,)
 
 
 def test_unknown_run_and_sweep_are_refused(swept: tuple[Lake, str]) -> None:
     lake, sweep_id = swept
     with pytest.raises(ConfigError, match="has no such run"):
-        promote.promote_run(lake, "0" * 16, None)
+        promote.promote_run(lake, "0" * 16, None, WHY)
     with pytest.raises(ConfigError, match=f"has: {sweep_id}"):
         promote.best_run(lake, "nope")
     assert history(lake) == []
@@ -141,7 +143,7 @@ def test_a_run_whose_dataset_or_code_is_not_the_same_is_refused(swept: tuple[Lak
     run_id = ranking(lake).item(0, "run_id")
     monkeypatch.setattr(promote, "code_version", lambda signal: "f" * 16)
     with pytest.raises(ChampionError, match="another version of perm_derivative"):
-        promote.promote_run(lake, run_id, None)
+        promote.promote_run(lake, run_id, None, WHY)
     assert history(lake) == []
 
 
@@ -156,7 +158,7 @@ def test_a_champion_that_does_not_load_is_refused(swept: tuple[Lake, str], monke
         ),
     )
     with pytest.raises(ChampionError, match="does not load: center_exclusion_radius was 5"):
-        promote.promote_run(lake, row["run_id"], None)
+        promote.promote_run(lake, row["run_id"], None, WHY)
     assert read_pointer(lake).version is None
     assert versions(lake) == []
 
@@ -168,19 +170,19 @@ def test_without_mlflow_nothing_is_promoted_and_it_can_be_taken_up_again(swept: 
     sound = database.read_bytes()
     database.write_bytes(b"this is no database" * 100)
     with pytest.raises(RunFailedError, match=r"was written but not registered .* champion none serves on") as failed:
-        promote.promote_run(lake, run_id, None)
+        promote.promote_run(lake, run_id, None, WHY)
     assert "\n" not in str(failed.value)
     assert read_pointer(lake).version is None
     database.write_bytes(sound)
-    assert promote.promote_run(lake, run_id, None)["version"] == 1
+    assert promote.promote_run(lake, run_id, None, WHY)["version"] == 1
     assert versions(lake) == [1]
 
 
 def test_damaged_version_file_does_not_stop_a_rollback_target_check(swept: tuple[Lake, str]) -> None:
     lake, _ = swept
     first, second = ranking(lake).get_column("run_id").to_list()[:2]
-    promote.promote_run(lake, first, None)
-    promote.promote_run(lake, second, None)
+    promote.promote_run(lake, first, None, WHY)
+    promote.promote_run(lake, second, None, WHY)
     path: Path = lake.models / "champion-000001.yaml"
     path.chmod(0o644)
     path.write_text(path.read_text().replace("signal: perm_derivative", "signal: gone"))
@@ -286,7 +288,7 @@ def stored(lake: Lake, migrated: bytes, monkeypatch: pytest.MonkeyPatch) -> tupl
 
 def test_a_champion_says_what_it_is_each_thing_at_its_own_place(stored: tuple[Lake, dict[str, Any]]) -> None:
     lake, meta = stored
-    promote.promote_run(lake, meta["run_id"], None)
+    promote.promote_run(lake, meta["run_id"], None, WHY)
     champion = read_champion(lake)
     assert champion.thresholds == (0.05,)  # the second of 0.03, 0.05, 0.1 and so on
     assert champion.evaluation == {"tp_ticks": 4.0, "sl_ticks": 2.0, "max_hold_bins": 200, "warmup_bins": 100, "tick_size": 0.25}
@@ -309,13 +311,13 @@ def test_a_run_of_a_dataset_that_was_made_anew_is_refused(stored: tuple[Lake, di
     result.meta["dataset_checksum"] = "0" * 64
     ResultStore(lake).append([result], sweep_id="sw", **COMMON)
     with pytest.raises(ChampionError, match="dataset random_walk is not the one run"):
-        promote.promote_run(lake, result.meta["run_id"], None)
+        promote.promote_run(lake, result.meta["run_id"], None, WHY)
     assert versions(lake) == []
 
 
 def test_another_threshold_is_another_version_and_the_first_comes_back_as_it_was(stored: tuple[Lake, dict[str, Any]]) -> None:
     lake, meta = stored
-    reports = [promote.promote_run(lake, meta["run_id"], threshold) for threshold in (0.1, 0.03, 0.1)]
+    reports = [promote.promote_run(lake, meta["run_id"], threshold, WHY) for threshold in (0.1, 0.03, 0.1)]
     assert [(report["before"], report["version"]) for report in reports] == [(None, 1), (1, 2), (2, 1)]
     assert versions(lake) == [1, 2]
     assert (read_pointer(lake).version, read_pointer(lake).trail) == (1, (1, 2))
@@ -329,7 +331,7 @@ def test_another_threshold_is_another_version_and_the_first_comes_back_as_it_was
 
 def test_the_registry_goes_by_the_champions_version_and_not_by_its_own(stored: tuple[Lake, dict[str, Any]]) -> None:
     lake, meta = stored
-    promote.promote_run(lake, meta["run_id"], None)
+    promote.promote_run(lake, meta["run_id"], None, WHY)
     one = read_champion(lake)
     registry = ChampionRegistry(lake)
 

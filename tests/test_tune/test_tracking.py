@@ -139,7 +139,7 @@ def test_artifacts_go_through_a_server_and_no_proxy_is_asked_for_one_on_this_mac
     monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
     tracker = SweepTracker(lake, TrackingConfig(), "small", "small_1", tmp_path / "note.txt")
     tracker.finish(ranking, {"n_points": 3}, failed=False)
-    promote_run(lake, ranking.item(0, "run_id"), None)
+    promote_run(lake, ranking.item(0, "run_id"), None, "to see where it is kept")
     assert ChampionRegistry(lake).pointed() == 1
 
     champion = version_path(lake, 1)

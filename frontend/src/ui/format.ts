@@ -1,4 +1,6 @@
-/** Numbers as people read them. */
+/** Numbers, and what a model is, as people read them. */
+
+import type { RuntimeModelInfo } from "../wire/types.ts";
 
 const MINUS = "−";
 
@@ -43,3 +45,12 @@ export const STATE5_WORDS: Readonly<Record<number, string>> = {
   [-1]: "bear pressure ▽",
   [-2]: "bear vacuum ▼",
 };
+
+/** Where the model comes from, and what is known of it: one that was forced past the gate says so, and why. */
+export function modelOrigin(model: RuntimeModelInfo): string {
+  if (model.version === "") return "instrument's own";
+  const version = `version ${model.version}`;
+  if (model.standing === "forced") return `${version}, forced past the gate: ${model.because}`;
+  if (model.standing === "proven") return `${version}, passed the gate`;
+  return model.standing === "not_proven" ? `${version}, not proven` : version;
+}

@@ -4,7 +4,7 @@ import { byId, el, setText } from "../dom/elements.ts";
 import type { TrackRow } from "../store/projection.ts";
 import { MIN_MATURED } from "../store/projection.ts";
 import type { Session } from "../store/session.ts";
-import { fixed, grouped, percent, STATE5_WORDS, short, signed } from "./format.ts";
+import { fixed, grouped, modelOrigin, percent, STATE5_WORDS, short, signed } from "./format.ts";
 
 export class ModelPanel {
   private readonly name = el("strong", { id: "model-name" }, "–");
@@ -49,7 +49,7 @@ export class ModelPanel {
     if (!config) return;
     const { model } = config;
     setText(this.name, model.name);
-    setText(this.version, model.version === "" ? "instrument's own" : `version ${model.version}`);
+    setText(this.version, modelOrigin(model));
     if (!newest) return;
     const out = newest.model;
     const needed = session.warmupNeeded;

@@ -102,6 +102,8 @@ function readModel(read: FieldReader): RuntimeModelInfo {
   const name = inner.text("name");
   const enabled = inner.flag("enabled");
   const parameters = inner.has("parameters") ? inner.object("parameters") : {};
+  const standing = inner.has("standing") ? inner.text("standing") : "";
+  const because = inner.has("because") ? inner.text("because") : "";
   const version = info.version;
   const plain = version === undefined || version === null || ["string", "number"].includes(typeof version);
   if (!plain) inner.reject("version", "a string or a number", version);
@@ -110,6 +112,8 @@ function readModel(read: FieldReader): RuntimeModelInfo {
     name,
     enabled,
     parameters,
+    standing,
+    because,
     version: version === undefined || version === null ? "" : String(version),
   };
 }

@@ -4,6 +4,8 @@ export interface RuntimeModelInfo {
   readonly name: string;
   readonly enabled: boolean;
   readonly version: string;
+  readonly standing: string; // "proven", "not_proven", "forced", "instrument"; empty where the server does not say
+  readonly because: string; // why it was forced
   readonly parameters: Readonly<Record<string, unknown>>;
 }
 

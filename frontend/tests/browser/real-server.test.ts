@@ -88,7 +88,7 @@ test("the page at / plays a simulated day, takes a promotion without a break, an
   expect(await notice.textContent()).toContain("d2_weight: 0 → 0.5");
   const { bins } = await counters(page);
   await untilBins(page, bins! + 100);
-  expect(await page.locator("#model-version").textContent()).toBe("version 1");
+  expect(await page.locator("#model-version").textContent()).toBe("version 1, not proven");
   expect(await page.locator("#model-ready").textContent()).toBe("ready");
   const seam = (await page.evaluate(() => window.__spymaster!.seams())).at(-1)!;
   expect(await page.evaluate((seq) => window.__spymaster!.bands(seq).length, seam.seq)).toBe(4); // ready at once

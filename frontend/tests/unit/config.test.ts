@@ -29,7 +29,14 @@ describe("a good config", () => {
       effective_bin_seq: 0,
       session: { start_ns: "1770387900000000001", end_ns: "-5", n_bins: 0 },
       capabilities: { control: true, step: 1, backfill: false },
-      runtime_model: { name: "ads", enabled: false, version: 3, parameters: { a: 1 } },
+      runtime_model: {
+        name: "ads",
+        enabled: false,
+        version: 3,
+        standing: "forced",
+        because: "a test",
+        parameters: { a: 1 },
+      },
     });
     const checked = checkConfig(raw);
     if (!checked.ok) throw new Error(JSON.stringify(checked.why));
@@ -47,7 +54,14 @@ describe("a good config", () => {
       cellWidthMs: 100,
       cellWidthNs: 100_000_000n,
       horizons: [1, 2, 3, 4],
-      model: { name: "ads", enabled: false, version: "3", parameters: { a: 1 } },
+      model: {
+        name: "ads",
+        enabled: false,
+        version: "3",
+        standing: "forced",
+        because: "a test",
+        parameters: { a: 1 },
+      },
       mode: "live",
       schemaFields: GRID_NAMES,
       timeZone: "America/New_York",
@@ -73,7 +87,7 @@ describe("a good config", () => {
       capabilities: {},
       reason: null,
       effectiveBinSeq: null,
-      model: { name: "ads", enabled: true, version: "", parameters: {} },
+      model: { name: "ads", enabled: true, version: "", standing: "", because: "", parameters: {} },
     });
     expect(value({ session: {} }).session).toEqual({ startNs: null, endNs: null, nBins: null });
     expect(value(model({ version: null })).model.version).toBe("");

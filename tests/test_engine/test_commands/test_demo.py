@@ -13,6 +13,7 @@ from engine.errors import WorkError
 from engine.lake import Lake, config_file
 from tests.conftest import REPO_ROOT
 from tune.config import read_sweep_config
+from tune.gate import REFUSED
 
 # Waits for one Ctrl-C and ends with 0; a second one within its patience makes that 9.
 WAITS = """
@@ -43,6 +44,13 @@ def test_steps_run_in_order(capfd: pytest.CaptureFixture[str]) -> None:
 def test_the_first_that_fails_ends_it_with_its_code(capfd: pytest.CaptureFixture[str]) -> None:
     assert run_steps([says("one"), says("two", 2), says("three")]) == 2
     assert "three" not in capfd.readouterr().out
+
+
+def test_a_code_that_is_passed_over_is_said_and_the_next_step_runs(capfd: pytest.CaptureFixture[str]) -> None:
+    step = says("one", 3)
+    assert run_steps([Step(step.title, step.words, {3: "never mind"}), says("two")]) == 0
+    assert capfd.readouterr().out.splitlines() == ["[1/2] to say one", "one", "never mind", "[2/2] to say two", "two"]
+    assert run_steps([Step(step.title, step.words, {2: "never mind"}), says("two")]) == 3
 
 
 def test_a_killed_step_is_named() -> None:
@@ -84,7 +92,9 @@ def test_no_step_follows_one_that_was_ended() -> None:
 
 def test_its_steps_are_commands_over_one_lake_and_its_sweep_is_shipped(tmp_path: Path) -> None:
     lake = ["--lake", str(tmp_path)]
-    sweep, promote, serve = (list(step.words) for step in steps(Lake(tmp_path), "2026-02-06", "09:05", 8003))
+    todo = steps(Lake(tmp_path), "2026-02-06", "09:05", 8003)
+    sweep, promote, serve = (list(step.words) for step in todo)
+    assert [list(step.passes_over) for step in todo] == [[], [REFUSED], []]  # a demo without an edge serves what it served
     assert sweep == ["-m", "tune", "sweep", "smoke_perm_derivative", *lake]
     name = read_sweep_config(config_file(Lake(tmp_path), sweep[3], "sweep")).name
     assert promote == ["-m", "tune", "promote", "--best", "--sweep", name, *lake]

@@ -1,0 +1,134 @@
+"""What a run must have shown before it may serve: one question after the other, and all that it failed in words.
+
+Asked are: net expectancy out of sample, luck among all that was tried (deflated Sharpe ratio, and the max-t test where the table
+has it), strict rules, trades enough, a trial that the ledger has counted, and the instrument that is served here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import polars as pl
+
+from engine.config import InstrumentConfig, load_instrument
+from engine.dataset.read import Dataset
+from engine.errors import EngineError
+from tune.beside import with_luck
+from tune.luck import DSR_LIMIT
+from tune.outofsample import choose_as_you_go
+from tune.strictness import MARK, with_mark
+
+REFUSED: Final = 3  # exit code of a promotion that the gate refused
+MIN_OOS_TRADES: Final = 30  # out of sample; fewer bear no interval worth its name
+SPA_LEVEL: Final = 0.05
+_CANDIDATE: Final = ("signal_name", "resolved_params_json", "rules_json", "grid_variant_id")  # the same in another session
+_SERVED: Final = ("symbol", "tick_size", "cell_width_ms", "grid_radius_ticks")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the gate looks at, of one run at one threshold."""
+
+    oos_low: (
+        float  # net ticks a trade, lower 95 % bound out of sample, over all sessions of the candidate; NaN where there is none
+    )
+    n_oos: int  # trades out of sample, over the same
+    n_trades: int  # at the threshold, in sample
+    min_trades: int  # that the sweep asks for
+    dsr: float  # deflated Sharpe ratio; NaN where there is none
+    spa_p: float | None  # p-value of the max-t test; None where the table has no such column
+    loose: str  # why the rules are loose; empty where they are strict
+    is_counted: bool  # whether the trial ledger knows of it
+    differs: tuple[str, ...]  # from the instrument that is served, in words
+
+
+def failed_checks(figures: Figures) -> tuple[str, ...]:
+    """The checks that a run fails, in words; none where it may be promoted."""
+    f = figures
+    found = []
+    if not f.oos_low > 0:
+        bound = "there is none" if f.oos_low != f.oos_low else f"{f.oos_low:+.2f} ticks, must be above 0"
+        found.append(f"out-of-sample lower bound ({bound})")
+    if not f.dsr > DSR_LIMIT:
+        found.append(f"deflated Sharpe ratio ({_number(f.dsr)}, must be above {DSR_LIMIT:g})")
+    if f.spa_p is not None and not f.spa_p <= SPA_LEVEL:
+        found.append(f"max-t test (p {_number(f.spa_p)}, must be at most {SPA_LEVEL:g})")
+    if f.loose:
+        found.append(f"loose rules ({f.loose})")
+    if f.n_oos < MIN_OOS_TRADES:
+        found.append(f"too few trades ({f.n_oos} out of sample, at least {MIN_OOS_TRADES})")
+    elif f.n_trades < f.min_trades:
+        found.append(f"too few trades ({f.n_trades}, at least {f.min_trades})")
+    if not f.is_counted:
+        found.append("trial ledger (it has not counted this run; import the ledger that has)")
+    if f.differs:
+        found.append(f"another instrument ({'; '.join(f.differs)})")
+    return tuple(found)
+
+
+def judged_rows(chosen: pl.DataFrame, rows: pl.DataFrame, trials: pl.DataFrame, min_signals: int) -> pl.DataFrame:
+    """Chosen rows with the columns that the gate reads.
+
+    Parameters
+    ----------
+    chosen : DataFrame
+        Rows to be asked, at least ``run_id`` and ``threshold``.
+    rows : DataFrame
+        All rows of their sweep, as ``ResultStore.rows`` gives them.
+    trials : DataFrame
+        As ``TrialLedger.trials`` gives them.
+    """
+    keys = ["run_id", "threshold"]
+    whole = chosen.select(keys).join(rows, on=keys, how="left", maintain_order="left")
+    known = trials.select(*keys, pl.lit(True).alias("is_counted")).unique(keys)
+    marked = with_mark(whole).join(known, on=keys, how="left", maintain_order="left")
+    return with_luck(marked, rows, trials, min_signals).ranking
+
+
+def figures_of(row: Mapping[str, Any], rows: pl.DataFrame, min_signals: int, differs: tuple[str, ...]) -> Figures:
+    """The gate's figures of one row of `judged_rows`; ``rows`` are all of its sweep.
+
+    Where the sweep has the candidate in several sessions they count together: each session's thresholds by what was over before.
+    """
+    low, n_oos = row["oos_expectancy_low"], row["oos_n_signals"]
+    same = rows.filter(*(pl.col(name) == row[name] for name in _CANDIDATE))
+    if same.n_unique("dataset_id") > 1:
+        pooled = choose_as_you_go(same)
+        low, n_oos = pooled.low, pooled.n_signals
+    return Figures(
+        oos_low=_float(low),
+        n_oos=int(n_oos or 0),
+        n_trades=int(row["n_signals"]),
+        min_trades=min_signals,
+        dsr=_float(row["deflated_sharpe"]),
+        spa_p=_float(row["spa_p"]) if "spa_p" in row else None,
+        loose=row[MARK],
+        is_counted=bool(row["is_counted"]),
+        differs=differs,
+    )
+
+
+def instrument_differs(dataset: Dataset, served: InstrumentConfig | None = None) -> tuple[str, ...]:
+    """How a dataset's instrument differs from the one that this environment serves, a field each.
+
+    Raises
+    ------
+    ConfigError
+        The instrument of this environment cannot be read.
+    """
+    ours = load_instrument() if served is None else served
+    theirs = dataset.manifest["config"]
+    fields = [(name, theirs.get(name), getattr(ours, name)) for name in _SERVED]
+    return tuple(f"{name} {one}, served is {other}" for name, one, other in fields if one != other)
+
+
+class GateError(EngineError):
+    """The gate refused a promotion; nothing was changed."""
+
+
+def _float(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _number(value: float) -> str:
+    return "there is none" if value != value else f"{value:.2f}"
