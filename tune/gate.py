@@ -21,7 +21,7 @@ from tune.strictness import MARK, with_mark
 REFUSED: Final = 3  # exit code of a promotion that the gate refused
 MIN_OOS_TRADES: Final = 30  # out of sample; fewer bear no interval worth its name
 SPA_LEVEL: Final = 0.05
-_CANDIDATE: Final = ("signal_name", "resolved_params_json", "rules_json", "grid_variant_id")  # the same in another session
+CANDIDATE: Final = ("signal_name", "resolved_params_json", "rules_json", "grid_variant_id")  # the same in another session
 _SERVED: Final = ("symbol", "tick_size", "cell_width_ms", "grid_radius_ticks")
 
 
@@ -91,7 +91,7 @@ def figures_of(row: Mapping[str, Any], rows: pl.DataFrame, min_signals: int, dif
     Where the sweep has the candidate in several sessions they count together: each session's thresholds by what was over before.
     """
     low, n_oos = row["oos_expectancy_low"], row["oos_n_signals"]
-    same = rows.filter(*(pl.col(name) == row[name] for name in _CANDIDATE))
+    same = rows.filter(*(pl.col(name) == row[name] for name in CANDIDATE))
     if same.n_unique("dataset_id") > 1:
         pooled = choose_as_you_go(same)
         low, n_oos = pooled.low, pooled.n_signals

@@ -120,10 +120,9 @@ def promote_run(lake: Lake, run_id: str, threshold: float | None, because: str |
         )
     with signals_of(_bundles(lake, row)):
         champion = _build(lake, row)
-        mode = prediction_mode(get_signal(champion.signal))
-    champion = champion.model_copy(update={"promise": promise_of(row, mode, _data_end(lake, row))})
+        promise = promise_of(ResultStore(lake), row, prediction_mode(get_signal(champion.signal)))
     _require_loads(champion)
-    champion = champion.model_copy(update={"gate": _pass_gate(lake, row, because)})
+    champion = champion.model_copy(update={"promise": promise, "gate": _pass_gate(lake, row, because)})
     champion = _stored(lake, champion)
     try:
         registry = ChampionRegistry(lake)
@@ -228,12 +227,6 @@ def _run_row(lake: Lake, run_id: str, threshold: float | None) -> dict[str, Any]
     if threshold not in known:
         raise ConfigError(f"--threshold was {threshold:g}; run {run_id} was scored at {', '.join(f'{t:g}' for t in known)}")
     return rows.filter(rows.get_column("threshold") == threshold).row(0, named=True)
-
-
-def _data_end(lake: Lake, row: dict[str, Any]) -> int:
-    """End of the last session that a run's sweep saw: all of them had a say in which run was chosen."""
-    meta = ResultStore(lake).meta()
-    return int(meta.filter(meta.get_column("sweep_id") == row["sweep_id"]).get_column("end_ns").max())  # type: ignore[arg-type]
 
 
 def _bundles(lake: Lake, row: dict[str, Any]) -> list[Bundle]:
