@@ -72,47 +72,48 @@ def test_run_id_follows_everything_that_decides_the_numbers(lake: Lake) -> None:
 @pytest.mark.parametrize(
     ("changes", "run_ids"),
     [  # written down before signals were resolved once a sweep: what the ids hold may not change by the way; those of labelled
-        # signals since their tick is the instrument's: with "tick_size": 0.25 among their parameters they hash to the old ones
+        # signals since their tick is the instrument's: with "tick_size": 0.25 among their parameters they hash to the old ones;
+        # all of them since there is a rule min_bins_to_close: without it they hash to the old ones
         (
             {},
-            "7f24b0d09107b76f e5cd215fc68e6b71 1af4ade7e3e0db28 04cff2345cf48dfd 32de6a83f26be1fb 55b3562705ee6d63 "
-            "28f3a11d1bb7b3ae 105d459f96d1ea0c",
+            "8f21c7dd734641be a81d54566afeb65a 77b3caab0cbfee6e b0206999ab3e4cd2 8fca3430922264cf 5c173e7180b82f3c "
+            "2bab8b2bea964228 0059f2fea225e838",
         ),
-        ({"sweep": {}, "eval": {"warmup_bins": 100}}, "1b13ac38f96d9154"),
+        ({"sweep": {}, "eval": {"warmup_bins": 100}}, "7d40e014f4b98fa3"),
         (
             {"sweep": {"per_signal": {"perm_derivative": {"tanh_scale": [3, 3.0, 6.0]}}}, "eval": {"warmup_bins": 100}},
-            "1b13ac38f96d9154 fddcc91234fe83e7",
+            "7d40e014f4b98fa3 7271ce051c1a64a3",
         ),
         (
             {
                 "sweep": {"universal": {"tanh_scale": [1.0]}, "per_signal": {"perm_derivative": {"tanh_scale": [2.0, 3.0]}}},
                 "eval": {"warmup_bins": 100},
             },
-            "659bafc82b705eda 1b13ac38f96d9154",
+            "0af745384cdbd369 7d40e014f4b98fa3",
         ),
-        ({"search": {"kind": "random", "n_trials": 3, "seed": 1}}, "7f24b0d09107b76f 1af4ade7e3e0db28 32de6a83f26be1fb"),
+        ({"search": {"kind": "random", "n_trials": 3, "seed": 1}}, "8f21c7dd734641be 77b3caab0cbfee6e 8fca3430922264cf"),
         (
             {"signals": ["all"], "datasets": ["wide"], "sweep": {}, "eval": {"warmup_bins": 100}},
-            "3db2aa54f6058e4d dedb6d4df990661b df828bf65ff13e80 6442971bc5bec18e 6964ed2714ab64c5 2a0e289cd8b7b716 "
-            "54b7ff8d15b11c70 abed546f28c914d2 3b5f29be12c3bbcc 8705650fb9b49f3a 1b13ac38f96d9154 26ba39437a796675 "
-            "cd99b816e66b4efd 7a0267bcb644d8a8 f262b9019f173be2",
+            "d40a27057bf9018c 6caf1dd959dc68f9 690c328c58439022 5bceab8432b19342 d340eb2280a23d8f b359ac68f6981d1a "
+            "76a7ec8e84d8e472 344a58685d8e6fc2 c1c34d6626edb683 0115c71cb3746190 7d40e014f4b98fa3 95dc089d2ac4d3bc "
+            "f1c39995584754f8 5a8c26139aae5c2e 53b43af0ea41e6ce",
         ),
         (
             {"signals": ["all"], "datasets": ["wide"], "sweep": {}, "eval": {"warmup_bins": 100, "form": "reference"}},
-            "8a12a012a1ddcd95 7b151736f354e955 cabd0a9610fac7ba 6a5f7c8d25fabd53 6e5544b609cb8c8b b388f7f487e44b3b "
-            "2751481baa877ea9 0454e8cf6d0bb485 314daa994c7e5baf e049c7c7127dc495 b75133c519011691 46e079f6df3cf0dc "
-            "ddbeef6ca934a8bc dd862aefebd4b0fb 5312d5e12fde8c66",
+            "cdbdba21dfc3a59a 8160785193766022 60c7d77fa1994f75 657627bde78df707 cf4fa0d4a3922dd5 f6650e6e7493280a "
+            "52b829e0656a784a 40851c074a40bd71 12167211c40d9c21 f0fbdf2373d6ef0a 93afae454f405050 73b68c0bfd128dd5 "
+            "2d5baf4d3806f732 ff635937cd22036f fe6fb38134c3c7ba",
         ),
         (
             {"sweep": {}, "eval": {"warmup_bins": 100, "form": "reference", "fill": "touch", "feed_delay_bins": 2}},
-            "be49cbf989cd79a7",
+            "87ede9cf752aada5",
         ),
-        ({"sweep": {}, "eval": {"warmup_bins": 100, "fill": "mid"}}, "a10266639969ffa6"),
-        ({"sweep": {}, "eval": {"warmup_bins": 100, "trigger": "level"}}, "fa635c87897e3b3e"),
-        ({"sweep": {}, "eval": {"warmup_bins": 100, "position": "overlapping"}}, "58e7fe937de56289"),
-        ({"sweep": {}, "eval": {"warmup_bins": 100, "rearm": False}}, "eb9620da7e6f2d47"),
-        ({"sweep": {}, "eval": {"warmup_bins": 100, "quality": "any"}}, "1d69fe3c0e8b147f"),
-        ({"sweep": {}, "eval": {"warmup_bins": 100, "embargo_bins": 7}}, "a0c917c2068bba41"),
+        ({"sweep": {}, "eval": {"warmup_bins": 100, "fill": "mid"}}, "d535e1561aacf76b"),
+        ({"sweep": {}, "eval": {"warmup_bins": 100, "trigger": "level"}}, "d2a933a8e052c64a"),
+        ({"sweep": {}, "eval": {"warmup_bins": 100, "position": "overlapping"}}, "0b37d02598567837"),
+        ({"sweep": {}, "eval": {"warmup_bins": 100, "rearm": False}}, "fd9f1107b551edab"),
+        ({"sweep": {}, "eval": {"warmup_bins": 100, "quality": "any"}}, "ad5731259cd5b4ab"),
+        ({"sweep": {}, "eval": {"warmup_bins": 100, "embargo_bins": 7}}, "068e0285a24db43f"),
     ],
 )
 def test_run_ids_are_those_of_old_but_for_data_and_code(lake: Lake, changes: dict[str, Any], run_ids: str) -> None:
@@ -140,6 +141,12 @@ def test_run_ids_are_those_of_old_but_for_data_and_code(lake: Lake, changes: dic
         ({"sweep": {"universal": {"cooldown_bins": [1.5]}}}, "cooldown_bins was 1.5"),
         ({"eval": {"tick_size": 0.5}}, "tick_size was 0.5; dataset random_walk was made with 0.25"),
         ({"eval": {"warmup_bins": 2500}}, "has only 2500 bins"),
+        (
+            {"eval": {"warmup_bins": 100, "max_hold_bins": 2401}},
+            "max_hold_bins was 2401; dataset random_walk has 2500 bins, of which 2400 come after eval.warmup_bins.*Set at most 2400$",
+        ),
+        ({"eval": {"sl_ticks": [4, 1]}}, "sl_ticks was 1; at the touch the spread alone costs 1 tick or more"),
+        ({"eval": {"sl_ticks": 0.5, "form": "reference", "fill": "touch"}}, "sl_ticks was 0.5; at the touch"),
         ({"search": {"kind": "random"}}, "needs search.n_trials"),
         ({"search": {"kind": "grid", "n_trials": 3}}, "n_trials is for kind random"),
     ],
@@ -192,6 +199,7 @@ def test_what_is_not_given_follows_the_form_the_dataset_and_the_signal(lake: Lak
         {"rearm": False},
         {"feed_delay_bins": 1},
         {"order_delay_bins": 2},
+        {"min_bins_to_close": 3},
         {"fee_per_contract": 0.5},
         {"quality": "any"},
         {"n_folds": 4},
@@ -233,6 +241,7 @@ EVERY_KEY = {
     "rearm": False,
     "feed_delay_bins": 5,
     "order_delay_bins": 6,
+    "min_bins_to_close": 9,
     "fee_per_contract": 0.0,
     "quality": "any",
     "n_folds": 4,
@@ -296,6 +305,26 @@ def test_a_bin_must_be_left_to_score(wide: Lake) -> None:
         start(2500, 0)
     with pytest.raises(ConfigError, match="warmup_bins was 2500"):
         start(300, 2500)
+
+
+@pytest.mark.parametrize(("warmup", "given", "hold"), [(100, 2400, 2400), (100, None, 1200), (1300, None, 1200), (1301, None, 1199)])
+def test_a_trade_may_last_as_long_as_the_session_and_does_so_where_nothing_is_given(
+    lake: Lake, warmup: int, given: int | None, hold: int
+) -> None:
+    (point,) = points_of(lake, sweep={}, eval={"warmup_bins": warmup, "max_hold_bins": given})
+    assert point.rules.max_hold_bins == hold
+
+
+def test_a_stop_may_be_wider_than_a_tick_and_at_the_mid_any(lake: Lake) -> None:
+    for changes in ({"sl_ticks": 1.25}, {"sl_ticks": 1, "fill": "mid"}, {"sl_ticks": 0.5, "form": "reference"}):
+        assert points_of(lake, sweep={}, eval={"warmup_bins": 100, **changes})[0].rules.sl_ticks == changes["sl_ticks"]
+
+
+@pytest.mark.parametrize(("feed", "order", "to_close"), [(0, 1, 2), (3, 4, 8), (0, 0, 1)])
+def test_from_an_entry_to_a_close_an_order_must_have_time_to_leave_again(lake: Lake, feed: int, order: int, to_close: int) -> None:
+    delays = {"warmup_bins": 100, "feed_delay_bins": feed, "order_delay_bins": order}
+    assert points_of(lake, sweep={}, eval=delays)[0].rules.min_bins_to_close == to_close
+    assert points_of(lake, sweep={}, eval={**delays, "min_bins_to_close": 5})[0].rules.min_bins_to_close == 5
 
 
 def test_a_fee_of_nothing_is_a_fee_that_was_given(lake: Lake) -> None:
