@@ -3,8 +3,9 @@
 ``lake/models/record/champion-NNNNNN.jsonl`` holds one JSON object a line. ``sha256`` is over the rest of the entry, ``prev`` is
 the ``sha256`` of the entry before, and that of the first is the SHA-256 of the version's own file, promise included: so neither
 an entry nor the promise can be changed, taken out, put in or moved without breaking a link. What a chain cannot show of itself,
-that its end was cut off, the head beside it shows (``.head``: how many entries, and the last one's ``sha256``), and every ``/health``
-that told it. Who may write both may make up both: it is a seal against accident and second thoughts, not against a forger.
+that its end was cut off, the head beside it shows (``.head``: how many entries, and the last one's ``sha256``), and every
+``/health`` that told it. Who may write both may make up both: it is a seal against accidents and second thoughts, not against a
+forger.
 
 Any number of sessions and replicas append: under the file's lock, and an entry that is known is not written again. A trade is
 known by session and bin of firing, so the same session shown twice, resumed or restarted counts once.
