@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from engine.champion import Promise
@@ -44,7 +45,7 @@ def promise_of(store: ResultStore, row: dict[str, Any], mode: str) -> Promise:
         fee_ticks=rules.fee_ticks,
         longest_ns=(rules.delay_bins + rules.max_hold_bins) * rules.cell_width_ms * NS_PER_MS,
         fill=rules.fill,
-        plan=plan_values(make_plan([row["threshold"]], [rules], mode)),
+        plan=plan_values(make_plan([row["threshold"]], [rules], mode, np.zeros(0, np.int64))),
     )
 
 

@@ -18,13 +18,13 @@ from engine.trades.kernels import (
     N_STOP_IN_SPREAD,
     N_TOO_NEAR_CLOSE,
     N_UNSOUND,
-    UNSETTLED,
+    Found,
     Memo,
     Plan,
     WalkState,
     walk,
 )
-from engine.trades.tape import SOUND, Tape
+from engine.trades.tape import CLOSED, SOUND, Tape
 from tune import tally_kernels as tk
 from tune.intervals import block_width, mean_interval, wilson
 from tune.rules import N_BLOCKS, Rules
@@ -33,7 +33,7 @@ from tune.tally_kernels import MARK_OUT_S, Tally, TallyPlan, Trades
 
 NS_PER_HOUR: Final = 3.6e12
 _NS_PER_MS: Final = 1e6
-_FIRST_ROOM: Final = 1 << 11  # trades a combination, on the average, before the buffers must grow
+_FIRST_ROOM: Final = 1 << 12  # trades a combination, on the average, before the buffers must grow
 _SMALLEST: Final = 5e-324
 
 
@@ -69,8 +69,11 @@ def is_degenerate(threshold: float, mode: str) -> bool:
     return threshold <= (0.5 if mode == "probability" else 0.0)
 
 
-def make_plan(thresholds: Sequence[float], rules: Sequence[Rules], mode: str = "signed") -> Plan:
-    """What the walking kernels go by: every threshold under every rule. Rules may differ in barriers and cooldown only."""
+def make_plan(thresholds: Sequence[float], rules: Sequence[Rules], mode: str, closed: Ints) -> Plan:
+    """What the walking kernels go by: every threshold under every rule, which may differ in barriers and cooldown only.
+
+    ``closed`` (n_closed,) are the bins outside the hours of trading, ascending.
+    """
     base = rules[0]
     tick = round(base.tick_size / PRICE_SCALE)
     pairs = sorted({(rule.tp_ticks, rule.sl_ticks) for rule in rules})
@@ -86,6 +89,7 @@ def make_plan(thresholds: Sequence[float], rules: Sequence[Rules], mode: str = "
         sl=np.array([round(sl * tick) for _, sl in pairs], np.int64),
         start=start,
         delay=base.delay_bins,
+        closed=closed,
         min_to_close=base.min_bins_to_close,
         max_hold=base.max_hold_bins,
         tick=tick,
@@ -111,31 +115,27 @@ def walk_all(score: Floats, tape: Tape, thresholds: Sequence[float], rules: Sequ
     if any(rule.shared != base.shared for rule in rules):
         raise ValueError("rules walked together may differ in tp_ticks, sl_ticks and cooldown_bins only")
     n, n_combos = len(score), len(thresholds) * len(rules)
-    plan = make_plan(thresholds, rules, mode)
+    plan = make_plan(thresholds, rules, mode, np.flatnonzero(tape.state == CLOSED))
     start, tick = min(plan.start, n), plan.tick
     shape = (2 * len(plan.tp), n)
-    memo = Memo(np.zeros(shape, np.int32), np.zeros(shape, np.int8), np.zeros(shape))
+    memo = Memo(np.empty(shape, np.int32), np.zeros(shape, np.int8), np.empty(shape))
     room = _FIRST_ROOM * n_combos
     while True:
-        state = WalkState(
-            np.zeros(n_combos, np.int8),
-            np.zeros(n_combos, np.int64),
-            np.zeros((N_REFUSALS, n_combos), np.int64),
-            np.full(len(thresholds), UNSETTLED, np.int8),
-        )
-        combo, fired, sign = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int8)
-        count = walk(np.ascontiguousarray(score), tape, plan, state, memo, combo, fired, sign)
+        refused = np.zeros((N_REFUSALS, n_combos), np.int64)
+        state = WalkState(np.zeros(n_combos, np.int8), np.zeros(n_combos, np.int64), refused, np.empty(n, np.int8))
+        found = Found(np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int8))
+        count = walk(np.ascontiguousarray(score), tape, plan, state, memo, found)
         if count <= room:
             break
         room = count
     first = np.zeros(n_combos + 1, np.int64)
-    np.cumsum(np.bincount(combo[:count], minlength=n_combos), out=first[1:])
+    np.cumsum(np.bincount(found.combo[:count], minlength=n_combos), out=first[1:])
     fired_at, entry, exit_bin = (np.empty(count, np.int64) for _ in range(3))
     ways, reasons, pnl = np.empty(count, np.int8), np.empty(count, np.int8), np.empty(count)
     trades = Trades(first, fired_at, entry, exit_bin, ways, reasons, pnl, np.empty(count, np.bool_))
-    tk.gather(combo, fired, sign, count, plan.delay, plan.pair, memo.exit_bin, memo.reason, memo.pnl, first.copy(), trades)
+    tk.gather(found, count, plan.delay, plan.pair, memo, first.copy(), trades)
     sums = _tally(tape, trades, rules, len(thresholds), start, tick)
-    return Scored(tuple(rules), tuple(thresholds), trades, sums, np.ascontiguousarray(state.refused.T))
+    return Scored(tuple(rules), tuple(thresholds), trades, sums, np.ascontiguousarray(refused.T))
 
 
 def _tally(tape: Tape, trades: Trades, rules: Sequence[Rules], n_thresholds: int, start: int, tick: int) -> Tally:
@@ -162,7 +162,7 @@ def _tally(tape: Tape, trades: Trades, rules: Sequence[Rules], n_thresholds: int
     )
     tp = np.tile([float(rule.tp_ticks) for rule in rules], n_thresholds)
     sl = np.tile([float(rule.sl_ticks) for rule in rules], n_thresholds)
-    tk.tally(tape, trades, plan, tp, sl, base.fee_ticks, np.zeros(n + 1), out)
+    tk.tally(tape, trades, plan, tp, sl, base.fee_ticks, np.zeros(n + 1 if plan.overlapping else 0), out)
     return out
 
 
@@ -214,7 +214,7 @@ def _columns(scored: Scored, tape: Tape, ts_ns: Ints) -> dict[str, NDArray[Any]]
     scored_hours = usable * base.cell_width_ms / 3.6e6
     span_hours = float(ts_ns[-1] - ts_ns[0]) / NS_PER_HOUR if n_bins else 0.0
     fee = base.fee_ticks
-    holds = _mean_holds(scored.trades)
+    holds = np.divide(counts[:, tk.N_HELD], n, out=np.full(n_combos, np.nan), where=n > 0)
     width = block_width(holds, max((n_bins - start) / N_BLOCKS, 1.0))
     low, high = mean_interval(tally.block_n, tally.block_pnl, width)
     medians = np.empty(n_combos)
@@ -222,7 +222,7 @@ def _columns(scored: Scored, tape: Tape, ts_ns: Ints) -> dict[str, NDArray[Any]]
     span = np.array([rule.tp_ticks + rule.sl_ticks for rule in rules] * len(scored.thresholds))
     with np.errstate(invalid="ignore", divide="ignore"):
         rates = {name: hits / n for name, hits in (("tp", n_tp), ("sl", n_sl), ("timeout", n_out))}
-        bounds = {name: wilson(rate * effective, effective) for name, rate in rates.items()}
+        rate_low, rate_high = wilson(np.stack(list(rates.values())) * effective, np.stack([effective] * len(rates)))
         expectancy = sums[:, tk.BOOKED] / n - fee
         spread = tally.block_pnl.std(axis=1, ddof=1)
         block_hours = (n_bins - start) * base.cell_width_ms / 3.6e6 / N_BLOCKS
@@ -240,11 +240,8 @@ def _columns(scored: Scored, tape: Tape, ts_ns: Ints) -> dict[str, NDArray[Any]]
             "n_cut": counts[:, tk.N_CUT],
             "n_effective": effective,
             **{f"{name}_rate": rate for name, rate in rates.items()},
-            **{
-                f"{name}_rate_{side}": bound
-                for name, pair in bounds.items()
-                for side, bound in zip(("low", "high"), pair, strict=True)
-            },
+            **{f"{name}_rate_low": bound for name, bound in zip(rates, rate_low, strict=True)},
+            **{f"{name}_rate_high": bound for name, bound in zip(rates, rate_high, strict=True)},
             "break_even_rate": np.array([rule.break_even_rate for rule in rules] * len(scored.thresholds)),
             "excess_rate": expectancy / span,
             "excess_low": low / span,
@@ -271,10 +268,3 @@ def _columns(scored: Scored, tape: Tape, ts_ns: Ints) -> dict[str, NDArray[Any]]
             "net_square": sums[:, tk.SQUARE],
             "sharpe": np.where(spread > 0, sharpe, np.nan),
         }
-
-
-def _mean_holds(trades: Trades) -> Floats:
-    """Mean bins from entry to exit of each combination; NaN without trades."""
-    running = np.concatenate([[0], np.cumsum(trades.exit_bin - trades.entry)])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (running[trades.first[1:]] - running[trades.first[:-1]]) / np.diff(trades.first)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from engine.jit import kernel
 from engine.schema import Floats, Ints
-from engine.trades.kernels import CUT, FLAT_AT_CLOSE, FLAT_AT_ROLL, MET_GAP, SL, TP
+from engine.trades.kernels import CUT, FLAT_AT_CLOSE, FLAT_AT_ROLL, MET_GAP, SL, TP, Found, Memo
 from engine.trades.tape import SOUND, Tape
 
 MARK_OUT_S: Final = (0.1, 1.0, 5.0, 30.0)
@@ -21,7 +21,8 @@ N_UP: Final = 4
 N_FLAT_AT_CLOSE: Final = 5
 N_FLAT_AT_ROLL: Final = 6
 N_THROUGH_GAP: Final = 7  # however they ended
-N_COUNTS: Final = 8
+N_HELD: Final = 8  # bins from entry to exit, added up
+N_COUNTS: Final = 9
 # Columns of the sums, f8; ticks where not said otherwise.
 GROSS: Final = 0
 BOOKED: Final = 1  # gross with hits at their barriers
@@ -75,24 +76,21 @@ class TallyPlan(NamedTuple):
 
 
 @kernel
-def gather(
-    combo: Ints, fired: Ints, sign: NDArray[np.int8], count: int, delay: int, pair: Ints, exit_bin: NDArray[np.int32],
-    reason: NDArray[np.int8], pnl: Floats, place: Ints, out: Trades,
-) -> None:  # fmt: skip
+def gather(found: Found, count: int, delay: int, pair: Ints, memo: Memo, place: Ints, out: Trades) -> None:
     """Sort the trades of a walk by combination, keeping time order; ``place`` starts as a copy of ``out.first``."""
     for i in range(count):
-        c = combo[i]
+        c = found.combo[i]
         at = place[c]
         place[c] += 1
-        row = 2 * pair[c % pair.shape[0]] + (1 if sign[i] < 0 else 0)
-        entry = fired[i] + delay
-        out.fired[at] = fired[i]
+        row = 2 * pair[c % pair.shape[0]] + (1 if found.sign[i] < 0 else 0)
+        entry = found.fired[i] + delay
+        out.fired[at] = found.fired[i]
         out.entry[at] = entry
-        out.exit_bin[at] = exit_bin[row, entry]
-        out.sign[at] = sign[i]
-        out.reason[at] = reason[row, entry] % MET_GAP
-        out.pnl[at] = pnl[row, entry]
-        out.met_gap[at] = reason[row, entry] >= MET_GAP
+        out.exit_bin[at] = memo.exit_bin[row, entry]
+        out.sign[at] = found.sign[i]
+        out.reason[at] = memo.reason[row, entry] % MET_GAP
+        out.pnl[at] = memo.pnl[row, entry]
+        out.met_gap[at] = memo.reason[row, entry] >= MET_GAP
 
 
 @kernel
@@ -106,7 +104,8 @@ def tally(
     concurrent: Floats,
     out: Tally,
 ) -> None:
-    """Add up each combination's trades; ``concurrent`` (n + 1,) f8 is scratch and comes and leaves as zeros."""
+    """Add up each combination's trades; ``concurrent`` (n + 1,) f8 is scratch and comes and leaves as zeros; not needed where
+    trades do not overlap."""
     n = tape.bid.shape[0]
     span = max(n - plan.start, 1)
     for c in range(trades.first.shape[0] - 1):
@@ -142,6 +141,7 @@ def tally(
                 out.counts[c, N_THROUGH_GAP] += 1
             if sign > 0:
                 out.counts[c, N_UP] += 1
+            out.counts[c, N_HELD] += leave - entry
             net = booked - fee_ticks
             out.sums[c, GROSS] += gross
             out.sums[c, BOOKED] += booked

@@ -1,4 +1,4 @@
-"""From scores to trades: every threshold, barrier pair and cooldown of one signal in one pass over the bins.
+"""From scores to trades: every threshold, barrier pair and cooldown of one signal.
 
 Combination ``c = threshold * n_rules + rule``, a rule being a cooldown and a pair of barriers. What becomes of a trade depends
 on its entry bin, direction and barriers alone, so it is worked out once and shared by all combinations that take it. Whatever
@@ -31,7 +31,8 @@ N_TOO_NEAR_CLOSE: Final = 1
 N_STOP_IN_SPREAD: Final = 2  # the spread paid is as wide as the stop
 N_REFUSALS: Final = 3
 _TAKEN: Final = -1
-UNSETTLED: Final = 2
+_UNSETTLED: Final = 2
+_NEVER: Final = 1 << 62
 
 
 class Plan(NamedTuple):
@@ -46,6 +47,7 @@ class Plan(NamedTuple):
     sl: Ints
     start: int  # first bin that may fire
     delay: int  # bins from firing to entry
+    closed: Ints  # the bins outside the hours of trading, ascending
     min_to_close: int  # bins from entry to the first closed one
     max_hold: int
     tick: int  # 1e-9 dollars
@@ -57,7 +59,8 @@ class Plan(NamedTuple):
 
 
 class Memo(NamedTuple):
-    """Outcomes known so far, each (2 * n_pairs, n): row ``2 * pair + (direction < 0)``; reason UNKNOWN until needed."""
+    """Outcomes known so far, each (2 * n_pairs, n): row ``2 * pair + (direction < 0)``; reason UNKNOWN until needed,
+    and until then the others say nothing."""
 
     exit_bin: NDArray[np.int32]
     reason: NDArray[np.int8]  # MET_GAP added where it applies
@@ -65,14 +68,21 @@ class Memo(NamedTuple):
 
 
 class WalkState(NamedTuple):
-    """Scratch per combination: ``previous`` state i1, ``free`` first bin that may fire again; ``refused`` (N_REFUSALS, n_combos)
-    signals that set off no trade; and per threshold ``settled`` i1, the state in which no combination has anything left to do,
-    or UNSETTLED."""
+    """Scratch per combination: ``previous`` state i1, ``free`` first bin that may fire again; and ``refused`` (N_REFUSALS,
+    n_combos), signals that set off no trade; per bin ``way`` (n,) i1, what the score says at a threshold."""
 
     previous: NDArray[np.int8]
     free: Ints
     refused: Ints
-    settled: NDArray[np.int8]
+    way: NDArray[np.int8]
+
+
+class Found(NamedTuple):
+    """Room for trades, each of shape (room,): their combination, firing bin, and direction +1 or -1."""
+
+    combo: Ints
+    fired: Ints
+    sign: NDArray[np.int8]
 
 
 @inline_kernel
@@ -84,7 +94,7 @@ def quiet_until(low: Ints, high: Ints, state: NDArray[np.int8], since: int, unti
     return j
 
 
-@kernel
+@inline_kernel
 def follow(tape: Tape, plan: Plan, pair: int, sign: int, entry: int, memo: Memo) -> None:
     """Work out one trade: from the end of bin ``entry`` to its first barrier, its time limit, or what the record does to it.
 
@@ -158,10 +168,10 @@ def follow(tape: Tape, plan: Plan, pair: int, sign: int, entry: int, memo: Memo)
 
 @inline_kernel
 def why_refused(tape: Tape, plan: Plan, sl: int, fired: int, entry: int, close: int) -> int:
-    """Why no trade may be entered, a row of ``refused``, or _TAKEN; ``close`` is the first closed bin from ``fired`` on, or n."""
+    """Why no trade may be entered, a row of ``refused``, or _TAKEN; ``close`` is the first closed bin from ``fired`` on."""
     if tape.state[fired] != SOUND:
         return N_UNSOUND
-    if close < tape.bid.shape[0] and close - entry < plan.min_to_close:
+    if close - entry < plan.min_to_close:
         return N_TOO_NEAR_CLOSE
     if tape.state[entry] != SOUND:
         return N_UNSOUND
@@ -171,70 +181,88 @@ def why_refused(tape: Tape, plan: Plan, sl: int, fired: int, entry: int, close: 
 
 
 @kernel
-def walk(
-    score: Floats, tape: Tape, plan: Plan, state: WalkState, memo: Memo, combo: Ints, fired: Ints, sign: NDArray[np.int8]
-) -> int:
-    """Write each trade's combination, firing bin and direction in order of time; return how many there are.
+def tell(score: Floats, up: float, down: float, way: NDArray[np.int8]) -> None:
+    """What a score says at a threshold, bin by bin: +1 up, -1 down, 0 neither; a NaN is neither."""
+    for t in range(score.shape[0]):
+        s = score[t]
+        way[t] = 1 if s >= up else -1 if s <= down else 0
 
-    Where there are more than ``combo`` has room for, the rest are counted only: call again with more room (the memo keeps).
-    ``state`` must come fresh: zeros, ``settled`` UNSETTLED. Or it goes on from the bin before ``plan.start``: ``score`` may end
-    before the tape does, and no bin beyond it fires yet.
+
+@inline_kernel
+def next_told(way: NDArray[np.int8], settled: int, since: int, wake: int) -> int:
+    """The first bin from ``since`` on that says another thing than ``settled``, ``wake`` at the latest."""
+    t = since
+    while t < wake and way[t] == settled:
+        t += 1
+    return t
+
+
+@inline_kernel
+def take(tape: Tape, plan: Plan, c: int, t: int, now: int, close: int, state: WalkState, memo: Memo) -> bool:
+    """Let combination ``c`` act on a signal of bin ``t``; return whether it enters a trade."""
+    rule = c % plan.cooldowns.shape[0]
+    pair = plan.pair[rule]
+    entry = t + plan.delay
+    state.previous[c] = now
+    state.free[c] = t + plan.cooldowns[rule]
+    refusal = why_refused(tape, plan, plan.sl[pair], t, entry, close)
+    if refusal != _TAKEN:
+        state.refused[refusal, c] += 1
+        return False
+    row = 2 * pair + (1 if now < 0 else 0)
+    if memo.reason[row, entry] == UNKNOWN:
+        follow(tape, plan, pair, now, entry, memo)
+    if plan.single:
+        state.free[c] = max(state.free[c], memo.exit_bin[row, entry])
+    return True
+
+
+@kernel
+def walk(score: Floats, tape: Tape, plan: Plan, state: WalkState, memo: Memo, found: Found) -> int:
+    """Write each trade, those of a combination in order of time; return how many there are.
+
+    Where there are more than ``found`` has room for, the rest are counted only: call again with more room (the memo keeps).
+    ``state`` must come as zeros, ``way`` as it may; or as it was left at the bin before ``plan.start``.
     """
     n = tape.bid.shape[0]
     n_rules = plan.cooldowns.shape[0]
-    previous = state.previous
-    free = state.free
-    settled = state.settled
     count = 0
-    close = plan.start
-    for t in range(plan.start, score.shape[0]):
-        s = score[t]
-        for h in range(plan.up.shape[0]):
-            now = 0  # a NaN is flat
-            if s >= plan.up[h]:
-                now = 1
-            elif s <= plan.down[h]:
-                now = -1
-            if settled[h] == now:
-                continue
-            first = h * n_rules
+    for h in range(plan.up.shape[0]):
+        first = h * n_rules
+        tell(score, plan.up[h], plan.down[h], state.way)
+        settled = _UNSETTLED  # the state in which no combination has anything to do before bin `wake`
+        wake = n
+        next_close = 0
+        t = plan.start - 1
+        while True:
+            t = next_told(state.way, settled, t + 1, wake)
+            if t + plan.delay >= n:  # nor can anything be entered later
+                break
+            now = state.way[t]
+            settled = now
+            wake = n
             if now == 0:
                 for c in range(first, first + n_rules):
-                    previous[c] = 0
-                settled[h] = 0
+                    state.previous[c] = 0
                 continue
-            waiting = plan.is_level
-            close = max(close, t)
-            while close < n and tape.state[close] != CLOSED:
-                close += 1
+            while next_close < plan.closed.shape[0] and plan.closed[next_close] < t:
+                next_close += 1
+            close = plan.closed[next_close] if next_close < plan.closed.shape[0] else _NEVER
             for c in range(first, first + n_rules):
-                if not plan.is_level and previous[c] == now:
+                if not plan.is_level and state.previous[c] == now:
                     continue
-                if t < free[c]:
-                    if plan.rearm:
-                        waiting = True
+                if t < state.free[c]:
+                    if plan.is_level or plan.rearm:
+                        wake = min(wake, state.free[c])
                     else:
-                        previous[c] = now
+                        state.previous[c] = now
                     continue
-                entry = t + plan.delay
-                if entry >= n:
-                    continue
-                previous[c] = now
-                free[c] = t + plan.cooldowns[c - first]
-                pair = plan.pair[c - first]
-                refusal = why_refused(tape, plan, plan.sl[pair], t, entry, close)
-                if refusal != _TAKEN:
-                    state.refused[refusal, c] += 1
-                    continue
-                row = 2 * pair + (1 if now < 0 else 0)
-                if memo.reason[row, entry] == UNKNOWN:
-                    follow(tape, plan, pair, now, entry, memo)
-                if plan.single:
-                    free[c] = max(free[c], memo.exit_bin[row, entry])
-                if count < combo.shape[0]:
-                    combo[count] = c
-                    fired[count] = t
-                    sign[count] = now
-                count += 1
-            settled[h] = UNSETTLED if waiting else now
+                if take(tape, plan, c, t, now, close, state, memo):
+                    if count < found.combo.shape[0]:
+                        found.combo[count] = c
+                        found.fired[count] = t
+                        found.sign[count] = now
+                    count += 1
+                if plan.is_level:
+                    wake = min(wake, max(state.free[c], t + 1))
     return count

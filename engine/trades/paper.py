@@ -25,14 +25,14 @@ from engine.trades.kernels import (
     SL,
     TIMEOUT,
     TP,
-    UNSETTLED,
+    Found,
     Memo,
     Plan,
     WalkState,
     follow,
     walk,
 )
-from engine.trades.tape import CLOSED, POSTPONED, Tape, tape_of
+from engine.trades.tape import CLOSED, Tape, tape_of
 
 REASONS: Final = {
     TP: "tp",
@@ -81,8 +81,10 @@ class _Open:
 
 
 def plan_values(plan: Plan) -> dict[str, Any]:
-    """A plan as plain values, for a file."""
-    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in plan._asdict().items()}
+    """A plan as plain values, for a file; which bins are closed is no part of it."""
+    values = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in plan._asdict().items()}
+    del values["closed"]
+    return values
 
 
 def plan_of(values: Mapping[str, Any]) -> Plan:
@@ -93,7 +95,7 @@ def plan_of(values: Mapping[str, Any]) -> Plan:
     ChampionError
         A field is missing, unknown or of another kind: another version of the kernels wrote it.
     """
-    kinds = Plan.__annotations__
+    kinds = {name: kind for name, kind in Plan.__annotations__.items() if name != "closed"}
     if values.keys() != kinds.keys():
         odd = ", ".join(sorted(values.keys() ^ kinds.keys()))
         raise ChampionError(f"the champion's trading plan and this version's differ in {odd}; sweep and promote again")
@@ -111,7 +113,7 @@ def plan_of(values: Mapping[str, Any]) -> Plan:
                 f"the champion's trading plan has {name} {value!r}; it must be one number. Sweep and promote again"
             )
         made[name] = value
-    return Plan(**made)
+    return Plan(**made, closed=np.zeros(0, np.int64))
 
 
 def acting_score(outputs: Outputs, masked: bool) -> Floats:
@@ -153,7 +155,7 @@ class PaperTrader:
         self._pair = np.zeros(2, BIN_DTYPE)  # the last two bins, with the last known prices
         self._n_seen = 0
         refused = np.zeros((N_REFUSALS, 1), np.int64)
-        self._state = WalkState(np.zeros(1, np.int8), np.zeros(1, np.int64), refused, np.full(1, UNSETTLED, np.int8))
+        self._state = WalkState(np.zeros(1, np.int8), np.zeros(1, np.int64), refused, np.zeros(0, np.int8))
         self._room(_FIRST_ROOM)
 
     @property
@@ -206,7 +208,7 @@ class PaperTrader:
         self._settle(happened)
         last = min(self._origin + self._n - 1 - self._plan.delay, self._n_scored - 1)
         while self._next <= last and not (self._plan.single and self._open):
-            before = WalkState(*(part.copy() for part in self._state))
+            before = self._state
             fired = self._walk(self._next, last)
             if not fired:
                 self._next = last + 1
@@ -226,19 +228,20 @@ class PaperTrader:
 
     def _walk(self, first: int, last: int) -> list[tuple[int, int]]:
         """Bins of ``first`` to ``last`` that set off a trade, and their directions."""
-        score = self._score[: last - self._origin + 1]
-        tape = Tape(*(column[: self._n + self._foresee_close()] for column in self._tape))
-        plan = self._plan._replace(start=first - self._origin)
+        n = last - self._origin + self._plan.delay + 1  # what comes later can be entered by none of them
+        score, tape = self._score[:n], Tape(*(column[:n] for column in self._tape))
+        plan = self._plan._replace(start=first - self._origin, closed=self._closed())
         room = _MOST_AT_ONCE
         while True:
-            state = WalkState(*(part.copy() for part in self._state))
-            combo, fired, sign = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int8)
-            count = walk(score, tape, plan, state, self._memo, combo, fired, sign)
+            before = (part.copy() for part in self._state[:3])
+            state = WalkState(*before, np.empty(n, np.int8))
+            found = Found(np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int8))
+            count = walk(score, tape, plan, state, self._memo, found)
             if count <= room:
                 break
             room = count
         self._state = state
-        return [(int(fired[i]) + self._origin, int(sign[i])) for i in range(count)]
+        return [(int(found.fired[i]) + self._origin, int(found.sign[i])) for i in range(count)]
 
     def _follow(self, one: _Open) -> int:
         tape = Tape(*(column[: self._n] for column in self._tape))
@@ -278,24 +281,20 @@ class PaperTrader:
 
     # --- the bins kept ---
 
-    def _foresee_close(self) -> int:
-        """How many bins to come up to the first closed one, itself included, are laid behind those known; 0 if it is far."""
+    def _closed(self) -> Ints:
+        """Places of the closed bins, and that of the next one to come where the calendar foretells it."""
+        seen = np.flatnonzero(self._tape.state[: self._n] == CLOSED)
         if not len(self._hours):
-            return 0
-        end, start = int(self._pair["bin_end_ns"][1]), int(self._pair["bin_start_ns"][1])
-        width = end - start
+            return seen
+        start, end = (int(self._pair[name][1]) for name in ("bin_start_ns", "bin_end_ns"))
         current = int(np.searchsorted(self._hours[:, 0], start, side="right")) - 1
         if current < 0 or self._hours[current, 1] <= start:
-            return 0  # closed already
-        n = max(-(-(int(self._hours[current, 1]) - end) // width), 0)  # bins that still hold some of the open time
-        begins = end + n * width
-        if n + 1 >= self._plan.min_to_close or (current + 1 < len(self._hours) and self._hours[current + 1, 0] < begins + width):
-            return 0
-        while self._n + n >= len(self._score):
-            self._room(2 * len(self._score))
-        self._tape.state[self._n : self._n + n] = POSTPONED
-        self._tape.state[self._n + n] = CLOSED
-        return n + 1
+            return seen  # closed already
+        width = end - start
+        n = max(-(-(int(self._hours[current, 1]) - end) // width), 0)  # bins to come that still hold some of the open time
+        if current + 1 < len(self._hours) and self._hours[current + 1, 0] < end + (n + 1) * width:
+            return seen  # a break shorter than a bin
+        return np.append(seen, self._n + n)
 
     def _append(self, one: BinRows, score: float) -> None:
         if self._n == len(self._score):

@@ -53,7 +53,7 @@ def promise_by(rules: Rules, mode: str = "signed", data_end_ns: int = 0, thresho
         fee_ticks=rules.fee_ticks,
         longest_ns=(rules.delay_bins + rules.max_hold_bins) * 100_000_000,
         fill=rules.fill,
-        plan=plan_values(make_plan([threshold], [rules], mode)),
+        plan=plan_values(make_plan([threshold], [rules], mode, np.zeros(0, np.int64))),
     ).model_dump()
 
 

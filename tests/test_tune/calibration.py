@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.trades.tape import Tape, touch_tape
+from engine.trades.tape import CLOSED, GAP, Tape, touch_tape
 from tests.test_tune.causality import accusations
 from tests.test_tune.leaks import LEAKS, session
 from tests.test_tune.markets import TICK, sound_rules, times
@@ -26,6 +26,8 @@ N_TRIALS: Final = 20
 N_SESSIONS: Final = 200
 N_EDGES: Final = 100
 N_WALK_PANELS: Final = 100
+N_HOLE_SESSIONS: Final = 400
+HOLE_BAND: Final = 1.5  # ticks: three standard errors of so many walks
 SESSION_BINS: Final = 9000  # a quarter of an hour
 DRIFT: Final = 0.08  # a planted edge: P(up) is 0.5 + DRIFT a step for as long as the signal says up
 CUTS: Final = tuple(range(107, 600, 31))  # near and far from every refit, fold and group
@@ -171,6 +173,35 @@ def planted_leaks() -> list[Line]:
     ]
 
 
+def holes_and_closes() -> list[Line]:
+    """Signals without knowledge, and stops so far off that few are met: what is open when a session or the record ends has lost.
+
+    A walk without drift pays the spread and the fees, whatever the rules, as long as every trade is booked; where those that meet
+    a hole go missing, the rest earn the profit barrier.
+    """
+    rng = np.random.default_rng(106)
+    r = sound_rules(tp_ticks=8, sl_ticks=400, max_hold_bins=SESSION_BINS, fee_per_contract=0.62)
+    spread = 2
+    cost = spread + r.fee_ticks
+    net, n = np.zeros(3), np.zeros(3)
+    for _ in range(N_HOLE_SESSIONS):
+        score = random_score(rng, SESSION_BINS)
+        tape = drifting_market(rng, score, 0.0, spread, moves=1)
+        closed, holed = tape.state.copy(), tape.state.copy()
+        closed[-100:] = CLOSED
+        holed[SESSION_BINS // 5 :: SESSION_BINS // 5] = GAP
+        for place, state in enumerate((tape.state, closed, holed)):
+            own = tape._replace(state=state)
+            (row,) = statistics_of(walk_all(score, own, [0.3], [r]), own, times(SESSION_BINS))
+            net[place] += row["expectancy_ticks"] * row["n_signals"] if row["n_signals"] else 0.0
+            n[place] += row["n_signals"]
+    found = net / n
+    what = f"{N_HOLE_SESSIONS} driftless walks, TP 8 and SL 400, that cost {cost:.2f} ticks a trade: mean net ticks"
+    names = (what, "the same, the market closed for the last 100 bins", "the same, four gaps in the record")
+    required = f"{-cost:.2f} +- {HOLE_BAND:g}"
+    return [Line(name, required, float(one), bool(abs(one + cost) <= HOLE_BAND)) for name, one in zip(names, found, strict=True)]
+
+
 def mean(values: list[bool] | list[float]) -> float:
     """As a plain number."""
     return float(np.mean(values))
@@ -210,6 +241,7 @@ EXPERIMENTS: Final[tuple[Callable[[], list[Line]], ...]] = (
     random_walks,
     planted_edges,
     planted_leaks,
+    holes_and_closes,
 )
 
 

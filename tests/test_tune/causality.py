@@ -4,8 +4,8 @@ What is checked is a function from a session's arrays to what is decided bin by 
 cut is replaced, and what was decided up to the cut must stay as it was, bit for bit. It does not matter how a leak comes about
 (labels that reach ahead, thresholds, scalers and folds that saw the whole session, a bin's own future): it shows.
 
-Which bins are sound is left as it is: a trade that a hole in the record cuts short is left out of the statistics, and that is
-known only afterwards; the count of these trades is shown with every row.
+Which bins are sound is left as it is: a trade that the record ends without another price is booked at the last sound one, and that
+it was the last is known only afterwards; these trades are counted in every row.
 """
 
 from collections.abc import Callable, Mapping, Sequence
