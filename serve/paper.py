@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from engine.champion import Champion, Promise
 from engine.errors import EngineError
@@ -18,11 +18,10 @@ from engine.schema import Ints
 from engine.trades.evidence import Evidence
 from engine.trades.paper import Closed, Opened, PaperTrader, acting_score, plan_of
 from engine.trades.record import LiveRecord
+from engine.trades.track import standing_of, told
 from serve.settings import INSTRUMENT
 
 logger = logging.getLogger(__name__)
-
-ON_TRIAL: Final = "on_trial"
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ class PaperDesk:
         if champion is None:
             return INSTRUMENT
         evidence = self._read(champion).evidence if champion.promise is not None else None
-        return ON_TRIAL if evidence is not None and evidence.is_broken else champion.standing
+        return standing_of(champion, evidence)
 
     def line(self, champion: Champion | None) -> str | None:
         """The live record in words; None where there is no promise."""
@@ -139,15 +138,7 @@ class PaperDesk:
         if champion.promise is None:
             return None
         kept = self._read(champion)
-        return {
-            **kept.evidence.told(),
-            "state": self.standing(champion),
-            "line": kept.trouble or kept.evidence.line,
-            "n_entries": kept.record.n_entries,
-            "n_open": kept.record.n_open,
-            "head": kept.record.head,
-            "trouble": kept.trouble or None,
-        }
+        return told(champion, kept.record, kept.evidence, kept.trouble)
 
     def trouble(self, champion: Champion) -> dict[str, str] | None:
         """Why a champion's record is broken, not written, or not begun, ``message`` and ``since``; None where all is well."""

@@ -28,6 +28,7 @@ from engine.lake import Lake
 from engine.signals.bundle import Bundle, load_bundle
 from engine.signals.promoted import load_built_in, make_promoted, source_of
 from engine.signals.registry import BUILT_IN, get_signal, signal_names, signals_of
+from engine.trades.track import checked_track
 from tune.code_version import code_version
 from tune.config import SweepConfig
 from tune.errors import RunFailedError
@@ -210,8 +211,13 @@ def show(lake: Lake) -> dict[str, Any]:
         "version": pointer.version,
         "trail": list(pointer.trail),
         "mlflow": alias,
-        "history": [{**c.told(), "standing": c.standing, "swept": _beside_defaults(c)} for c in history(lake)],
+        "history": [_told(lake, champion) for champion in history(lake)],
     }
+
+
+def _told(lake: Lake, champion: Champion) -> dict[str, Any]:
+    standing, record = checked_track(lake, champion)
+    return {**champion.told(), "standing": standing, "record": record, "swept": _beside_defaults(champion)}
 
 
 def _run_row(lake: Lake, run_id: str, threshold: float | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The champion traded on paper by the streams that show it: the judge's trades, each of them, in a record that nobody can bend."""
+"""The champion traded on paper by the streams that show it: the judge's trades, in a record that nobody can bend."""
 
 import json
 from collections.abc import Iterator
@@ -22,6 +22,7 @@ from serve.champion import ChampionWatcher
 from serve.paper import PaperDesk
 from serve.session import Session
 from tests.sessions import Bins, join
+from tests.test_engine.test_signals.test_contract import quick
 from tests.test_serve.conftest import Promote
 from tests.test_serve.test_session import Inline, play, request_of
 from tests.test_tune.markets import sound_rules
@@ -126,14 +127,16 @@ def test_a_stream_trades_what_the_judge_trades(
     assert recorded(lake, desk) == expected
 
 
-def test_a_learned_signal_is_traded_by_its_prediction(
+def test_a_probability_is_traded_as_such(
     lake: Lake, config: InstrumentConfig, promote: Promote, desk: PaperDesk, dataset: Bins
 ) -> None:
-    rules = rules_of()
-    parameters = {"min_train_bins": 60} if False else {}
-    champion = promote(lake, parameters, signal="ads", promise=promise_by(rules, threshold=0.02))
+    rules = rules_of(trigger="level")
+    promised = promise_by(rules, "probability", threshold=0.5001)
+    champion = promote(lake, quick("gbm_mf"), signal="gbm_mf", promise=promised)
     play(session_of(lake, config, desk))
-    assert recorded(lake, desk) == judged(dataset, champion, rules, 0.02)
+    expected = judged(dataset, champion, rules, 0.5001)
+    assert expected
+    assert recorded(lake, desk) == expected
 
 
 def test_the_same_session_shown_again_resumed_or_beside_counts_once(
