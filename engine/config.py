@@ -95,7 +95,7 @@ class InstrumentConfig(BaseModel):
     zscore_window_bins: Annotated[int, Field(gt=0, le=100_000)] = Field(description="bins")
     zscore_min_periods: Annotated[int, Field(ge=2)] = Field(description="bins, at most zscore_window_bins")
     projection_horizons_bins: Annotated[tuple[Width, ...], Field(min_length=1)] = Field(description="bins, unique")
-    rate_kernel: Literal["finite", "exact"] = Field(description="how impulses become rates")
+    rate_kernel: Literal["finite", "exact"] = Field(description="how impulses become rates; finite is the golden numbers'")
     tau_velocity: Tau = Field(description="seconds")
     tau_acceleration: Tau = Field(description="seconds")
     tau_jerk: Tau = Field(description="seconds")
@@ -122,7 +122,9 @@ class InstrumentConfig(BaseModel):
     perm_bear_vacuum_weight: Weight = Field(description="of rows in state -2")
     perm_mixed_weight: Weight = Field(description="how far rows in state 0 damp, with perm_enable_weighted_blend")
     perm_enable_weighted_blend: bool = Field(description="damp where rows are mixed")
-    state5_table: Literal["reference", "by_side"] = Field(description="how quote moves become five states")
+    state5_table: Literal["reference", "by_side"] = Field(
+        description="how quote moves become five states; reference is the golden numbers'"
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> "InstrumentConfig":

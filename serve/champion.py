@@ -19,6 +19,7 @@ from engine.dataset.read import Dataset
 from engine.errors import ChampionError, EngineError
 from engine.lake import Lake
 from engine.run.runner import Runner, Span
+from engine.schema import GRID_F64
 from engine.signals.base import SignalContext, SignalLike
 from engine.signals.promoted import load_built_in, promoted_class
 from engine.signals.registry import BUILT_IN, signal_of
@@ -141,13 +142,21 @@ def check_champion(champion: Champion, config: InstrumentConfig, lake: Lake) -> 
                 f"promote a run of a dataset with {field} {ours}, or set {field}: {theirs} in the instrument file and restart"
             )
     try:
-        trained_on = Dataset.open(lake, champion.dataset_id).manifest["config"]["symbol"]
+        made_with = Dataset.open(lake, champion.dataset_id).manifest["config"]
+        trained_on = made_with["symbol"]
     except (EngineError, OSError, KeyError):
         return  # the dataset may live elsewhere: then there is nothing to compare with
     if trained_on != config.symbol:
         raise ChampionError(
             f"champion version {champion.version} was scored on {trained_on}, this instrument is {config.symbol}; "
             f"promote a run of a dataset of {config.symbol}"
+        )
+    theirs = made_with.get("rate_kernel", config.rate_kernel)
+    if theirs != config.rate_kernel and not set(GRID_F64).isdisjoint(promoted_class(champion).required_columns):
+        raise ChampionError(
+            f"champion version {champion.version} was scored with rate_kernel {theirs}, this instrument runs {config.rate_kernel}; "
+            f"promote a run of a dataset with rate_kernel {config.rate_kernel}, or set rate_kernel: {theirs} in the instrument "
+            "file and restart"
         )
 
 

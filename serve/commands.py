@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from engine.champion import read_champion, read_pointer
 from engine.config import InstrumentConfig, load_instrument, require_instrument
 from engine.constants import NS_PER_DAY
+from engine.dataset.sealed import require_open_day
 from engine.door import FAILED, print_json, read_day
 from engine.errors import ChampionError, ConfigError, WorkError
 from engine.jit import cache_dir
@@ -107,6 +108,7 @@ def _settings(options: argparse.Namespace, config: InstrumentConfig, perm_names:
             model=model,
             perm_names=perm_names,
             projection=_projection(options),
+            sealed_ok=options.sealed_ok,
         ),
         log_level=options.log_level,
         latency=read_capture(
@@ -136,6 +138,8 @@ def _check_day(settings: ServeSettings, config: InstrumentConfig) -> Path:
     """Open what a stream without wishes would open, so that a bad file is refused before anything starts."""
     lake, defaults = settings.lake, settings.defaults
     day = read_day(defaults.dt or last_day(lake, config.symbol_root))
+    if not defaults.sealed_ok:
+        require_open_day(lake, config.symbol, day.isoformat())
     dbn = raw_file(lake, config.symbol_root, day.isoformat())
     source = open_source([dbn], config, day, assumes_symbol=settings.assumes_symbol)
     Replay(source, config, start_time=defaults.start_time, block_bins=1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.config import InstrumentConfig, require_instrument, validate
+from engine.dataset.sealed import require_open_day
 from engine.door import read_clock, read_day
 from engine.errors import ConfigError, DatasetError
 from engine.files import NUMBER
@@ -52,7 +53,7 @@ def read_request(
     Raises
     ------
     ConfigError
-        Naming the value, what is allowed and how to mend it.
+        Naming the value, what is allowed and how to mend it; or the day has a sealed session.
     DatasetError
         When the lake has no raw file of that day.
     """
@@ -67,6 +68,8 @@ def read_request(
         values[name] = value
     require_instrument(config, values.get("product_type", config.product_type), values.get("symbol", config.symbol))
     day = read_day(values.get("dt") or defaults.dt or last_day(lake, config.symbol_root), "dt")
+    if not defaults.sealed_ok:
+        require_open_day(lake, config.symbol, day.isoformat())
     start_time = values.get("start_time") or defaults.start_time
     return StreamRequest(
         config=_overridden(config, values),

@@ -62,6 +62,7 @@ class StreamDefaults:
     model: str | int = CHAMPION  # or INSTRUMENT, or a version
     perm_names: tuple[str, ...] = ()  # perm_* fields that were set at launch
     projection: Projection = Projection()
+    sealed_ok: bool = False  # days with a sealed session may be played
 
 
 @dataclass(frozen=True)

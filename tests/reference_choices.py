@@ -16,7 +16,9 @@ _LABELLED: Final[dict[str, Any]] = {
 }
 _BOOSTED: Final[dict[str, Any]] = _LABELLED | {"validation": "overlapping"}
 
-# The model system also labelled rows by `state5_table: reference`, a field of the instrument, not of a signal.
+# Its choices among the instrument's fields; what a golden file holds was made with them.
+REFERENCE_FIELDS: Final[dict[str, str]] = {"rate_kernel": "finite", "state5_table": "reference"}
+
 REFERENCE_PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "ads": {"slope_history": "poison", "mad_guard": "absolute"},
     "ads_pfp_svac": {

@@ -58,6 +58,23 @@ With --none the pointer says that no champion serves: the instrument's own signa
 """
 
 
+SEAL_HELP: Final = """\
+Hold sessions out: no sweep, score, judge, simulation or campaign reads them from then on, nor any dataset that shares a minute of their
+records, whatever it is called. A seal is never taken away. What was tried on them before is counted and told: only a session on which
+nothing was tried is unseen. With --show: the sealed sessions, and every look that was made at them.
+
+python -m serve plays a day with a sealed session only with --sealed-ok: what one watches, one has seen.
+"""
+UNSEAL_HELP: Final = """\
+Try the candidate of a run (its signal, parameters, rules and threshold, nothing else) on the sealed sessions, and print what it came to.
+A candidate has one look at a session; a second one is refused with what the first one showed. Each look is a trial in the ledger.
+"""
+LEDGER_HELP: Final = """\
+Write everything that was ever tried, sealed and looked at in this lake into one file, or add such a file to this lake. Adding merges:
+nothing is lost or changed by it, and the same file again adds nothing. Take it along wherever a lake's data go.
+"""
+
+
 def _common(parser: argparse.ArgumentParser) -> None:
     add_lake(parser)
     parser.add_argument("--json", action="store_true", help="machine-readable output")
@@ -154,6 +171,26 @@ def _promote(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show", action="store_true", help="what is in service, and the history")
 
 
+def _seal(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("dataset_ids", nargs="*", metavar="DATASET", help="ids of datasets to hold out")
+    parser.add_argument("--show", action="store_true", help="what is sealed, and the looks at it")
+
+
+def _unseal(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("run_id", metavar="RUN_ID")
+    parser.add_argument("--threshold", type=float, help="score level to trade at; default the run's best")
+    parser.add_argument("--dataset", action="append", default=[], metavar="ID", help="a sealed one; may stand again; default all")
+    _signals(parser)
+
+
+def _ledger(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("action", choices=("export", "import"))
+    parser.add_argument("file", type=read_path, metavar="FILE", help="a .zip")
+
+
 COMMANDS: Final[Mapping[str, Command]] = {
     "sweep": Command("run a sweep on Ray and show its leaderboard", "tune.commands:sweep", SWEEP_HELP, _sweep),
     "list-signals": Command("the signals and their parameters", "tune.commands:list_signals", arguments=_list_signals),
@@ -165,6 +202,9 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "one signal bin by bin, timed, equal to the batch", "tune.commands:online_sim", ONLINE_HELP, _online_sim
     ),
     "promote": Command("make a run the champion; roll back; none; show", "tune.commands:promote", PROMOTE_HELP, _promote),
+    "seal": Command("hold sessions out of everything", "tune.record_commands:seal", SEAL_HELP, _seal),
+    "unseal": Command("one counted look of a run's candidate at them", "tune.record_commands:unseal", UNSEAL_HELP, _unseal),
+    "ledger": Command("the trial ledger as a file: export, import", "tune.record_commands:ledger", LEDGER_HELP, _ledger),
 }
 DOOR: Final = Door(DESCRIPTION, COMMANDS)
 

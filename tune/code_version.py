@@ -18,6 +18,7 @@ _SCORING: Final = (
     "tune.tally_kernels",
     "tune.scoring",
     "tune.intervals",
+    "tune.interval_kernels",
     "tune.splits",
     "tune.outofsample",
     "tune.trial",

@@ -4,7 +4,9 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import wraps
+from hashlib import sha256
 from typing import Any, Final
 
 import polars as pl
@@ -30,6 +32,7 @@ from tune.judgement import OUTSIDE, UNPROVEN_ROWS
 from tune.judging import JudgeConfig
 from tune.judging import judge as judge_series
 from tune.leaderboard import caption, parameter_parts, records, render
+from tune.ledger import HANDED_OUT, TrialLedger
 from tune.notebook import standings
 from tune.online import simulate_online
 from tune.run import SweepOutcome, new_state, read_state, run_sweep, state_path
@@ -214,7 +217,8 @@ def score(args: argparse.Namespace) -> int:
     """One signal's series over a dataset: ``bin_seq, score, ready``, and what made it as the file's metadata."""
     parameters = parse_overrides(args.set)
     get_signal(args.signal)
-    dataset = Dataset.open(Lake.open(args.lake), args.dataset_id)
+    lake = Lake.open(args.lake)
+    dataset = Dataset.open(lake, args.dataset_id)
     market = load_market(dataset, [get_signal(args.signal)])
     series = signal_series(args.signal, parameters, market)
     metadata = {
@@ -231,6 +235,11 @@ def score(args: argparse.Namespace) -> int:
             "ready": pa.array(series["ready"].copy()),
         }
     ).replace_schema_metadata(metadata)
+    identity = json.dumps(
+        [HANDED_OUT, *(metadata[name] for name in ("dataset_checksum", "signal", "parameters", "code_version"))]
+    )
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    TrialLedger(lake).add_series(sha256(identity.encode()).hexdigest()[:16], dataset, args.signal, now)  # before it is handed out
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, compression="zstd")
     write_atomic(args.out, buffer.getvalue().to_pybytes())

@@ -17,6 +17,7 @@ from pydantic import Field, field_validator
 
 from engine.config import validate
 from engine.dataset.read import Dataset
+from engine.dataset.sealed import require_open
 from engine.errors import ConfigError, DatasetError
 from engine.lake import Lake
 from engine.schema import Floats
@@ -142,6 +143,7 @@ def judge(
     if point.run_id not in store.run_ids():
         judged = JudgedSeries(series, point.thresholds, config.mode, "", dict.fromkeys(DIAGNOSTIC_COLUMNS))
         results = judge_together([point], load_market(data, []), judged)
+        ledger.contents.note([data])
         _keep(results, config, store, ledger)
     return Judgement(data, series, point, config.mode, store.rows([point.run_id]), ledger.trials(), config.min_signals)
 
@@ -162,7 +164,9 @@ def _dataset(dataset: Any, lake: Any) -> tuple[Dataset, Lake]:
         raise DatasetError(f"dataset was of type {type(dataset).__name__}; give a dataset, or the id of one as text")
     if lake is None and dataset.lake is None:
         raise ConfigError(f"{dataset.folder} is in no lake, so there is no place for the run; pass lake=PATH")
-    return dataset, Lake.open(lake) if lake is not None or dataset.lake is None else dataset.lake
+    home = Lake.open(lake) if lake is not None or dataset.lake is None else dataset.lake
+    require_open(home, dataset.manifest)  # it may have been opened before it was sealed, or lie outside
+    return dataset, home
 
 
 def _checked_name(name: Any, scores: Any) -> str:

@@ -78,8 +78,9 @@ def rank(rows: pl.DataFrame, objective: str, min_signals: int) -> pl.DataFrame:
     # Runs of an older version of this program lack figures that ranking needs, or dropped the trades that met a close or a gap,
     # which this one books; beside these they would look too good and are not shown.
     keys = [pl.col(name).fill_nan(None) for name in (objective, "expectancy_low", "n_signals")]
+    is_whole = pl.col("fill_model", "n_through_gap").is_not_null()
     return in_groups(
-        with_mark(rows.filter(pl.col("n_signals") >= max(min_signals, 1), pl.col("fill_model", "n_through_gap").is_not_null()))
+        with_mark(rows.filter(pl.col("n_signals") >= max(min_signals, 1), is_whole))
         .select(*SHOWN, MARK, GROUP)
         .sort([*keys, pl.col("run_id"), pl.col("threshold")], descending=[True, True, True, False, False], nulls_last=True)
         .unique("run_id", keep="first", maintain_order=True)
@@ -133,7 +134,9 @@ def render(frame: pl.DataFrame, title: str, top: int, *, fits_height: bool = Fal
     """
     frame = with_mark(frame)
     same = [name for name in ("dataset_id", "signal_name") if frame.n_unique(name) == 1]
-    title = ", ".join([title, *(str(frame.item(0, name)) for name in same)])
+    loose = frame.head(top).get_column(MARK)
+    alike = [f"loose: {loose[0]}"] if len(loose) and loose.n_unique() == 1 and loose[0] else []
+    title = ", ".join([title, *(str(frame.item(0, name)) for name in same), *alike])
     rows = list(frame.head(top).iter_rows(named=True))
     columns = [
         Column("#", places(frame.head(top)), right=True, kept=True),

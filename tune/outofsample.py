@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from engine.schema import Floats
-from tune.intervals import block_width, mean_interval
+from tune.intervals import LEVEL, block_width, mean_interval, tail_bound
 from tune.rules import N_BLOCKS, Rules
 from tune.splits import fold_blocks
 
@@ -27,18 +27,24 @@ COLUMNS: Final = (
 )
 
 
-def promise(n: Floats, total: Floats, square: Floats) -> Floats:
-    """What choices are made by: the lower 95 % bound of the mean; -inf with fewer than ``MIN_TRAIN_TRADES`` trades."""
+def promise(n: Floats, total: Floats, square: Floats, stops: Floats, full_loss: Floats) -> Floats:
+    """What choices are made by: the lower 95 % bound of the mean, or the one that allows for stops not seen, if that is lower.
+
+    All of shape (n_candidates,): trades, sum of their net results and of its squares, how many were stopped, and what a stop
+    loses. -inf with fewer than ``MIN_TRAIN_TRADES`` trades.
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = total / n
         variance = np.maximum(square - n * mean * mean, 0.0) / (n - 1)
-        low = mean - _Z_ONE_SIDED * np.sqrt(variance / n)
+        low = np.minimum(
+            mean - _Z_ONE_SIDED * np.sqrt(variance / n), tail_bound(n, total, stops, full_loss, np.ones(len(n)), LEVEL)
+        )
     return np.where(n >= MIN_TRAIN_TRADES, low, -np.inf)
 
 
-def chosen(n: Floats, total: Floats, square: Floats) -> int:
-    """Place of the best candidate, the first of equals; -1 where none has trades enough."""
-    low = promise(n, total, square)
+def chosen(n: Floats, total: Floats, square: Floats, stops: Floats, full_loss: Floats) -> int:
+    """Place of the best candidate, the first of equals, as `promise` has it; -1 where none has trades enough."""
+    low = promise(n, total, square, stops, full_loss)
     best = int(np.argmax(low)) if len(low) else -1
     return best if best >= 0 and np.isfinite(low[best]) else -1
 
@@ -58,8 +64,11 @@ def stitch(picks: Sequence[int], block_n: Floats, block_pnl: Floats, n_folds: in
 
 def fold_picks(rows: Sequence[Mapping[str, Any]], n_folds: int) -> list[int]:
     """The row that each fold of one session trades, by the labels over before it; -1 where there were too few."""
-    n, total, square = (np.array([row[name] for row in rows]) for name in ("fold_n", "fold_sum", "fold_square"))
-    return [chosen(n[:, f], total[:, f], square[:, f]) for f in range(n_folds)]
+    if not rows:
+        return [-1] * n_folds
+    known = np.array([[row[name] for row in rows] for name in ("fold_n", "fold_sum", "fold_square", "fold_stops")])
+    full_loss = np.array([row["full_loss_ticks"] for row in rows])
+    return [chosen(*np.ascontiguousarray(known[:, :, f]), full_loss) for f in range(n_folds)]
 
 
 def out_of_sample(rows: Sequence[Mapping[str, Any]], rules: Rules, n_bins: int) -> dict[str, Any]:
@@ -74,13 +83,19 @@ def out_of_sample(rows: Sequence[Mapping[str, Any]], rules: Rules, n_bins: int) 
     nan = float("nan")
     if not rows:
         return dict(zip(COLUMNS, (nan, 0, nan, nan, nan, 0), strict=True))
-    block_n, block_pnl = (np.array([row[name] for row in rows]) for name in ("block_n", "block_pnl"))
+    block_n, block_pnl, block_stops = (np.array([row[name] for row in rows]) for name in ("block_n", "block_pnl", "block_stops"))
     picks = fold_picks(rows, rules.n_folds)
     oos_n, oos_pnl = stitch(picks, block_n, block_pnl, rules.n_folds)
+    _, oos_stops = stitch(picks, block_n, block_stops, rules.n_folds)
     holds = np.array([max((rows[p]["mean_hold_ms"] for p in picks if p >= 0), default=0.0)]) / rules.cell_width_ms
     width = block_width(holds, max((n_bins - rules.warmup_bins) / N_BLOCKS, 1.0))
     low, high = mean_interval(oos_n[None], oos_pnl[None], width)
     trades = float(oos_n.sum())
+    # One trade in the tested time tells as little more than its neighbours as one of those it was chosen from.
+    share = min((rows[p]["n_effective"] / rows[p]["n_signals"] for p in picks if p >= 0), default=1.0)
+    full_loss = np.array([rows[0]["full_loss_ticks"]])
+    sums = (np.array([x.sum()]) for x in (oos_n, oos_pnl, oos_stops))
+    low = np.minimum(low, tail_bound(*sums, full_loss, np.array([share]), (1.0 + LEVEL) / 2.0))
     lows = np.array([row["expectancy_low"] for row in rows])
     best = int(np.nanargmax(lows)) if np.isfinite(lows).any() else -1
     return dict(
@@ -146,12 +161,12 @@ def choose_as_you_go(rows: pl.DataFrame) -> Choosing:
     all_n, all_pnl, widths = [], [], [1]
     for (start, end, n_folds), part in sorted(rows.group_by("start_ns", "end_ns", "n_folds"), key=lambda group: group[0]):
         keys = list(part.select(identity).iter_rows())
-        block_n, block_pnl, fold_n, fold_sum, fold_square = (
-            np.array(part.get_column(name).to_list()) for name in ("block_n", "block_pnl", "fold_n", "fold_sum", "fold_square")
-        )
-        before = np.array([_sums_before(past.get(key, ()), start) for key in keys])  # (n_rows, 3)
-        picks = [chosen(*before.T)]
-        picks += [chosen(*(before.T + (fold_n[:, f], fold_sum[:, f], fold_square[:, f]))) for f in range(n_folds)]
+        block_n, block_pnl, block_stops = (np.array(part.get_column(f"block_{name}").to_list()) for name in ("n", "pnl", "stops"))
+        full_loss = part.get_column("full_loss_ticks").to_numpy()
+        known = np.array([part.get_column(f"fold_{name}").to_list() for name in ("n", "sum", "square", "stops")])
+        before = np.array([_sums_before(past.get(key, ()), start) for key in keys]).T  # (4, n_rows)
+        picks = [chosen(*before, full_loss)]
+        picks += [chosen(*(before + known[:, :, f]), full_loss) for f in range(n_folds)]
         n, pnl = stitch(picks[1:], block_n, block_pnl, n_folds)
         first = int(fold_blocks(n_folds)[0])
         if picks[0] >= 0:
@@ -163,7 +178,8 @@ def choose_as_you_go(rows: pl.DataFrame) -> Choosing:
         widths += block_width(taken.get_column("mean_hold_ms").to_numpy(), block_ms).tolist()
         squares = part.get_column("net_square").to_numpy()
         for row, key in enumerate(keys):
-            past.setdefault(key, []).append((end, np.array([block_n[row].sum(), block_pnl[row].sum(), squares[row]])))
+            sums = np.array([block_n[row].sum(), block_pnl[row].sum(), squares[row], block_stops[row].sum()])
+            past.setdefault(key, []).append((end, sums))
     if not all_n:
         return Choosing(0, 0, 0, *[float("nan")] * 3)
     n, pnl = np.concatenate(all_n)[None], np.concatenate(all_pnl)[None]
@@ -174,5 +190,5 @@ def choose_as_you_go(rows: pl.DataFrame) -> Choosing:
 
 
 def _sums_before(sessions: Sequence[tuple[int, Floats]], start: int) -> Floats:
-    """Trades, sum and sum of squares of a candidate in the sessions that were over at ``start``."""
-    return np.sum([sums for end, sums in sessions if end <= start] or [np.zeros(3)], axis=0)
+    """Trades, sum, sum of squares and stops of a candidate in the sessions that were over at ``start``."""
+    return np.sum([sums for end, sums in sessions if end <= start] or [np.zeros(4)], axis=0)

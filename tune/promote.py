@@ -113,13 +113,13 @@ def promote_run(lake: Lake, run_id: str, threshold: float | None, because: str |
     RunFailedError
         MLflow failed; the message says what stands.
     """
-    row = _run_row(lake, run_id, threshold)
+    row = run_row(lake, run_id, threshold)
     if is_outside(row["signal_name"]):
         raise ChampionError(
             f"run {run_id} judged {row['signal_name']}, scores from outside: there is no signal that could be served, and "
             "nothing shows that they do not look ahead. Write it as a signal, sweep it, and promote that run"
         )
-    with signals_of(_bundles(lake, row)):
+    with signals_of(bundles_of(lake, row)):
         champion = _build(lake, row)
         promise = promise_of(ResultStore(lake), row, prediction_mode(get_signal(champion.signal)))
     _require_loads(champion)
@@ -220,7 +220,14 @@ def _told(lake: Lake, champion: Champion) -> dict[str, Any]:
     return {**champion.told(), "standing": standing, "record": record, "swept": _beside_defaults(champion)}
 
 
-def _run_row(lake: Lake, run_id: str, threshold: float | None) -> dict[str, Any]:
+def run_row(lake: Lake, run_id: str, threshold: float | None) -> dict[str, Any]:
+    """A run's row at a threshold, by default the one whose net expectancy has the best lower bound in sample.
+
+    Raises
+    ------
+    ConfigError
+        There is no such run, or it was not scored at that threshold.
+    """
     rows = ResultStore(lake).rows([run_id])
     if not len(rows):
         raise ConfigError(f"run was {run_id!r}; {lake.results} has no such run. See: python -m tune compare")
@@ -235,7 +242,7 @@ def _run_row(lake: Lake, run_id: str, threshold: float | None) -> dict[str, Any]
     return rows.filter(rows.get_column("threshold") == threshold).row(0, named=True)
 
 
-def _bundles(lake: Lake, row: dict[str, Any]) -> list[Bundle]:
+def bundles_of(lake: Lake, row: dict[str, Any]) -> list[Bundle]:
     """The files of signals that the run's sweep kept, where they are needed: those given with --signals come first."""
     if row["signal_name"] in signal_names():
         return []

@@ -14,6 +14,7 @@ import pyarrow as pa
 from engine.lake import Lake
 from tune.diagnostics import COLUMNS as DIAGNOSTIC_COLUMNS
 from tune.parts import part_name, read_parts, write_part
+from tune.scoring import LISTS
 from tune.tally_kernels import MARK_OUT_S
 from tune.trial import RunResult
 
@@ -44,7 +45,7 @@ META_SCHEMA: Final = pa.schema(
         ("n_unsound_bins", pa.int64()),  # of the scored ones
         ("start_ns", pa.int64()),
         ("end_ns", pa.int64()),
-        ("sources_json", pa.string()),  # SHA-256 of the raw files
+        ("sources_json", pa.string()),  # what trials count by: the records, and SHA-256 of the raw files
         ("oos_threshold", pa.float64()),
         ("oos_n_signals", pa.int64()),
         ("oos_expectancy_ticks", pa.float64()),
@@ -93,8 +94,9 @@ ROWS_SCHEMA: Final = pa.schema(
         *((f"markout_{round(1000 * seconds)}ms_ticks", pa.float64()) for seconds in MARK_OUT_S),
         ("sharpe", pa.float64()),  # per square root of an hour
         ("net_square", pa.float64()),  # sum over the trades, ticks squared
+        ("full_loss_ticks", pa.float64()),  # what a stop loses that was never seen
         ("fill_model", pa.string()),
-        *((name, pa.list_(pa.float64())) for name in ("block_n", "block_pnl", "fold_n", "fold_sum", "fold_square")),
+        *((name, pa.list_(pa.float64())) for name in LISTS),
     ]
 )
 

@@ -191,7 +191,9 @@ def _run_sweep(state: SweepState, bundles: Sequence[Bundle], lake: Lake, address
     screen.say(f"sweep {state.sweep_id}: {len(points)} points, {len(points) - len(missing)} known already")
 
     folder = lake.sweeps / state.sweep_id
-    arrivals = _Arrivals(state, config, store, TrialLedger(lake), screen, len(points), len(points) - len(missing))
+    ledger = TrialLedger(lake)
+    ledger.contents.note(plan.datasets.values())
+    arrivals = _Arrivals(state, config, store, ledger, screen, len(points), len(points) - len(missing))
     if missing:
         prepare_ray_environment(is_own=address == "local")  # before Ray is imported
         importlib.import_module("tune.search")  # now, so that no second thread imports at the same time

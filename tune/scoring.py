@@ -26,7 +26,7 @@ from engine.trades.kernels import (
 )
 from engine.trades.tape import CLOSED, SOUND, Tape
 from tune import tally_kernels as tk
-from tune.intervals import block_width, mean_interval, wilson
+from tune.intervals import LEVEL, SLIP_TICKS, block_width, independent, mean_bounds, tail_bound, wilson
 from tune.rules import N_BLOCKS, Rules
 from tune.splits import fold_starts
 from tune.tally_kernels import MARK_OUT_S, Tally, TallyPlan, Trades
@@ -35,6 +35,8 @@ NS_PER_HOUR: Final = 3.6e12
 _NS_PER_MS: Final = 1e6
 _FIRST_ROOM: Final = 1 << 12  # trades a combination, on the average, before the buffers must grow
 _SMALLEST: Final = 5e-324
+# Of a row, one number a block or fold; `Tally` says what.
+LISTS: Final = ("block_n", "block_pnl", "block_stops", "fold_n", "fold_sum", "fold_square", "fold_stops")
 
 
 @dataclass(frozen=True)
@@ -156,9 +158,8 @@ def _tally(tape: Tape, trades: Trades, rules: Sequence[Rules], n_thresholds: int
         np.zeros((n_combos, tk.N_SUMS)),
         np.zeros((n_combos, marks)),
         np.zeros((n_combos, marks), np.int64),
-        np.zeros((n_combos, N_BLOCKS)),
-        np.zeros((n_combos, N_BLOCKS)),
-        *(np.zeros((n_combos, len(starts))) for _ in range(3)),
+        *(np.zeros((n_combos, N_BLOCKS)) for _ in range(3)),
+        *(np.zeros((n_combos, len(starts))) for _ in range(4)),
     )
     tp = np.tile([float(rule.tp_ticks) for rule in rules], n_thresholds)
     sl = np.tile([float(rule.sl_ticks) for rule in rules], n_thresholds)
@@ -178,16 +179,18 @@ def statistics_of(scored: Scored, tape: Tape, ts_ns: Ints) -> list[dict[str, Any
     -------
     list of dict
         The fields of signals.md 6.3 (``events_per_hour`` over the whole span, as there), and: Wilson intervals of the three
-        rates over the effective sample size ``n_effective`` (sum of the trades' mean uniqueness); ``break_even_rate``, the TP
-        rate that pays the fees; ``expectancy_ticks``, mean net PnL with hits at their barriers, and its 95 % block-bootstrap
-        interval; ``excess_rate``, how far the TP rate that alone would earn this expectancy lies above break-even;
+        rates over the effective sample size ``n_effective`` (the sum of the trades' mean uniqueness, or how many independent
+        ones would leave the expectancy as unsure, whichever is less); ``break_even_rate``, the TP rate that pays the fees;
+        ``expectancy_ticks``, mean net PnL with hits at their barriers, and its 95 % interval, the lower end of which allows for
+        stops of ``full_loss_ticks`` that were not seen; ``excess_rate``, how far the TP rate that alone would earn this
+        expectancy lies above break-even;
         ``profit_factor``, ``max_drawdown_ticks``, ``turnover_per_hour`` (dollars bought and sold), ``markout_*`` (mid from
         the entry bin on, ticks in the trade's direction); ``sharpe`` of the blocks' net PnL, per square root of an hour;
-        ``block_n, block_pnl`` and the sums each walk-forward choice may learn from.
+        ``block_n, block_pnl, block_stops`` and the sums each walk-forward choice may learn from.
     """
     rules, tally = scored.rules, scored.tally
     columns = _columns(scored, tape, ts_ns)
-    lists = {name: getattr(tally, name) for name in ("block_n", "block_pnl", "fold_n", "fold_sum", "fold_square")}
+    lists = {name: getattr(tally, name) for name in LISTS}
     plain = {name: column.tolist() for name, column in (columns | lists).items()}
     return [
         {
@@ -209,14 +212,19 @@ def _columns(scored: Scored, tape: Tape, ts_ns: Ints) -> dict[str, NDArray[Any]]
     n = np.diff(scored.trades.first).astype(np.float64)
     counts, sums = tally.counts, tally.sums
     n_tp, n_sl, n_out = (counts[:, place].astype(np.float64) for place in (tk.N_TP, tk.N_SL, tk.N_TIMEOUT))
-    effective = sums[:, tk.UNIQUE]
     usable = int((tape.state[start:] == SOUND).sum()) if base.sound_only else n_bins - start
     scored_hours = usable * base.cell_width_ms / 3.6e6
     span_hours = float(ts_ns[-1] - ts_ns[0]) / NS_PER_HOUR if n_bins else 0.0
     fee = base.fee_ticks
     holds = np.divide(counts[:, tk.N_HELD], n, out=np.full(n_combos, np.nan), where=n > 0)
     width = block_width(holds, max((n_bins - start) / N_BLOCKS, 1.0))
-    low, high = mean_interval(tally.block_n, tally.block_pnl, width)
+    low, high, error = mean_bounds(tally.block_n, tally.block_pnl, width)
+    apart = independent(n, tally.block_pnl.sum(1), sums[:, tk.SQUARE], error)
+    effective = np.minimum(sums[:, tk.UNIQUE], apart)
+    full_loss = np.array([rule.sl_ticks + fee + SLIP_TICKS for rule in rules] * len(scored.thresholds))
+    share = np.divide(effective, n, out=np.ones(n_combos), where=n > 0)
+    stopped = tally.block_stops.sum(1)
+    low = np.minimum(low, tail_bound(n, tally.block_pnl.sum(1), stopped, full_loss, share, (1.0 + LEVEL) / 2.0))
     medians = np.empty(n_combos)
     tk.median_times(scored.trades, ts_ns, np.zeros(n_bins + 1, np.int64), medians)
     span = np.array([rule.tp_ticks + rule.sl_ticks for rule in rules] * len(scored.thresholds))
@@ -266,5 +274,6 @@ def _columns(scored: Scored, tape: Tape, ts_ns: Ints) -> dict[str, NDArray[Any]]
                 for place, seconds in enumerate(MARK_OUT_S)
             },
             "net_square": sums[:, tk.SQUARE],
+            "full_loss_ticks": full_loss,
             "sharpe": np.where(spread > 0, sharpe, np.nan),
         }

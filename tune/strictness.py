@@ -87,8 +87,8 @@ def with_mark(rows: pl.DataFrame) -> pl.DataFrame:
 
 def in_groups(ranked: pl.DataFrame) -> pl.DataFrame:
     """Rows in order of rank, those of one rules group together: strict groups first, then by the best row of each."""
-    place = pl.int_range(pl.len())
-    return ranked.sort(pl.col(MARK) != "", place.min().over(GROUP), place, maintain_order=True)
+    best = pl.col("place").min().over(GROUP)
+    return ranked.with_row_index("place").sort(pl.col(MARK) != "", best, "place").drop("place")
 
 
 def places(ranked: pl.DataFrame) -> list[str]:

@@ -49,8 +49,9 @@ class Trades(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """Per combination: ``counts`` i8, ``sums`` f8, ``marks`` (4,) ticks and ``n_marks``, per block ``block_n`` and
-    ``block_pnl`` (net), per fold ``fold_n, fold_sum, fold_square`` (net) of the trades a choice before that fold may use."""
+    """Per combination: ``counts`` i8, ``sums`` f8, ``marks`` (4,) ticks and ``n_marks``, per block ``block_n``,
+    ``block_pnl`` (net) and ``block_stops``, per fold ``fold_n, fold_sum, fold_square`` (net) and ``fold_stops`` of the trades a
+    choice before that fold may use."""
 
     counts: NDArray[np.int64]
     sums: NDArray[np.float64]
@@ -58,9 +59,11 @@ class Tally(NamedTuple):
     n_marks: NDArray[np.int64]
     block_n: NDArray[np.float64]
     block_pnl: NDArray[np.float64]
+    block_stops: NDArray[np.float64]
     fold_n: NDArray[np.float64]
     fold_sum: NDArray[np.float64]
     fold_square: NDArray[np.float64]
+    fold_stops: NDArray[np.float64]
 
 
 class TallyPlan(NamedTuple):
@@ -164,11 +167,15 @@ def tally(
             block = min((trades.fired[i] - plan.start) * plan.n_blocks // span, plan.n_blocks - 1)
             out.block_n[c, block] += 1.0
             out.block_pnl[c, block] += net
+            if reason == SL:
+                out.block_stops[c, block] += 1.0
             for f in range(plan.train_end.shape[0]):
                 if leave < plan.train_end[f]:
                     out.fold_n[c, f] += 1.0
                     out.fold_sum[c, f] += net
                     out.fold_square[c, f] += net * net
+                    if reason == SL:
+                        out.fold_stops[c, f] += 1.0
         if not plan.overlapping:
             out.sums[c, UNIQUE] = high - low
             continue

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.dataset.lineage import sources_of
 from engine.dataset.read import Dataset
 from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import SignalContext, SignalLike, signal_inputs
@@ -81,7 +82,7 @@ class Point:
 class Market:
     """The part of a dataset that evaluation reads; every array may be read-only.
 
-    ``bins`` name -> (n,), at least ``BIN_COLUMNS``; ``columns`` name -> (n, 2R + 1); ``sources`` SHA-256 of the raw files.
+    ``bins`` name -> (n,), at least ``BIN_COLUMNS``; ``columns`` name -> (n, 2R + 1); ``sources`` what trials on it are counted by.
     """
 
     bins: Mapping[str, NDArray[Any]]
@@ -155,7 +156,7 @@ def load_market(dataset: Dataset, classes: Sequence[type[SignalLike]]) -> Market
         bins=dataset.bins([*BIN_COLUMNS, *sorted(own - set(BIN_COLUMNS))]),
         columns=dataset.columns(names),
         context=signal_context(dataset),
-        sources=tuple(str(source["sha256"]) for source in dataset.manifest["source_files"]),
+        sources=sources_of(dataset.manifest),
     )
 
 

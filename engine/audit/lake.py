@@ -10,7 +10,7 @@ from engine.audit.continuity import compare_books, opening_snapshot
 from engine.audit.raw_file import RawCheck, check_raw
 from engine.config import load_instrument
 from engine.constants import QUALITY_NAMES
-from engine.dataset.read import Dataset, list_datasets, verify
+from engine.dataset.read import Dataset, DatasetSummary, list_datasets, verify
 from engine.door import read_day
 from engine.errors import ConfigError, EngineError
 from engine.files import sha256_file
@@ -57,7 +57,7 @@ def check_lake(
             if day is not None and f"_{day:%Y%m%d}_" not in summary.dataset_id:
                 continue
             progress.update(None, summary.dataset_id)
-            datasets.append(_check_dataset(lake, summary.dataset_id, summary.problem, raw))
+            datasets.append(_check_dataset(lake, summary, raw))
     continuous = [pair for pair in pairs if pair is not None]
     return {
         "sound": not any(one["problem"] for one in [*raw, *continuous, *datasets]),
@@ -94,10 +94,13 @@ def _pair(before: RawCheck, after: RawCheck, day: date | None) -> dict[str, Any]
     return {**values, "judged": True, "reason": "", **found, "problem": told}
 
 
-def _check_dataset(lake: Lake, dataset_id: str, problem: str, raw: list[dict[str, Any]]) -> dict[str, Any]:
-    values: dict[str, Any] = {"dataset_id": dataset_id, "n_bins": 0, "quality": {}, "problem": problem}
-    if problem:
+def _check_dataset(lake: Lake, summary: DatasetSummary, raw: list[dict[str, Any]]) -> dict[str, Any]:
+    dataset_id = summary.dataset_id
+    values: dict[str, Any] = {"dataset_id": dataset_id, "n_bins": 0, "quality": {}, "problem": summary.problem, "sealed": False}
+    if summary.problem:
         return values
+    if summary.is_sealed:  # held out: not even its marks are looked at
+        return {**values, "n_bins": summary.n_bins, "start_ns": summary.start_ns, "end_ns": summary.end_ns, "sealed": True}
     try:
         dataset = verify(lake, dataset_id)
     except EngineError as error:

@@ -41,6 +41,6 @@ def print_datasets(rows: list[dict[str, Any]]) -> None:
             ", ".join(row["sources"]),
             f"{changed} ({row['config_version']})",
             f"{row['size_bytes'] / 1e6:.1f}",
-            row["problem"] or ("yes" if row["verified"] else "not yet"),
+            row["problem"] or ("sealed" if row["is_sealed"] else "yes" if row["verified"] else "not yet"),
         )
     console().print(table)

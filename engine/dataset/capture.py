@@ -10,12 +10,14 @@ import numpy as np
 
 from engine import constants as c
 from engine.config import InstrumentConfig, validate
+from engine.dataset.lineage import CONTENT
 from engine.dataset.publish import publish_dataset
 from engine.dataset.read import Dataset
 from engine.errors import DatasetError, SourceError
 from engine.lake import Lake
 from engine.run.block import BinBlock
 from engine.run.replay import Replay, first_bin_ns
+from engine.source.content import Content
 from engine.source.records import Source, open_source
 
 _DERIVED = ("projection_horizons_ms", "config_version")
@@ -42,6 +44,7 @@ def _provenance(replay: Replay, overrides: Mapping[str, Any]) -> Callable[[], di
             "silences": replay.runner.silences,
             "notices": replay.notices,
             "assumed_symbol": replay.source.assumes_symbol,
+            **({} if replay.content is None else {CONTENT: replay.content.told()}),
         }
 
     return resolve
@@ -121,10 +124,14 @@ def write_replay(
     if not allow_cold:
         require_whole_book(replay.source, replay.start_time)
     wanted = replay.runner.span.n_bins
+    day_start, day_end = replay.source.window
+    first = replay.runner.span.first_bin
+    content = replay.content = Content(day_start if first is None else first, day_end)
 
     def blocks() -> Iterator[BinBlock]:
         made = 0
         for block in replay:
+            content.cover(int(block.bins["bin_start_ns"][0]), int(block.bins["bin_end_ns"][-1]))
             yield block
             made += block.n
             if progress is not None:

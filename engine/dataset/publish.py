@@ -22,6 +22,7 @@ from engine.dataset.read import (
     CHECKSUMS_FILE,
     GRID_FILE,
     MANIFEST_FILE,
+    SCHEMA_MINOR,
     SCHEMA_VERSION,
     TABLES,
     Dataset,
@@ -88,13 +89,13 @@ def publish_dataset(lake: Lake, dataset_id: str, blocks: Iterable[BlockLike], pr
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
-            existing = Dataset.open(lake, dataset_id)
+            existing = Dataset.open(lake, dataset_id, with_sealed=True)
             _require_same(existing, Dataset(temporary))
             return existing
     finally:
         _remove(temporary)
     remember_verified(final, lake)  # these very bytes were hashed a moment ago
-    return Dataset.open(lake, dataset_id)
+    return Dataset.open(lake, dataset_id, with_sealed=True)
 
 
 def write_dataset_dir(out_dir: Path, blocks: Iterable[BlockLike], provenance: Provenance) -> Dataset:
@@ -130,6 +131,7 @@ def _write(folder: Path, dataset_id: str, blocks: Iterable[BlockLike], provenanc
         raise DatasetError(f"provenance of dataset {dataset_id} lacks {', '.join(missing)}")
     manifest = {
         "schema_version": SCHEMA_VERSION,
+        "schema_minor": SCHEMA_MINOR,
         "dataset_id": dataset_id,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "code_version": source_hash(),

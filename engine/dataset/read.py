@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from engine.constants import PRICE_SCALE
 from engine.dataset import first_schema
+from engine.dataset.sealed import require_open, seal_of
 from engine.dataset.write import grid_table_schema
 from engine.errors import DatasetError, among
 from engine.files import sha256_file, write_kept
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 SCHEMA_VERSION: Final = 2
+SCHEMA_MINOR: Final = 1  # of what is written; 2.1 has the manifest's `content`, which readers can do without
 BINS_FILE: Final = "bins.parquet"
 GRID_FILE: Final = "grid_clean.parquet"
 MANIFEST_FILE: Final = "manifest.json"
@@ -88,13 +90,18 @@ class Dataset(BinFrames):
         )
 
     @classmethod
-    def open(cls, lake: Lake, dataset_id: str) -> Self:
+    def open(cls, lake: Lake, dataset_id: str, *, with_sealed: bool = False) -> Self:
         """Dataset of a lake, verified unless its files are known to be sound.
+
+        Parameters
+        ----------
+        with_sealed
+            Open it also where it is held out: for whoever writes it, or counts the look.
 
         Raises
         ------
         DatasetError
-            Missing (the message names the place and what is there), incomplete, or damaged.
+            Missing (the message names the place and what is there), incomplete, damaged, or sealed.
         """
         folder = lake.datasets / dataset_id
         if "/" in dataset_id or not (folder / BINS_FILE).is_file():
@@ -102,6 +109,8 @@ class Dataset(BinFrames):
             raise DatasetError(f"dataset {dataset_id!r} is not in {lake.datasets} ({among(dataset_id, known)})")
         dataset = cls(folder)
         dataset.lake = lake
+        if not with_sealed:
+            require_open(lake, dataset.manifest)
         mark = _fingerprint(folder)
         if _verified.get(folder) != mark:
             if _remembered(folder, lake) != mark:
@@ -283,6 +292,7 @@ class DatasetSummary:
     size_bytes: int
     verified: bool
     problem: str
+    is_sealed: bool = False  # held out: see `engine.dataset.sealed`
 
 
 def list_datasets(lake: Lake) -> list[DatasetSummary]:
@@ -309,6 +319,7 @@ def _summary(folder: Path, lake: Lake) -> DatasetSummary:
             size_bytes=dataset.size_bytes,
             verified=_remembered(folder, lake) == _fingerprint(folder),
             problem="",
+            is_sealed=seal_of(lake, manifest) is not None,
         )
     except DatasetError as error:
         return DatasetSummary(folder.name, 0, 0, 0, "", (), "", {}, 0, False, str(error))

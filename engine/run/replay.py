@@ -20,6 +20,7 @@ from engine.run.checkpoint import Checkpoint
 from engine.run.runner import WARM_UP_NS, Runner, Span
 from engine.signals.base import SignalContext, SignalLike
 from engine.signals.statistical.perm_derivative import PermDerivative, perm_params_from_config
+from engine.source.content import Content
 from engine.source.decoded import decode_once
 from engine.source.records import CHUNK_RECORDS, START, Place, Source
 
@@ -106,6 +107,7 @@ class Replay:
         begins = min(file.start_ns for file in source.files)
         self._checkpoints = checkpoints if first is not None and begins < first - WARM_UP_NS else None
         self.is_cancelled = is_cancelled
+        self.content: Content | None = None  # whoever wants to know which records went in
         self._own_notices: list[str] = []
 
     @property
@@ -137,6 +139,8 @@ class Replay:
                 continue
             if skip:
                 records, skip = records[skip:], 0
+            if self.content is not None:
+                self.content.take(records)
             yield from self.runner.feed(records, self.block_bins)
             if self.runner.is_finished:
                 return

@@ -8,6 +8,10 @@ A minute without a record in open trading is looked at. It is no hole when
 
 Numbers that counted one by one and then leap tell of a hole whatever the rhythm.
 
+A gateway's heartbeats and other contracts' records would tell too, and are passed over on purpose: a download has no heartbeats and
+a file cut by contract no others, so that a bin's quality would depend on the file its records came in, and what was seen live could
+not be the same bits the next morning.
+
 Source: engine.md section 4, `gap`; Databento, `sequence`: given by the venue, to messages and not to what was recorded of them.
 """
 

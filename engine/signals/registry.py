@@ -40,7 +40,16 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "knn_cl": "engine.signals.learned.knn_cl:KnnCl",
     "lsvm_der": "engine.signals.learned.lsvm_der:LsvmDer",
     "pca_ad": "engine.signals.learned.pca_ad:PcaAd",
+    "queue_imbalance": "engine.signals.baseline.queue_imbalance:QueueImbalance",
+    "weighted_mid": "engine.signals.baseline.weighted_mid:WeightedMid",
+    "micro_price": "engine.signals.baseline.micro_price:MicroPrice",
+    "order_flow_imbalance": "engine.signals.baseline.order_flow_imbalance:OrderFlowImbalance",
+    "multi_level_ofi": "engine.signals.baseline.multi_level_ofi:MultiLevelOfi",
+    "reversal": "engine.signals.baseline.reversal:Reversal",
+    "trade_intensity": "engine.signals.baseline.trade_intensity:TradeIntensity",
 }
+# What a signal has to add something to.
+BASELINES: Final = tuple(name for name, target in BUILT_IN.items() if ".baseline." in target)
 
 BUILT_IN_WHERE: Final = "built in"
 

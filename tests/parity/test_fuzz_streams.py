@@ -52,14 +52,14 @@ def test_snapshots_clears_and_crossings_in_any_order_equal_the_reference(stream:
     assert lost(len(stream), runner.n_events, runner.anomalies) == 0
 
 
-EXACT = small_config(rate_kernel="exact")
+FINITE = small_config(rate_kernel="finite")
 
 
 @given(sessions(max_parts=5))
 @fuzz(15)
-def test_the_exact_rate_kernel_equals_the_reference_too(stream: list[Record]) -> None:
-    bins, _ = run_reference(EXACT, stream)
-    assert differences(run_raw(EXACT, stream)[0], bins) == {}
+def test_the_finite_rate_kernel_equals_the_reference_too(stream: list[Record]) -> None:
+    bins, _ = run_reference(FINITE, stream)
+    assert differences(run_raw(FINITE, stream)[0], bins) == {}
 
 
 @given(raw_records(st.one_of(NEAR, st.sampled_from(PRICE_ENDS), st.integers(-(2**63), 2**63 - 1))))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from engine.config import load_instrument
 from tests.conftest import shared_path
 from tests.reference import read_records
+from tests.reference_choices import REFERENCE_FIELDS
 from tests.sessions import Bins, as_columns, replay_file, run_reference, worst
 from tests.streams import DAY
 
@@ -49,7 +50,9 @@ def input_file(name: str) -> Path:
 
 def engine_bins(name: str) -> Bins:
     given = settings(name)
-    return replay_file(input_file(name), load_instrument(), DAY, given["start_time"], n_bins=given["n_bins"])
+    return replay_file(
+        input_file(name), load_instrument(overrides=REFERENCE_FIELDS), DAY, given["start_time"], n_bins=given["n_bins"]
+    )
 
 
 def strayed(ours: Columns, theirs: Columns, names: set[str]) -> dict[str, float]:

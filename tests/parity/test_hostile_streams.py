@@ -56,7 +56,7 @@ def test_streams_with_a_declared_end_equal_the_reference(stream: list[Record], m
     assert differences(ours, bins) == {}
 
 
-@pytest.mark.parametrize("overrides", [{"state5_table": "by_side"}, {"perm_d2_weight": 0.5, "perm_spatial_decay_power": 1.0}])
+@pytest.mark.parametrize("overrides", [{"state5_table": "reference"}, {"perm_d2_weight": 0.5, "perm_spatial_decay_power": 1.0}])
 @given(stream=records(max_size=80))
 @settings(max_examples=15)
 def test_other_settings_equal_the_reference(overrides: dict[str, Any], stream: list[Record]) -> None:

@@ -84,9 +84,10 @@ def test_defaults_are_those_of_the_golden_session() -> None:
     assert {key: ours[key] for key in golden} == golden
 
 
-@pytest.mark.parametrize(("key", "value"), [("rate_kernel", "finite"), ("state5_table", "reference")])
-def test_defaults_beyond_the_golden_session(key: str, value: str) -> None:
-    assert load_instrument().resolved()[key] == value
+@pytest.mark.parametrize(("key", "value"), [("rate_kernel", "exact"), ("state5_table", "by_side")])
+@pytest.mark.parametrize("path", [None, REPO_ROOT / "engine" / "instruments" / "es.yaml"], ids=["default", "es"])
+def test_defaults_that_the_golden_session_was_not_made_with(path: Path | None, key: str, value: str) -> None:
+    assert load_instrument(path).resolved()[key] == value
 
 
 def test_every_field_stands_in_the_file() -> None:
@@ -173,7 +174,9 @@ def test_version_is_the_same_for_the_same_values() -> None:
     assert load_instrument(overrides={"tau_velocity": 2}).config_version == load_instrument().config_version
 
 
-@pytest.mark.parametrize("override", [{"tau_velocity": 2.5}, {"state5_table": "by_side"}, {"spectrum_windows": [5, 10, 20, 41]}])
+@pytest.mark.parametrize(
+    "override", [{"tau_velocity": 2.5}, {"state5_table": "reference"}, {"spectrum_windows": [5, 10, 20, 41]}]
+)
 def test_version_follows_every_value(override: dict[str, Any]) -> None:
     assert load_instrument(overrides=override).config_version != load_instrument().config_version
 
@@ -295,14 +298,14 @@ OTHERS: dict[str, Any] = {
     "rel_tick_size": 0.5, "grid_radius_ticks": 49, "cell_width_ms": 101, "n_absolute_ticks": 8193, "contract_multiplier": 3.0,
     "qty_unit": "lots", "price_decimals": 3, "spectrum_windows": [5, 10, 20, 41], "spectrum_rollup_weights": [1, 1, 1, 2],
     "spectrum_derivative_weights": [0.55, 0.31, 0.15], "spectrum_tanh_scale": 3.1, "spectrum_threshold_neutral": 0.16,
-    "zscore_window_bins": 301, "zscore_min_periods": 76, "projection_horizons_bins": [1, 2, 3, 5], "rate_kernel": "exact",
+    "zscore_window_bins": 301, "zscore_min_periods": 76, "projection_horizons_bins": [1, 2, 3, 5], "rate_kernel": "finite",
     "tau_velocity": 2.1, "tau_acceleration": 5.1, "tau_jerk": 10.1, "tau_rest_decay": 30.1, "c1_v_add": 1.1,
     "c2_v_rest_pos": 0.6, "c3_a_add": 0.4, "c4_v_pull": 1.2, "c5_v_fill": 1.6, "c6_v_rest_neg": 0.7, "c7_a_pull": 0.35,
     "perm_runtime_enabled": False, "perm_center_exclusion_radius": 1, "perm_spatial_decay_power": 0.1,
     "perm_zscore_window_bins": 241, "perm_zscore_min_periods": 61, "perm_tanh_scale": 3.1, "perm_d1_weight": 0.9,
     "perm_d2_weight": 0.1, "perm_d3_weight": 0.1, "perm_bull_pressure_weight": 0.9, "perm_bull_vacuum_weight": 0.9,
     "perm_bear_pressure_weight": 0.9, "perm_bear_vacuum_weight": 0.9, "perm_mixed_weight": 0.1,
-    "perm_enable_weighted_blend": True, "state5_table": "by_side",
+    "perm_enable_weighted_blend": True, "state5_table": "reference",
 }  # fmt: skip
 
 
@@ -324,8 +327,8 @@ def test_kernels_get_each_number_under_its_own_name() -> None:
     p = load_instrument(overrides={**numbers, "n_absolute_ticks": 4096, "zscore_window_bins": 123})
     weights = [w / (0.55 + 0.31 + 0.15) for w in (0.55, 0.31, 0.15)]
     assert p.to_params()._asdict() == {
-        "tick_int": 500_000_000, "bin_ns": 101_000_000, "dt": 0.101, "radius": 49, "n_slots": 4096, "by_side": True,
-        "exact": True, "tau_velocity": 2.1, "tau_acceleration": 5.1, "tau_jerk": 10.1, "tau_rest_decay": 30.1, "c1_v_add": 1.1,
+        "tick_int": 500_000_000, "bin_ns": 101_000_000, "dt": 0.101, "radius": 49, "n_slots": 4096, "by_side": False,
+        "exact": False, "tau_velocity": 2.1, "tau_acceleration": 5.1, "tau_jerk": 10.1, "tau_rest_decay": 30.1, "c1_v_add": 1.1,
         "c2_v_rest_pos": 0.6, "c3_a_add": 0.4, "c4_v_pull": 1.2, "c5_v_fill": 1.6, "c6_v_rest_neg": 0.7, "c7_a_pull": 0.35,
         "zscore_window": 123, "zscore_min_periods": 76, "tanh_scale": 3.1, "threshold_neutral": 0.16,
         "w1": pytest.approx(weights[0]), "w2": pytest.approx(weights[1]), "w3": pytest.approx(weights[2]),

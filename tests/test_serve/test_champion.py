@@ -9,6 +9,7 @@ import pytest
 import serve.champion
 from engine.champion import PointerState, move_pointer, pointer_path, roll_back, version_path
 from engine.config import InstrumentConfig
+from engine.dataset.publish import publish_dataset
 from engine.lake import Lake
 from engine.signals.base import SignalContext
 from engine.signals.bundle import read_bundle
@@ -16,7 +17,7 @@ from engine.signals.promoted import source_of
 from engine.signals.registry import BUILT_IN, add_bundle, get_signal, signals_of
 from serve.champion import ChampionWatcher, Serving, choose_signal, config_for, required_columns
 from serve.trust import Trust
-from tests.blocks import publish_plain
+from tests.blocks import CONFIG, PROVENANCE, plain_block, publish_plain
 from tests.own_signals import write_signal
 from tests.test_serve.conftest import Promote
 
@@ -219,6 +220,21 @@ def test_a_champion_of_another_contract_is_refused_by_its_dataset(
     assert same.poll(), same.alarm
 
 
+@pytest.mark.parametrize(("signal", "is_refused"), [("msd", True), ("perm_derivative", False)])
+def test_a_champion_of_the_other_rate_kernel_is_refused_where_it_reads_rates(
+    empty: Lake, config: InstrumentConfig, promote: Promote, signal: str, is_refused: bool
+) -> None:
+    made_with = CONFIG | {"symbol": config.symbol, "rate_kernel": "finite"}
+    publish_dataset(empty, "of_finite", [plain_block(4, 5, seed=1)], PROVENANCE | {"config": made_with})
+    watcher = watcher_of(empty, config)
+    promote(empty, signal=signal, dataset_id="of_finite")
+    assert watcher.poll() is not is_refused
+    told = "" if watcher.alarm is None else watcher.alarm.message
+    assert ("champion version 1 was scored with rate_kernel finite, this instrument runs exact" in told) is is_refused
+    same = watcher_of(empty, config.model_copy(update={"rate_kernel": "finite"}))
+    assert same.poll(), same.alarm
+
+
 def test_a_signal_is_compiled_before_it_serves_and_its_own_fault_is_an_alarm(
     empty: Lake, tmp_path: Path, config: InstrumentConfig, promote: Promote
 ) -> None:
@@ -297,10 +313,10 @@ def test_a_lost_pointer_raises_the_alarm_and_the_champion_goes_on(
 
 
 def test_the_table_a_champion_was_scored_with_is_honoured(empty: Lake, config: InstrumentConfig, promote: Promote) -> None:
-    champion = promote(empty, state5_table="by_side")
+    champion = promote(empty, state5_table="reference")
     watcher = watcher_of(empty, config)
     assert watcher.poll()
-    assert config_for(champion, config).state5_table == "by_side"
+    assert config_for(champion, config).state5_table == "reference"
     assert config_for(None, config) is config
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.config import InstrumentConfig, load_instrument
+from engine.dataset.sealed import write_seal
 from engine.errors import EngineError
 from engine.lake import Lake
 from serve.query import HORIZONS, PERM_FIELDS, SWITCHES
@@ -264,3 +265,19 @@ def test_a_switch_is_nothing_else(lake: Lake, text: str) -> None:
 def test_the_switches_are_the_instruments() -> None:
     kinds = {name: InstrumentConfig.model_fields[name].annotation for name in PERM_FIELDS}
     assert [name for name, kind in kinds.items() if kind is bool] == list(SWITCHES)
+
+
+def test_a_day_with_a_sealed_session_is_refused_unless_the_service_was_started_for_it(lake: Lake) -> None:
+    manifest = {
+        "dataset_id": "held",
+        "config": {"symbol": CONFIG.symbol},
+        "dt": "2026-02-06",
+        "start_ns": 1,
+        "end_ns": 2,
+        "source_files": [{"sha256": "f"}],
+    }
+    write_seal(lake, manifest, 0)
+    with pytest.raises(EngineError, match=r"^dt was 2026-02-06, a day of MNQH6 with a sealed session \(held\)"):
+        read(lake)  # the lake's last day
+    assert read(lake, dt="2026-02-05").dbn.name == "glbx-mdp3-20260205.mbo.dbn.zst"
+    assert read(lake, StreamDefaults(sealed_ok=True)).dbn.name == "glbx-mdp3-20260206.mbo.dbn"

@@ -27,7 +27,7 @@ from tests.test_serve.conftest import Promote
 
 N_BINS = 400
 # Bins where signals of different parameters say different things, and none says 0: there a swap can be seen.
-SWAP, LATE_SWAP = 168, 196
+SWAP, LATE_SWAP = 168, 198
 
 
 class Inline(Executor):
@@ -286,18 +286,18 @@ def test_a_model_that_cannot_be_warmed_leaves_the_old_one_and_the_stream(
 
 
 def test_a_champion_of_the_other_table_is_served_with_that_table(lake: Lake, config: InstrumentConfig, promote: Promote) -> None:
-    by_side = config.model_copy(update={"state5_table": "by_side"})
+    other = config.model_copy(update={"state5_table": "reference"})
     request = request_of(lake, config)
-    expected = join(Replay(open_source([request.dbn], by_side, request.dt), by_side))
+    expected = join(Replay(open_source([request.dbn], other, request.dt), other))
 
     watcher = ChampionWatcher(lake, config, 1.0)
     session = open_session(lake, config, watcher)
     frames = play(session, SWAP)
-    champion = promote(lake, {"d2_weight": 1.0}, state5_table="by_side")
+    champion = promote(lake, {"d2_weight": 1.0}, state5_table="reference")
     watcher.poll()
     frames += play(session)
     got = received(frames)
-    assert configs(frames)[0]["state5_table"] == "by_side"
+    assert configs(frames)[0]["state5_table"] == "reference"
     codes = "perm_state5_code"
     straight = join(Replay(open_source([request.dbn], config, request.dt), config))
     for seq in (SWAP - 1, SWAP):

@@ -11,6 +11,7 @@ from engine.lake import Lake
 from engine.ray_environment import prepare_ray_environment
 from tests.blocks import publish_random
 from tests.test_tune.small_sweep import DATASET, OWN_AXES, sweep_values
+from tune.registry import ChampionRegistry
 
 
 @pytest.fixture
@@ -54,3 +55,11 @@ def own_sweep_file(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """An empty registry; making one takes seconds, copying it does not."""
+    lake = Lake(tmp_path_factory.mktemp("registry"))
+    ChampionRegistry(lake)
+    return (lake.mlflow / "mlflow.db").read_bytes()

@@ -236,8 +236,8 @@ def test_the_example_stands_on_its_file_the_compiler_and_the_owner(tmp_path: Pat
 # --- the judge ---
 
 JUDGE = (
-    "engine.trades.tape engine.trades.kernels tune.rules tune.tally_kernels tune.scoring tune.intervals tune.splits "
-    "tune.outofsample tune.trial tune.diagnostics"
+    "engine.trades.tape engine.trades.kernels tune.rules tune.tally_kernels tune.scoring tune.intervals "
+    "tune.interval_kernels tune.splits tune.outofsample tune.trial tune.diagnostics"
 )
 
 

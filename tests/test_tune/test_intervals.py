@@ -1,11 +1,14 @@
-"""Intervals: published figures, coverage, and the corners in which a bootstrap breaks down. Wilson's stand in test_scoring.py."""
+"""Intervals: published figures, coverage, and the corners in which a bootstrap breaks down. Wilson's stand in test_scoring.py.
+
+What a lasting market and stops that were not seen do to them is in test_lasting_and_rare.py.
+"""
 
 from math import inf, sqrt
 
 import numpy as np
 import pytest
 
-from tune.intervals import T_LIMIT, block_width, mean_interval, wilson
+from tune.intervals import T_LIMIT, block_width, bootstrap_reach, mean_interval, wilson
 from tune.rules import N_BLOCKS
 
 
@@ -14,10 +17,16 @@ def one(n: np.ndarray, total: np.ndarray, width: int = 1) -> tuple[float, float]
     return float(low[0]), float(high[0])
 
 
+def boot(n: np.ndarray, total: np.ndarray, width: int = 1) -> tuple[float, float]:
+    """The bootstrap alone, for blocks that remember nothing."""
+    mean, reach = total.sum() / n.sum(), float(bootstrap_reach(n[None], total[None], np.array([width]))[0])
+    return mean - reach, mean + reach
+
+
 def test_many_even_blocks_give_the_interval_of_theory() -> None:
     rng = np.random.default_rng(0)
     total = 10 * 0.3 + np.sqrt(10) * rng.standard_normal(N_BLOCKS)
-    low, high = one(np.full(N_BLOCKS, 10.0), total)
+    low, high = boot(np.full(N_BLOCKS, 10.0), total)
     error = total.std() / np.sqrt(N_BLOCKS) / 10
     assert (low + high) / 2 == pytest.approx(total.sum() / 480)
     assert 1.75 < (high - low) / 2 / error < 2.3
@@ -54,7 +63,7 @@ def test_trades_that_overlap_blocks_need_wider_ones() -> None:
 def test_where_nearly_all_trades_end_alike_the_interval_stays_finite() -> None:
     total = np.full(N_BLOCKS, -4.0)
     total[7] = 8.0
-    low, high = one(np.ones(N_BLOCKS), total)
+    low, high = boot(np.ones(N_BLOCKS), total)
     mean = total.mean()
     assert mean - low == pytest.approx(high - mean)
     assert 0 < high - mean <= T_LIMIT * total.std() / np.sqrt(N_BLOCKS) * 1.001
@@ -102,14 +111,15 @@ def test_the_interval_is_that_of_the_plain_bootstrap(width: int) -> None:
     rng = np.random.default_rng(width)
     n = rng.integers(1, 6, N_BLOCKS).astype(float)
     total = 3.0 * n + 4.0 * rng.standard_normal(N_BLOCKS)
-    assert one(n, total, width) == pytest.approx(plain_interval(n.tolist(), total.tolist(), width), rel=1e-9)
+    assert boot(n, total, width) == pytest.approx(plain_interval(n.tolist(), total.tolist(), width), rel=1e-9)
 
 
 @pytest.mark.parametrize(("n_blocks", "is_known"), [(2, False), (3, True)])
 def test_three_blocks_with_trades_are_enough_to_say_something(n_blocks: int, is_known: bool) -> None:
     n = np.zeros(N_BLOCKS)
     n[[5, 20, 40][:n_blocks]] = 1.0
-    found = one(n, n * np.arange(N_BLOCKS))
+    found = boot(n, n * np.arange(N_BLOCKS))
+    assert np.isfinite(one(n, n * np.arange(N_BLOCKS))).tolist() == [is_known, is_known]
     assert np.isfinite(found).tolist() == [is_known, is_known]
     if is_known:  # of 5, 20 and 40: mean 65 / 3, error sqrt(1850 / 3) / 3, as far as Student allows
         assert found == pytest.approx((65 / 3 - 4.3026527 * 8.2775914, 65 / 3 + 4.3026527 * 8.2775914))

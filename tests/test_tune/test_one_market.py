@@ -124,7 +124,7 @@ def test_trades_of_the_judge_are_the_same(name: str, home: Lake) -> None:
 def champion_of(lake: Lake, result: RunResult) -> Champion:
     """What a promotion makes of a run."""
     ResultStore(lake).append([result], sweep_id="s", **COMMON)
-    row = promote._run_row(lake, str(result.meta["run_id"]), result.rows[0]["threshold"])
+    row = promote.run_row(lake, str(result.meta["run_id"]), result.rows[0]["threshold"])
     return promote._build(lake, row)
 
 

@@ -13,10 +13,15 @@ from tune.outofsample import Choosing, choose_as_you_go, chosen, fold_picks, out
 from tune.splits import fold_blocks, fold_starts
 
 
+def often(n: np.ndarray, *rest: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Sums of candidates whose stops were seen often enough to count as they came."""
+    return n, *rest, np.full(len(n), 10.0), np.full(len(n), 99.0)
+
+
 def test_a_promise_is_the_lower_bound_of_the_mean() -> None:
     """Ten of sum 20 and squares 60: mean 2, variance 20 / 9, less 1.6449 errors of 0.4714. Five are enough, four are not."""
     n, total, square = np.array([10.0, 5.0, 4.0, 0.0]), np.array([20.0, 10.0, 8.0, 0.0]), np.array([60.0, 30.0, 24.0, 0.0])
-    low = promise(n, total, square)
+    low = promise(*often(n, total, square))
     assert low[:2].tolist() == pytest.approx([2 - 1.6448536 * 0.4714045, 2 - 1.6448536 * 0.7071068], abs=1e-6)
     assert low[2:].tolist() == [-np.inf, -np.inf]
 
@@ -24,15 +29,30 @@ def test_a_promise_is_the_lower_bound_of_the_mean() -> None:
 def test_the_choice_is_by_the_bound_and_not_by_the_mean() -> None:
     """Of means 2 and 3 the second is less sure: 3 - 1.645 * sqrt(90 / 9 / 10) = 1.36 against 1.22; at 80 more squares 0.74."""
     n, total = np.array([10.0, 10.0]), np.array([20.0, 30.0])
-    assert chosen(n, total, np.array([60.0, 180.0])) == 1
-    assert chosen(n, total, np.array([60.0, 260.0])) == 0
+    assert chosen(*often(n, total, np.array([60.0, 180.0]))) == 1
+    assert chosen(*often(n, total, np.array([60.0, 260.0]))) == 0
 
 
 def test_of_equals_the_first_is_chosen_and_of_none_none() -> None:
     n, total, square = np.array([1.0, 9.0, 9.0]), np.array([9.0, 3.0, 3.0]), np.array([9.0, 5.0, 5.0])
-    assert chosen(n, total, square) == 1
-    assert chosen(n[:1], total[:1], square[:1]) == -1
-    assert chosen(n[:0], total[:0], square[:0]) == -1
+    assert chosen(*often(n, total, square)) == 1
+    assert chosen(*often(n[:1], total[:1], square[:1])) == -1
+    assert chosen(*often(n[:0], total[:0], square[:0])) == -1
+
+
+def test_stops_that_were_not_seen_are_imagined() -> None:
+    """Thirty wins of 6 and no stop of 40: at 95 % one may lurk in 1 - .05 ** (1 / 30) = 9.50 % of all trades, which costs 4.37.
+
+    With nine seen of forty trades it may be 36.0 % of them (SciPy: beta.ppf(.95, 10, 31) = .35979); ten speak for themselves.
+    """
+    n, total, square = np.array([30.0, 40.0, 40.0]), np.array([180.0, -174.0, -220.0]), np.array([1080.0, 15516.0, 17080.0])
+    stops, loss = np.array([0.0, 9.0, 10.0]), np.full(3, 40.0)
+    low = promise(n, total, square, stops, loss)
+    seen = -220 / 40 - 1.6448536 * np.sqrt((17080 - 220**2 / 40) / 39 / 40)
+    assert low.tolist() == pytest.approx([6 - 0.0950339 * 46, 6 - 0.3597924 * 46, seen], abs=1e-4)
+    # Six ticks for sure beat sixteen wins of 20 behind a stop of 400 that never came.
+    n, total, square = np.array([30.0, 16.0]), np.array([180.0, 320.0]), np.array([1080.0, 6400.0])
+    assert chosen(n, total, square, np.zeros(2), np.array([40.0, 400.0])) == 0
 
 
 @pytest.mark.parametrize(
@@ -71,6 +91,9 @@ def candidate(threshold: float, known: list[tuple[float, float]], **changes: Any
         "fold_n": [n for n, _ in known],
         "fold_sum": [total for _, total in known],
         "fold_square": [total * total / n if n else 0.0 for n, total in known],
+        "fold_stops": [10.0] * len(known),  # so many tell themselves how often they come
+        "full_loss_ticks": 0.0,
+        "n_effective": 50.0,
     }
     return made(changes.pop("run_id", "r"), threshold, **sums, **changes)
 
@@ -105,6 +128,24 @@ def test_a_points_figures_out_of_sample_by_hand() -> None:
         "oos_n_folds": 2,
     }
     assert low < -32 / 48 < high
+
+
+def test_the_bound_out_of_sample_allows_for_stops_not_seen_there() -> None:
+    """Sixteen trades of a tick and 32 of -1.5 with three stops among them, a full one costs 60: the others earn 148 / 45, and at
+    one-sided 97.5 % up to 17.20 % are stops (SciPy: beta.ppf(.975, 4, 45) = .17196). At half the independent trades up to
+    24.1 % (beta.ppf(.975, 2.5, 22.5) = .24140)."""
+    stops = np.zeros(48)
+    stops[[20, 33, 40]] = 1.0
+    rows = [{**row, "full_loss_ticks": 60.0, "block_stops": stops} for row in ROWS]
+    assert out_of_sample(rows, RULES, 5100)["oos_expectancy_low"] == pytest.approx(
+        148 / 45 - 0.1719599 * (148 / 45 + 60), abs=1e-4
+    )
+    half = [{**row, "n_effective": 25.0} for row in rows]
+    assert out_of_sample(half, RULES, 5100)["oos_expectancy_low"] == pytest.approx(
+        148 / 45 - 0.2414030 * (148 / 45 + 60), abs=1e-4
+    )
+    high = out_of_sample(rows, RULES, 5100)["oos_expectancy_high"]
+    assert high == out_of_sample(ROWS, RULES, 5100)["oos_expectancy_high"]
 
 
 def test_a_fold_without_a_choice_trades_nothing_and_does_not_count() -> None:

@@ -31,14 +31,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ..noload.. loader strategy:D
 WHY = "noise, to see how promotion works"  # what is promoted here has no edge: tests/test_tune/test_gate.py is about that
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """An empty registry; making one takes seconds, copying it does not."""
-    lake = Lake(tmp_path_factory.mktemp("registry"))
-    ChampionRegistry(lake)
-    return (lake.mlflow / "mlflow.db").read_bytes()
-
-
 @pytest.fixture
 def swept(lake: Lake, migrated: bytes, monkeypatch: pytest.MonkeyPatch) -> tuple[Lake, str]:
     """A lake after a sweep, and the sweep's id."""

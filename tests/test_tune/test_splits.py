@@ -114,9 +114,10 @@ def test_a_points_score_is_that_of_the_choices_made_before_each_fold() -> None:
 
 def test_too_few_trades_are_no_choice() -> None:
     n, total, square = np.array([4.0, 50.0]), np.array([400.0, 5.0]), np.array([4e4, 60.0])
-    assert promise(n, total, square)[0] == -np.inf
-    assert chosen(n, total, square) == 1
-    assert chosen(n[:1], total[:1], square[:1]) == -1
+    stops, loss = np.array([20.0, 20.0]), np.array([5.0, 5.0])
+    assert promise(n, total, square, stops, loss)[0] == -np.inf
+    assert chosen(n, total, square, stops, loss) == 1
+    assert chosen(n[:1], total[:1], square[:1], stops[:1], loss[:1]) == -1
     assert MIN_TRAIN_TRADES == 5
     found = out_of_sample([], sound_rules(), 1000)
     assert (found["oos_n_signals"], found["oos_n_folds"]) == (0, 0)

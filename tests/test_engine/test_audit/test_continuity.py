@@ -289,6 +289,12 @@ def test_empty_file_has_no_opening_snapshot(tmp_path: Path) -> None:
     assert len(opening_snapshot(open_source([path], CONFIG))) == 0
 
 
+def test_opening_snapshot_is_sorted_by_id_and_keeps_the_queues(tmp_path: Path) -> None:
+    _, path = two_days(tmp_path, [], snapshot((1002, "B", -2, 5), (1000, "B", -1, 4), (1003, "A", 2, 7), (1001, "A", 1, 6)))
+    opening = opening_snapshot(open_source([path], CONFIG))
+    assert opening[["order_id", "size", "place"]].tolist() == [(1000, 4, 1), (1001, 6, 3), (1002, 5, 0), (1003, 7, 2)]
+
+
 def test_books_of_nothing_are_the_same() -> None:
     nothing = np.zeros(0, [("order_id", "u8"), ("side", "u1"), ("price", "i8"), ("size", "i8"), ("place", "i8")])
     assert compare_books(nothing, nothing)["same"] is True

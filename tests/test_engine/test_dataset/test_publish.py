@@ -51,6 +51,15 @@ def test_files_do_not_depend_on_how_the_bins_were_cut(tmp_path: Path, size: int)
     assert whole.checksum == parts.checksum
 
 
+def test_a_block_without_bins_is_nothing(tmp_path: Path) -> None:
+    block = random_block(30, 3, seed=2)
+    empty = next(iter(cut(block, 10)))
+    empty.bins, empty.grid = empty.bins[:0], {name: column[:0] for name, column in empty.grid.items()}
+    whole = write_dataset_dir(tmp_path / "whole", [block], PROVENANCE)
+    dataset = write_dataset_dir(tmp_path / "parts", [empty, *cut(block, 10), empty], PROVENANCE)
+    assert (dataset.n_bins, dataset.checksum) == (30, whole.checksum)
+
+
 def test_a_block_may_be_reused_by_its_maker(tmp_path: Path) -> None:
     block = random_block(300, 3, seed=3)
     scratch = random_block(100, 3, seed=4)

@@ -30,11 +30,12 @@ from engine.field.kernels import (
 )
 from tests import reference
 
-CONFIG = load_instrument()
+CONFIG = load_instrument(overrides={"rate_kernel": "finite"})  # test_rates.py has the exact one
 PARAMS = CONFIG.to_params()
 # No two coefficients alike, so that one in another's place shows.
 APART = load_instrument(
     overrides={
+        "rate_kernel": "finite",
         "c1_v_add": 1.1,
         "c2_v_rest_pos": 0.53,
         "c3_a_add": 0.31,

@@ -36,7 +36,7 @@ def test_another_signal_takes_over_with_the_next_bin_and_nothing_else_changes() 
     """The bid steps forward and back from bin to bin, so that the two tables of states differ."""
     steps = [record("AC"[i % 2], 7000 + i // 2, tick=0, time=50_000_000 + i * 100_000_000) for i in range(30)]
     stream = [*SNAPSHOT, *steps]
-    other = small_config(state5_table="by_side")
+    other = small_config(state5_table="reference")
     before, after = run_engine(CONFIG, stream), run_engine(other, stream)
     runner = make_runner(CONFIG)
     blocks = list(runner.feed(to_array(stream)[: len(SNAPSHOT) + 12], 64))
