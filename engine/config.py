@@ -122,9 +122,7 @@ class InstrumentConfig(BaseModel):
     perm_bear_vacuum_weight: Weight = Field(description="of rows in state -2")
     perm_mixed_weight: Weight = Field(description="how far rows in state 0 damp, with perm_enable_weighted_blend")
     perm_enable_weighted_blend: bool = Field(description="damp where rows are mixed")
-    state5_table: Literal["reference", "by_side"] = Field(
-        description="how quote moves become five states; reference is the golden numbers'"
-    )
+    state5_table: Literal["reference", "by_side"] = Field(description="how quote moves become five states; reference is the golden numbers'")
 
     @model_validator(mode="after")
     def _agree(self) -> "InstrumentConfig":

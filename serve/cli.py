@@ -22,9 +22,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default=DEFAULT_HOST, help=f"default {DEFAULT_HOST}; on another one {TOKEN_ENV} must be set")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}")
     parser.add_argument("--source", default="replay", choices=("replay",), help="where events come from")
-    parser.add_argument(
-        "--sealed-ok", action="store_true", help="also play days with a sealed session: a look by eye, not counted"
-    )
+    parser.add_argument("--sealed-ok", action="store_true", help="also play days with a sealed session: a look by eye, not counted")
     add_assume_symbol(parser)
     add_lake(parser)
     parser.add_argument("--replicas", type=int, default=1, help="processes that serve streams; default 1")

@@ -101,9 +101,7 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", help="only this dataset")
     parser.add_argument("--min-signals", type=int, default=5, help="trades a row needs to count (default 5)")
     parser.add_argument("--top", type=int, default=20, help="runs shown (default 20)")
-    parser.add_argument(
-        "--all", action="store_true", help="also runs under looser rules: the reference form, no fee, no delay, lookahead"
-    )
+    parser.add_argument("--all", action="store_true", help="also runs under looser rules: the reference form, no fee, no delay, lookahead")
     parser.add_argument("--sort", choices=SORTS, default=SORTS[0], help=f"what is best (default {SORTS[0]})")
 
 

@@ -29,9 +29,7 @@ _SERVED: Final = ("symbol", "tick_size", "cell_width_ms", "grid_radius_ticks")
 class Figures:
     """What the gate looks at, of one run at one threshold."""
 
-    oos_low: (
-        float  # net ticks a trade, lower 95 % bound out of sample, over all sessions of the candidate; NaN where there is none
-    )
+    oos_low: float  # net ticks a trade, lower 95 % bound out of sample, over all sessions of the candidate; NaN where there is none
     n_oos: int  # trades out of sample, over the same
     n_trades: int  # at the threshold, in sample
     min_trades: int  # that the sweep asks for

@@ -72,13 +72,7 @@ class TrialLedger:
         """Write down a series that was handed out unjudged: whoever has it can judge it where nobody counts."""
         self.contents.note([dataset])
         sources = list(sources_of(dataset.manifest))
-        row = {
-            "run_id": run_id,
-            "sources": sources,
-            "signal_name": signal,
-            "sweep_id": HANDED_OUT,
-            "timestamp_utc": timestamp_utc,
-        }
+        row = {"run_id": run_id, "sources": sources, "signal_name": signal, "sweep_id": HANDED_OUT, "timestamp_utc": timestamp_utc}
         write_part(self.folder, [row], SCHEMA)
 
     def trials(self) -> pl.DataFrame:

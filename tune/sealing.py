@@ -27,15 +27,7 @@ from tune.space import NO_VARIANT
 from tune.trial import JudgedSeries, Point, judge_together, load_market, prediction_mode, score_of, signal_series
 
 UNSEALED: Final = "unseal"  # stands where a sweep's id would
-_FIGURES: Final = (
-    "n_signals",
-    "tp_rate",
-    "break_even_rate",
-    "expectancy_ticks",
-    "expectancy_low",
-    "expectancy_high",
-    "n_left_out",
-)
+_FIGURES: Final = ("n_signals", "tp_rate", "break_even_rate", "expectancy_ticks", "expectancy_low", "expectancy_high", "n_left_out")
 
 
 @dataclass(frozen=True)
@@ -136,12 +128,7 @@ def unseal(lake: Lake, row: dict[str, Any], dataset_ids: Sequence[str]) -> list[
 
 def candidate_of(row: dict[str, Any]) -> str:
     """First 16 hex of a SHA-256 over what is tried: signal, parameters, rules and threshold, whatever the session or the code."""
-    identity = [
-        row["signal_name"],
-        json.loads(row["resolved_params_json"]),
-        json.loads(row["rules_json"]),
-        float(row["threshold"]),
-    ]
+    identity = [row["signal_name"], json.loads(row["resolved_params_json"]), json.loads(row["rules_json"]), float(row["threshold"])]
     return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -169,9 +156,7 @@ def _asked(lake: Lake, dataset_ids: Sequence[str]) -> list[Seal]:
 def _require_repeatable(row: dict[str, Any]) -> None:
     name = row["signal_name"]
     if is_outside(name):
-        raise ConfigError(
-            f"run {row['run_id']} judged {name}, scores from outside: there is no signal to try on a sealed session"
-        )
+        raise ConfigError(f"run {row['run_id']} judged {name}, scores from outside: there is no signal to try on a sealed session")
     if code_version(name) != row["code_version"]:
         raise ConfigError(
             f"run {row['run_id']} was scored by another version of {name} ({row['code_version']}, now {code_version(name)}); "
@@ -233,9 +218,7 @@ def _keep(lake: Lake, look: Look) -> None:
     try:
         write_new(path, json.dumps(asdict(look), indent=1, allow_nan=False).encode())
     except FileExistsError:
-        raise ConfigError(
-            f"run {look.run_id} was looked at on {look.session} by another process meanwhile; a candidate has one look"
-        ) from None
+        raise ConfigError(f"run {look.run_id} was looked at on {look.session} by another process meanwhile; a candidate has one look") from None
 
 
 def _unseen(seal: Seal) -> str:

@@ -76,9 +76,7 @@ def with_mark(rows: pl.DataFrame) -> pl.DataFrame:
     ]
     columns[2] = columns[2].str.json_path_match(f"$.{_CALIBRATED}") == "whole_sample"  # of rows from before lookahead said it
     marks, groups = [], []
-    for rules, lookahead, is_whole in (
-        rows.with_columns(columns).select("rules_json", "lookahead", "resolved_params_json").iter_rows()
-    ):
+    for rules, lookahead, is_whole in rows.with_columns(columns).select("rules_json", "lookahead", "resolved_params_json").iter_rows():
         ahead = lookahead or (_WHOLE_SAMPLE if is_whole else "")
         marks.append(", ".join(_looseness(rules, ahead)) if rules else "")
         groups.append(_name(rules_group(rules, ahead)) if rules else "")

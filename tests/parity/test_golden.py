@@ -50,9 +50,7 @@ def input_file(name: str) -> Path:
 
 def engine_bins(name: str) -> Bins:
     given = settings(name)
-    return replay_file(
-        input_file(name), load_instrument(overrides=REFERENCE_FIELDS), DAY, given["start_time"], n_bins=given["n_bins"]
-    )
+    return replay_file(input_file(name), load_instrument(overrides=REFERENCE_FIELDS), DAY, given["start_time"], n_bins=given["n_bins"])
 
 
 def strayed(ours: Columns, theirs: Columns, names: set[str]) -> dict[str, float]:

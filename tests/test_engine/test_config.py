@@ -174,9 +174,7 @@ def test_version_is_the_same_for_the_same_values() -> None:
     assert load_instrument(overrides={"tau_velocity": 2}).config_version == load_instrument().config_version
 
 
-@pytest.mark.parametrize(
-    "override", [{"tau_velocity": 2.5}, {"state5_table": "reference"}, {"spectrum_windows": [5, 10, 20, 41]}]
-)
+@pytest.mark.parametrize("override", [{"tau_velocity": 2.5}, {"state5_table": "reference"}, {"spectrum_windows": [5, 10, 20, 41]}])
 def test_version_follows_every_value(override: dict[str, Any]) -> None:
     assert load_instrument(overrides=override).config_version != load_instrument().config_version
 

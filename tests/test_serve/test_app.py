@@ -98,9 +98,7 @@ def test_a_forced_champion_says_so_wherever_it_serves(client: Client, lake: Lake
     assert (health["champion"]["standing"], health["champion"]["because"]) == ("forced", "we try it")
     assert health["champion"]["failed"] == ["too few trades (3)", "loose rules (no fee)"]
     assert (health["model"]["standing"], health["model"]["because"]) == ("forced", "we try it")
-    assert "forced          past the gate because we try it; it fails too few trades (3), loose rules (no fee)" in health_lines(
-        health
-    )
+    assert "forced          past the gate because we try it; it fails too few trades (3), loose rules (no fee)" in health_lines(health)
     told = client.get("/v1/model/champion").json()
     assert (told["champion"]["standing"], told["champion"]["gate"]["because"]) == ("forced", "we try it")
     assert [one["standing"] for one in told["history"]] == ["not_proven", "forced"]

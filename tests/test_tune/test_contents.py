@@ -91,23 +91,11 @@ def test_a_content_is_noted_once(home: Lake) -> None:
 
 
 def test_a_series_that_is_handed_out_is_a_trial_once(lake: Lake, tmp_path: Path, capsys: Capture) -> None:
-    words = [
-        "score",
-        "--signal",
-        "perm_derivative",
-        "--dataset-id",
-        "random_walk",
-        "--out",
-        str(tmp_path / "s.parquet"),
-        "--lake",
-        str(lake.root),
-    ]
+    words = ["score", "--signal", "perm_derivative", "--dataset-id", "random_walk", "--out", str(tmp_path / "s.parquet"), "--lake", str(lake.root)]
     for extra in ([], [], ["--set", "zscore_window_bins=301"]):
         assert main([*words, *extra]) == 0, capsys.readouterr()
     trials = TrialLedger(lake).trials()
-    assert (
-        trials.select("signal_name", "sweep_id", "threshold", "sharpe").rows() == [("perm_derivative", "score", None, None)] * 2
-    )
+    assert trials.select("signal_name", "sweep_id", "threshold", "sharpe").rows() == [("perm_derivative", "score", None, None)] * 2
     assert tried_on(trials, ["0" * 64]).n == 2  # the same one twice is one
 
 
@@ -177,9 +165,7 @@ def test_the_commands_say_how_much(full: Lake, tmp_path: Path, capsys: Capture) 
     assert json.loads(out.partition("added\n")[2]) == {"n_trials": 0, "n_contents": 0, "n_seals": 0, "n_looks": 0}
 
 
-@pytest.mark.parametrize(
-    "what", ["no zip", "another zip", "a table lacks", "a path that leads out", "a broken seal", "a broken look"]
-)
+@pytest.mark.parametrize("what", ["no zip", "another zip", "a table lacks", "a path that leads out", "a broken seal", "a broken look"])
 def test_a_file_that_is_none_adds_nothing(full: Lake, tmp_path: Path, what: str) -> None:
     path, other = tmp_path / "ledger.zip", Lake(tmp_path / "other")
     export_ledger(full, path)

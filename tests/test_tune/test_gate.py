@@ -79,9 +79,7 @@ def test_one_session_gives_its_own_figures_and_several_count_together() -> None:
     assert figures_of(row | JUDGED | {"spa_p": 0.2}, frame(row), 5, ()).spa_p == 0.2
     later = {"dataset_id": "e", "start_ns": row["end_ns"], "end_ns": row["end_ns"] + 3_600_000_000_000}
     losing = [-2.0, -2.2] * 24
-    other = made(
-        "b", 0.1, oos_expectancy_low=-0.9, oos_n_signals=96, n_signals=96, **(fold | blocks | later | {"block_pnl": losing})
-    )
+    other = made("b", 0.1, oos_expectancy_low=-0.9, oos_n_signals=96, n_signals=96, **(fold | blocks | later | {"block_pnl": losing}))
     both = figures_of(row | JUDGED, frame(row, other), 5, ())
     assert both.n_oos == 80 + 96  # the last 40 of 48 blocks of the first session, all of the second
     assert both.oos_low < 0  # what was won in one was lost in the other
@@ -148,7 +146,7 @@ def test_what_fails_is_refused_in_one_line_and_forced_with_a_reason_only(
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
         f"python -m tune: run {run_id} at threshold 0.2 is not promoted, the gate refuses it: out-of-sample lower bound (-0.25 ticks, "
-        'must be above 0), too few trades (12 out of sample, at least 30). Whoever knows better adds --force --because "WHY", '
+        "must be above 0), too few trades (12 out of sample, at least 30). Whoever knows better adds --force --because \"WHY\", "
         "which is kept and shown"
     )
     assert main(["promote", "--best", "--sweep", sweep_id, *tail]) == 3

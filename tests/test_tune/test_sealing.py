@@ -104,12 +104,7 @@ def test_no_command_reads_a_sealed_session_until_it_is_unsealed(swept: tuple[Lak
     doors = {"engine": engine_cli, "tune": tune_cli, "serve": serve_cli}
     every = {f"{door} {name}" for door, module in doors.items() for name in module.COMMANDS}
     assert every == {*GIVEN, *READS_NO_DATASET, "tune unseal"}, "a new command is to be tried here, too"
-    filled = {
-        "lake": str(lake.root),
-        "run": run_id,
-        "sweep": str(tmp_path / "sweep.yaml"),
-        "scores": str(tmp_path / "scores.parquet"),
-    }
+    filled = {"lake": str(lake.root), "run": run_id, "sweep": str(tmp_path / "sweep.yaml"), "scores": str(tmp_path / "scores.parquet")}
     Path(filled["sweep"]).write_text(yaml.safe_dump(sweep_values()))
     pl.DataFrame({"bin_seq": np.arange(2500), "score": np.ones(2500)}).write_parquet(filled["scores"])
     for command, (words, code) in GIVEN.items():
@@ -186,9 +181,7 @@ def test_a_candidate_has_one_look_and_each_is_counted(swept: tuple[Lake, str], c
     assert line.endswith(f"run {run_id}, perm_derivative thr 0.2; look 1 at this session, the only one of this candidate\n")
     (look,) = sealing.looks(lake)
     # The same as judging that one point on that session, had it been open.
-    (point,) = [
-        p for p in points_of_sealed(lake) if sealing.candidate_of(meta_row(lake, run_id, 0.2)) == candidate_of_point(p, 0.2)
-    ]
+    (point,) = [p for p in points_of_sealed(lake) if sealing.candidate_of(meta_row(lake, run_id, 0.2)) == candidate_of_point(p, 0.2)]
     expected = {row["threshold"]: row for row in evaluate_sealed(lake, point)}[0.2]
     assert look.figures["n_signals"] == expected["n_signals"]
     assert look.figures["expectancy_ticks"] == expected["expectancy_ticks"]

@@ -307,9 +307,7 @@ def test_a_bin_must_be_left_to_score(wide: Lake) -> None:
         start(300, 2500)
 
 
-@pytest.mark.parametrize(
-    ("warmup", "given", "hold"), [(100, 2400, 2400), (100, None, 1200), (1300, None, 1200), (1301, None, 1199)]
-)
+@pytest.mark.parametrize(("warmup", "given", "hold"), [(100, 2400, 2400), (100, None, 1200), (1300, None, 1200), (1301, None, 1199)])
 def test_a_trade_may_last_as_long_as_the_session_and_does_so_where_nothing_is_given(
     lake: Lake, warmup: int, given: int | None, hold: int
 ) -> None:
@@ -323,9 +321,7 @@ def test_a_stop_may_be_wider_than_a_tick_and_at_the_mid_any(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize(("feed", "order", "to_close"), [(0, 1, 2), (3, 4, 8), (0, 0, 1)])
-def test_from_an_entry_to_a_close_an_order_must_have_time_to_leave_again(
-    lake: Lake, feed: int, order: int, to_close: int
-) -> None:
+def test_from_an_entry_to_a_close_an_order_must_have_time_to_leave_again(lake: Lake, feed: int, order: int, to_close: int) -> None:
     delays = {"warmup_bins": 100, "feed_delay_bins": feed, "order_delay_bins": order}
     assert points_of(lake, sweep={}, eval=delays)[0].rules.min_bins_to_close == to_close
     assert points_of(lake, sweep={}, eval={**delays, "min_bins_to_close": 5})[0].rules.min_bins_to_close == 5

@@ -94,7 +94,9 @@ def run(state: _MultiLevelOfiState, q: Quotes, d: _Depths, tick_int: int, scale:
             depth += weight * (now[0, m] + now[1, m])
             if last[2]:
                 old_bid, old_ask = last[0], last[1]
-                flow += weight * order_flow(q.bid[i], q.ask[i], now[0, m], now[1, m], old_bid, old_ask, sizes[0, m], sizes[1, m])
+                flow += weight * order_flow(
+                    q.bid[i], q.ask[i], now[0, m], now[1, m], old_bid, old_ask, sizes[0, m], sizes[1, m]
+                )
             sizes[0, m] = now[0, m]
             sizes[1, m] = now[1, m]
         add(flows, flow)

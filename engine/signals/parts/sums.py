@@ -27,3 +27,4 @@ def add(sums: WindowSums, x: int) -> None:
     sums.totals[0] += x - sums.ring[place]
     sums.ring[place] = x
     sums.totals[1] += 1
+

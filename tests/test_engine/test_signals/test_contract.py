@@ -94,9 +94,7 @@ def test_reference_forms_that_look_ahead_are_caught_and_named(name: str, params:
 def test_every_file_of_a_signal_is_registered() -> None:
     """What is registered is derived from the folders, and what is in them from the registry: neither holds more."""
     files = {
-        f"engine.signals.{p.parent.name}.{p.stem}"
-        for folder in ("baseline", "statistical", "learned")
-        for p in (ROOM / folder).glob("*.py")
+        f"engine.signals.{p.parent.name}.{p.stem}" for folder in ("baseline", "statistical", "learned") for p in (ROOM / folder).glob("*.py")
     }
     holding = {module for module in files if re.search(r"^    name: ClassVar\[str\] = ", source_of(module), re.MULTILINE)}
     assert holding == {target.partition(":")[0] for target in BUILT_IN.values()}
