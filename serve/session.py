@@ -253,9 +253,9 @@ class Session:
             return
         for book in self._papers:
             book.leave()
-        book = self._desk.open(self.choice.champion, self._seen, self._recent.n_seen)
-        if book is not None:
-            self._papers.append(book)
+        own = self._desk.open(self.choice.champion, self._seen, self._recent.n_seen)
+        if own is not None:
+            self._papers.append(own)
 
     def _trade(self, block: BinBlock) -> None:
         if self._desk is None:

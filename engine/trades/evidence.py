@@ -34,7 +34,7 @@ _LEAST_ROOM: Final = 1.0  # ticks, where the promise lies next to the full profi
 _LARGEST_LOG: Final = 300.0  # what is told stays a number
 
 
-def shortfall(net_ticks: Floats, promise_ticks: float, best_ticks: float) -> Floats:
+def shortfall(net_ticks: Floats | float, promise_ticks: float, best_ticks: float) -> Floats:
     """How far results fall short of the promise, ticks; what a gain counts is bounded.
 
     Parameters
@@ -44,7 +44,9 @@ def shortfall(net_ticks: Floats, promise_ticks: float, best_ticks: float) -> Flo
     promise_ticks, best_ticks : float
         What was promised, and what a trade gains that takes its profit.
     """
-    short: Floats = promise_ticks - np.minimum(net_ticks, promise_ticks + _room(promise_ticks, best_ticks))
+    short: Floats = np.asarray(
+        promise_ticks - np.minimum(net_ticks, promise_ticks + _room(promise_ticks, best_ticks)), np.float64
+    )
     return short
 
 
@@ -54,13 +56,13 @@ def bets(promise_ticks: float, best_ticks: float) -> Floats:
     return sizes
 
 
-def trade_growth(short: Floats, sizes: Floats) -> Floats:
+def trade_growth(short: Floats | float, sizes: Floats) -> Floats:
     """By how much the logarithm of each stake grows with a trade, shape (..., N_BETS)."""
     grown: Floats = np.log1p(np.asarray(short)[..., None] * sizes)
     return grown
 
 
-def block_growth(short: Floats, sizes: Floats) -> Floats:
+def block_growth(short: Floats | float, sizes: Floats) -> Floats:
     """By how much it grows with a half hour whose trades fall short by so much in all, shape (..., N_BETS)."""
     bet = np.asarray(short)[..., None] * sizes
     grown: Floats = bet - 0.5 * bet * bet
@@ -125,9 +127,9 @@ class Evidence:
     def _counted(self, net_ticks: float, block: int, at_ns: int) -> None:
         promise = self._promise
         if block != self._block:  # the one before is over
-            self._by_block += block_growth(np.float64(self._short), self._sizes)
+            self._by_block += block_growth(self._short, self._sizes)
             self._block, self._short = block, 0.0
-        short = shortfall(np.float64(net_ticks), promise.at_least_ticks, promise.best_ticks)
+        short = shortfall(net_ticks, promise.at_least_ticks, promise.best_ticks)
         self._by_trade += trade_growth(short, self._sizes)
         self._short += float(short)
         self._sum += net_ticks

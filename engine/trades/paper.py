@@ -156,6 +156,10 @@ class PaperTrader:
         self._n_seen = 0
         refused = np.zeros((N_REFUSALS, 1), np.int64)
         self._state = WalkState(np.zeros(1, np.int8), np.zeros(1, np.int64), refused, np.zeros(0, np.int8))
+        self._tape: Tape
+        self._score: Floats
+        self._memo: Memo
+        self._ts_ns: NDArray[np.int64]
         self._room(_FIRST_ROOM)
 
     @property
@@ -229,12 +233,12 @@ class PaperTrader:
     def _walk(self, first: int, last: int) -> list[tuple[int, int]]:
         """Bins of ``first`` to ``last`` that set off a trade, and their directions."""
         n = last - self._origin + self._plan.delay + 1  # what comes later can be entered by none of them
-        score, tape = self._score[:n], Tape(*(column[:n] for column in self._tape))
+        score, tape = self._score[:n], _known(self._tape, n)
         plan = self._plan._replace(start=first - self._origin, closed=self._closed())
         room = _MOST_AT_ONCE
         while True:
-            before = (part.copy() for part in self._state[:3])
-            state = WalkState(*before, np.empty(n, np.int8))
+            previous, free, refused, _ = self._state
+            state = WalkState(previous.copy(), free.copy(), refused.copy(), np.empty(n, np.int8))
             found = Found(np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int8))
             count = walk(score, tape, plan, state, self._memo, found)
             if count <= room:
@@ -244,7 +248,7 @@ class PaperTrader:
         return [(int(found.fired[i]) + self._origin, int(found.sign[i])) for i in range(count)]
 
     def _follow(self, one: _Open) -> int:
-        tape = Tape(*(column[: self._n] for column in self._tape))
+        tape = _known(self._tape, self._n)
         place = one.entry - self._origin
         follow(tape, self._plan, 0, one.sign, place, self._memo)
         return int(self._memo.reason[self._row(one), place]) % MET_GAP
@@ -296,6 +300,10 @@ class PaperTrader:
             return seen  # a break shorter than a bin
         return np.append(seen, self._n + n)
 
+    def _columns(self) -> list[NDArray[Any]]:
+        """What is kept bin by bin: the tape's columns, the scores, the times."""
+        return [*self._tape, self._score, self._ts_ns]
+
     def _append(self, one: BinRows, score: float) -> None:
         if self._n == len(self._score):
             self._room(2 * self._n)
@@ -303,8 +311,9 @@ class PaperTrader:
         pair[0] = pair[1]
         pair[1] = one[0]
         known = pair if self._n_seen else pair[1:]
-        for kept, new in zip(self._tape, tape_of(known, self._fill, self._plan.sound_only), strict=True):
-            kept[self._n] = new[-1]
+        tape: list[NDArray[Any]] = list(tape_of(known, self._fill, self._plan.sound_only))
+        for place, column in enumerate(self._columns()[:-2]):
+            column[self._n] = tape[place][-1]
         self._score[self._n] = score
         self._ts_ns[self._n] = pair["ts_ns"][1]
         if self._n_seen:  # prices that are missing are carried on
@@ -321,9 +330,9 @@ class PaperTrader:
         first = min([self._next, self._n_scored, *(one.fired for one in self._open)]) - self._origin
         if first < len(self._score) // 2:
             return
-        for kept in (*self._tape, self._score, self._ts_ns):
+        for kept in self._columns():
             kept[: self._n - first] = kept[first : self._n].copy()
-        for kept in self._memo:
+        for kept in list[NDArray[Any]](self._memo):
             kept[:, : self._n - first] = kept[:, first : self._n].copy()
             kept[:, self._n - first :] = 0
         self._origin += first
@@ -333,13 +342,19 @@ class PaperTrader:
     def _room(self, n: int) -> None:
         """Buffers of ``n`` places, holding what there is."""
         dtypes = (*(np.dtype(np.int64),) * 6, np.dtype(np.int8))
-        tape = Tape(*(np.zeros(n, dtype) for dtype in dtypes))
+        columns: list[Any] = [np.zeros(n, dtype) for dtype in dtypes]
+        tape = Tape(*columns)
         score, ts_ns = np.full(n, np.nan), np.zeros(n, np.int64)
         memo = Memo(np.zeros((2, n), np.int32), np.zeros((2, n), np.int8), np.zeros((2, n)))
         if self._n:
-            for new, old in zip((*tape, score, ts_ns), (*self._tape, self._score, self._ts_ns), strict=True):
+            for new, old in zip((*columns, score, ts_ns), self._columns(), strict=True):
                 new[: self._n] = old[: self._n]
-            for wide, narrow in zip(memo, self._memo, strict=True):
+            for wide, narrow in zip(list[NDArray[Any]](memo), list[NDArray[Any]](self._memo), strict=True):
                 wide[:, : self._n] = narrow[:, : self._n]
-        self._tape, self._score, self._memo = tape, score, memo
-        self._ts_ns: NDArray[np.int64] = ts_ns
+        self._tape, self._score, self._memo, self._ts_ns = tape, score, memo, ts_ns
+
+
+def _known(tape: Tape, n: int) -> Tape:
+    """The first ``n`` bins."""
+    columns: list[Any] = [column[:n] for column in tape]
+    return Tape(*columns)

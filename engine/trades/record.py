@@ -187,19 +187,6 @@ class LiveRecord:
         return f"the live record of champion {self._version} is broken at entry {n} of {self.path}: {why}"
 
 
-def read_entries(lake: Lake, version: int) -> list[dict[str, Any]]:
-    """Every entry of a version's record, checked.
-
-    Raises
-    ------
-    ChampionError
-        A link is broken.
-    """
-    entries: list[dict[str, Any]] = []
-    LiveRecord(lake, version, entries.append).refresh()
-    return entries
-
-
 def _key(entry: dict[str, Any]) -> tuple[str, str, int]:
     return str(entry["kind"]), str(entry["session"]), int(entry["bin"])
 

@@ -16,13 +16,14 @@ from engine.signals.base import SignalContext, signal_inputs
 from engine.signals.registry import make_signal
 from engine.source.records import open_source
 from engine.trades.paper import REASONS, acting_score, plan_values
-from engine.trades.record import LiveRecord, read_entries, record_path
+from engine.trades.record import LiveRecord, record_path
 from engine.trades.tape import tape_of
 from serve.champion import ChampionWatcher
 from serve.paper import PaperDesk
 from serve.session import Session
 from tests.sessions import Bins, join
 from tests.test_engine.test_signals.test_contract import quick
+from tests.test_engine.test_trades.test_record import read_entries
 from tests.test_serve.conftest import Promote
 from tests.test_serve.test_session import Inline, play, request_of
 from tests.test_tune.markets import sound_rules

@@ -12,7 +12,7 @@ from engine.champion import version_path
 from engine.errors import ChampionError
 from engine.files import sha256_file
 from engine.lake import Lake
-from engine.trades.record import LiveRecord, digest_of, head_path, read_entries, record_path
+from engine.trades.record import LiveRecord, digest_of, head_path, record_path
 
 
 def trade(i: int, session: str = "s") -> list[dict[str, Any]]:
@@ -20,6 +20,13 @@ def trade(i: int, session: str = "s") -> list[dict[str, Any]]:
         {"kind": "open", "session": session, "bin": i, "entry_ns": i},
         {"kind": "close", "session": session, "bin": i, "net_ticks": -0.5 * i},
     ]
+
+
+def read_entries(lake: Lake, version: int) -> list[dict[str, Any]]:
+    """Every entry of a record, each link found whole."""
+    entries: list[dict[str, Any]] = []
+    LiveRecord(lake, version, entries.append).refresh()
+    return entries
 
 
 @pytest.fixture
