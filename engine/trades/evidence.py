@@ -52,7 +52,7 @@ def shortfall(net_ticks: Floats | float, promise_ticks: float, best_ticks: float
 
 def bets(promise_ticks: float, best_ticks: float) -> Floats:
     """The sizes of the bets a tick, shape (N_BETS,), the largest first."""
-    sizes: Floats = _LARGEST / _room(promise_ticks, best_ticks) * 0.5 ** np.arange(N_BETS)
+    sizes: Floats = _LARGEST / _room(promise_ticks, best_ticks) * np.exp2(-np.arange(N_BETS, dtype=np.float64))
     return sizes
 
 
