@@ -61,6 +61,29 @@ def source_digest(main: str, files: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
+class Promise(BaseModel):
+    """What a promotion promises before it serves, and how it trades: what its live record is held against.
+
+    ``at_least_ticks`` is what is tested: the lower bound of the out-of-sample interval, and never less than nothing. The estimate
+    itself is no promise: it is the best of many, hence too high.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at_least_ticks: float = Field(ge=0, description="net a trade, that the live record is tested against")
+    net_ticks: float | None = Field(description="net a trade out of sample; none where it had no trade there")
+    low_ticks: float | None = Field(description="of its 95 % interval")
+    high_ticks: float | None = Field(description="of its 95 % interval")
+    n_trades: int = Field(ge=0, description="out of sample")
+    trades_per_hour: float | None = Field(description="of sound bins")
+    data_end_ns: int = Field(description="UTC; end of the last session that it was chosen on: what comes later is evidence")
+    best_ticks: float = Field(description="net, of a trade that takes its profit")
+    fee_ticks: float = Field(ge=0, description="of a round trip")
+    longest_ns: int = Field(gt=0, description="from firing to the time limit")
+    fill: Literal["touch", "mid"] = Field(description="at which prices")
+    plan: dict[str, JsonValue] = Field(description="what the walking kernels go by")
+
+
 class Champion(BaseModel):
     """One promoted signal: everything needed to build it again and to know where it came from."""
 
@@ -85,6 +108,7 @@ class Champion(BaseModel):
     code_version: str = Field(min_length=1, description="hash of the signal's and the scoring's sources")
     created_at: str = Field(min_length=1, description="ISO 8601, UTC")
     source: SignalSource | None = Field(None, description="of a signal that is not built in")
+    promise: Promise | None = Field(None, description="none for versions that were made before there was one")
     gate: Gate | None = Field(None, description="what the gate found; none for versions that were made before there was one")
 
     @property
@@ -161,6 +185,8 @@ def write_champion(lake: Lake, champion: Champion) -> Path:
         del values["source"]  # as such files have always been
     else:
         values["source"]["files"] = {name: _Text(text) for name, text in champion.source.files.items()}
+    if champion.promise is None:
+        del values["promise"]
     if champion.gate is None:
         del values["gate"]
     text = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)

@@ -2,7 +2,7 @@
 
 Numba's own cache keys a function by its own file only: after an edit in a *called* kernel of another file it would go on
 serving the old machine code. So the cache folder's name carries a hash of every source that compiled code depends on: one of
-the engine's core, and beside it one for each module of the signals, of the judge, and of others' code.
+the engine's core, and beside it one for each module of the signals, of the trades, of the judge, and of others' code.
 """
 
 import hashlib
@@ -25,6 +25,9 @@ _ROOT = Path(__file__).resolve().parent.parent
 # Modules without kernels whose values kernels freeze in.
 _FROZEN_IN = ("engine/constants.py", "engine/schema.py", "engine/config.py", "engine/jit.py")
 _SIGNALS = "engine/signals/"
+_TRADES = "engine/trades/"  # what becomes of a score; no bin depends on it
+_APART = (_SIGNALS, _TRADES)
+_APART_MODULES = tuple(place.replace("/", ".") for place in _APART)
 _EXAMPLES = "engine/examples/"  # others' code to start from; nothing of ours stands on it
 _IMPORT = re.compile(r"^\s*from ((?:engine|tune)[.\w]*) import ([^\n(]+|\([^)]*\))", re.MULTILINE)
 
@@ -48,28 +51,29 @@ def _hash_of(paths: Iterable[Path]) -> str:
 def source_hash() -> str:
     """Hash of the sources that the engine's numbers depend on, its signals' included; snapshots and datasets bear it.
 
-    These are the modules of the engine that hold kernels, and those whose values kernels freeze in. The judge's are not among
-    them: an edit there changes no bin.
+    These are the modules of the engine that hold kernels, and those whose values kernels freeze in. The judge's and those of
+    the trades are not among them: an edit there changes no bin.
     """
-    return _hash_of(path for path in (_ROOT / "engine").rglob("*.py") if _is_compiled(path))
+    paths = (_ROOT / "engine").rglob("*.py")
+    return _hash_of(p for p in paths if _is_compiled(p) and not str(p.relative_to(_ROOT)).startswith(_TRADES))
 
 
 @cache
 def _core_hash() -> str:
-    """Hash of the engine's compiled sources without the signals, on which nothing else in it depends."""
+    """Hash of the engine's compiled sources without signals and trades, on which nothing else in it depends."""
     paths = (_ROOT / "engine").rglob("*.py")
-    return _hash_of(p for p in paths if _is_compiled(p) and not str(p.relative_to(_ROOT)).startswith(_SIGNALS))
+    return _hash_of(p for p in paths if _is_compiled(p) and not str(p.relative_to(_ROOT)).startswith(_APART))
 
 
 @cache
 def _module_hash(module: str) -> str:
-    """Hash of the compiled sources of a signal's or the judge's module and of all beside the core that it imports."""
+    """Hash of the compiled sources of a module of signals, trades or the judge and of all beside the core that it imports."""
     found: set[Path] = set()
     pending = [module]
     while pending:
         path = _ROOT / f"{pending.pop().replace('.', '/')}.py"
         place = str(path.relative_to(_ROOT))
-        if path in found or not path.is_file() or not place.startswith((_SIGNALS, "tune/")):
+        if path in found or not path.is_file() or not place.startswith((*_APART, "tune/")):
             continue
         found.add(path)
         for package, names in _IMPORT.findall(path.read_text()):
@@ -115,7 +119,7 @@ def _outside_hash(module: str) -> str:
     spec = getattr(sys.modules.get(module), "__spec__", None)
     known = _outside_keys.get(module)
     if known is None or known[0] is not spec:
-        found = standing([module], f"a kernel of {module}", lambda name: name.startswith(("engine.signals.", "tune.")))
+        found = standing([module], f"a kernel of {module}", lambda name: name.startswith((*_APART_MODULES, "tune.")))
         known = _outside_keys[module] = (spec, found.digest()[:16])
     return known[1]
 
@@ -129,7 +133,7 @@ def _cache_dir_of(module: str | None) -> str | None:
         return None
     if top_of(module) not in OURS:
         return str(Path(cache_dir()) / _outside_hash(module))
-    if not module.startswith(("engine.signals.", "tune.")):
+    if not module.startswith((*_APART_MODULES, "tune.")):
         return cache_dir()
     return str(Path(cache_dir()) / _module_hash(module))
 

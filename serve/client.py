@@ -170,6 +170,8 @@ def health_lines(body: dict[str, Any]) -> list[str]:
     if champion and champion.get("standing") == "forced":
         failed = ", ".join(champion["failed"])
         lines.append(f"{'forced':<15} past the gate because {champion['because']}; it fails {failed}")
+    if champion and champion.get("record"):
+        lines.append(f"{'live record':<15} {champion['record']['line']}")
     lines += [f"{'alarm':<15} {alarm['message']} (since {alarm['since']})" for alarm in body.get("alarms", [])]
     return lines
 

@@ -15,6 +15,7 @@ from serve.champion import ChampionWatcher, Serving, choose_signal, reason_of
 from serve.figures import Figures
 from serve.latency import LatencyLog
 from serve.pacing import Clock, WallClock
+from serve.paper import PaperDesk
 from serve.request import last_day
 from serve.settings import CHAMPION, SERVICE_NAME, ServeSettings
 
@@ -60,6 +61,9 @@ class Service:
         self.start_pool = ThreadPoolExecutor(limits.start_workers, thread_name_prefix="stream-start")
         self.bin_pool = ThreadPoolExecutor(limits.bin_workers, thread_name_prefix="stream-bins")
         self.aside_pool = ThreadPoolExecutor(1, thread_name_prefix="signal-warm")
+        # Where a client leaves with paper trades open, the rest of the way is computed, and nobody waits for it.
+        self.settle_pool = ThreadPoolExecutor(1, thread_name_prefix="paper-settle")
+        self.desk = PaperDesk(settings.lake)
         self.latency: LatencyLog | None = None
         self._default: Callable[[], Serving] = lambda: self.watcher.serving
         self._began = time.monotonic()
@@ -105,8 +109,9 @@ class Service:
         """End the streams, the watcher and the threads."""
         await self.go_away()
         await asyncio.to_thread(self.watcher.stop)
-        for pool in (self.start_pool, self.bin_pool, self.aside_pool):
+        for pool in (self.start_pool, self.bin_pool, self.aside_pool, self.settle_pool):
             pool.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self.desk.close)
         if self.latency is not None:
             self.latency.close()
 
@@ -127,7 +132,6 @@ class Service:
         """The body of ``/health``."""
         trouble = self.trouble()
         serving, scoring = self.watcher.serving, self._default()
-        alarm = self.watcher.alarm
         figures = self.figures
         return {
             "status": "ok" if trouble is None else "error",
@@ -136,9 +140,9 @@ class Service:
             "instrument": f"{self.config.product_type}:{self.config.symbol}",
             "config_version": self.config.config_version,
             "defaults": asdict(self.settings.defaults),
-            "champion": None if serving.champion is None else _summary(serving.champion),
-            "model": choose_signal(scoring.champion, self.config).describe() | {"since": scoring.since},
-            "alarms": [] if alarm is None else [{"kind": "champion", "message": alarm.message, "since": alarm.since}],
+            "champion": None if serving.champion is None else self._summary(serving.champion),
+            "model": self._model(scoring.champion) | {"since": scoring.since},
+            "alarms": self._alarms(serving.champion),
             "sessions": sum(stream.is_streaming for stream in self.streams),
             "clients": len(self.streams),
             "lag_ms": figures.lag_quantile_ms(0.5),
@@ -162,19 +166,41 @@ class Service:
         serving, scoring = self.watcher.serving, self._default()
         alarm = self.watcher.alarm
         return {
-            "model": choose_signal(scoring.champion, self.config).describe(),
+            "model": self._model(scoring.champion),
             "since": scoring.since,
-            "champion": None if serving.champion is None else _told(serving.champion),
+            "champion": None if serving.champion is None else self._told(serving.champion),
             "alarm": None if alarm is None else alarm.message,
-            "history": [_told(champion) for champion in history(self.settings.lake)],
+            "history": [self._told(champion) for champion in history(self.settings.lake)],
         }
 
+    def _model(self, champion: Champion | None) -> dict[str, Any]:
+        """What scores, and what is known of it by now."""
+        desk = self.desk
+        return choose_signal(champion, self.config).describe() | {
+            "standing": desk.standing(champion),
+            "record": desk.line(champion),
+        }
 
-def _told(champion: Champion) -> dict[str, Any]:
-    return {**champion.told(), "standing": champion.standing}
+    def _told(self, champion: Champion) -> dict[str, Any]:
+        """A version with its live record."""
+        return {**champion.told(), "standing": self.desk.standing(champion), "record": self.desk.told(champion)}
 
+    def _summary(self, champion: Champion) -> dict[str, Any]:
+        names = ("version", "signal", "run_id", "sweep", "dataset_id", "created_at")
+        failed = [] if champion.gate is None else list(champion.gate.failed)
+        promise = None if champion.promise is None else champion.promise.model_dump(mode="json", exclude={"plan"})
+        return {
+            **{name: getattr(champion, name) for name in names},
+            "standing": self.desk.standing(champion),
+            "because": reason_of(champion),
+            "failed": failed,
+            "promise": promise,
+            "record": self.desk.told(champion),
+        }
 
-def _summary(champion: Champion) -> dict[str, Any]:
-    names = ("version", "signal", "run_id", "sweep", "dataset_id", "created_at", "standing")
-    failed = [] if champion.gate is None else list(champion.gate.failed)
-    return {**{name: getattr(champion, name) for name in names}, "because": reason_of(champion), "failed": failed}
+    def _alarms(self, champion: Champion | None) -> list[dict[str, str]]:
+        """What an operator must know: a champion that cannot be taken, a record that is broken or not written."""
+        alarm = self.watcher.alarm
+        found = [] if alarm is None else [{"kind": "champion", "message": alarm.message, "since": alarm.since}]
+        trouble = None if champion is None else self.desk.trouble(champion)
+        return found if trouble is None else [*found, {"kind": "record", **trouble}]

@@ -4,6 +4,7 @@ Its bins are those of a dataset made from the same file: the same `engine.run.re
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
@@ -19,6 +20,7 @@ from engine.signals.base import SignalLike, signal_inputs
 from engine.source.records import open_source
 from serve.champion import MICROSTATES, Serving, SignalChoice, choose_signal, config_for, required_columns
 from serve.frames import STREAM_FORMAT, BinFrames, FrameEncoder, message
+from serve.paper import PaperBook, PaperDesk, Seen
 from serve.recent import RecentBins
 from serve.relabel import state5_codes
 from serve.request import StreamRequest
@@ -63,11 +65,22 @@ class Session:
         Where another signal is built and warmed while the stream goes on.
     limits : Limits
         How much of the past to remember.
+    desk : PaperDesk, optional
+        Keeps the record of the champion's paper trades; without one nothing is traded.
     """
 
     def __init__(
-        self, request: StreamRequest, serving: Callable[[], Serving], aside: Executor, limits: Limits | None = None
+        self,
+        request: StreamRequest,
+        serving: Callable[[], Serving],
+        aside: Executor,
+        limits: Limits | None = None,
+        desk: PaperDesk | None = None,
     ) -> None:
+        self._desk = desk
+        self._seen: Seen | None = None
+        self._papers: list[PaperBook] = []  # of the champion, and before it of those whose trades are still under way
+        self._turn = threading.Lock()  # held by who computes bins: a client may leave while one is under way
         self.request = request
         self._serving = serving
         self._aside = aside
@@ -125,7 +138,7 @@ class Session:
         config = self.config
         fields: dict[str, Any] = config.resolved()
         fields |= {
-            "runtime_model": self.choice.describe(),
+            "runtime_model": self.choice.describe() | self._record(),
             "projection_model": asdict(self.request.projection),
             "mode": "replay",
             "deployment_stage": "local",
@@ -144,7 +157,11 @@ class Session:
 
     def step(self) -> list[ConfigFrame | BinFrames]:
         """The next bin, after the ``runtime_config`` of a signal that takes over with it; no bin at the end of the data."""
-        frames: list[ConfigFrame | BinFrames] = [*self.change_signal()]
+        with self._turn:
+            return self._step()
+
+    def _step(self) -> list[ConfigFrame | BinFrames]:
+        frames: list[ConfigFrame | BinFrames] = [*self._change_signal()]
         block, self._ahead = self._ahead or self._next_block(), None
         if block is None:
             self.ended = True
@@ -162,6 +179,10 @@ class Session:
 
     def change_signal(self) -> list[ConfigFrame]:
         """Between two bins: begin to warm the signal that is to take over, or let it take over once it is warm."""
+        with self._turn:
+            return self._change_signal()
+
+    def _change_signal(self) -> list[ConfigFrame]:
         wanted = self._serving()
         # The first bin was scored while opening; a signal takes over after it.
         if wanted.generation == self._taken.generation or self._ahead is not None or self._replay is None:
@@ -177,12 +198,13 @@ class Session:
         except Exception:  # the watcher built this signal before; should it fail here, the stream keeps the one it has
             logger.exception("a stream could not take generation %d of the signal", generation)
             self._taken = replace(self._taken, generation=generation)
-            return self.change_signal()  # to what came meanwhile, if anything did
+            return self._change_signal()  # to what came meanwhile, if anything did
         if warmed.serving.generation != wanted.generation or self._recent.n_seen - warmed.n_seen > self._recent.capacity:
-            return self.change_signal()  # overtaken meanwhile: warm again
+            return self._change_signal()  # overtaken meanwhile: warm again
         _let_see(warmed.signal, warmed.config, self._recent.since(warmed.n_seen, warmed.choice.reads))
         self._replay.runner.take_over(warmed.signal, warmed.config)
         self._taken, self.config, self.choice = warmed.serving, warmed.config, warmed.choice
+        self._take_up_paper()
         return [self.config_frame("model_change")]
 
     def close(self) -> None:
@@ -197,8 +219,61 @@ class Session:
         block = next(self._blocks, None)
         self._taken_up = begun, time.time_ns()
         if block is not None:
+            self._trade(block)
             self._recent.append(block.grid, fields=block.bins)
+        elif not self._closed:
+            for book in self._papers:
+                book.finish()
+            self._papers = []
         return block
+
+    # --- trades on paper ---
+
+    @property
+    def n_paper_open(self) -> int:
+        """Paper trades under way."""
+        return sum(book.n_open for book in self._papers)
+
+    def settle(self, is_stopping: Callable[[], bool]) -> None:
+        """The client has gone: follow to their end the paper trades that are open, then let go of the source.
+
+        What a viewer does must not decide how a trade ends. Where the service stops first they stay open in the record, for all
+        to see, until a stream shows these hours again.
+        """
+        with self._turn:
+            for book in self._papers:
+                book.leave()
+            while self.n_paper_open and not is_stopping() and self._next_block() is not None:
+                pass
+        self.close()
+
+    def _take_up_paper(self) -> None:
+        """The signal changes with the next bin: its own trades begin, those of the one before go on to their end."""
+        if self._desk is None or self._seen is None:
+            return
+        for book in self._papers:
+            book.leave()
+        own = self._desk.open(self.choice.champion, self._seen, self._recent.n_seen)
+        if own is not None:
+            self._papers.append(own)
+
+    def _trade(self, block: BinBlock) -> None:
+        if self._desk is None:
+            return
+        if self._seen is None and self._replay is not None:
+            start_ns, hours = int(block.bins["bin_start_ns"][0]), self._replay.runner.engine.sessions
+            self._seen = Seen("replay", self.request.dbn.name, self.config.symbol, start_ns, hours)
+            self._take_up_paper()
+        for book in self._papers:
+            book.update(block)
+        self._papers = [book for book in self._papers if not book.is_done]
+
+    def _record(self) -> dict[str, Any]:
+        """What the live record adds to what is said of the model."""
+        if self._desk is None:
+            return {}
+        champion = self.choice.champion
+        return {"standing": self._desk.standing(champion), "record": self._desk.line(champion)}
 
     def _begin_to_warm(self, wanted: Serving) -> Future[_Warmed]:
         """Hand the recent bins to another thread; columns that were not kept so far are from here on."""

@@ -184,7 +184,9 @@ class Stream:
             logger.exception("a stream failed")
             queue.close(_error("server_fault", f"the server failed: {type(error).__name__}; see its log", SERVER_FAULT))
         finally:
-            if session is not None:
+            if session is not None and session.n_paper_open and not service.closing:
+                service.settle_pool.submit(session.settle, lambda: service.closing)
+            elif session is not None:
                 session.close()
 
     async def _send(self, queue: SendQueue, pacer: Pacer) -> None:
@@ -212,7 +214,8 @@ class Stream:
 
     def _session_of(self, request: StreamRequest) -> Session:
         service = self._service
-        return Session(request, service.serving_of(request.model), service.aside_pool, service.settings.limits)
+        serving, limits = service.serving_of(request.model), service.settings.limits
+        return Session(request, serving, service.aside_pool, limits, service.desk)
 
     async def _until_due(self, session: Session, queue: SendQueue, pacer: Pacer) -> None:
         """Wait for the next bin's time; a new signal takes over meanwhile, however slow the pace is."""

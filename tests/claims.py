@@ -18,6 +18,7 @@ import numpy as np
 from engine.dataset.read import Dataset
 from engine.lake import Lake
 from engine.signals.registry import get_signal
+from engine.trades.kernels import TP
 from tests.reference_choices import REFERENCE_PARAMETERS, REFERENCE_THRESHOLDS
 from tune.config import parse_sweep_config
 from tune.outofsample import fold_picks, out_of_sample
@@ -25,7 +26,6 @@ from tune.scoring import Scored, statistics_of, walk_all
 from tune.space import build_points
 from tune.splits import fold_starts
 from tune.trial import Market, Point, load_market, prediction_mode, score_of, signal_series, thresholds_of
-from tune.walk_kernels import TP
 
 MIN_SIGNALS: Final = 5
 

@@ -1,12 +1,12 @@
-"""The sound trading rules in plain Python, one trade at a time: what `tune.walk_kernels` and `tune.tally_kernels` must equal."""
+"""The sound trading rules in plain Python, one trade at a time: what the trades' and the tally's kernels must equal."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from engine.trades.tape import CLOSED, GAP, ROLL, SOUND
 from tune.rules import Rules
-from tune.tape import CLOSED, GAP, ROLL, SOUND
 
 
 @dataclass

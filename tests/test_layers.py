@@ -14,6 +14,7 @@ WRONG = {
     "engine/door.py": "engine.source.records",
     "engine/book/owner.py": "engine.simulate.session",
     "engine/simulate/session.py": "engine.book.owner",
+    "engine/trades/paper.py": "engine.run.block",
     "engine/source/records.py": "engine.field.spectrum",
     "engine/field/spectrum.py": "engine.signals.base",
     "engine/signals/base.py": "engine.run.runner",

@@ -13,8 +13,8 @@ from engine.signals.registry import get_signal, home_of
 
 _SCORING: Final = (
     "tune.rules",
-    "tune.tape",
-    "tune.walk_kernels",
+    "engine.trades.tape",
+    "engine.trades.kernels",
     "tune.tally_kernels",
     "tune.scoring",
     "tune.intervals",

@@ -326,6 +326,8 @@ def promote(args: argparse.Namespace) -> int:
             _print_json(shown)
         else:
             console().print(history_table(shown))
+            for line in record_lines(shown):
+                console().print(line, highlight=False, soft_wrap=True)
         return 0
     if args.rollback:
         report = promotion.roll_back_champion(lake)
@@ -377,6 +379,16 @@ def history_table(shown: dict[str, Any]) -> Fitted:
     ]
     title = f"in service: {shown['version'] or 'no champion'}; MLflow alias: {shown['mlflow'] or 'none'}"
     return Fitted(title, columns, telling=("promoted", "PnL", "TP rate", "n"))
+
+
+def record_lines(shown: dict[str, Any]) -> list[str]:
+    """What each version promised, and what came of it live, a line each."""
+    return [
+        f"champion {one['version']}: promised net at least {one['promise']['at_least_ticks']:+.2f} ticks a trade; "
+        f"{one['record']['line']}"
+        for one in shown["history"]
+        if one["record"] is not None
+    ]
 
 
 def _figure(value: float | None, form: str) -> str:

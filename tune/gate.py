@@ -80,11 +80,16 @@ def judged_rows(chosen: pl.DataFrame, rows: pl.DataFrame, trials: pl.DataFrame, 
     """
     keys = ["run_id", "threshold"]
     pooled = pool(rows)
-    n_ranked = pooled.filter(pl.col("n_signals") >= max(min_signals, 1)).n_unique("run_id")
-    whole = at_once(of_runs(pooled, chosen), n_ranked)
+    whole = over_sessions(chosen, pooled, min_signals)
     known = trials.select(*keys, pl.lit(True).alias("is_counted")).unique(keys)
     marked = with_mark(whole).join(known, on=keys, how="left", maintain_order="left")
     return with_luck(marked, rows, trials, min_signals, pooled).ranking
+
+
+def over_sessions(chosen: pl.DataFrame, pooled: pl.DataFrame, min_signals: int) -> pl.DataFrame:
+    """The pooled rows of chosen ``run_id, threshold``, with bounds that hold for all that may be ranked at once."""
+    n_ranked = pooled.filter(pl.col("n_signals") >= max(min_signals, 1)).n_unique("run_id")
+    return at_once(of_runs(pooled, chosen), n_ranked)
 
 
 def figures_of(row: Mapping[str, Any], min_signals: int, differs: tuple[str, ...]) -> Figures:

@@ -10,11 +10,11 @@ import polars as pl
 from engine.dataset.read import Dataset
 from engine.errors import ConfigError
 from engine.schema import Floats
+from engine.trades.kernels import ACROSS_GAP, CUT, FLAT_AT_CLOSE, FLAT_AT_ROLL, SL, TIMEOUT, TP
 from tune.beside import Beside, with_luck
 from tune.leaderboard import interval, rank, records
 from tune.outofsample import fold_picks, stitch
 from tune.trial import Point, load_market
-from tune.walk_kernels import ACROSS_GAP, CUT, FLAT_AT_CLOSE, FLAT_AT_ROLL, SL, TIMEOUT, TP
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -27,7 +27,8 @@ from engine.errors import ChampionError, ConfigError
 from engine.lake import Lake
 from engine.signals.bundle import Bundle, load_bundle
 from engine.signals.promoted import load_built_in, make_promoted, source_of
-from engine.signals.registry import BUILT_IN, signal_names, signals_of
+from engine.signals.registry import BUILT_IN, get_signal, signal_names, signals_of
+from engine.trades.track import checked_track
 from tune.code_version import code_version
 from tune.config import SweepConfig
 from tune.errors import RunFailedError
@@ -35,9 +36,11 @@ from tune.gate import GateError, failed_checks, figures_of, instrument_differs, 
 from tune.judgement import is_outside
 from tune.leaderboard import METRICS, rank
 from tune.ledger import TrialLedger
+from tune.promise import promise_of
 from tune.registry import ChampionRegistry
 from tune.results import ResultStore
 from tune.run import read_state
+from tune.trial import prediction_mode
 
 _EVALUATION: Final = ("eval_tp_ticks", "eval_sl_ticks", "eval_max_hold_bins", "warmup_bins", "tick_size")
 
@@ -118,8 +121,9 @@ def promote_run(lake: Lake, run_id: str, threshold: float | None, because: str |
         )
     with signals_of(bundles_of(lake, row)):
         champion = _build(lake, row)
+        promise = promise_of(ResultStore(lake), row, prediction_mode(get_signal(champion.signal)))
     _require_loads(champion)
-    champion = champion.model_copy(update={"gate": _pass_gate(lake, row, because)})
+    champion = champion.model_copy(update={"promise": promise, "gate": _pass_gate(lake, row, because)})
     champion = _stored(lake, champion)
     try:
         registry = ChampionRegistry(lake)
@@ -207,8 +211,13 @@ def show(lake: Lake) -> dict[str, Any]:
         "version": pointer.version,
         "trail": list(pointer.trail),
         "mlflow": alias,
-        "history": [{**c.told(), "standing": c.standing, "swept": _beside_defaults(c)} for c in history(lake)],
+        "history": [_told(lake, champion) for champion in history(lake)],
     }
+
+
+def _told(lake: Lake, champion: Champion) -> dict[str, Any]:
+    standing, record = checked_track(lake, champion)
+    return {**champion.told(), "standing": standing, "record": record, "swept": _beside_defaults(champion)}
 
 
 def run_row(lake: Lake, run_id: str, threshold: float | None) -> dict[str, Any]:

@@ -13,13 +13,23 @@ from numpy.typing import NDArray
 
 from engine.constants import PRICE_SCALE
 from engine.schema import Floats, Ints
+from engine.trades.kernels import (
+    N_REFUSALS,
+    N_STOP_IN_SPREAD,
+    N_TOO_NEAR_CLOSE,
+    N_UNSOUND,
+    Found,
+    Memo,
+    Plan,
+    WalkState,
+    walk,
+)
+from engine.trades.tape import CLOSED, SOUND, Tape
 from tune import tally_kernels as tk
 from tune.intervals import LEVEL, SLIP_TICKS, block_width, independent, mean_bounds, tail_bound, wilson
 from tune.rules import N_BLOCKS, Rules
 from tune.splits import fold_starts
 from tune.tally_kernels import MARK_OUT_S, Tally, TallyPlan, Trades
-from tune.tape import CLOSED, SOUND, Tape
-from tune.walk_kernels import N_REFUSALS, N_STOP_IN_SPREAD, N_TOO_NEAR_CLOSE, N_UNSOUND, Found, Memo, Plan, WalkState, walk
 
 NS_PER_HOUR: Final = 3.6e12
 _NS_PER_MS: Final = 1e6
@@ -33,7 +43,7 @@ LISTS: Final = ("block_n", "block_pnl", "block_stops", "fold_n", "fold_sum", "fo
 class Scored:
     """Every combination of one walk; combination ``threshold * len(rules) + rule``.
 
-    ``refused`` (n_combos, N_REFUSALS): signals that set off no trade, by reason, as `tune.walk_kernels` names them.
+    ``refused`` (n_combos, N_REFUSALS): signals that set off no trade, by reason, as `engine.trades.kernels` names them.
     """
 
     rules: tuple[Rules, ...]
@@ -61,6 +71,38 @@ def is_degenerate(threshold: float, mode: str) -> bool:
     return threshold <= (0.5 if mode == "probability" else 0.0)
 
 
+def make_plan(thresholds: Sequence[float], rules: Sequence[Rules], mode: str, closed: Ints) -> Plan:
+    """What the walking kernels go by: every threshold under every rule, which may differ in barriers and cooldown only.
+
+    ``closed`` (n_closed,) are the bins outside the hours of trading, ascending.
+    """
+    base = rules[0]
+    tick = round(base.tick_size / PRICE_SCALE)
+    pairs = sorted({(rule.tp_ticks, rule.sl_ticks) for rule in rules})
+    up, down = levels(thresholds, mode, base)
+    start = base.warmup_bins
+    pair = np.array([pairs.index((rule.tp_ticks, rule.sl_ticks)) for rule in rules], np.int64)
+    return Plan(
+        up=up,
+        down=down,
+        cooldowns=np.array([rule.cooldown_bins for rule in rules], np.int64),
+        pair=pair,
+        tp=np.array([round(tp * tick) for tp, _ in pairs], np.int64),
+        sl=np.array([round(sl * tick) for _, sl in pairs], np.int64),
+        start=start,
+        delay=base.delay_bins,
+        closed=closed,
+        min_to_close=base.min_bins_to_close,
+        max_hold=base.max_hold_bins,
+        tick=tick,
+        is_level=base.trigger == "level",
+        rearm=base.rearm,
+        single=base.position == "single",
+        at_barrier=base.fill == "touch",
+        sound_only=base.sound_only,
+    )
+
+
 def walk_all(score: Floats, tape: Tape, thresholds: Sequence[float], rules: Sequence[Rules], mode: str = "signed") -> Scored:
     """Trades and sums of every threshold under every rule, in one pass over the bins.
 
@@ -75,31 +117,9 @@ def walk_all(score: Floats, tape: Tape, thresholds: Sequence[float], rules: Sequ
     if any(rule.shared != base.shared for rule in rules):
         raise ValueError("rules walked together may differ in tp_ticks, sl_ticks and cooldown_bins only")
     n, n_combos = len(score), len(thresholds) * len(rules)
-    tick = round(base.tick_size / PRICE_SCALE)
-    pairs = sorted({(rule.tp_ticks, rule.sl_ticks) for rule in rules})
-    up, down = levels(thresholds, mode, base)
-    start = min(base.warmup_bins, n)
-    pair = np.array([pairs.index((rule.tp_ticks, rule.sl_ticks)) for rule in rules], np.int64)
-    plan = Plan(
-        up=up,
-        down=down,
-        cooldowns=np.array([rule.cooldown_bins for rule in rules], np.int64),
-        pair=pair,
-        tp=np.array([round(tp * tick) for tp, _ in pairs], np.int64),
-        sl=np.array([round(sl * tick) for _, sl in pairs], np.int64),
-        start=start,
-        delay=base.delay_bins,
-        closed=np.flatnonzero(tape.state == CLOSED),
-        min_to_close=base.min_bins_to_close,
-        max_hold=base.max_hold_bins,
-        tick=tick,
-        is_level=base.trigger == "level",
-        rearm=base.rearm,
-        single=base.position == "single",
-        at_barrier=base.fill == "touch",
-        sound_only=base.sound_only,
-    )
-    shape = (2 * len(pairs), n)
+    plan = make_plan(thresholds, rules, mode, np.flatnonzero(tape.state == CLOSED))
+    start, tick = min(plan.start, n), plan.tick
+    shape = (2 * len(plan.tp), n)
     memo = Memo(np.empty(shape, np.int32), np.zeros(shape, np.int8), np.empty(shape))
     room = _FIRST_ROOM * n_combos
     while True:
@@ -115,7 +135,7 @@ def walk_all(score: Floats, tape: Tape, thresholds: Sequence[float], rules: Sequ
     fired_at, entry, exit_bin = (np.empty(count, np.int64) for _ in range(3))
     ways, reasons, pnl = np.empty(count, np.int8), np.empty(count, np.int8), np.empty(count)
     trades = Trades(first, fired_at, entry, exit_bin, ways, reasons, pnl, np.empty(count, np.bool_))
-    tk.gather(found, count, plan.delay, pair, memo, first.copy(), trades)
+    tk.gather(found, count, plan.delay, plan.pair, memo, first.copy(), trades)
     sums = _tally(tape, trades, rules, len(thresholds), start, tick)
     return Scored(tuple(rules), tuple(thresholds), trades, sums, np.ascontiguousarray(refused.T))
 

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from engine.jit import kernel
 from engine.schema import Floats, Ints
-from tune.tape import SOUND, Tape
-from tune.walk_kernels import CUT, FLAT_AT_CLOSE, FLAT_AT_ROLL, MET_GAP, SL, TP, Found, Memo
+from engine.trades.kernels import CUT, FLAT_AT_CLOSE, FLAT_AT_ROLL, MET_GAP, SL, TP, Found, Memo
+from engine.trades.tape import SOUND, Tape
 
 MARK_OUT_S: Final = (0.1, 1.0, 5.0, 30.0)
 

@@ -20,6 +20,8 @@ from engine.dataset.read import Dataset
 from engine.schema import Floats, Ints, Outputs
 from engine.signals.base import SignalContext, SignalLike, signal_inputs
 from engine.signals.registry import get_signal, make_signal
+from engine.trades.paper import acting_score
+from engine.trades.tape import SOUND, Tape, tape_of
 from tune.coefficients import COLUMN as COEFFICIENTS
 from tune.coefficients import CONTROL_FIELDS, coefficients_json, control_scores
 from tune.diagnostics import state5_diagnostics
@@ -27,7 +29,6 @@ from tune.outofsample import out_of_sample
 from tune.rules import Rules
 from tune.scoring import is_degenerate, statistics_of, walk_all
 from tune.strictness import seen_ahead
-from tune.tape import SOUND, Tape, mid_tape, touch_tape
 
 BIN_COLUMNS: Final = (
     *CONTROL_FIELDS,
@@ -114,19 +115,7 @@ class Market:
 
     def tape(self, rules: Rules) -> Tape:
         """The prices trades meet under some rules."""
-        if rules.fill == "mid" and not rules.sound_only:
-            return mid_tape(self.mid)
-        b = self.bins
-        touch = touch_tape(
-            b["best_bid_price_int"],
-            b["best_ask_price_int"],
-            b["bid_low_int"],
-            b["bid_high_int"],
-            b["ask_low_int"],
-            b["ask_high_int"],
-            b["quality"] if rules.sound_only else np.zeros_like(b["quality"]),
-        )
-        return mid_tape(self.mid)._replace(state=touch.state) if rules.fill == "mid" else touch
+        return tape_of(self.bins, rules.fill, rules.sound_only)
 
 
 class JudgedSeries(NamedTuple):
@@ -193,11 +182,7 @@ def signal_series(signal: str, parameters: Mapping[str, Any], market: Market) ->
 
 def score_of(point: Point, series: Outputs) -> Floats:
     """What a point's rules act on, learned signals' predictions as such; NaN where not ready (but for the reference's edges)."""
-    fields = series.dtype.names or ()
-    score = np.ascontiguousarray(series["prediction" if "prediction" in fields else "score"])
-    if not point.rules.sound_only and point.rules.trigger == "edge":
-        return score
-    return np.where(series["ready"], score, np.nan)
+    return acting_score(series, point.rules.sound_only or point.rules.trigger == "level")
 
 
 def thresholds_of(point: Point, market: Market, series: Outputs) -> tuple[float, ...]:

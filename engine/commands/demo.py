@@ -57,7 +57,7 @@ def steps(lake: Lake, dt: str, start_time: str, port: int | None) -> list[Step]:
     return [
         Step(f"a sweep over a simulated session with a planted edge, into {lake.root}", ["-m", "tune", "sweep", SWEEP, *where]),
         Step(
-            "its best run becomes the champion, if one passes the gate: what it found was planted there, and is no news of a market",
+            "its best run becomes the champion, if one passes the gate: what it found was planted, and is no news of a market",
             promote,
             {GATE_REFUSED: _NONE_PASSED},
         ),

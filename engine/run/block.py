@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.constants import NS_PER_S
 from engine.run import state as rs
-from engine.schema import GRID_F64, GRID_I32, GRID_LABELS_I8, BinRows
+from engine.schema import GRID_F64, GRID_I32, GRID_LABELS_I8, BinRows, Outputs
 
 
 class GridView(Mapping[str, NDArray[Any]]):
@@ -40,11 +40,15 @@ class GridView(Mapping[str, NDArray[Any]]):
 
 @dataclass(frozen=True, repr=False)
 class BinBlock:
-    """Consecutive bins: ``bins`` (n,) of BIN_DTYPE, ``grid`` columns (n, 2 * radius + 1), and the signal that scored them."""
+    """Consecutive bins: ``bins`` (n,) of BIN_DTYPE, ``grid`` columns (n, 2 * radius + 1), and the signal that scored them.
+
+    ``outputs`` (n,) are all that the signal said, also what the bins have no room for; None without a signal.
+    """
 
     bins: BinRows
     grid: GridView
     model_name: str
+    outputs: Outputs | None = None
 
     def __repr__(self) -> str:
         if not self.n:

@@ -322,8 +322,9 @@ class Runner:
         grid = GridView(out, n, self.config.k_values)
         if self.signal is None:
             return BinBlock(bins, grid, "")
-        write_outputs(self.signal.run(signal_inputs(self.signal, grid, bins)), bins)
-        return BinBlock(bins, grid, self.signal.name)
+        outputs = self.signal.run(signal_inputs(self.signal, grid, bins))
+        write_outputs(outputs, bins)
+        return BinBlock(bins, grid, self.signal.name, outputs)
 
     def warmup(self) -> None:
         """Compile every kernel, so that the first real event does not wait for it; the state stays untouched."""

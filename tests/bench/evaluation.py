@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from engine.signals.base import SignalContext
 from engine.signals.registry import get_signal, make_signal
+from engine.trades.tape import Tape
 from tests.test_tune.markets import sound_rules, times, walk_tape
 from tune.scoring import statistics_of, walk_all
-from tune.tape import Tape
 
 BUDGET_MS = 0.7
 VECTORBT_MS = 7.0  # vectorbt 1.2, a column of 36,000 bins, measured on another day; used where it is not installed

@@ -94,7 +94,8 @@ def rooms(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "engine/signals/parts/bands.py": KERNEL,
         "engine/signals/statistical/ads.py": "from engine.signals.parts.bands import (\n    f as g,\n)\n" + KERNEL,
         "engine/signals/statistical/erd.py": KERNEL,
-        "tune/walk.py": "from tune import tape\n" + KERNEL,
+        "engine/trades/kernels.py": KERNEL,
+        "tune/walk.py": "from engine.trades.kernels import f as g\nfrom tune import tape\n" + KERNEL,
         "tune/tape.py": KERNEL,
         "tune/config.py": "X = 1\n",
     }
@@ -113,6 +114,7 @@ def rooms(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("engine/one.py", {"engine.one", "engine.signals.statistical.ads", "engine.signals.statistical.erd", "tune.walk"}),
         ("engine/signals/parts/bands.py", {"engine.signals.statistical.ads"}),
         ("engine/signals/statistical/erd.py", {"engine.signals.statistical.erd"}),
+        ("engine/trades/kernels.py", {"tune.walk"}),
         ("tune/tape.py", {"tune.walk"}),
         ("tune/config.py", set()),
         ("engine/two.py", set()),
@@ -129,7 +131,13 @@ def test_an_edit_compiles_only_what_depends_on_it(
 
 
 @pytest.mark.parametrize(
-    ("edited", "voids"), [("tune/config.py", False), ("tune/tape.py", False), ("engine/signals/statistical/erd.py", True)]
+    ("edited", "voids"),
+    [
+        ("tune/config.py", False),
+        ("tune/tape.py", False),
+        ("engine/trades/kernels.py", False),
+        ("engine/signals/statistical/erd.py", True),
+    ],
 )
 def test_snapshots_outlive_edits_of_the_judge_only(
     edited: str, voids: bool, rooms: Path, monkeypatch: pytest.MonkeyPatch

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.signals.causality import accusations
+from engine.trades.tape import CLOSED, GAP
 from tests.test_tune.calibration_luck import EXPERIMENTS as LUCK
 from tests.test_tune.calibration_market import Line, drifting_market, level, mean, random_score
 from tests.test_tune.leaks import LEAKS, fills_of, session
@@ -20,7 +21,6 @@ from tune.luck import DSR_LIMIT, best_by_chance, deflated_sharpe, null_sharpe_st
 from tune.outofsample import out_of_sample
 from tune.rules import N_BLOCKS
 from tune.scoring import statistics_of, walk_all
-from tune.tape import CLOSED, GAP
 
 N_PANELS: Final = 200
 N_TRIALS: Final = 20

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.trades.tape import Tape, touch_tape
 from tests.test_tune.markets import TICK
-from tune.tape import Tape, touch_tape
 
 
 @dataclass(frozen=True)

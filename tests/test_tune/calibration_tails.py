@@ -13,13 +13,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.trades.tape import Tape, touch_tape
 from tests.test_tune.calibration import Line, drifting_market, mean, random_score
 from tests.test_tune.markets import TICK, sound_rules, times
 from tune.intervals import block_width, bootstrap_reach
 from tune.outofsample import fold_picks, out_of_sample, stitch
 from tune.rules import N_BLOCKS, Rules
 from tune.scoring import statistics_of, walk_all
-from tune.tape import Tape, touch_tape
 
 HOUR: Final = 36_000  # bins
 THRESHOLDS: Final = (0.2, 0.4, 0.6)

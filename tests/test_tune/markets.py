@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from engine.trades.tape import Tape, touch_tape
 from tune.rules import Rules, Trigger
-from tune.tape import Tape, touch_tape
 
 TICK = 250_000_000
 

@@ -235,16 +235,20 @@ def test_the_example_stands_on_its_file_the_compiler_and_the_owner(tmp_path: Pat
 
 # --- the judge ---
 
-JUDGE = "rules tape walk_kernels tally_kernels scoring intervals interval_kernels splits outofsample trial diagnostics"
+JUDGE = (
+    "engine.trades.tape engine.trades.kernels tune.rules tune.tally_kernels tune.scoring tune.intervals "
+    "tune.interval_kernels tune.splits tune.outofsample tune.trial tune.diagnostics"
+)
 
 
 @pytest.mark.parametrize("name", JUDGE.split())
 def test_one_line_of_any_module_of_the_judge_is_another_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     before = code_version("perm_derivative"), scoring_version.__wrapped__()
-    edited = modules._ROOT / "tune" / f"{name}.py"
+    place = f"{name.replace('.', '/')}.py"
+    edited = modules._ROOT / place
     for package in ("engine", "tune"):
         shutil.copytree(modules._ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__", "examples"))
-    (tmp_path / "tune" / f"{name}.py").write_bytes(edited.read_bytes() + b"# edited\n")
+    (tmp_path / place).write_bytes(edited.read_bytes() + b"# edited\n")
     monkeypatch.setattr(modules, "_ROOT", tmp_path)
     after = code_version("perm_derivative"), scoring_version.__wrapped__()
     assert before[0] != after[0]

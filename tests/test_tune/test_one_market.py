@@ -17,6 +17,7 @@ from engine.lake import Lake
 from engine.signals.base import signal_inputs
 from engine.signals.promoted import make_promoted
 from engine.signals.registry import get_signal
+from engine.trades.tape import SOUND, Tape, mid_tape, touch_tape
 from tests.blocks import CONFIG, PROVENANCE, TICK_INT, Block, cut, plain_block
 from tests.test_engine.test_signals.test_contract import quick
 from tests.test_tune.markets import TICK, reference_rules, sound_rules, times, walk_tape
@@ -26,7 +27,6 @@ from tune import promote
 from tune.judging import judge
 from tune.results import ResultStore
 from tune.scoring import statistics_of, walk_all
-from tune.tape import SOUND, Tape, mid_tape, touch_tape
 from tune.trial import RunResult, evaluate_batch, load_market
 
 N_BINS, RADIUS, SPOT = 900, 24, 84_000

@@ -12,6 +12,7 @@ from engine.champion import Champion, history, read_champion, read_pointer, vers
 from engine.errors import ChampionError, ConfigError
 from engine.files import write_atomic
 from engine.lake import Lake
+from engine.trades.record import LiveRecord, record_path
 from tests.full_disk import room_for
 from tests.test_tune.made import made, run_of
 from tests.test_tune.small_sweep import COMMON, evaluated, finished_sweep, points_of, sweep_values
@@ -54,6 +55,41 @@ def test_best_run_of_a_sweep_becomes_the_champion(swept: tuple[Lake, str]) -> No
     assert champion.parameters["zscore_min_periods"] == 75
     assert champion.sweep == sweep_id
     assert ChampionRegistry(lake).pointed() == 1
+
+
+def test_a_promotion_promises_what_was_earned_out_of_sample_before_it_serves(swept: tuple[Lake, str]) -> None:
+    lake, _ = swept
+    row = ResultStore(lake).rows([ranking(lake).item(0, "run_id")]).row(0, named=True)
+    promote.promote_run(lake, row["run_id"], row["threshold"], "a test")
+    promise = read_champion(lake).promise
+    assert promise is not None
+    assert promise.low_ticks == row["oos_expectancy_low"]
+    assert promise.at_least_ticks == max(row["oos_expectancy_low"], 0.0)
+    assert (promise.net_ticks, promise.high_ticks) == (row["oos_expectancy_ticks"], row["oos_expectancy_high"])
+    assert (promise.n_trades, promise.trades_per_hour) == (row["oos_n_signals"], row["events_per_scored_hour"])
+    assert promise.data_end_ns == max(ResultStore(lake).rows().get_column("end_ns"))
+    rules = json.loads(row["rules_json"])
+    fee = 2 * rules["fee_per_contract"] / (rules["tick_size"] * rules["contract_multiplier"])
+    assert promise.fee_ticks == pytest.approx(fee)
+    assert promise.best_ticks == pytest.approx(rules["tp_ticks"] - fee)
+    bins = rules["feed_delay_bins"] + rules["order_delay_bins"] + rules["max_hold_bins"]
+    assert promise.longest_ns == bins * rules["cell_width_ms"] * 10**6
+    plan = promise.plan
+    assert (plan["up"], plan["down"], plan["cooldowns"]) == ([row["threshold"]], [-row["threshold"]], [rules["cooldown_bins"]])
+    assert (plan["tp"], plan["sl"]) == ([250_000_000 * rules["tp_ticks"]], [250_000_000 * rules["sl_ticks"]])
+
+
+def test_show_tells_the_promise_and_its_record(swept: tuple[Lake, str], capsys: pytest.CaptureFixture[str]) -> None:
+    lake, _ = swept
+    promote.promote_run(lake, ranking(lake).item(0, "run_id"), None, "a test")
+    (told,) = promote.show(lake)["history"]
+    assert (told["record"]["n_trades"], told["record"]["line"]) == (0, "no live evidence yet")
+    LiveRecord(lake, 1).append([{"kind": "open", "session": "s", "bin": 1, "entry_ns": 2**62, "session_start_ns": 2**62}])
+    record_path(lake, 1).write_bytes(b"{}" + record_path(lake, 1).read_bytes())
+    assert main(["promote", "--show", "--lake", str(lake.root)]) == 0
+    said = capsys.readouterr().out
+    assert "champion 1: promised net at least +" in said
+    assert "is broken at entry 0" in said.replace("\n", " ")
 
 
 def test_rollback_takes_pointer_and_alias_back(swept: tuple[Lake, str]) -> None:

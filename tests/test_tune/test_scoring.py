@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from engine.trades.kernels import CUT, SL, TIMEOUT, TP
+from engine.trades.tape import mid_tape
 from tests.test_tune.markets import reference_rules
 from tune.intervals import wilson
 from tune.rules import Rules
 from tune.scoring import statistics_of as statistics
 from tune.scoring import walk_all
 from tune.tally_kernels import Trades
-from tune.tape import mid_tape
-from tune.walk_kernels import CUT, SL, TIMEOUT, TP
 
 REASONS = {TP: "tp", SL: "sl", TIMEOUT: "timeout", CUT: "timeout"}
 

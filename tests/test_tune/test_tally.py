@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.trades.tape import Tape, mid_tape, touch_tape
 from tests.test_tune.markets import TICK, reference_rules, sound_rules, times
 from tune.intervals import mean_interval
 from tune.rules import Rules
 from tune.scoring import levels, statistics_of, walk_all
-from tune.tape import Tape, mid_tape, touch_tape
 
 N = 100
 HOLES = range(60, 66)

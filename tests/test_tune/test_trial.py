@@ -11,6 +11,7 @@ from engine.dataset.read import Dataset
 from engine.lake import Lake
 from engine.signals.base import SignalContext
 from engine.signals.registry import get_signal, make_signal
+from engine.trades.tape import GAP, POSTPONED, SOUND
 from tests.blocks import publish_random
 from tests.test_tune.markets import sound_rules
 from tests.test_tune.small_sweep import DATASET, evaluated, points_of
@@ -18,7 +19,6 @@ from tune.coefficients import CONTROL_FIELDS
 from tune.rules import Rules
 from tune.scoring import walk_all
 from tune.tally_kernels import Trades
-from tune.tape import GAP, POSTPONED, SOUND
 from tune.trial import (
     BIN_COLUMNS,
     JudgedSeries,

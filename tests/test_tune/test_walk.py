@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.trades.kernels import ACROSS_GAP, CUT, FLAT_AT_CLOSE, FLAT_AT_ROLL, SL, TIMEOUT, TP
+from engine.trades.tape import CLOSED, GAP, POSTPONED, SOUND, Tape, touch_tape
 from tests.reference_trades import trades_of
 from tests.test_tune.markets import TICK, sound_rules, times, walk_tape
 from tune.scoring import is_degenerate, statistics_of, walk_all
-from tune.tape import CLOSED, GAP, POSTPONED, SOUND, Tape, touch_tape
-from tune.walk_kernels import ACROSS_GAP, CUT, FLAT_AT_CLOSE, FLAT_AT_ROLL, SL, TIMEOUT, TP
 
 NAMES = {
     TP: "tp",

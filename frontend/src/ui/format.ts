@@ -46,11 +46,14 @@ export const STATE5_WORDS: Readonly<Record<number, string>> = {
   [-2]: "bear vacuum ▼",
 };
 
-/** Where the model comes from, and what is known of it: one that was forced past the gate says so, and why. */
+/** Where the model comes from, and what is known of it: forced past the gate and why, and what its live record says. */
 export function modelOrigin(model: RuntimeModelInfo): string {
   if (model.version === "") return "instrument's own";
-  const version = `version ${model.version}`;
-  if (model.standing === "forced") return `${version}, forced past the gate: ${model.because}`;
-  if (model.standing === "proven") return `${version}, passed the gate`;
-  return model.standing === "not_proven" ? `${version}, not proven` : version;
+  const said = [`version ${model.version}`];
+  if (model.because !== "") said.push(`forced past the gate: ${model.because}`);
+  else if (model.standing === "proven") said.push("passed the gate");
+  else if (model.standing === "not_proven") said.push("not proven");
+  if (model.record !== "") said.push(model.record);
+  else if (model.standing === "on_trial") said.push("on trial");
+  return said.join(", ");
 }

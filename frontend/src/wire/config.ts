@@ -104,6 +104,7 @@ function readModel(read: FieldReader): RuntimeModelInfo {
   const parameters = inner.has("parameters") ? inner.object("parameters") : {};
   const standing = inner.has("standing") ? inner.text("standing") : "";
   const because = inner.has("because") ? inner.text("because") : "";
+  const record = inner.has("record") ? inner.text("record") : "";
   const version = info.version;
   const plain = version === undefined || version === null || ["string", "number"].includes(typeof version);
   if (!plain) inner.reject("version", "a string or a number", version);
@@ -114,6 +115,7 @@ function readModel(read: FieldReader): RuntimeModelInfo {
     parameters,
     standing,
     because,
+    record,
     version: version === undefined || version === null ? "" : String(version),
   };
 }

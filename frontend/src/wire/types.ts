@@ -4,8 +4,9 @@ export interface RuntimeModelInfo {
   readonly name: string;
   readonly enabled: boolean;
   readonly version: string;
-  readonly standing: string; // "proven", "not_proven", "forced", "instrument"; empty where the server does not say
+  readonly standing: string; // "proven", "on_trial", "not_proven", "forced", "instrument"; empty where the server does not say
   readonly because: string; // why it was forced
+  readonly record: string; // what its live record says of its promise, in words; empty where it promised nothing
   readonly parameters: Readonly<Record<string, unknown>>;
 }
 

@@ -35,6 +35,7 @@ describe("a good config", () => {
         version: 3,
         standing: "forced",
         because: "a test",
+        record: "no live evidence yet",
         parameters: { a: 1 },
       },
     });
@@ -60,6 +61,7 @@ describe("a good config", () => {
         version: "3",
         standing: "forced",
         because: "a test",
+        record: "no live evidence yet",
         parameters: { a: 1 },
       },
       mode: "live",
@@ -87,7 +89,7 @@ describe("a good config", () => {
       capabilities: {},
       reason: null,
       effectiveBinSeq: null,
-      model: { name: "ads", enabled: true, version: "", standing: "", because: "", parameters: {} },
+      model: { name: "ads", enabled: true, version: "", standing: "", because: "", record: "", parameters: {} },
     });
     expect(value({ session: {} }).session).toEqual({ startNs: null, endNs: null, nBins: null });
     expect(value(model({ version: null })).model.version).toBe("");

@@ -1,6 +1,6 @@
 """The prices a trade can meet, bin by bin, as the walking kernels read them."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,32 @@ class Tape(NamedTuple):
     ask_low: Ints
     ask_high: Ints
     state: NDArray[np.int8]  # SOUND, POSTPONED, GAP, CLOSED, ROLL
+
+
+def tape_of(bins: Any, fill: Literal["touch", "mid"], sound_only: bool) -> Tape:
+    """The prices that trades meet under some rules.
+
+    Parameters
+    ----------
+    bins
+        Bin fields of shape (n,) by name: a structured array or a mapping.
+    fill
+        At the touch, or mid to mid at bin ends.
+    sound_only
+        Whether a bin's quality decides what can be done in it.
+    """
+    if fill == "mid" and not sound_only:
+        return mid_tape(bins["mid_price"])
+    touch = touch_tape(
+        bins["best_bid_price_int"],
+        bins["best_ask_price_int"],
+        bins["bid_low_int"],
+        bins["bid_high_int"],
+        bins["ask_low_int"],
+        bins["ask_high_int"],
+        bins["quality"] if sound_only else np.zeros_like(bins["quality"]),
+    )
+    return mid_tape(bins["mid_price"])._replace(state=touch.state) if fill == "mid" else touch
 
 
 def mid_tape(mid: Floats) -> Tape:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine.constants import UNDEF_PRICE
-from tune.tape import CLOSED, GAP, POSTPONED, ROLL, SOUND, mid_tape, touch_tape
+from engine.trades.tape import CLOSED, GAP, POSTPONED, ROLL, SOUND, mid_tape, touch_tape
 
 LAST = {"bid": 100, "ask": 104, "bid_low": 97, "bid_high": 102, "ask_low": 103, "ask_high": 108}
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine.jit import inline_kernel, kernel
 from engine.schema import Floats, Ints
-from tune.tape import CLOSED, GAP, POSTPONED, SOUND, Tape
+from engine.trades.tape import CLOSED, GAP, POSTPONED, SOUND, Tape
 
 # How a trade ended.
 UNKNOWN: Final = 0
@@ -32,6 +32,7 @@ N_STOP_IN_SPREAD: Final = 2  # the spread paid is as wide as the stop
 N_REFUSALS: Final = 3
 _TAKEN: Final = -1
 _UNSETTLED: Final = 2
+_NEVER: Final = 1 << 62
 
 
 class Plan(NamedTuple):
@@ -176,10 +177,10 @@ def follow(tape: Tape, plan: Plan, pair: int, sign: int, entry: int, memo: Memo)
 
 @inline_kernel
 def why_refused(tape: Tape, plan: Plan, sl: int, fired: int, entry: int, close: int) -> int:
-    """Why no trade may be entered, a row of ``refused``, or _TAKEN; ``close`` is the first closed bin from ``fired`` on, or n."""
+    """Why no trade may be entered, a row of ``refused``, or _TAKEN; ``close`` is the first closed bin from ``fired`` on."""
     if tape.state[fired] != SOUND:
         return N_UNSOUND
-    if close < tape.bid.shape[0] and close - entry < plan.min_to_close:
+    if close - entry < plan.min_to_close:
         return N_TOO_NEAR_CLOSE
     if tape.state[entry] != SOUND:
         return N_UNSOUND
@@ -230,7 +231,7 @@ def walk(score: Floats, tape: Tape, plan: Plan, state: WalkState, memo: Memo, fo
     """Write each trade, those of a combination in order of time; return how many there are.
 
     Where there are more than ``found`` has room for, the rest are counted only: call again with more room (the memo keeps).
-    ``state`` must come as zeros, ``way`` as it may.
+    ``state`` must come as zeros, ``way`` as it may; or as it was left at the bin before ``plan.start``.
     """
     n = tape.bid.shape[0]
     n_rules = plan.cooldowns.shape[0]
@@ -255,7 +256,7 @@ def walk(score: Floats, tape: Tape, plan: Plan, state: WalkState, memo: Memo, fo
                 continue
             while next_close < plan.closed.shape[0] and plan.closed[next_close] < t:
                 next_close += 1
-            close = plan.closed[next_close] if next_close < plan.closed.shape[0] else n
+            close = plan.closed[next_close] if next_close < plan.closed.shape[0] else _NEVER
             for c in range(first, first + n_rules):
                 if not plan.is_level and state.previous[c] == now:
                     continue

@@ -1,0 +1,19 @@
+"""The live record's lines of the calibration sheet; the same figures stand in tune/README.md."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.conftest import REPO_ROOT
+from tests.test_tune.calibration import Line
+from tests.test_tune.promises import EXPERIMENTS
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.__name__)
+def test_the_live_record_keeps_its_word(experiment: Callable[[], list[Line]]) -> None:
+    page = (REPO_ROOT / "tune" / "README.md").read_text()
+    lines = experiment()
+    assert lines
+    for line in lines:
+        assert line.holds, f"{line.question}: must be {line.required}, was {line.found:.3f}"
+        assert f"| {line.question} | {line.required} |" in page, f"tune/README.md lacks the line {line.question!r}"
