@@ -1,17 +1,27 @@
 """Every record and column in one place; kernels, parquet, the wire and the page take theirs from here.
 
+Named arrays of them become bytes here, versioned and checksummed, without pickle: what is kept of a runner or a signal.
+
 Source: engine.md sections 1, 4, 7 and 8.
 """
 
+import hashlib
+import io
+import json
 import math
+from collections.abc import Mapping
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from engine.constants import UNDEF_PRICE
+from engine.errors import ConfigError
+
+_PACK_MAGIC: Final = b"SPYSTATE"
+_PACK_VERSION: Final = 1
 
 # One market-by-order record as it lies in a DBN file, versions 1 to 3.
 MBO_DTYPE: Final = np.dtype(
@@ -156,3 +166,41 @@ Structured = NDArray[np.void]  # any other array whose elements are read by key:
 Record = np.void  # one element of a structured array, read by key
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+def pack(kind: str, key: str, arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Arrays as one block of bytes.
+
+    Parameters
+    ----------
+    kind, key
+        What is packed and which parameters it belongs to; `unpack` refuses any other.
+    """
+    body = io.BytesIO()
+    header = json.dumps({"version": _PACK_VERSION, "kind": kind, "key": key, "names": list(arrays)}).encode()
+    body.write(len(header).to_bytes(4, "little") + header)
+    for array in arrays.values():
+        np.lib.format.write_array(body, np.ascontiguousarray(array).reshape(array.shape), allow_pickle=False)
+    payload = body.getvalue()
+    return _PACK_MAGIC + hashlib.sha256(payload).digest() + payload
+
+
+def unpack(kind: str, key: str, data: bytes) -> dict[str, NDArray[Any]]:
+    """The arrays of a `pack`.
+
+    Raises
+    ------
+    ConfigError
+        When the bytes are damaged, of another kind, or belong to other parameters.
+    """
+    digest, payload = data[len(_PACK_MAGIC) : len(_PACK_MAGIC) + 32], data[len(_PACK_MAGIC) + 32 :]
+    if not data.startswith(_PACK_MAGIC) or hashlib.sha256(payload).digest() != digest:
+        raise ConfigError(f"the snapshot of {kind} is damaged; make it anew")
+    body = io.BytesIO(payload)
+    header = json.loads(body.read(int.from_bytes(body.read(4), "little")))
+    if (header["version"], header["kind"], header["key"]) != (_PACK_VERSION, kind, key):
+        raise ConfigError(
+            f"the snapshot is of {header['kind']} {header['key']} (format {header['version']}), not of {kind} {key} "
+            f"(format {_PACK_VERSION}); make it anew"
+        )
+    return {name: np.lib.format.read_array(body, allow_pickle=False) for name in header["names"]}

@@ -203,6 +203,23 @@ def statistics_of(scored: Scored, tape: Tape, ts_ns: Ints) -> list[dict[str, Any
     ]
 
 
+def _counts(scored: Scored) -> dict[str, NDArray[Any]]:
+    """Trades by direction and by how they ended early, and signals without one, each of shape (n_combos,)."""
+    counts, n = scored.tally.counts, np.diff(scored.trades.first)
+    return {
+        "n_signals": n,
+        "n_up": counts[:, tk.N_UP],
+        "n_down": n - counts[:, tk.N_UP],
+        "n_unsound": scored.refused[:, N_UNSOUND],
+        "n_too_near_close": scored.refused[:, N_TOO_NEAR_CLOSE],
+        "n_stop_in_spread": scored.refused[:, N_STOP_IN_SPREAD],
+        "n_flat_at_close": counts[:, tk.N_FLAT_AT_CLOSE],
+        "n_through_gap": counts[:, tk.N_THROUGH_GAP],
+        "n_flat_at_roll": counts[:, tk.N_FLAT_AT_ROLL],
+        "n_cut": counts[:, tk.N_CUT],
+    }
+
+
 def _columns(scored: Scored, tape: Tape, ts_ns: Ints) -> dict[str, NDArray[Any]]:
     """The figures of `statistics_of` that are one number a combination, each of shape (n_combos,)."""
     tally, rules = scored.tally, scored.rules
@@ -236,16 +253,7 @@ def _columns(scored: Scored, tape: Tape, ts_ns: Ints) -> dict[str, NDArray[Any]]
         block_hours = (n_bins - start) * base.cell_width_ms / 3.6e6 / N_BLOCKS
         sharpe = tally.block_pnl.mean(axis=1) / spread / np.sqrt(block_hours)
         return {
-            "n_signals": np.diff(scored.trades.first),
-            "n_up": counts[:, tk.N_UP],
-            "n_down": np.diff(scored.trades.first) - counts[:, tk.N_UP],
-            "n_unsound": scored.refused[:, N_UNSOUND],
-            "n_too_near_close": scored.refused[:, N_TOO_NEAR_CLOSE],
-            "n_stop_in_spread": scored.refused[:, N_STOP_IN_SPREAD],
-            "n_flat_at_close": counts[:, tk.N_FLAT_AT_CLOSE],
-            "n_through_gap": counts[:, tk.N_THROUGH_GAP],
-            "n_flat_at_roll": counts[:, tk.N_FLAT_AT_ROLL],
-            "n_cut": counts[:, tk.N_CUT],
+            **_counts(scored),
             "n_effective": effective,
             **{f"{name}_rate": rate for name, rate in rates.items()},
             **{f"{name}_rate_low": bound for name, bound in zip(rates, rate_low, strict=True)},

@@ -15,9 +15,9 @@ import numpy as np
 from engine.errors import ConfigError
 from engine.files import write_kept
 from engine.jit import source_hash
-from engine.packing import pack, unpack
 from engine.run.runner import Runner
 from engine.run.snapshot import restore_book
+from engine.schema import pack, unpack
 from engine.source.id_changes import IdChanges
 from engine.source.records import START, Place, Source
 

@@ -15,9 +15,9 @@ from engine.book.kernels import place_orders
 from engine.book.order_table import rehash
 from engine.book.owner import table_for
 from engine.field.kernels import ASK_DEPTH, BID_DEPTH, LISTED
-from engine.packing import pack, unpack
 from engine.run.recentre import Parked, Parking
 from engine.run.state import Engine
+from engine.schema import pack, unpack
 
 KIND = "runner snapshot"
 

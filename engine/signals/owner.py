@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from engine.errors import ConfigError
-from engine.packing import pack, unpack
-from engine.schema import BIN_DTYPE, GRID_COLUMNS, Floats, Outputs
+from engine.schema import BIN_DTYPE, GRID_COLUMNS, Floats, Outputs, pack, unpack
 from engine.signals.base import SCORE_DTYPE, Columns, LatePolicy, SignalContext
 
 

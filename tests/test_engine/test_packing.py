@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from engine import packing
+from engine import schema
 from engine.errors import ConfigError
-from engine.packing import pack, unpack
+from engine.schema import pack, unpack
 
 ARRAYS = {
     "one": np.array([[1.5, -0.0], [np.inf, 2.0]]),
@@ -33,7 +33,7 @@ def test_another_kind_or_key_is_refused_with_both(kind: str, key: str) -> None:
 
 
 def test_another_format_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "_VERSION", 2)
+    monkeypatch.setattr(schema, "_PACK_VERSION", 2)
     with pytest.raises(ConfigError, match=r"format 1\), not of book k1 \(format 2"):
         unpack("book", "k1", DATA)
 

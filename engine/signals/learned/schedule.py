@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from engine.packing import pack, unpack
-from engine.schema import Ints, Outputs
+from engine.schema import Ints, Outputs, pack, unpack
 from engine.signals.base import COMMON_FIELDS, SignalContext
 from engine.signals.learned.training import Fitted
 from engine.signals.owner import Signal, SignalParams
