@@ -60,15 +60,15 @@ def test_run_id_follows_everything_that_decides_the_numbers(lake: Lake) -> None:
         ({"search": {"kind": "random", "n_trials": 3, "seed": 1}}, "8f21c7dd734641be 77b3caab0cbfee6e 8fca3430922264cf"),
         (
             {"signals": MODEL_SYSTEM, "datasets": ["wide"], "sweep": {}, "eval": {"warmup_bins": 100}},
-            "3db2aa54f6058e4d dedb6d4df990661b df828bf65ff13e80 6442971bc5bec18e 6964ed2714ab64c5 2a0e289cd8b7b716 "
-            "54b7ff8d15b11c70 abed546f28c914d2 3b5f29be12c3bbcc 8705650fb9b49f3a 1b13ac38f96d9154 26ba39437a796675 "
-            "cd99b816e66b4efd 7a0267bcb644d8a8 f262b9019f173be2",
+            "d40a27057bf9018c 5027b18ffd9d56f8 690c328c58439022 5bceab8432b19342 135c819351322cb1 b359ac68f6981d1a "
+            "76a7ec8e84d8e472 344a58685d8e6fc2 390513562308ca4a 0115c71cb3746190 7d40e014f4b98fa3 da8122d148ed057d "
+            "4dcee750742ac772 5a8c26139aae5c2e 53b43af0ea41e6ce",
         ),
         (
             {"signals": MODEL_SYSTEM, "datasets": ["wide"], "sweep": {}, "eval": {"warmup_bins": 100, "form": "reference"}},
-            "8a12a012a1ddcd95 7b151736f354e955 cabd0a9610fac7ba 6a5f7c8d25fabd53 6e5544b609cb8c8b b388f7f487e44b3b "
-            "2751481baa877ea9 0454e8cf6d0bb485 314daa994c7e5baf e049c7c7127dc495 b75133c519011691 46e079f6df3cf0dc "
-            "ddbeef6ca934a8bc dd862aefebd4b0fb 5312d5e12fde8c66",
+            "cdbdba21dfc3a59a a8fb34f570ce75ea 60c7d77fa1994f75 657627bde78df707 4f26d78c3b74a33c f6650e6e7493280a "
+            "52b829e0656a784a 40851c074a40bd71 14470deb00b0bf4c f0fbdf2373d6ef0a 93afae454f405050 2e75a0deb9d0d855 "
+            "3c27fc50021caa13 ff635937cd22036f fe6fb38134c3c7ba",
         ),
         (
             {"sweep": {}, "eval": {"warmup_bins": 100, "form": "reference", "fill": "touch", "feed_delay_bins": 2}},
