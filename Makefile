@@ -89,10 +89,12 @@ bench: setup  ## how fast this machine is at it; minutes, keeps the figures
 	@$(PY) -m engine bench --day --keep tests/bench/results
 	@$(PY) tests/bench/evaluation.py
 
-soak: setup  ## hours of random input against the plain reading: EXAMPLES=2000 new ones per test
+soak: setup  ## hours of random input against the plain reading: EXAMPLES=2000 new ones per test; the judge's long calibration
 	@bash tests/setup.sh
 	@SPYMASTER_FUZZ_EXAMPLES=$(or $(EXAMPLES),2000) $(PY) -m pytest --timeout=36000 tests/parity/test_fuzz_files.py \
 		tests/parity/test_fuzz_streams.py tests/parity/test_guarantees.py
+	@$(PY) -m tests.test_tune.calibration_tails
+	@$(PY) -m tests.test_tune.calibration_luck
 
 # Files of the page go to its own tool, as globs; no FILES at all means both.
 PAGE_GLOBS = $(foreach f,$(patsubst frontend/%,%,$(filter frontend/%,$(FILES))),--mutate '$(if $(filter %.ts,$f),$f,$(f:%/=%)/**/*.ts)')
