@@ -8,6 +8,8 @@ from tests.conftest import REPO_ROOT
 from tests.test_tune.calibration import EXPERIMENTS, Line
 from tests.test_tune.calibration_tails import EXPERIMENTS as OF_TAILS
 
+pytestmark = pytest.mark.slow  # half a minute together
+
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("experiment", [*EXPERIMENTS, *OF_TAILS], ids=lambda experiment: experiment.__name__)

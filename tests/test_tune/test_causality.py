@@ -21,6 +21,10 @@ from tests.test_tune.small_sweep import DATASET, points_of
 from tune import outofsample, scoring
 from tune.trial import Market, Point, load_market
 
+# Learned signals are fitted again and again, which is half a minute together.
+NAMES = [
+    pytest.param(name, marks=pytest.mark.slow) if ".learned." in target else name for name, target in sorted(BUILT_IN.items())
+]
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))]
 
 
@@ -82,7 +86,7 @@ def test_the_reference_form_is_accused_of_its_fills_alone(lake: Lake, market: Ma
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("signal", sorted(BUILT_IN))
+@pytest.mark.parametrize("signal", NAMES)
 def test_every_signal_is_judged_causally(tmp_path: Path, signal: str) -> None:
     lake = Lake(tmp_path / "lake")
     publish_plain(lake, DATASET, n_bins=4000, radius=50, seed=7)

@@ -8,6 +8,8 @@ from tests.conftest import REPO_ROOT
 from tests.test_tune.calibration import Line
 from tests.test_tune.promises import EXPERIMENTS
 
+pytestmark = pytest.mark.slow  # with the sheet's other lines half a minute
+
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.__name__)
 def test_the_live_record_keeps_its_word(experiment: Callable[[], list[Line]]) -> None:

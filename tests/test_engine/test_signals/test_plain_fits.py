@@ -14,6 +14,8 @@ from engine.signals.registry import make_signal
 from tests import reference_learned as plain
 from tests.reference_learned import Features, outcomes, returns, sound, uniqueness
 
+pytestmark = pytest.mark.slow  # half a minute together
+
 Bins = dict[str, NDArray[Any]]
 CONTEXT = SignalContext(cell_width_ms=100, radius=50, tick_int=250_000_000)
 N_BINS = 700
