@@ -27,7 +27,7 @@ from tests.test_serve.conftest import Promote
 
 N_BINS = 400
 # Bins where signals of different parameters say different things, and none says 0: there a swap can be seen.
-SWAP, LATE_SWAP = 168, 198
+SWAP, LATE_SWAP = 156, 181
 
 
 class Inline(Executor):
