@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
@@ -127,6 +127,7 @@ class Heard:
     bins: list[dict[str, Any]]
     grids: list[bytes]
     order: list[str]
+    checker: FrameChecker = field(default_factory=FrameChecker)
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [text for text in self.texts if text["type"] == kind]
@@ -139,10 +140,15 @@ def frames_of(connection: ClientConnection) -> Iterator[str | bytes]:
             yield connection.recv(timeout=QUIET_S)
 
 
-def listen(connection: ClientConnection, n_bins: int | None = None, until: str | None = None) -> Heard:
-    """Read to the end of the connection, for ``n_bins``, or until a kind of text; the order of frames is checked."""
-    checker = FrameChecker()
-    heard = Heard([], [], [], [])
+def listen(
+    connection: ClientConnection, n_bins: int | None = None, until: str | None = None, after: Heard | None = None
+) -> Heard:
+    """Read to the end of the connection, for ``n_bins``, or until a kind of text; the order of frames is checked.
+
+    ``after``: what was heard on this connection before, if anything; the order goes on from there.
+    """
+    heard = Heard([], [], [], []) if after is None else Heard([], [], [], [], after.checker)
+    checker = heard.checker
     frames = frames_of(connection)
     while n_bins is None or len(heard.bins) < n_bins:
         frame = next(frames, None)

@@ -140,18 +140,18 @@ def test_there_and_back_in_one_stream_each_scores_its_own_bins(
     frames = play(session, SWAP)
     second = promote(lake, {"d1_weight": 1.0, "d3_weight": 2.0})
     watcher.poll()
-    frames += play(session, 192)
+    frames += play(session, LATE_SWAP)
     roll_back(lake)
     watcher.poll()
     frames += play(session)
     one, two = (scored_by(dataset, champion.parameters, config)["score"] for champion in (first, second))
-    for swap_at in (SWAP, 192):
+    for swap_at in (SWAP, LATE_SWAP):
         require_apart(one, two, swap_at)
     got = scores(received(frames))["score"]
-    for first_bin, until, expected in ((0, SWAP, one), (SWAP, 192, two), (192, N_BINS, one)):
+    for first_bin, until, expected in ((0, SWAP, one), (SWAP, LATE_SWAP, two), (LATE_SWAP, N_BINS, one)):
         assert got[first_bin:until].tobytes() == expected[first_bin:until].tobytes()
     said = configs(frames)
-    assert [(one["runtime_model"]["version"], one["effective_bin_seq"]) for one in said] == [(2, SWAP), (1, 192)]
+    assert [(one["runtime_model"]["version"], one["effective_bin_seq"]) for one in said] == [(2, SWAP), (1, LATE_SWAP)]
     assert [one["runtime_model"]["parameters"] for one in said] == [second.parameters, first.parameters]
 
 

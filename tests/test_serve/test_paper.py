@@ -22,10 +22,9 @@ from serve.champion import ChampionWatcher
 from serve.paper import PaperDesk
 from serve.session import Session
 from tests.sessions import Bins, join
-from tests.test_engine.test_signals.test_contract import quick
 from tests.test_engine.test_trades.test_record import read_entries
 from tests.test_serve.conftest import Promote
-from tests.test_serve.test_session import Inline, play, request_of
+from tests.test_serve.test_session import Inline, learns_here, play, request_of
 from tests.test_tune.markets import sound_rules
 from tune.rules import Rules
 from tune.scoring import make_plan, walk_all
@@ -133,7 +132,7 @@ def test_a_probability_is_traded_as_such(
 ) -> None:
     rules = rules_of(trigger="level")
     promised = promise_by(rules, "probability", threshold=0.5001)
-    champion = promote(lake, quick("gbm_mf"), signal="gbm_mf", promise=promised)
+    champion = promote(lake, learns_here("gbm_mf"), signal="gbm_mf", promise=promised)
     play(session_of(lake, config, desk))
     expected = judged(dataset, champion, rules, 0.5001)
     assert expected

@@ -26,8 +26,9 @@ from tests.test_engine.test_signals.test_contract import quick
 from tests.test_serve.conftest import Promote
 
 N_BINS = 400
-# Bins where signals of different parameters say different things, and none says 0: there a swap can be seen.
-SWAP, LATE_SWAP = 168, 198
+# Bins where signals of different parameters say different things and none says 0, and at the first of which the two state5 tables
+# differ: there a swap can be seen. The tests require it of them.
+SWAP, LATE_SWAP = 156, 181
 
 
 class Inline(Executor):
@@ -109,6 +110,12 @@ def scores(bins: Bins) -> np.ndarray:
     for name in MODEL_DTYPE.names or ():
         out[name] = bins.fields[MODEL_PREFIX + name]
     return out
+
+
+def learns_here(signal: str) -> dict[str, Any]:
+    """Quick parameters of a signal; one that learns from outcomes has its barriers where this session's calm price gets to."""
+    values = quick(signal)
+    return values | {"tp_ticks": 2.0, "sl_ticks": 2.0} if "tp_ticks" in values else values
 
 
 def require_apart(old: np.ndarray, new: np.ndarray, swap_at: int) -> None:
@@ -205,7 +212,7 @@ def test_every_signal_serves_as_champion_and_says_what_a_sweep_says(
     watcher = ChampionWatcher(lake, config, 1.0)
     session = open_session(lake, config, watcher)
     play(session, SWAP)
-    champion = promote(lake, quick(signal), signal=signal)
+    champion = promote(lake, learns_here(signal), signal=signal)
     watcher.poll()
     assert watcher.alarm is None
     frames = play(session)
