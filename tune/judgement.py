@@ -57,7 +57,7 @@ class Judgement:
     >>> result = tune.judge(noise, "morning", name="noise", thresholds=[1.5, 2.0], max_hold_bins=100)
     >>> print(result.lines[0].split(": ")[1])
     it cannot be told from nothing
-    >>> result.trades(1.5).height == result.best["n_signals"]
+    >>> result.trades().height == result.best["n_signals"]
     True
     >>> result.equity().columns
     ['exit_time', 'net_ticks', 'equity_ticks', 'drawdown_ticks']

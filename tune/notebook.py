@@ -89,7 +89,8 @@ def compare(
     Examples
     --------
     >>> import numpy as np, tune
-    >>> wave = tune.judge(np.sin(np.arange(1200)), "morning", name="wave", thresholds=0.9, tp_ticks=4, sl_ticks=4)
+    >>> rules = {"tp_ticks": 4, "sl_ticks": 4, "max_hold_bins": 100}
+    >>> wave = tune.judge(np.sin(np.arange(1200)), "morning", name="wave", thresholds=0.9, **rules)
     >>> tune.compare(signal="series:wave").select("signal_name", "dataset_id").rows()
     [('series:wave', 'morning')]
     """

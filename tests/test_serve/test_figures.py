@@ -87,6 +87,7 @@ def test_health_tells_each_figure_under_its_name(lake: Lake, config: InstrumentC
             "model": "champion",
             "perm_names": (),
             "projection": {"use_cubic": False, "cubic_scale": 1 / 6, "damping_lambda": 0.0},
+            "sealed_ok": False,
         },
         "alarms": [{"kind": "champion", "message": "it does not load", "since": "2026-02-07T01:02:03.000+00:00"}],
         "sessions": 2,
@@ -105,6 +106,11 @@ def test_health_tells_each_figure_under_its_name(lake: Lake, config: InstrumentC
             "sweep": "test",
             "dataset_id": "elsewhere",
             "created_at": "2026-02-07T00:00:00+00:00",
+            "standing": "not_proven",  # promoted past no gate, and with no promise to hold a record against
+            "because": None,
+            "failed": [],
+            "promise": None,
+            "record": None,
         },
         "model": {
             "name": "perm_derivative",
@@ -113,6 +119,9 @@ def test_health_tells_each_figure_under_its_name(lake: Lake, config: InstrumentC
             "source": "champion",
             "parameters": champion.parameters,
             "since": service.watcher.serving.since,
+            "standing": "not_proven",
+            "because": None,
+            "record": None,
         },
     }
     assert {name: body[name] for name in expected} == expected
@@ -121,7 +130,7 @@ def test_health_tells_each_figure_under_its_name(lake: Lake, config: InstrumentC
     assert (told["alarm"], told["since"], told["champion"]) == (
         "it does not load",
         service.watcher.serving.since,
-        champion.model_dump(mode="json"),
+        {**champion.model_dump(mode="json"), "standing": "not_proven", "record": None},
     )
     assert told["model"] == {name: value for name, value in expected["model"].items() if name != "since"}
 

@@ -17,7 +17,7 @@ from engine.dataset.read import Dataset
 from engine.errors import ChampionError
 from engine.lake import Lake
 from engine.signals.registry import get_signal
-from tests.blocks import publish_plain
+from tests.blocks import publish_plain, publish_random
 from tests.face import examples, public, refusal, run_examples
 from tests.test_tune.scores import RULES, N, foresight, noise, written
 from tests.test_tune.small_sweep import COMMON, DATASET, evaluated, points_of
@@ -82,13 +82,22 @@ def test_calibrated_and_learned_signals_too(tmp_path: Path, signal: str) -> None
     assert max(mine.table()["n_signals"]) > 0
 
 
-def test_an_edge_is_found_and_noise_is_not(dataset: Dataset) -> None:
-    rules = {**RULES, "tp_ticks": 8, "sl_ticks": 8, "thresholds": [4.0, 8.0]}
-    edge = tune.judge(foresight(dataset), dataset, name="edge", **rules)
+WIDE: dict[str, Any] = {**RULES, "tp_ticks": 8, "sl_ticks": 8, "thresholds": [4.0, 8.0]}
+
+
+@pytest.fixture
+def longer(lake: Lake) -> Dataset:
+    """Four times as long: of seven trades, all won, it says nothing yet, as stops may come in 1 - 0.025 ** (1 / 7), or 0.41."""
+    return publish_random(lake, "longer", n_bins=10_000)
+
+
+def test_an_edge_is_found_and_noise_is_not(longer: Dataset) -> None:
+    edge = tune.judge(foresight(longer), longer, name="edge", **WIDE)
     assert edge.best is not None
+    assert edge.best["oos_n_signals"] > 30
     assert edge.best["oos_expectancy_low"] > 0
     assert "it earns: net +" in edge.lines[0]
-    none = tune.judge(noise(), dataset, name="noise", **{**rules, "thresholds": [1.0, 1.5]})
+    none = tune.judge(noise(n=longer.n_bins), longer, name="noise", **{**WIDE, "thresholds": [1.0, 1.5]})
     assert none.best is not None
     assert not none.best["oos_expectancy_low"] > 0
     assert "it earns" not in none.lines[0]
@@ -198,13 +207,14 @@ def test_only_a_threshold_that_was_judged_has_trades(dataset: Dataset) -> None:
 def test_its_text_says_what_it_is_worth_and_what_cannot_be_known(dataset: Dataset) -> None:
     run = tune.judge(noise(), dataset, name="mine", **RULES)
     assert run.best is not None
-    first, second, chance, words, last = repr(run).splitlines()
+    first, second, chance, words, assumed, last = repr(run).splitlines()
     assert first.startswith(f"series:mine on {DATASET}, run {run.run_id}: it ")
     assert f"{run.best['oos_expectancy_ticks']:+.2f} [" in first
     assert f"TP rate {run.best['tp_rate']:.3f} [" in second
     assert f"{run.best['break_even_rate']:.3f} breaks even" in second
     assert "by chance alone" in chance
     assert words
+    assert assumed.startswith("The deflated ratio takes all 2 trials for different ones")
     assert last == UNPROVEN
 
 
@@ -231,13 +241,13 @@ def test_a_picture_is_shown_andwritten(dataset: Dataset, tmp_path: Path, monkeyp
     assert "pip install matplotlib" in refusal(run.plot)
 
 
-def test_the_leaderboard_shows_it_beside_the_sweeps(lake: Lake, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_leaderboard_shows_it_beside_the_sweeps(lake: Lake, longer: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     ResultStore(lake).append(evaluated(lake, points_of(lake)), sweep_id="s", **COMMON)
-    run = tune.judge(
-        foresight(dataset), dataset, name="edge", **{**RULES, "tp_ticks": 8, "sl_ticks": 8, "thresholds": [4.0, 8.0]}
-    )
+    run = tune.judge(foresight(longer), longer, name="edge", **WIDE)
     board = tune.compare(lake)
     assert board.item(0, "run_id") == run.run_id
+    assert board.item(0, "oos_expectancy_low") > 0  # so wide as to hold for all nine rows at once
+    assert len(board) == 9
     assert board.n_unique("signal_name") == 2
     assert tune.compare(lake, signal="series:edge")["run_id"].to_list() == [run.run_id]
     assert main(["compare", "--lake", str(lake.root)]) == 0

@@ -92,6 +92,7 @@ READS_NO_DATASET = {  # what they are given is a raw file, a signal or nothing
     "engine campaign",  # writes datasets of raw files; what it writes of sealed records is sealed with them
     "engine book",
     "engine check-signal",
+    "engine check-realism",
     "engine demo",  # tune's and serve's commands
     "engine bench",  # a lake of its own
     "serve status",

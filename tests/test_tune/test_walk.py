@@ -11,7 +11,9 @@ from engine.trades.kernels import ACROSS_GAP, CUT, FLAT_AT_CLOSE, FLAT_AT_ROLL, 
 from engine.trades.tape import CLOSED, GAP, POSTPONED, SOUND, Tape, touch_tape
 from tests.reference_trades import trades_of
 from tests.test_tune.markets import TICK, sound_rules, times, walk_tape
+from tune.intervals import mean_bounds
 from tune.scoring import is_degenerate, statistics_of, walk_all
+from tune.tally_kernels import UNIQUE
 
 NAMES = {
     TP: "tp",
@@ -319,10 +321,10 @@ def test_kernels_equal_the_plain_reference_on_random_markets(seed: int) -> None:
         assert row["n_signals"] == len(expected)
         assert {name: row[name] for name in REFUSALS} == refusals
         assert row["threshold"] == threshold
-        check_statistics(row, expected, tape, r, n)
+        check_statistics(row, expected, tape, r, n, scored.tally.sums[c, UNIQUE])
 
 
-def check_statistics(row: dict[str, Any], trades: list[Any], tape: Tape, r: Any, n: int) -> None:
+def check_statistics(row: dict[str, Any], trades: list[Any], tape: Tape, r: Any, n: int, unique: float) -> None:
     """Every figure from the list of trades, the slow way."""
     if not trades:
         assert np.isnan(row["expectancy_ticks"])
@@ -347,7 +349,12 @@ def check_statistics(row: dict[str, Any], trades: list[Any], tape: Tape, r: Any,
     for x in trades:
         concurrent[x.entry : x.exit_bin + 1] += 1
     if r.position == "overlapping":
-        assert row["n_effective"] == approx(sum((1 / concurrent[x.entry : x.exit_bin + 1]).mean() for x in trades))
+        assert unique == approx(sum((1 / concurrent[x.entry : x.exit_bin + 1]).mean() for x in trades))
+    else:
+        assert unique == len(trades)
+    (error,) = mean_bounds(np.array([row["block_n"]]), np.array([row["block_pnl"]]), np.array([1])).error
+    apart = net.var(ddof=1) / error**2 if len(net) > 1 and net.std() > 0 and error == error else len(net)
+    assert row["n_effective"] == approx(min(unique, apart))
     usable = (tape.state[r.warmup_bins :] == SOUND).sum() / 36_000
     assert row["events_per_scored_hour"] == approx(len(trades) / usable)
     mids = (tape.bid + tape.ask) / 2 / TICK

@@ -90,12 +90,14 @@ def test_a_listing_says_span_size_and_whether_it_is_verified(capsys: pytest.Capt
     row: dict[str, Any] = {
         "dataset_id": "one", "n_bins": 36_000, "start_ns": NOON_NS, "end_ns": NOON_NS + 3_600 * 10**9, "sources": ["a", "b"],
         "overrides": {"tau_velocity": 1.5}, "config_version": "abc", "size_bytes": 1_550_000, "problem": "", "verified": True,
+        "is_sealed": False,
     }  # fmt: skip
-    print_datasets([row, row | {"verified": False, "overrides": {}}, row | {"problem": "damaged"}])
+    print_datasets([row, row | {"verified": False, "overrides": {}}, row | {"problem": "damaged"}, row | {"is_sealed": True}])
     expected = ["one", "36,000", "2026-02-06 12:00:00 – 13:00:00", "a, b", "tau_velocity=1.5 (abc)", "1.6", "yes"]
     found = cells(capsys)
     assert found[0] == expected
-    assert (found[1][4], found[1][6], found[2][6]) == ("defaults (abc)", "not yet", "damaged")
+    assert (found[1][4], found[1][6]) == ("defaults (abc)", "not yet")
+    assert (found[2][6], found[3][6]) == ("damaged", "sealed")
 
 
 def test_a_book_is_a_ladder_with_asks_above_bids(capsys: pytest.CaptureFixture[str]) -> None:
