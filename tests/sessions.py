@@ -20,12 +20,15 @@ from tests.streams import DAY, DAY_START, to_array
 
 DAY_NS = 86_400 * 10**9
 TOLERANCE = 1e-9  # relative to 1 + |x|
+ROUNDING = 16 * 2.0**-52  # relative to the impulses that cancel in a depth's derivative
 SCORE_TOLERANCE = 1e-3  # a z-score over a nearly constant window amplifies the rounding of sums
 JUDGED_QUALITY = (
     reference.COLD | reference.CROSSED | reference.ONE_SIDED | reference.BAD_TIME | reference.DOUBTFUL
 )  # the other bits come from the calendar and the feed's holes
 
 THRESHOLD = load_instrument().spectrum_threshold_neutral
+
+ORDERS = ("v_", "a_", "j_")
 
 SMALL: dict[str, Any] = {
     "grid_radius_ticks": 5,
@@ -98,7 +101,21 @@ def worst(ours: NDArray[Any], theirs: NDArray[Any], size: NDArray[Any] | None = 
 
 
 def terms(grid: dict[str, NDArray[Any]], name: str) -> NDArray[Any] | None:
-    """Size of what a column is the sum of, where both sides of the book may cancel in it."""
+    """Size of what a column is the sum of, where its terms may cancel: both sides in a book's, flows in a depth's derivatives.
+
+    An order added and pulled at once leaves a depth's derivative without its impulses, but not without their rounding.
+    """
+    if not (name.startswith(ORDERS) and name.endswith("_depth")):
+        return sides(grid, name)
+    lower = ORDERS[: ORDERS.index(name[:2]) + 1]  # a filter takes in the ones before it
+    flows = np.sum([np.abs(grid[order + flow]) for order in lower for flow in ("add", "pull", "fill")], axis=0)
+    own = sides(grid, name)
+    total: NDArray[Any] = (np.abs(grid[name]) if own is None else own) + ROUNDING / TOLERANCE * flows
+    return total
+
+
+def sides(grid: dict[str, NDArray[Any]], name: str) -> NDArray[Any] | None:
+    """Size of both sides of the book, which may cancel in their sum."""
     if not name.endswith("rest_depth"):
         return None
     order = name.removesuffix("rest_depth")

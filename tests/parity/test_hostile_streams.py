@@ -28,6 +28,24 @@ def test_hostile_streams_equal_the_reference(stream: list[Record]) -> None:
     assert runner.anomalies == dict(session.anomalies)
 
 
+def test_a_huge_order_gone_at_once_leaves_no_more_than_its_rounding() -> None:
+    """A derivative of 4e7 cancels but for the last bit of it, 7e-9: far below what one contract would leave, 1e-2."""
+    huge, small = 2**32 - 1, 13
+    steps = [("A", 7, huge, 0), ("C", 7, huge, 1), ("A", 8, small, 60 * MS), ("C", 8, small, 350 * MS)]
+    clock, stream = 0, []
+    for action, order_id, size, gap in steps:
+        clock += gap
+        stream.append(record(action, order_id, side="B", tick=-1, size=size, time=clock))
+    stream.append(record("N", 9, time=clock + 900 * MS))
+    everything = [*SNAPSHOT, *stream]
+    bins, _ = run_reference(CONFIG, everything)
+    assert max(np.abs(one.grid["j_add"]).max() for one in bins) > 1e7
+    assert max(np.abs(one.grid["j_bid_depth"]).max() for one in bins) < 10
+    assert differences(run_engine(CONFIG, everything), bins) == {}
+    off_by_one = [Record(**{**vars(r), "size": small - 1}) if r.order_id == 8 else r for r in everything]
+    assert "j_bid_depth" in differences(run_engine(CONFIG, off_by_one), bins)
+
+
 @given(records(max_size=120))
 @settings(max_examples=40)
 def test_streams_that_start_cold_equal_the_reference(stream: list[Record]) -> None:
