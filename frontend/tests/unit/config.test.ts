@@ -89,7 +89,15 @@ describe("a good config", () => {
       capabilities: {},
       reason: null,
       effectiveBinSeq: null,
-      model: { name: "ads", enabled: true, version: "", standing: "", because: "", record: "", parameters: {} },
+      model: {
+        name: "ads",
+        enabled: true,
+        version: "",
+        standing: "",
+        because: "",
+        record: "",
+        parameters: {},
+      },
     });
     expect(value({ session: {} }).session).toEqual({ startNs: null, endNs: null, nBins: null });
     expect(value(model({ version: null })).model.version).toBe("");

@@ -4,7 +4,15 @@ import { expect, test } from "vitest";
 import { modelOrigin } from "../../src/ui/format.ts";
 
 test("a forced model says so and why, whatever else is known of it", () => {
-  const model = { name: "ads", enabled: true, version: "3", standing: "", because: "", record: "", parameters: {} };
+  const model = {
+    name: "ads",
+    enabled: true,
+    version: "3",
+    standing: "",
+    because: "",
+    record: "",
+    parameters: {},
+  };
   const said = (changes: object): string => modelOrigin({ ...model, ...changes });
   expect(said({ version: "", standing: "instrument" })).toBe("instrument's own");
   expect(said({ standing: "forced", because: "we try it on paper" })).toBe(
@@ -16,12 +24,22 @@ test("a forced model says so and why, whatever else is known of it", () => {
 });
 
 test("what the live record says stands behind what the gate left, and takes the place of a promise that it broke", () => {
-  const model = { name: "ads", enabled: true, version: "3", standing: "", because: "", record: "", parameters: {} };
+  const model = {
+    name: "ads",
+    enabled: true,
+    version: "3",
+    standing: "",
+    because: "",
+    record: "",
+    parameters: {},
+  };
   const said = (changes: object): string => modelOrigin({ ...model, ...changes });
   expect(said({ standing: "proven", record: "no live evidence yet" })).toBe(
     "version 3, passed the gate, no live evidence yet",
   );
-  expect(said({ standing: "on_trial", record: "on trial: 40 live trades" })).toBe("version 3, on trial: 40 live trades");
+  expect(said({ standing: "on_trial", record: "on trial: 40 live trades" })).toBe(
+    "version 3, on trial: 40 live trades",
+  );
   expect(said({ standing: "on_trial" })).toBe("version 3, on trial");
   expect(said({ standing: "on_trial", because: "we try it", record: "on trial: 40 live trades" })).toBe(
     "version 3, forced past the gate: we try it, on trial: 40 live trades",
