@@ -11,12 +11,11 @@ from engine.constants import NS_PER_MS
 from engine.trades.paper import plan_values
 from tune.gate import over_sessions
 from tune.pooled import pool
-from tune.results import ResultStore
 from tune.rules import Rules
 from tune.scoring import make_plan
 
 
-def promise_of(store: ResultStore, row: dict[str, Any], mode: str) -> Promise:
+def promise_of(rows: pl.DataFrame, min_signals: int, row: dict[str, Any], mode: str) -> Promise:
     """The promise of a run at a threshold.
 
     It is the lower bound of what was earned out of sample, over all sessions in which the sweep has the candidate; what is
@@ -24,15 +23,17 @@ def promise_of(store: ResultStore, row: dict[str, Any], mode: str) -> Promise:
 
     Parameters
     ----------
+    rows : DataFrame
+        All rows that the sweep chose among, whichever sweep scored them first, as ``ResultStore.rows`` gives them.
+    min_signals : int
+        Trades that the sweep asks for: the bounds hold for all of its candidates that have as many.
     row : dict
-        As ``store.rows`` has it.
+        One of them.
     mode : str
         ``signed`` or ``probability``: which scores are neutral.
     """
-    rows = store.rows()
-    rows = rows.filter(pl.col("sweep_id") == row["sweep_id"])
     rules = Rules(**json.loads(row["rules_json"]))
-    mean, low, high, n_trades = _out_of_sample(row, rows)
+    mean, low, high, n_trades = _out_of_sample(row, rows, min_signals)
     return Promise(
         at_least_ticks=max(low or 0.0, 0.0),  # who loses keeps no promise, whatever the interval
         net_ticks=mean,
@@ -49,10 +50,12 @@ def promise_of(store: ResultStore, row: dict[str, Any], mode: str) -> Promise:
     )
 
 
-def _out_of_sample(row: dict[str, Any], rows: pl.DataFrame) -> tuple[float | None, float | None, float | None, int]:
+def _out_of_sample(
+    row: dict[str, Any], rows: pl.DataFrame, min_signals: int
+) -> tuple[float | None, float | None, float | None, int]:
     """Net ticks a trade, their bounds, and how many trades; as the gate pools and bounds them."""
     chosen = rows.filter(pl.col("run_id") == row["run_id"], pl.col("threshold") == row["threshold"])
-    judged = over_sessions(chosen, pool(rows), 1).row(0, named=True)
+    judged = over_sessions(chosen, pool(rows), min_signals).row(0, named=True)
     mean, low, high = (_number(judged[f"oos_expectancy_{name}"]) for name in ("ticks", "low", "high"))
     return mean, low, high, int(judged["oos_n_signals"])
 

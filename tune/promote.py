@@ -10,6 +10,8 @@ import os
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import polars as pl
+
 from engine.champion import (
     Champion,
     Gate,
@@ -121,7 +123,7 @@ def promote_run(lake: Lake, run_id: str, threshold: float | None, because: str |
         )
     with signals_of(bundles_of(lake, row)):
         champion = _build(lake, row)
-        promise = promise_of(ResultStore(lake), row, prediction_mode(get_signal(champion.signal)))
+        promise = promise_of(*_of_its_sweep(lake, row), row, prediction_mode(get_signal(champion.signal)))
     _require_loads(champion)
     champion = champion.model_copy(update={"promise": promise, "gate": _pass_gate(lake, row, because)})
     champion = _stored(lake, champion)
@@ -139,14 +141,19 @@ def promote_run(lake: Lake, run_id: str, threshold: float | None, because: str |
     return _follow(lake, registry, champion, before)
 
 
-def _pass_gate(lake: Lake, row: dict[str, Any], because: str | None) -> Gate:
-    """What the gate says of a run at a threshold."""
+def _of_its_sweep(lake: Lake, row: dict[str, Any]) -> tuple[pl.DataFrame, int]:
+    """All rows that a run's sweep chose among, those that an earlier one had scored with them, and the trades it asks for."""
     store = ResultStore(lake)
     try:
         state = read_state(lake, row["sweep_id"])
-        rows, least = store.rows({*state.run_ids, row["run_id"]}), SweepConfig.model_validate(state.config).eval.min_signals
-    except ConfigError:  # its sweep's state was deleted
-        rows, least = store.rows([row["run_id"]]), 1
+    except ConfigError:  # it was deleted: what the sweep itself scored is left
+        return store.rows().filter(pl.col("sweep_id") == row["sweep_id"]), 1
+    return store.rows({*state.run_ids, row["run_id"]}), SweepConfig.model_validate(state.config).eval.min_signals
+
+
+def _pass_gate(lake: Lake, row: dict[str, Any], because: str | None) -> Gate:
+    """What the gate says of a run at a threshold."""
+    rows, least = _of_its_sweep(lake, row)
     chosen = rows.filter(rows.get_column("run_id") == row["run_id"], rows.get_column("threshold") == row["threshold"])
     judged = judged_rows(chosen, rows, TrialLedger(lake).trials(), least).row(0, named=True)
     differs = instrument_differs(Dataset.open(lake, row["dataset_id"]))

@@ -14,7 +14,7 @@ from engine.dataset.read import Dataset
 from engine.lake import Lake
 from engine.signals.registry import get_signal
 from tests.test_tune.made import HOUR, START, frame, made
-from tests.test_tune.small_sweep import COMMON, Capture, evaluated, points_of, sweep_values
+from tests.test_tune.small_sweep import COMMON, Capture, evaluated, finished_sweep, points_of, sweep_values
 from tune import promote
 from tune.cli import main
 from tune.config import parse_sweep_config
@@ -190,6 +190,21 @@ def test_best_goes_down_the_board_to_the_first_that_passes(lake: Lake, served: I
     _write_state(SweepState(**{**state.__dict__, "run_ids": run_ids}), lake)
     assert promote.best_run(lake, sweep_id)[0] == run_ids[0]
     assert promote.best_passing(lake, sweep_id)[0] == run_ids[1]
+
+
+def test_what_an_earlier_sweep_had_scored_already_counts_in_the_promise(lake: Lake, served: InstrumentConfig) -> None:
+    finished_sweep(lake)
+    finished_sweep(lake, eval={**sweep_values()["eval"], "tp_ticks": [2, 4, 6]})  # scores 4 runs, knows 8
+    new = ResultStore(lake).rows().filter(eval_tp_ticks=6.0)
+    row = new.sort("n_signals", "run_id", "threshold").row(-1, named=True)
+    promote.promote_run(lake, row["run_id"], row["threshold"], "a test")
+    champion, mean = read_champion(lake), row["oos_expectancy_ticks"]
+    assert champion.promise is not None
+    assert champion.gate is not None
+    assert new.n_unique("run_id") == 4
+    # Of twelve rows at once: 1 - 0.05 / 12 of Student's t with 23 degrees, two-sided, is 3.18066, where 0.95 of it is 2.06866.
+    assert champion.promise.low_ticks == pytest.approx(mean + (row["oos_expectancy_low"] - mean) * 3.18066 / 2.06866, rel=1e-3)
+    assert f"out-of-sample lower bound ({champion.promise.low_ticks:+.2f} ticks" in champion.gate.failed[0]
 
 
 def test_a_ledger_that_was_deleted_lets_nothing_pass(lake: Lake, served: InstrumentConfig) -> None:
