@@ -134,7 +134,7 @@ def differences(engine: Bins, bins: Sequence[Bin]) -> dict[str, float]:
     found = {name: worst(quality if name == "quality" else engine.fields[name], fields[name]) for name in fields}
     for name, column in grid.items():
         found[name] = worst(engine.grid[name], column, terms(grid, name))
-    for ours, theirs in ((engine.fields.dtype.names, fields), (engine.grid, grid)):
+    for ours, theirs in ((engine.fields.dtype.names or (), fields), (engine.grid, grid)):
         found.update({f"{name}, which the reference does not know": np.inf for name in ours if theirs and name not in theirs})
     if grid:  # a score within the rounding of the threshold may fall on either side of it
         apart = np.abs(np.abs(grid["spectrum_score"]) - THRESHOLD) > SCORE_TOLERANCE

@@ -63,6 +63,7 @@ DECAY_SLOW: Final = 3.0  # 1/s
 KICK_TRADE: Final = 2.5  # a trade excites more than a quote
 KICK_QUOTE: Final = 0.92
 RATE_PULL_S: Final = 15.0
+RATE_PULL_MOST: Final = 2.5  # in logs; a heat beyond it the pull no longer makes up for
 RECORDS_PER_EVENT: Final = 1.15  # until the session has shown its own
 MIN_STEP_NS: Final = 150
 WIRE_NS: Final = 78_000  # exchange to capture, at least
@@ -144,7 +145,7 @@ def draw_arrival(market: Market, feed: Feed) -> None:
     lag = (feed.rate * elapsed - state["n_records"]) / (feed.rate * RATE_PULL_S)
     records_per_event = state["n_records"] / state["n_events"] if state["n_events"] > 5000 else RECORDS_PER_EVENT
     base = feed.rate / records_per_event * (1.0 - BRANCH_FAST - BRANCH_SLOW)
-    base *= state["activity"] * state["heat"] * np.exp(min(max(lag, -1.2), 1.2))
+    base *= state["activity"] * state["heat"] * np.exp(min(max(lag, -RATE_PULL_MOST), RATE_PULL_MOST))
     if state["burst_left"] != 0:
         base *= BURST_SPEED
     decay_fast = DECAY_FAST * feed.rate
