@@ -95,6 +95,7 @@ soak: setup  ## hours of random input against the plain reading: EXAMPLES=2000 n
 		tests/parity/test_fuzz_streams.py tests/parity/test_guarantees.py
 	@$(PY) -m tests.test_tune.calibration_tails
 	@$(PY) -m tests.test_tune.calibration_luck
+	@$(PY) -m tests.test_tune.calibration_gate
 
 # Files of the page go to its own tool, as globs; no FILES at all means both.
 PAGE_GLOBS = $(foreach f,$(patsubst frontend/%,%,$(filter frontend/%,$(FILES))),--mutate '$(if $(filter %.ts,$f),$f,$(f:%/=%)/**/*.ts)')

@@ -6,13 +6,14 @@ import pytest
 
 from tests.conftest import REPO_ROOT
 from tests.test_tune.calibration import EXPERIMENTS, Line
+from tests.test_tune.calibration_gate import EXPERIMENTS as OF_THE_GATE
 from tests.test_tune.calibration_tails import EXPERIMENTS as OF_TAILS
 
 pytestmark = pytest.mark.slow  # half a minute together
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("experiment", [*EXPERIMENTS, *OF_TAILS], ids=lambda experiment: experiment.__name__)
+@pytest.mark.parametrize("experiment", [*EXPERIMENTS, *OF_TAILS, *OF_THE_GATE], ids=lambda experiment: experiment.__name__)
 def test_the_judge_keeps_its_word(experiment: Callable[[], list[Line]]) -> None:
     page = (REPO_ROOT / "tune" / "README.md").read_text()
     lines = experiment()
