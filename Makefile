@@ -69,7 +69,7 @@ test-python: setup
 
 test-slow: setup  ## what takes half a minute and more each: processes killed, every kernel's lines, the tool that plants bugs
 	@bash tests/setup.sh
-	@$(PY) -m pytest --numprocesses=$(JOBS) --dist=load -m slow $(PYTEST_ARGS)
+	@$(PY) -m pytest --numprocesses=$(JOBS) --dist=loadfile -m slow $(PYTEST_ARGS)
 
 test-page: setup
 ifeq ($(NODE),)

@@ -30,6 +30,7 @@ BOOK_FIELDS = (
 )
 
 
+@pytest.mark.slow
 @given(st.one_of(raw_records(NEAR), raw_records(NEAR).map(lambda stream: [*build_up(), *stream])))
 @fuzz(60)
 def test_any_bytes_in_the_fields_equal_the_reference(stream: list[Record]) -> None:
@@ -42,6 +43,7 @@ def test_any_bytes_in_the_fields_equal_the_reference(stream: list[Record]) -> No
     assert lost(len(stream), runner.n_events, runner.anomalies) == 0
 
 
+@pytest.mark.slow
 @given(sessions())
 @fuzz(60)
 def test_snapshots_clears_and_crossings_in_any_order_equal_the_reference(stream: list[Record]) -> None:

@@ -38,6 +38,8 @@ tracking: {{backend: mlflow}}
 """
 N_POINTS = 48
 
+pytestmark = pytest.mark.slow  # a real hour, all the way
+
 
 class Shell:
     """Runs our commands as a user would, in one environment."""

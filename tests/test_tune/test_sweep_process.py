@@ -90,6 +90,7 @@ def lake(tmp_path: Path) -> Lake:
     return lake
 
 
+@pytest.mark.slow
 def test_killed_midway_and_resumed_equals_an_undisturbed_run(
     lake: Lake, start: Callable[..., Sweep], write_config: Callable[..., Path]
 ) -> None:

@@ -87,6 +87,7 @@ def start() -> Iterator[Callable[..., Run]]:
         one.process.communicate()
 
 
+@pytest.mark.slow
 def test_killed_midway_and_run_again_equals_an_undisturbed_run(
     simulated_file: Path, tmp_path: Path, start: Callable[..., Run]
 ) -> None:
