@@ -5,7 +5,7 @@ A stream only computes and hands over; one thread of the replica writes. Replica
 
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -109,7 +109,7 @@ class PaperDesk:
 
     def submit(self, champion: Champion, entries: list[dict[str, Any]]) -> None:
         """Have entries written, in order, without waiting."""
-        self._writer.submit(self._append, champion, entries)
+        self._writer.submit(self._append, champion, entries).add_done_callback(_tell)
 
     def close(self) -> None:
         """Write what is still to be written, and end."""
@@ -183,6 +183,12 @@ class PaperDesk:
         if kept.trouble != text:
             logger.error("champion version %d: %s", champion.version, text)
             kept.trouble, kept.since = text, _now()
+
+
+def _tell(written: "Future[None]") -> None:
+    """What no record may raise must not end unseen with its thread's work."""
+    if error := written.exception():
+        logger.error("the live record's writer failed", exc_info=error)
 
 
 def _now() -> str:

@@ -18,10 +18,10 @@ from tune.luck import DSR_LIMIT
 from tune.pooled import of_runs, pool
 from tune.simultaneous import at_once
 from tune.strictness import MARK, with_mark
+from tune.superior import LIMIT as SPA_LIMIT
 
 REFUSED: Final = 3  # exit code of a promotion that the gate refused
 MIN_OOS_TRADES: Final = 30  # out of sample; fewer bear no interval worth its name
-SPA_LEVEL: Final = 0.05
 _SERVED: Final = ("symbol", "tick_size", "cell_width_ms", "grid_radius_ticks")
 
 
@@ -29,9 +29,7 @@ _SERVED: Final = ("symbol", "tick_size", "cell_width_ms", "grid_radius_ticks")
 class Figures:
     """What the gate looks at, of one run at one threshold."""
 
-    oos_low: (
-        float  # net ticks a trade, lower 95 % bound out of sample, over all sessions of the candidate; NaN where there is none
-    )
+    oos_low: float  # net ticks a trade, lower 95 % bound out of sample over all its sessions; NaN where there is none
     n_oos: int  # trades out of sample, over the same
     n_trades: int  # at the threshold, in sample
     min_trades: int  # that the sweep asks for
@@ -51,8 +49,8 @@ def failed_checks(figures: Figures) -> tuple[str, ...]:
         found.append(f"out-of-sample lower bound ({bound})")
     if not f.dsr > DSR_LIMIT:
         found.append(f"deflated Sharpe ratio ({_number(f.dsr)}, must be above {DSR_LIMIT:g})")
-    if f.spa_p is not None and not f.spa_p <= SPA_LEVEL:
-        found.append(f"max-t test (p {_number(f.spa_p)}, must be at most {SPA_LEVEL:g})")
+    if f.spa_p is not None and not f.spa_p <= SPA_LIMIT:
+        found.append(f"max-t test (p {_number(f.spa_p)}, must be at most {SPA_LIMIT:g})")
     if f.loose:
         found.append(f"loose rules ({f.loose})")
     if f.n_oos < MIN_OOS_TRADES:

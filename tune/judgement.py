@@ -10,7 +10,8 @@ import polars as pl
 from engine.dataset.read import Dataset
 from engine.errors import ConfigError
 from engine.schema import Floats
-from engine.trades.kernels import ACROSS_GAP, CUT, FLAT_AT_CLOSE, FLAT_AT_ROLL, SL, TIMEOUT, TP
+from engine.trades.kernels import SL, TP
+from engine.trades.paper import REASONS
 from tune.beside import Beside, with_luck
 from tune.leaderboard import interval, rank, records
 from tune.outofsample import fold_picks, stitch
@@ -29,15 +30,6 @@ UNPROVEN: Final = (
 UNPROVEN_ROWS: Final = (
     f"{OUTSIDE}: scores judged from outside; whether they look ahead is not known, and they cannot be promoted."
 )
-_REASONS: Final = {
-    TP: "tp",
-    SL: "sl",
-    TIMEOUT: "timeout",
-    CUT: "cut",
-    FLAT_AT_CLOSE: "close",
-    FLAT_AT_ROLL: "roll",
-    ACROSS_GAP: "gap",
-}
 
 
 def is_outside(signal_name: str) -> bool:
@@ -141,7 +133,7 @@ class Judgement:
                 "entry_time": pl.Series(ts_ns[t.entry[part]]).cast(utc),
                 "exit_time": pl.Series(ts_ns[t.exit_bin[part]]).cast(utc),
                 "side": t.sign[part],
-                "outcome": pl.Series([_REASONS[int(code)] for code in reason], dtype=pl.String),
+                "outcome": pl.Series([REASONS[int(code)] for code in reason], dtype=pl.String),
                 "pnl_ticks": pnl,
                 "net_ticks": booked - rules.fee_ticks,
             }

@@ -3,17 +3,18 @@
 import { expect, test } from "vitest";
 import { modelOrigin } from "../../src/ui/format.ts";
 
+const model = {
+  name: "ads",
+  enabled: true,
+  version: "3",
+  standing: "",
+  because: "",
+  record: "",
+  parameters: {},
+};
+const said = (changes: object): string => modelOrigin({ ...model, ...changes });
+
 test("a forced model says so and why, whatever else is known of it", () => {
-  const model = {
-    name: "ads",
-    enabled: true,
-    version: "3",
-    standing: "",
-    because: "",
-    record: "",
-    parameters: {},
-  };
-  const said = (changes: object): string => modelOrigin({ ...model, ...changes });
   expect(said({ version: "", standing: "instrument" })).toBe("instrument's own");
   expect(said({ standing: "forced", because: "we try it on paper" })).toBe(
     "version 3, forced past the gate: we try it on paper",
@@ -24,16 +25,6 @@ test("a forced model says so and why, whatever else is known of it", () => {
 });
 
 test("what the live record says stands behind what the gate left, and takes the place of a promise that it broke", () => {
-  const model = {
-    name: "ads",
-    enabled: true,
-    version: "3",
-    standing: "",
-    because: "",
-    record: "",
-    parameters: {},
-  };
-  const said = (changes: object): string => modelOrigin({ ...model, ...changes });
   expect(said({ standing: "proven", record: "no live evidence yet" })).toBe(
     "version 3, passed the gate, no live evidence yet",
   );
