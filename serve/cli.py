@@ -32,6 +32,13 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-origin", action="append", default=[], metavar="URL", help="origin of another web page that may connect"
     )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="name by which the service may be asked for beside this machine's own; with a token any, unless one is named here",
+    )
     foreign = parser.add_argument_group("champions whose signal is not built in; without these none is loaded")
     foreign.add_argument("--allow-signals", action="store_true", help="load whatever is promoted: its source runs here")
     foreign.add_argument(

@@ -21,6 +21,7 @@ from engine.ray_environment import prepare_ray_environment
 from engine.run.replay import Replay
 from engine.run.runner import Runner, Span
 from engine.source.records import open_source
+from serve.access import read_host
 from serve.champion import check_champion
 from serve.client import fetch_health, health_lines, stream_url, tail
 from serve.latency import read_capture
@@ -100,6 +101,7 @@ def _settings(options: argparse.Namespace, config: InstrumentConfig, perm_names:
         replicas=options.replicas,
         token=require_token(options.host),
         allowed_origins=tuple(options.allow_origin),
+        allowed_hosts=tuple(read_host(name) for name in options.allow_host),
         trust=read_trust(options.allow_signals, options.allow_signal),
         assumes_symbol=options.assume_symbol,
         defaults=StreamDefaults(

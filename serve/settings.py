@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -73,8 +73,9 @@ class ServeSettings:
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     replicas: int = 1
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)  # not in a log that shows settings
     allowed_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()  # names by which it may be asked for, beside its own
     page_dir: Path = PAGE_DIR
     defaults: StreamDefaults = StreamDefaults()
     limits: Limits = Limits()

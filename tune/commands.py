@@ -9,7 +9,6 @@ from functools import wraps
 from hashlib import sha256
 from typing import Any, Final
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,19 +22,15 @@ from engine.signals.bundle import read_bundle
 from engine.signals.registry import BUILT_IN_WHERE, get_signal, origin, signal_names, signals_of
 from engine.tables import console
 from tune import promote as promotion
-from tune.beside import Beside
+from tune.board_commands import print_foot
 from tune.code_version import code_version
-from tune.coefficients import CAPTION as COEFFICIENTS_CAPTION
-from tune.coefficients import coefficient_table
 from tune.config import read_sweep_config
 from tune.errors import RunFailedError
 from tune.gate import REFUSED, GateError
-from tune.judgement import OUTSIDE, UNPROVEN_ROWS
 from tune.judging import JudgeConfig
 from tune.judging import judge as judge_series
-from tune.leaderboard import caption, parameter_parts, records, render, unfolded
+from tune.leaderboard import parameter_parts, records, render, unfolded
 from tune.ledger import HANDED_OUT, TrialLedger
-from tune.notebook import standings
 from tune.online import simulate_online
 from tune.run import SweepOutcome, new_state, read_state, run_sweep, state_path
 from tune.screen import Screen
@@ -105,7 +100,7 @@ def _show_outcome(outcome: SweepOutcome, as_json: bool, with_sessions: bool) -> 
         out.print(render(outcome.ranking, f"{outcome.sweep_id}: best runs", TOP), "")
         if with_sessions:
             out.print(unfolded(outcome.ranking, TOP), "")
-        _print_foot(outcome.ranking.head(TOP), outcome.beside)
+        print_foot(outcome.ranking.head(TOP), outcome.beside)
     else:
         out.print("no run took enough trades to be ranked; lower eval.min_signals or widen the grid")
     ranked, failed = len(outcome.ranking), len(outcome.failures)
@@ -177,47 +172,6 @@ def list_lake_datasets(args: argparse.Namespace) -> int:
     else:
         print_datasets(rows)
     return 0
-
-
-def compare(args: argparse.Namespace) -> int:
-    """The leaderboard over every sweep of the lake."""
-    lake = Lake.open(args.lake)
-    if args.min_signals < 1 or args.top < 1:
-        raise ConfigError(f"--min-signals was {args.min_signals} and --top {args.top}; both must be at least 1")
-    found = standings(lake, args.signal, args.dataset, args.sort, args.min_signals, args.top, args.all)
-    beside, n_loose = found.beside, found.n_loose
-    ranking = beside.ranking
-    if args.json:
-        _print_json(records(ranking))
-        return 0
-    out = console()
-    loose = (
-        f"{n_loose} runs under looser rules (mid fills, no fee or delay, unsound bins, lookahead) are not shown; --all shows them"
-        if n_loose
-        else ""
-    )
-    if not len(ranking):
-        none = f"no run with {args.min_signals} trades or more in {lake.results}; run a sweep: python -m tune sweep"
-        out.print(none, highlight=False, soft_wrap=True)
-        out.print(loose, highlight=False)
-        return 0
-    out.print(render(ranking, f"best runs by {args.sort}", args.top), "")
-    if args.sessions:
-        out.print(unfolded(ranking, args.top), "")
-    _print_foot(ranking, beside)
-    if (table := coefficient_table(ranking)) is not None:
-        out.print("", table, COEFFICIENTS_CAPTION, highlight=False)
-    if loose:
-        out.print(loose, highlight=False)
-    return 0
-
-
-def _print_foot(ranking: pl.DataFrame, beside: Beside) -> None:
-    """What the columns mean, and what to make of them."""
-    out = console()
-    outside = [UNPROVEN_ROWS] if ranking.get_column("signal_name").str.starts_with(f"{OUTSIDE}:").any() else []
-    for line in (caption(ranking), *outside, *beside.lines):
-        out.print(line, highlight=False)
 
 
 @_knowing
