@@ -1,4 +1,4 @@
-"""What every answer over HTTP is made of: JSON, an ETag, gzip where it is asked for, and words that tell no place of this machine."""
+"""What answers over HTTP are made of: JSON, an ETag, gzip where it is asked for, words that tell no place of this machine."""
 
 import asyncio
 import gzip
@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final
 
 from starlette.datastructures import Headers, QueryParams
@@ -14,14 +15,16 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import Scope
 
+from engine.files import write_atomic
 from serve.request import MAX_VALUE, shown
 
 NO_STORE: Final = "no-store"
 ASK_AGAIN: Final = "private, no-cache"  # kept, and asked about with its ETag each time
 _GZIP_LEAST: Final = 1024  # bytes
 _GZIP_LEVEL: Final = 5
+_FAST: Final = 1  # of tables of many megabytes
 _GZIP: Final = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=(?P<q>[0-9.]+)\s*)?(?=,|$)", re.IGNORECASE)
-# A path from the root of this machine, as our errors write them: not the one of an address, which has a letter or a colon before it.
+# A path from the root of this machine, as our errors write them; that of an address has a letter or a colon before it.
 _PATH: Final = re.compile(r"(?<![\w:/.~-])/[\w.+=@~-]+(?:/[\w.+=@~-]*)+")
 _IDLE_COUNT: Final = 10_000  # JSON texts longer than so many bytes are compressed in a thread
 
@@ -92,7 +95,9 @@ def without_paths(text: str) -> str:
     def short(found: re.Match[str]) -> str:
         path = found[0].rstrip("/.")
         name = path.rpartition("/")[2]
-        return (name if "." in name else "the lake" if "=" in name or "/lake" in path else name) + found[0][len(path) :].lstrip("/")
+        return (name if "." in name else "the lake" if "=" in name or "/lake" in path else name) + found[0][len(path) :].lstrip(
+            "/"
+        )
 
     return " ".join(_PATH.sub(short, text).split())
 
@@ -144,6 +149,14 @@ def read_count(values: dict[str, str], name: str, default: int, least: int, most
     if not (text.isascii() and text.isdigit() and len(text) <= 12 and least <= int(text) <= most):
         raise HTTPException(400, f"{name} was {shown(text)}; it must be a whole number from {least} to {most}")
     return int(text)
+
+
+def packed_file(path: Path) -> Path:
+    """A file as gzip, made once beside it."""
+    small = path.with_name(f"{path.name}.gz")
+    if not small.is_file():
+        write_atomic(small, gzip.compress(path.read_bytes(), _FAST, mtime=0))
+    return small
 
 
 def headers_of(scope: Scope) -> Headers:

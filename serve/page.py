@@ -21,7 +21,9 @@ _NO_STORE: Final = {"cache-control": "no-store"}
 _CHANGES: Final = "no-cache"  # kept, and asked about each time
 _STAYS: Final = "public, max-age=31536000, immutable"
 _HASHED: Final = re.compile(r"assets/(?:[^/]+/)*[^/]+-[A-Za-z0-9_-]{8,}\.[a-z0-9.]+")  # as Vite names what never changes
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*(?:/[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*)*")  # nothing hidden, nothing up
+_PLAIN: Final = re.compile(
+    r"[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*(?:/[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*)*"
+)  # nothing hidden, nothing up
 _SQUEEZED: Final = re.compile(r"text/|application/(javascript|json|wasm)|image/svg")
 _KEPT_BYTES: Final = 32 << 20
 _TYPES: Final = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".html": "text/html"}

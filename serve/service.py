@@ -16,7 +16,7 @@ from serve.figures import Figures
 from serve.latency import LatencyLog
 from serve.pacing import Clock, WallClock
 from serve.paper import PaperDesk
-from serve.request import last_day
+from serve.request import StreamRequest, last_day
 from serve.settings import CHAMPION, SERVICE_NAME, ServeSettings
 
 
@@ -24,6 +24,7 @@ class OpenStream(Protocol):
     """What the replica asks of a client's stream; the stream itself knows the replica, never the other way round."""
 
     finished: asyncio.Future[None]  # done when the client's socket is
+    playing: StreamRequest | None  # what it asked for, once that was read
 
     @property
     def is_streaming(self) -> bool:

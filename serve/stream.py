@@ -59,6 +59,7 @@ class Stream:
         self._queue: SendQueue | None = None
         self._number = 0  # among the streams of this replica
         self.state = StreamState.CONNECTING
+        self.playing: StreamRequest | None = None
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
@@ -103,6 +104,7 @@ class Stream:
         except EngineError as error:
             await self._refuse("bad_request", str(error), BAD_REQUEST)
             return
+        self.playing = request
         self._queue = SendQueue(limits.queue_bins, skips=request.speed > 0)
         service.streams.add(self)
         service.figures.streams_opened += 1
