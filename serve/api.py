@@ -30,6 +30,7 @@ from serve.answers import (
     read_count,
     read_query,
     takes_gzip,
+    without_paths_in,
 )
 from serve.asides import AsideError, BadAskError, TooManyError
 from serve.board import FILTERS, Board, of_run, plain, plain_rows, read_table, state_of
@@ -168,12 +169,12 @@ class Api:
         names = ("dt", "start_time", "speed", "model", "clients")
         return await packed(
             request,
-            json_answer(
+            _told(
                 {
                     "instrument": f"{service.config.product_type}:{service.config.symbol}",
                     "cell_width_ms": service.config.cell_width_ms,
                     "total": len(days),
-                    "days": plain(days),
+                    "days": days,
                     "open": [dict(zip(names, (*key, n), strict=True)) for key, n in sorted(counted.items(), key=repr)],
                 }
             ),
@@ -183,7 +184,7 @@ class Api:
 
     async def _champion(self, request: Request) -> Response:
         read_query(request.scope, ())
-        return await packed(request, json_answer(plain(await asyncio.to_thread(self._service.champion))))
+        return await packed(request, _told(await asyncio.to_thread(self._service.champion)))
 
     async def _record(self, request: Request) -> Response:
         values = read_query(request.scope, ("offset", "limit"))
@@ -197,9 +198,7 @@ class Api:
         body = await asyncio.to_thread(self._record_of, int(text))
         entries = body.pop("entries")
         part = entries[offset : offset + limit]
-        return await packed(
-            request, json_answer(plain({**body, "total": len(entries), "offset": offset, "limit": limit, "entries": part}))
-        )
+        return await packed(request, _told({**body, "total": len(entries), "offset": offset, "limit": limit, "entries": part}))
 
     def _record_of(self, version: int) -> dict[str, Any]:
         """A version's promise, and its live record with every link checked."""
@@ -230,6 +229,11 @@ class Api:
             "record": record_told,
             "entries": entries,
         }
+
+
+def _told(body: dict[str, Any]) -> Response:
+    """A body that may hold words of errors."""
+    return json_answer(without_paths_in(plain(body)))
 
 
 def _run_id(text: str) -> str:

@@ -21,7 +21,13 @@ FILTERS: Final = ("dataset", "signal", "sweep")
 _TOLD: Final = b"told"
 _ALL: Final = str(10**9)  # rows
 _PATIENCE_S: Final = 5.0  # before a leaderboard of an older state will do
-_OBJECTS: Final = ("signal_params", "resolved_params", "rules", "coefficients")  # told as such, not as JSON in a text
+# Columns of JSON in a text, and the names under which they are told as objects; ``rules`` is the name of the rules' group.
+_OBJECTS: Final = {
+    "signal_params_json": "signal_params",
+    "resolved_params_json": "resolved_params",
+    "rules_json": "evaluation",
+    "coefficients_json": "coefficients",
+}
 _BIG: Final = ("_ns", "_int")  # ends of names of 64-bit integers, which a page cannot hold as numbers
 
 
@@ -157,10 +163,10 @@ def plain(values: Any, name: str = "") -> Any:
 
 def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = plain(row)
-    for name in _OBJECTS:
-        text = found.pop(f"{name}_json", None)
-        if text is not None:
-            found[name] = json.loads(text)
+    for column, name in _OBJECTS.items():
+        if column in found:
+            text = found.pop(column)
+            found[name] = None if text is None else json.loads(text)
     return found
 
 

@@ -79,7 +79,7 @@ def walk_again(lake: Lake, row: dict[str, Any], *, built_in_only: bool = False) 
         "dataset_id": dataset.dataset_id,
         "signal": point.signal,
         "parameters": point.parameters,
-        "rules": json.loads(row["rules_json"]),
+        "evaluation": json.loads(row["rules_json"]),
         "fee_ticks": rules.fee_ticks,
         "start_ns": int(market.ts_ns[0]),
         "end_ns": int(market.ts_ns[-1]),
