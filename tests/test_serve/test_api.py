@@ -278,7 +278,7 @@ def test_days_tell_what_can_be_played_and_nothing_of_a_sealed_one(config: Instru
     (folder / "glbx-20260210.mbo.dbn.part").write_bytes(b"under way")
     dataset = publish_random(lake, DATASET, n_bins=50, radius=5, seed=7)
     write_seal(lake, {**dataset.manifest, "dt": "2026-02-09", "config": {"symbol": "MNQH6"}}, 0)
-    with serving(ServeSettings(lake=lake), config) as running, running.connect(speed="1") as stream:
+    with serving(ServeSettings(lake=lake), config) as running, running.connect(dt=DAY) as stream:
         listen(stream, n_bins=1)
         body = Client(running).get("/v1/sessions").json()
     sealed, broken, good = body["days"]
