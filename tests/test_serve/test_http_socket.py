@@ -97,7 +97,7 @@ def test_plain_requests_at_and_past_each_bound(status: int, request_: bytes) -> 
     ],
 )
 def test_handshakes_at_and_past_each_bound(status: int, request_: bytes) -> None:
-    assert answer_to(request_, farewell_s=0.3)[0] == status
+    assert answer_to(request_, farewell_s=0.1, watch_s=0.05)[0] == status
 
 
 def test_a_refusal_says_what_is_allowed_and_ends() -> None:
@@ -217,15 +217,14 @@ def test_a_reader_that_takes_nothing_of_a_long_answer_is_cut_and_a_slow_one_is_n
         await send({"type": "http.response.body", "body": bytes(big)})
 
     async def main() -> tuple[int, int]:
-        async with listening(long, request_s=0.1, farewell_s=0.1, stall_s=0.3) as at:
-            async with at.peer(16384) as stuck:
-                await stuck.say(get(end=b""))
-                await until(lambda: at.door.n_half_open == 1)  # it is answered, and awaited to ask again
-                async with at.peer() as prompt:
-                    await prompt.say(get())
-                    got = len(await prompt.rest())
-                await until(lambda: not at.door.connections)
-                return got, big
+        async with listening(long, request_s=0.1, farewell_s=0.1, stall_s=0.3) as at, at.peer(16384) as stuck:
+            await stuck.say(get(end=b""))
+            await until(lambda: at.door.n_half_open == 1)  # it is answered, and awaited to ask again
+            async with at.peer() as prompt:
+                await prompt.say(get())
+                got = len(await prompt.rest())
+            await until(lambda: not at.door.connections)
+            return got, big
 
     got, all_bytes = asyncio.run(main())
     assert got > all_bytes
