@@ -3,12 +3,13 @@
     python -m tests.bench.serving steady [--clients 100] [--seconds 30]    lag, processors, memory, skipped bins, ratios
     python -m tests.bench.serving storm [--clients 100] [--bin 600]        all resume at one bin at once: time to the first frame
     python -m tests.bench.serving churn [--connects 2000]                  connect, read a bin, leave: memory and descriptors
+    python -m tests.bench.serving fanout [--clients 1000] [--seconds 30]   our listener alone, without engine, beside the echo
     python -m tests.bench.serving soak [--hours 8] [--clients 100]         steady, with 1,000 reconnects an hour
 
 The service runs without Ray in a process of its own, over a simulated session. ``--url http://127.0.0.1:8002 --pid PID`` loads
-one that runs already (PID is its replica's). ``--private`` where every client has a session of its own. ``--json`` prints one object.
-Client, service and echo share this machine's processors: with two of them a thousand clients leave little to spare, so the ratios
-tell more than the milliseconds. With Ray's processes beside it, or a noisy neighbour, run it twice.
+one that runs already (PID is its replica's). ``--private`` where every client has a session of its own. ``--json`` prints one
+object. Client, service and echo share this machine's processors: with two of them a thousand clients leave little to spare, so
+the ratios tell more than the milliseconds, and a neighbour that takes turns spoils both.
 """
 
 import argparse
@@ -19,10 +20,10 @@ import tempfile
 from pathlib import Path
 
 from serve.door import raise_descriptor_limit
-from tests.bench.serving.modes import churn, soak, steady, storm
+from tests.bench.serving.modes import churn, fanout, soak, steady, storm
 from tests.bench.serving.session import Target, running, simulated
 
-MODES = {"steady": steady, "storm": storm, "churn": churn, "soak": soak}
+MODES = {"steady": steady, "storm": storm, "churn": churn, "fanout": fanout, "soak": soak}
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -68,7 +69,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def _session_s(args: argparse.Namespace) -> int:
     """How long a session must be for a mode, seconds."""
-    longest = {"steady": args.seconds, "storm": args.bin / 10, "churn": 0.1 * args.connects, "soak": args.hours * 3600}
+    longest = {
+        "steady": args.seconds,
+        "storm": args.bin / 10,
+        "churn": 0.1 * args.connects,
+        "fanout": 0.0,
+        "soak": args.hours * 3600,
+    }
     return round(longest[args.mode]) + 90
 
 

@@ -28,11 +28,34 @@ async def steady(target: Target, args: argparse.Namespace) -> Figures:
     """Clients on one session, then as many on a bare echo of the same frames."""
     ours = await _stay(target, args.clients, args.seconds, private=args.private)
     with tempfile.TemporaryDirectory() as folder:
-        frames = Path(folder) / "frames"
-        frames.write_bytes(pickle.dumps(await record(target)))
-        with served("echo", frames, PERIOD_S) as process:
-            echo = await _stay(Target(process, "127.0.0.1", ""), args.clients, min(args.seconds, _ECHO_S), private=False)
-    ratios = {f"x_echo_{name}": round(ours[name] / echo[name], 3) for name in ("cpu", "lag_p50_ms", "lag_p99_ms") if echo[name]}
+        echo = await _sent("echo", await _recorded(target, Path(folder)), args)
+    return _beside(ours, echo)
+
+
+async def fanout(target: Target, args: argparse.Namespace) -> Figures:
+    """The same frames through our listener and through a bare uvicorn, nothing computed."""
+    with tempfile.TemporaryDirectory() as folder:
+        frames = await _recorded(target, Path(folder))
+        return _beside(await _sent("fanout", frames, args), await _sent("echo", frames, args))
+
+
+async def _recorded(target: Target, folder: Path) -> Path:
+    frames = folder / "frames"
+    frames.write_bytes(pickle.dumps(await record(target)))
+    return frames
+
+
+async def _sent(kind: str, frames: Path, args: argparse.Namespace) -> Figures:
+    with served(kind, frames, PERIOD_S) as process:
+        return await _stay(Target(process, "127.0.0.1", ""), args.clients, min(args.seconds, _ECHO_S), private=False)
+
+
+def _beside(ours: Figures, echo: Figures) -> Figures:
+    ratios = {
+        f"x_echo_{name}": round(ours[name] / echo[name], 3)
+        for name in ("cpu", "cpu_us_per_bin", "lag_p50_ms", "lag_p99_ms")
+        if echo[name]
+    }
     return ours | {f"echo_{name}": value for name, value in echo.items()} | ratios
 
 
@@ -132,6 +155,7 @@ async def _stay(target: Target, n_clients: int, seconds: float, *, private: bool
     n_bins = sum(len(client.bins) for client in clients) - n_bins
     figures |= {name: round(value, 3) for name, value in shares.items()}
     figures["bins_per_s"] = round(n_bins / seconds, 1)
+    figures["cpu_us_per_bin"] = round(1e6 * shares["cpu"] * seconds / n_bins, 1) if n_bins else None
     figures["lag_p50_ms"], figures["lag_p99_ms"] = quantiles(lags_ms(clients, since, PERIOD_S, private=private), 0.5, 0.99)
     figures["rss_mb"] = round(process.rss_mb(), 1)
     figures["dropped"] = sum(client.n_dropped for client in clients)

@@ -1,7 +1,9 @@
-"""What the generator loads: our service without Ray, and a bare uvicorn that sends the same frames; each a process of its own.
+"""What the generator loads, each a process of its own: our service without Ray, a bare uvicorn that sends the same frames, our
+listener alone that sends them.
 
     python -m tests.bench.serving.served service LAKE MAX_CLIENTS
     python -m tests.bench.serving.served echo FRAMES PERIOD_S
+    python -m tests.bench.serving.served fanout FRAMES PERIOD_S
 
 Each prints its port, and ends when its standard input does.
 """
@@ -14,15 +16,18 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from engine.config import load_instrument
 from engine.lake import Lake
 from serve.allocator import return_freed_memory
 from serve.app import build_app
-from serve.door import raise_descriptor_limit
-from serve.listener import open_listener, run_listener
+from serve.door import Door, raise_descriptor_limit
+from serve.frames import BinFrames
+from serve.listener import make_server, open_listener, run_listener
 from serve.service import Service
 from serve.settings import Limits, ServeSettings
+from serve.wire import Outlet, frame, outlet_of
 
 
 async def _told_to_end() -> None:
@@ -58,9 +63,12 @@ class Echo:
         while True:
             await asyncio.sleep(began + seq * self._period_s - loop.time())
             text, grid = self._frames[seq % len(self._frames)]
-            told, self._tick = self._tick, loop.create_future()
-            told.set_result((text.replace("BIN_SEQ", str(seq)), grid))
+            self.send(seq, text.replace("BIN_SEQ", str(seq)), grid)
             seq += 1
+
+    def send(self, seq: int, text: str, grid: bytes) -> None:
+        told, self._tick = self._tick, asyncio.get_running_loop().create_future()
+        told.set_result((text, grid))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await receive()
@@ -71,24 +79,56 @@ class Echo:
             await send({"type": "websocket.send", "bytes": grid})
 
 
-async def echo(frames: str, period_s: float) -> None:
-    """The bare uvicorn."""
-    app = Echo(pickle.loads(Path(frames).read_bytes()), period_s)
-    made = uvicorn.Config(
-        app, lifespan="off", log_config=None, access_log=False, ws="websockets-sansio", ws_per_message_deflate=False
-    )
-    server = uvicorn.Server(made)
+class FanOut(Echo):
+    """The same through our own listener: framed once, offered to each."""
+
+    def __init__(self, frames: list[tuple[str, bytes]], period_s: float) -> None:
+        super().__init__(frames, period_s)
+        self._missed: dict[Outlet, int] = {}
+
+    def send(self, seq: int, text: str, grid: bytes) -> None:
+        head = text[: text.rindex(',"dropped_bins"')]
+        framed = frame(BinFrames(seq, head, grid))
+        for outlet, missed in list(self._missed.items()):
+            try:
+                self._missed[outlet] = 0 if outlet.offer_bin(framed, missed) else missed + 1
+            except WebSocketDisconnect:
+                del self._missed[outlet]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        websocket = WebSocket(scope, receive, send)
+        await websocket.accept()
+        self._missed[outlet_of(websocket)] = 0
+        while (await websocket.receive())["type"] != "websocket.disconnect":
+            pass
+
+
+async def sending(kind: type[Echo], frames: str, period_s: float) -> None:
+    """Recorded frames at their pace: from a bare uvicorn, or our listener."""
+    app = kind(pickle.loads(Path(frames).read_bytes()), period_s)
     with open_listener("127.0.0.1", 0) as listener:
+        server = make_server(app, Door())
+        if kind is Echo:
+            made = uvicorn.Config(
+                app, lifespan="off", log_config=None, access_log=False, ws="websockets-sansio", ws_per_message_deflate=False
+            )
+            server = uvicorn.Server(made)
         print(listener.getsockname()[1], flush=True)
-        tasks = [asyncio.ensure_future(work) for work in (app.pace(), server.serve(sockets=[listener]))]
+        pacing, serving = (asyncio.ensure_future(work) for work in (app.pace(), server.serve(sockets=[listener])))
         await _told_to_end()
         server.should_exit = True
-        await tasks[1]
-        tasks[0].cancel()
+        await serving
+        pacing.cancel()
+
+
+async def _main(kind: str, what: str, number: str) -> None:
+    if kind == "service":
+        await service(what, int(number))
+    else:
+        await sending(FanOut if kind == "fanout" else Echo, what, float(number))
 
 
 if __name__ == "__main__":
     raise_descriptor_limit()
     return_freed_memory()
-    kind, what, number = sys.argv[1:]
-    asyncio.run(service(what, int(number)) if kind == "service" else echo(what, float(number)))
+    asyncio.run(_main(*sys.argv[1:]))
