@@ -50,6 +50,7 @@ def make_server(app: ASGIApp, door: Door) -> uvicorn.Server:
         app,
         lifespan="off",
         log_config=None,
+        log_level="warning",  # its lines at INFO and below hold addresses and headers, tokens among them
         access_log=False,
         http=cast(Any, partial(HttpSocket, door=door)),  # called like the class it stands for
         ws=cast(Any, partial(StreamSocket, door=door)),

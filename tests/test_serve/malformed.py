@@ -1,0 +1,447 @@
+"""What a service must refuse, in families, each row with the code that it must be refused with.
+
+Codes below 600 are answers over HTTP; from 1000 on those of a WebSocket's close frame. ``CONTROL`` rows are refused by an ``error``
+frame, and the stream stays open.
+"""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+from serve.query import PERM_FIELDS, SWITCHES
+from serve.settings import STREAM_PATH
+
+TOKEN: Final = "correct-horse-battery-staple"
+HOST: Final = "127.0.0.1"
+LISTED_HOST: Final = "desk.example"
+LISTED_ORIGIN: Final = "https://listed.example"
+CONTROL: Final = 0  # refused, and the stream goes on
+BEARER: Final = f"Authorization: Bearer {TOKEN}"
+
+RUNS: Final = "/v1/experiments/runs"
+RUN: Final = f"{RUNS}/0123456789abcdef/curve"
+GUARDED: Final = (RUNS, f"{RUNS}.arrow", RUN, "/v1/sessions", "/v1/model/champion", "/v1/model/record/1")
+ROUTES: Final = ("/health", *GUARDED, STREAM_PATH, "/")
+
+
+class Row(NamedTuple):
+    """One request: its bytes, and what it must come to."""
+
+    name: str
+    sent: bytes
+    code: int
+    frames: bytes = b""  # sent once the WebSocket is open
+
+
+def request(
+    target: str | bytes, *headers: str | bytes, method: str = "GET", host: str | None = HOST, version: str = "HTTP/1.1"
+) -> bytes:
+    """A request's bytes; the connection ends with its answer."""
+    lines = [f"{method} ".encode() + _bytes(target) + f" {version}".encode()]
+    lines += [] if host is None else [f"Host: {host}".encode("latin-1")]
+    return b"\r\n".join([*lines, *map(_bytes, headers), b"Connection: close", b"", b""])
+
+
+def handshake(target: str | bytes, *headers: str | bytes, host: str | None = HOST, upgrade: bool = True) -> bytes:
+    """A WebSocket's first words."""
+    lines = [b"GET " + _bytes(target) + b" HTTP/1.1", *([] if host is None else [f"Host: {host}".encode("latin-1")])]
+    own = (b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Version: 13")
+    key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    return b"\r\n".join([*lines, *((*own, key) if upgrade else ()), *map(_bytes, headers), b"", b""])
+
+
+def frame(opcode: int, payload: bytes, *, first: int = 0x80, masked: bool = True) -> bytes:
+    """A client's frame under the mask 0; RFC 6455, section 5.2."""
+    n, bit = len(payload), 0x80 if masked else 0
+    length = (
+        bytes([bit | n])
+        if n < 126
+        else bytes([bit | 126]) + n.to_bytes(2, "big")
+        if n < 1 << 16
+        else bytes([bit | 127]) + n.to_bytes(8, "big")
+    )
+    return bytes([first | opcode]) + length + (bytes(4) if masked else b"") + payload
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("latin-1")
+
+
+def paths() -> Iterator[Row]:
+    """Names of nothing, ways out of the folder, and what scanners ask for."""
+    nothing = (
+        "/nothing /nothing.js /assets /assets/ /assets/none-12345678.js /index.html/ /index.html/x /health/ /health/x /healthz //health "
+        "/HEALTH /v1 /v1/ /v1/model /v1/model/champion/ /v1/model/champion/x /v1/model/record /v1/model/record/ /v1/sessions/ /v2/sessions "
+        "/v1/experiments /v1/experiments/runs/ /v1/experiments/runs/x /v1/experiments/runs.json /v1/experiments/runs.arrow/ "
+        "/v1/experiments/runs//curve /v1/experiments/runs/x/y/curve /v1/vacuum-pressure /v1/vacuum-pressure/stream/ /metrics /docs "
+        "/openapi.json /-/routes /-/healthz /api/serve/applications/ /favicon.ico /robots.txt /.env /.git/config /.well-known/security.txt "
+        "/wp-login.php /admin /cgi-bin/test.cgi /server-status /index.php?x=1 /~root /%7Eroot /assets/.hidden"
+    ).split()
+    yield from (Row(f"path {path}", request(path), 404) for path in nothing)
+    out = (
+        "/../secret /%2e%2e/secret /%2E%2E/secret /..%2fsecret /%2e%2e%2fsecret /..%5csecret /..\\secret /assets/../../secret "
+        "/assets/%2e%2e/%2e%2e/secret /assets/..;/secret /./secret /%2e/secret /....//secret /%252e%252e/secret /%c0%ae%c0%ae/secret "
+        "/etc/passwd //etc/passwd /%2fetc%2fpasswd /assets//../secret /secret%00 /%00 /secret%00.html /assets/%0d%0aSet-Cookie:x "
+        "/%0a /%ff /%ed%a0%80 /%F0%9F%92%A9 /link /file:///etc/passwd /C:%5Cboot.ini /%5c%5chost%5cshare /CON /a%20b /%09"
+    ).split()
+    yield from (Row(f"way out {path}", request(path), 404) for path in out)
+    yield from (Row(f"record {text}", request(f"/v1/model/record/{text}", BEARER), 404) for text in RECORDS)
+    yield from (Row(f"run {text}", request(f"{RUNS}/{text}/curve", BEARER), 404) for text in RUN_IDS)
+
+
+RECORDS: Final = (
+    "0",
+    "-1",
+    "1",
+    "2",
+    "999999999",
+    "1" * 30,
+    "x",
+    "1.0",
+    "1e0",
+    "%31%32",
+    "%2e%2e",
+    "%D9%A1",
+    "0x1",
+    "+1",
+    "1%20",
+    "%00",
+)
+RUN_IDS: Final = (
+    "0123456789abcdeF 0123456789abcde 0123456789abcdef0 ................ --threshold=0.1 --help -h %2d%2dlake=x 0123456789abcdeg "
+    "%2e%2e%2f%2e%2e%2fsecret ; $(id) `id` %27 %22 0123456789abcd%00f ٠١٢٣".encode().decode("latin-1")
+).split()[:-1]
+
+
+def methods() -> Iterator[Row]:
+    """Methods that nothing here answers, and words that are none."""
+    for path in ROUTES:
+        for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
+            yield Row(f"{method} {path}", request(path, BEARER, "Content-Length: 0", method=method), 405)
+    yield from (
+        Row(f"method {word!r}", request("/health", method=word), 400)
+        for word in ("FOO", "get", "G\x00T", "GET\t", "", "<script>")
+    )
+    yield Row("POST of nothing", request("/nothing", method="POST"), 404)
+    yield Row("not an upgrade", request(STREAM_PATH, BEARER), 426)
+    yield Row("HEAD of nothing", request("/nothing", method="HEAD"), 404)
+
+
+FOREIGN: Final = (
+    "evil.example evil.example:8002 127.0.0.1.evil.example localhost.evil.example desk.example.evil.example evildesk.example "
+    "desk.example.evil 127.0.0.1.nip.io 10.0.0.1 192.0.2.7:8002 [2001:db8::1] [::2]:8002 0.0.0.0 0 2130706433 0x7f.1 127.1 127.0.0.2 "
+    "[::ffff:127.0.0.1] [0:0:0:0:0:0:0:1] local LOCALHOST.EVIL 127.0.0.1.. xn--localhost-9d0h _ a.b.c.d.e"
+).split()
+NO_HOST: Final = (
+    "evil.example\\@127.0.0.1",
+    "127.0.0.1\\.evil.example",
+    "127.0.0.1@evil.example",
+    "user@127.0.0.1",
+    "user:pass@127.0.0.1:8002",
+    "127.0.0.1:8002@evil.example",
+    "127.0.0.1 evil.example",
+    "127.0.0.1, evil.example",
+    "127.0.0.1,127.0.0.1",
+    "127.0.0.1:",
+    "127.0.0.1:port",
+    "127.0.0.1:-1",
+    "127.0.0.1:999999",
+    "127.0.0.1:80:80",
+    "[::1].evil.example",
+    "[::1]evil",
+    "[::1",
+    "::1]",
+    "::1",
+    "[::1%25lo]",
+    "[]",
+    "[gggg::1]",
+    "http://127.0.0.1",
+    "//127.0.0.1",
+    "127.0.0.1/",
+    "127.0.0.1/evil",
+    "127.0.0.1?x",
+    "127.0.0.1#x",
+    "%31%32%37.0.0.1",
+    "127.0.0.1%00",
+    "\x80127.0.0.1",
+    "l\xf6calhost",
+    ".localhost",
+    "-localhost",
+    "*",
+    "'127.0.0.1'",
+    '"localhost"',
+    "<script>",
+    "",
+    " ",
+    "a" * 300,
+)
+
+
+def hosts() -> Iterator[Row]:
+    """Names that the service does not go by, and what is no name."""
+    for i, host in enumerate(FOREIGN):
+        for path in ("/health", "/", RUNS)[i % 3 : i % 3 + 1]:
+            yield Row(f"Host {host} of {path}", request(path, BEARER, host=host), 421)
+    yield from (Row(f"Host {host!r}", request("/health", host=host), 400) for host in NO_HOST)
+    yield Row("no Host", request("/health", host=None), 400)
+    yield Row("two Hosts", request("/health", f"Host: {HOST}"), 400)
+    yield Row("a second, foreign Host", request("/health", "Host: evil.example"), 400)
+    yield Row("HTTP/1.0 without a Host", request("/health", host=None, version="HTTP/1.0"), 400)
+    for host in ("evil.example", "127.0.0.1.evil.example", "[::2]", "10.0.0.1"):
+        yield Row(f"stream of Host {host}", handshake(STREAM_PATH, BEARER, host=host), 421)
+    for host in ("127.0.0.1\\.evil", "[::1].evil", "a@127.0.0.1", "127.0.0.1:x"):
+        yield Row(f"stream of Host {host}", handshake(STREAM_PATH, BEARER, host=host), 400)
+
+
+def tokens() -> Iterator[Row]:
+    """Tokens that are nearly right, or stand where none is read."""
+    t = TOKEN
+    headers = {
+        "none": (),
+        "empty": ("Authorization:",),
+        "Bearer alone": ("Authorization: Bearer",),
+        "Bearer of spaces": ("Authorization: Bearer    ",),
+        "bare": (f"Authorization: {t}",),
+        "Basic": (f"Authorization: Basic {t}",),
+        "Token": (f"Authorization: Token {t}",),
+        "longer": (f"Authorization: Bearer {t}x",),
+        "shorter": (f"Authorization: Bearer {t[:-1]}",),
+        "upper": (f"Authorization: Bearer {t.upper()}",),
+        "last letter": (f"Authorization: Bearer {t[:-1]}x",),
+        "first letter": (f"Authorization: Bearer x{t[1:]}",),
+        "twice in one": (f"Authorization: Bearer {t} {t}",),
+        "with a comma": (f"Authorization: Bearer {t},{t}",),
+        "quoted": (f'Authorization: Bearer "{t}"',),
+        "wrong before right": ("Authorization: Bearer wrong", BEARER),
+        "not ASCII": ("Authorization: Bearer \xfc\xfc\xfc",),
+        "X-Token": (f"X-Token: {t}",),
+        "cookie": (f"Cookie: token={t}",),
+        "long": ("Authorization: Bearer " + "x" * 4000,),
+    }
+    queries = {
+        "empty": "token=",
+        "shorter": f"token={t[:-1]}",
+        "other name": f"Token={t}",
+        "encoded wrongly": f"token={t}%20",
+        "NUL behind": f"token={t}%00",
+        "not UTF-8": "token=%ff",
+        "array": f"token[]={t}",
+        "wrong behind right": f"token={t}&token=wrong",
+    }
+    for i, path in enumerate(GUARDED):
+        for name, given in list(headers.items())[i % 2 :: 2]:
+            yield Row(f"token {name} of {path}", request(path, *given), 401)
+        for name, query in list(queries.items())[i % 2 :: 2]:
+            yield Row(f"query token {name} of {path}", request(f"{path}?{query}"), 401)
+    for name, given in headers.items():
+        yield Row(f"stream token {name}", handshake(STREAM_PATH, *given), 1008)
+    for name, query in queries.items():
+        yield Row(f"stream query token {name}", handshake(f"{STREAM_PATH}?{query}"), 1008)
+
+
+ORIGINS: Final = (
+    "http://evil.example https://evil.example http://evil.example:8002 http://127.0.0.1.evil.example http://localhost.evil.example "
+    "http://[::1].evil.example http://[::1]evil http://127.0.0.1\\@evil.example http://127.0.0.1\\.evil.example http:\\\\127.0.0.1 "
+    "http://evil.example\\127.0.0.1 http://127.0.0.1@evil.example http://user@127.0.0.1 http://127.0.0.1:port http://127.0.0.1:999999 "
+    "http://127.0.0.1/ http://127.0.0.1/x http://127.0.0.1?x http://127.0.0.1#x //127.0.0.1 127.0.0.1 http:127.0.0.1 http://"
+    " null NULL file:// file:///etc/passwd chrome-extension://abcdef data:text/html,x javascript:alert(1) ftp://127.0.0.1 "
+    "ws://127.0.0.1 http://127.1 http://2130706433 http://[::ffff:127.0.0.1] http://0.0.0.0 https://listed.example.evil "
+    "https://listed.example:8443 http://listed.example https://listed.example/ https://LISTED.example.evil https://x.listed.example "
+    "https://listed.example\\.evil http://127.0.0.1%00 http://127.0.0.1,http://evil.example HTTP://evil.example"
+).split()
+
+
+def origins() -> Iterator[Row]:
+    """Pages from elsewhere, and what only looks like an origin of this machine."""
+    yield from (Row(f"Origin {origin}", handshake(STREAM_PATH, BEARER, f"Origin: {origin}"), 403) for origin in ORIGINS)
+    yield Row("two Origins", handshake(STREAM_PATH, BEARER, f"Origin: {LISTED_ORIGIN}", "Origin: http://evil.example"), 403)
+    yield Row("empty Origin", handshake(STREAM_PATH, BEARER, "Origin:"), 403)
+
+
+def queries() -> Iterator[Row]:
+    """Values that the API refuses."""
+    numbers = ("0", "-1", "x", "1.5", "1e3", "", "+5", "0x10", "%20", "5%00", "%D9%A5", "9" * 13, "NaN", "[1]")
+    yield from (Row(f"min_signals={text}", request(f"{RUNS}?min_signals={text}", BEARER), 400) for text in numbers)
+    for name in ("limit", "offset"):
+        for text in numbers[1:]:
+            yield Row(f"{name}={text}", request(f"{RUNS}?{name}={text}", BEARER), 400)
+    for name in ("best", "all"):
+        for text in ("2", "true", "", "-0", "01x"):
+            yield Row(f"{name}={text}", request(f"{RUNS}?{name}={text}", BEARER), 400)
+    for name in ("dataset", "signal", "sweep"):
+        for text in ("", "../../x", "%2e%2e%2fx", "a%00b", "a%0ab", "x" * 201):
+            yield Row(f"{name}={text[:20]}", request(f"{RUNS}?{name}={text}", BEARER), 400)
+    for path in GUARDED[:3]:
+        for query in ("nope=1", "min_signals=1&min_signals=1", "__proto__=1", "=1", "%00=1", "x[]=1", "Best=1"):
+            code = 400
+            yield Row(f"{query} of {path}", request(f"{path}?{query}", BEARER), code)
+    for path in ("/v1/sessions", "/v1/model/champion"):
+        yield from (
+            Row(f"{query} of {path}", request(f"{path}?{query}", BEARER), 400) for query in ("x=1", "limit=1", "=", "%ff=1")
+        )
+    for text in ("x", "nan", "inf", "-inf", "1e999", "0x1", "1_0", "", "%20", "1%2C2", "--help", "1" * 41):
+        yield Row(f"threshold={text}", request(f"{RUN}?threshold={text}", BEARER), 400)
+
+
+def stream_queries() -> Iterator[Row]:
+    """Values that a stream refuses."""
+    hostile = ("[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "!!python/object/apply:os.system [x]", "{a: &a [*a]}", "x" * 201, "", "1e999")
+    for i, name in enumerate(PERM_FIELDS):
+        for text in (*hostile[i % 2 :: 2], *(("2", "maybe") if name in SWITCHES else ("true", "0x10", "nan"))):
+            yield _asked(name, text)
+    refused = {
+        "speed": ("-1", "nan", "inf", "x", "10001", "1e999", "", "[[[[", "0x1", "1,5", "1" * 201),
+        "dt": (
+            "2026-02-30",
+            "20260207",
+            "yesterday",
+            "2026-13-01",
+            "0000-00-00",
+            "../../etc",
+            "2026-02-06T00:00",
+            "2031-01-01",
+            "%00",
+            "9" * 30,
+        ),
+        "start_time": ("25:00", "09:60", "9", "noon", "-1:00", "09:25:61", "09:25:00.5", "0925", "%00", "09:25Z"),
+        "resume_from": ("-1", "x", "1.5", "1e3", "9" * 16, "٣", "0x1", " ", "%00"),
+        "symbol": ("ESH4", "mnqh6", "MNQ*", "../MNQH6", "MNQH6%00", "%22"),
+        "product_type": ("equity", "FUTURE_MBO", "../x", "%00"),
+        "model": ("0", "-1", "01", "best", "1.0", "99", "9" * 10, "CHAMPION", "../1", "%00"),
+        "projection_horizons_bins": ("", "0", "1,1", "1,,2", "a", "-1", "1;2", "1.5", "[1]", "nan", ",".join(["1"] * 60)),
+    }
+    for name, texts in refused.items():
+        yield from (_asked(name, text) for text in texts if not (name in ("start_time", "dt") and text == ""))
+    for query in (
+        "speed=1&speed=1",
+        "nope=1",
+        "Speed=1",
+        "perm_nope=1",
+        "__class__=1",
+        "=1",
+        "%00=1",
+        "tau_velocity=1",
+        "host=x",
+    ):
+        yield Row(f"stream ?{query}", handshake(f"{STREAM_PATH}?{query}", BEARER), 1008)
+    yield from (
+        Row(f"stream at {path}", handshake(path, BEARER), 404)
+        for path in ("/", "/nothing", "/v1", f"{STREAM_PATH}/", "/v1/sessionz")
+    )
+    yield Row("a WebSocket to a page's route", handshake("/health", BEARER), 404)
+
+
+def _asked(name: str, text: str) -> Row:
+    value = text if "%" in text else quote(text, safe=":,")
+    return Row(f"stream {name}={text[:40]}", handshake(f"{STREAM_PATH}?{name}={value}", BEARER), 1008)
+
+
+def wire() -> Iterator[Row]:
+    """Lines and sizes that no request may have."""
+    yield Row("HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400)
+    yield Row("TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64), 400)
+    yield Row("nothing of the kind", b"\x00\x01\x02\x03\r\n\r\n", 400)
+    yield Row("SSH", b"SSH-2.0-OpenSSH_9.6\r\n\r\n", 400)
+    yield Row("no version", b"GET /health\r\nHost: localhost\r\n\r\n", 400)
+    for version in ("HTTP/9.9", "HTTP/x", "HTTP/1", "http/1.1", "XTTP/1.1", "HTTP/1.1 x"):
+        yield Row(f"version {version}", request("/health", version=version), 400)
+    for line in ("no colon", ": no name", "a b: c", "a\x00b: c", "name : c", "(x): 1", "X: a\x00b", "X: a\nb"):
+        yield Row(f"header {line!r}", request("/health", line), 400)
+    for length in ("-1", "x", "1e3", "0x10", "1, 2", "18446744073709551616", ""):
+        yield Row(f"Content-Length {length}", request("/health", f"Content-Length: {length}", method="POST"), 400)
+    yield Row("both lengths", request("/health", "Content-Length: 1", "Content-Length: 2", method="POST"), 400)
+    yield Row("a bad chunk", request("/health", "Transfer-Encoding: chunked", method="POST") + b"zz\r\n\r\n", 400)
+    yield Row("a large body", request("/health", "Content-Length: 10000000", method="POST"), 413)
+    for size in (8_200, 9_000, 65_000, 1_000_000):
+        yield Row(f"address of {size} bytes", request("/health?x=" + "x" * size), 414)
+        yield Row(f"stream's address of {size} bytes", handshake(f"{STREAM_PATH}?x=" + "x" * size), 414)
+        yield Row(f"header of {size} bytes", request("/health", "X: " + "x" * size), 431)
+        yield Row(f"stream's header of {size} bytes", handshake(STREAM_PATH, "X: " + "x" * size), 431)
+    for n in (129, 500, 5_000):
+        yield Row(f"{n} headers", request("/health", *(f"X{i}: 1" for i in range(n))), 431)
+        yield Row(f"{n} headers of a stream", handshake(STREAM_PATH, *(f"X{i}: 1" for i in range(n))), 431)
+    yield Row("30 headers of 1 kB", request("/health", *(f"X{i}: {'x' * 1000}" for i in range(30))), 431)
+    for letters in ("/é", "/\xff\xfe", f"{STREAM_PATH}?x=é"):
+        yield Row(f"address {letters!r}", request(letters.encode()), 400)
+
+
+def handshakes() -> Iterator[Row]:
+    """WebSockets that are none."""
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    parts = {"Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", key}
+    for left_out, code in ((key, 400), ("Sec-WebSocket-Version: 13", 400)):
+        lines = sorted(parts - {left_out})
+        yield Row(f"handshake without {left_out.partition(':')[0]}", handshake(STREAM_PATH, BEARER, *lines, upgrade=False), code)
+    for bad in ("Sec-WebSocket-Key: short", "Sec-WebSocket-Key: !!!!", "Sec-WebSocket-Key:"):
+        lines = [*sorted(parts - {key}), bad]
+        yield Row(f"handshake {bad}", handshake(STREAM_PATH, BEARER, *lines, upgrade=False), 400)
+    for version in ("8", "12", "14", "x", "99999"):
+        lines = [*sorted(parts - {"Sec-WebSocket-Version: 13"}), f"Sec-WebSocket-Version: {version}"]
+        yield Row(
+            f"WebSocket version {version}",
+            handshake(STREAM_PATH, BEARER, *lines, upgrade=False),
+            426 if version.isdigit() else 400,
+        )
+
+
+def frames() -> Iterator[Row]:
+    """Frames that break the protocol, and controls that say nothing."""
+    opened = handshake(f"{STREAM_PATH}?speed=1", BEARER)
+
+    def sent(name: str, data: bytes, code: int) -> Row:
+        return Row(f"frame: {name}", opened, code, data)
+
+    texts = {
+        "deep arrays": "[" * 30_000,
+        "deep objects": '{"a":' * 6_000,
+        "deep in a type": '{"type":' + "[" * 30_000,
+        "no JSON": "pause",
+        "nothing": "",
+        "null": "null",
+        "a number": "1e999",
+        "NaN": "NaN",
+        "an array": "[1,2]",
+        "no type": "{}",
+        "a type of a number": '{"type":1}',
+        "an unknown type": '{"type":"format c:"}',
+        "markup": '{"type":"<img onerror=alert(1)>"}',
+        "a long type": '{"type":"' + "x" * 3_000 + '"}',
+        "a speed that is none": '{"type":"speed","value":"fast"}',
+        "a speed below 0": '{"type":"speed","value":-1}',
+        "a seek to nowhere": '{"type":"seek"}',
+        "a seek to a clock that is none": '{"type":"seek","start_time":"25:00"}',
+        "a step backwards": '{"type":"step","bins":-1}',
+        "half an object": '{"type":"pause"',
+        "two objects": '{"type":"pause"}{"type":"pause"}',
+        "a huge number": '{"type":"step","bins":' + "9" * 4_000 + "}",
+        "a NUL": '{"type":"\\u0000"}',
+        "a lone surrogate": '{"type":"\\ud800"}',
+    }
+    yield from (sent(name, frame(1, text.encode()), CONTROL) for name, text in texts.items())
+    yield sent("binary", frame(2, b"\x00\x01"), CONTROL)
+    yield sent("binary of 60 kB", frame(2, bytes(60_000)), CONTROL)
+    yield sent("not UTF-8", frame(1, b"\xff\xfe"), 1007)
+    yield sent("too large", frame(1, b"x" * 70_000), 1009)
+    yield sent("said to be 100 MB", b"\x81\xff" + (100 << 20).to_bytes(8, "big") + bytes(4) + b"x", 1009)
+    yield sent("said to be 2^63", b"\x81\xff" + (1 << 63).to_bytes(8, "big") + bytes(4), 1009)
+    yield sent("not masked", frame(1, b"{}", masked=False), 1002)
+    for opcode in (3, 7, 11, 15):
+        yield sent(f"opcode {opcode}", frame(opcode, b""), 1002)
+    for bit in (0x40, 0x20, 0x10):
+        yield sent(f"reserved bit {bit:#x}", frame(1, b"{}", first=0x80 | bit), 1002)
+    yield sent("a ping in two parts", frame(9, b"x", first=0), 1002)
+    yield sent("a long ping", frame(9, b"x" * 126), 1002)
+    yield sent("a continuation of nothing", frame(0, b"x"), 1002)
+    yield sent("a text within a text", frame(1, b"{", first=0) + frame(1, b"}"), 1002)
+    yield sent("a close of one byte", frame(8, b"\x03"), 1002)
+    for code in (0, 999, 1004, 1005, 1006, 1015, 2999, 5000):
+        yield sent(f"close code {code}", frame(8, code.to_bytes(2, "big")), 1002)
+    yield sent("a close that is not UTF-8", frame(8, b"\x03\xe8\xff"), 1007)
+
+
+FAMILIES: Final = (paths, methods, hosts, tokens, origins, queries, stream_queries, wire, handshakes, frames)
+
+
+def rows() -> list[Row]:
+    """All of them."""
+    return [row for family in FAMILIES for row in family()]
