@@ -74,6 +74,12 @@ class Replay:
         changes nothing but speed.
     is_cancelled
         Asked now and then; once true, no more bins come.
+    keyframes
+        Folder where states of the whole replay are kept while it runs, so that another one of the same session begins near any
+        bin; changes nothing but speed.
+    from_bin
+        The first bin to hand out. It and all that follow, their ids and counts too, are those of a replay from the session's
+        start.
     """
 
     def __init__(
@@ -87,9 +93,13 @@ class Replay:
         chunk_records: int = CHUNK_RECORDS,
         checkpoints: Path | None = None,
         is_cancelled: Callable[[], bool] = lambda: False,
+        keyframes: Path | None = None,
+        from_bin: int = 0,
     ) -> None:
         if n_bins is not None and n_bins < 1:
             raise ConfigError(f"the number of bins was {n_bins}; it must be at least 1")
+        if from_bin < 0:
+            raise ConfigError(f"the first bin was {from_bin}; it must be at least 0")
         day_start, day_end = source.window
         first = None if start_time is None else first_bin_ns(source, start_time)
         self.source = source
@@ -107,6 +117,9 @@ class Replay:
         begins = min(file.start_ns for file in source.files)
         self._checkpoints = checkpoints if first is not None and begins < first - WARM_UP_NS else None
         self.is_cancelled = is_cancelled
+        self.from_bin = from_bin
+        self.keyframes = keyframes
+        self.runner.hurry_to(from_bin)
         self.content: Content | None = None  # whoever wants to know which records went in
         self._own_notices: list[str] = []
 
@@ -126,7 +139,8 @@ class Replay:
             for bit, name in QUALITY_NAMES.items():
                 if n := int(np.count_nonzero(quality & bit)):
                     self.quality_counts[name] = self.quality_counts.get(name, 0) + n
-            yield block
+            if int(block.bins["bin_seq"][0]) >= self.from_bin:
+                yield block
 
     def _blocks(self) -> Iterator[BinBlock]:
         place, n_known = self._take_checkpoint()
