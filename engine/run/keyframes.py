@@ -64,34 +64,29 @@ class Keyframes:
         Where states of all sessions lie; made when the first is kept. Safe to delete at any time.
     source, runner
         A source and a fresh runner over it.
-    every_bins, folder_bytes
-        How far states lie apart, and how much all of them may take.
 
     Attributes
     ----------
     notices : list of str
         What could not be used or kept, a line each.
+    began_at : int
+        The bin whose kept state the replay began from, 0 where it began at the session's start.
+    every_bins : int
+        How far states lie apart.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        source: Source,
-        runner: Runner,
-        every_bins: int = KEYFRAME_BINS,
-        folder_bytes: int = FOLDER_BYTES,
-    ) -> None:
+    def __init__(self, folder: Path, source: Source, runner: Runner) -> None:
         self.notices: list[str] = []
+        self.began_at = 0
+        self.every_bins = KEYFRAME_BINS
         self._folder = folder
         self._source = source
-        self.every_bins = every_bins
-        self._folder_bytes = folder_bytes
         self._signal = runner.signal
         self._at_start = b""
         self._key = engine_key(source, runner)
         self._signal_key = self._key_of_signal()
         self.path = _home(folder, source, runner, self._key)
-        self._done = {b // every_bins for b in self._kept_bins()}
+        self._done = {b // self.every_bins for b in self._kept_bins()}
         self._writing: Future[None] | None = None
 
     # --- starting from one ---
@@ -113,6 +108,7 @@ class Keyframes:
             told = json.loads(arrays["told"].tobytes())
             *numbers, n_records = arrays["place"].tolist()
             runner.go_on_from(arrays, n_records)
+            self.began_at = kept
             for file, (notices, remarks) in zip(self._source.files, told["files"], strict=False):
                 file.notices, file.remarks = notices, remarks
             return Resumed(Place(*numbers, IdChanges(**told["id_changes"])), n_records, told["quality_counts"])
@@ -201,7 +197,7 @@ class Keyframes:
         why = "no room, or not to be written"
         try:
             is_kept = all(path.exists() or write_kept(path, pack(kind, key, arrays)) for path, kind, key, arrays in jobs)
-            make_room(self._folder, self._folder_bytes)
+            make_room(self._folder, FOLDER_BYTES)
         except OSError as error:
             is_kept, why = False, error.strerror or type(error).__name__
         if not is_kept:
@@ -220,7 +216,9 @@ class Keyframes:
             self._at_start = signal.snapshot()
             return signal_key(signal, self._key, self._at_start)
         except Exception as error:  # others' code may raise what it likes
-            self._notice(f"{signal.name} gives no state to keep ({type(error).__name__}); its replays run from the session's start")
+            self._notice(
+                f"{signal.name} gives no state to keep ({type(error).__name__}); its replays run from the session's start"
+            )
             return None
 
     def _is_fitting(self) -> bool:
