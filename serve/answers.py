@@ -1,4 +1,4 @@
-"""What answers over HTTP are made of: JSON, an ETag, gzip where it is asked for, words that tell no place of this machine."""
+"""What answers over HTTP are made of: JSON, an ETag, gzip where it is asked for; and how a query is read."""
 
 import asyncio
 import gzip
@@ -17,6 +17,7 @@ from starlette.types import Scope
 
 from engine.files import write_atomic
 from serve.request import MAX_VALUE, shown
+from serve.words import without_paths
 
 NO_STORE: Final = "no-store"
 ASK_AGAIN: Final = "private, no-cache"  # kept, and asked about with its ETag each time
@@ -24,8 +25,6 @@ _GZIP_LEAST: Final = 1024  # bytes
 _GZIP_LEVEL: Final = 5
 _FAST: Final = 1  # of tables of many megabytes
 _GZIP: Final = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=(?P<q>[0-9.]+)\s*)?(?=,|$)", re.IGNORECASE)
-# A path from the root of this machine, as our errors write them; that of an address has a letter or a colon before it.
-_PATH: Final = re.compile(r"(?<![\w:/.~-])/[\w.+=@~-]+(?:/[\w.+=@~-]*)+")
 _IDLE_COUNT: Final = 10_000  # JSON texts longer than so many bytes are compressed in a thread
 
 
@@ -84,31 +83,6 @@ def is_known(connection: HTTPConnection, tag: str) -> bool:
     """Whether a client has what an ETag names."""
     given = [one.strip().removeprefix("W/") for one in connection.headers.get("if-none-match", "").split(",")]
     return "*" in given or f'"{tag}"' in given
-
-
-def without_paths(text: str) -> str:
-    """A line with the paths of this machine cut to what they lead to: a page is told the file, not where it lies.
-
-    A folder of the lake is ``the lake``'s.
-    """
-
-    def short(found: re.Match[str]) -> str:
-        path = found[0].rstrip("/.")
-        name = path.rpartition("/")[2]
-        return (name if "." in name else "the lake" if "=" in name or "/lake" in path else name) + found[0][len(path) :].lstrip(
-            "/"
-        )
-
-    return " ".join(_PATH.sub(short, text).split())
-
-
-def without_paths_in(value: Any) -> Any:
-    """The same in every text of a JSON-able value."""
-    if isinstance(value, str):
-        return without_paths(value) if "/" in value else value
-    if isinstance(value, dict):
-        return {name: without_paths_in(one) for name, one in value.items()}
-    return [without_paths_in(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def read_query(scope: Scope, allowed: Sequence[str]) -> dict[str, str]:

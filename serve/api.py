@@ -3,7 +3,6 @@
 import asyncio
 import math
 import re
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -30,13 +29,13 @@ from serve.answers import (
     read_count,
     read_query,
     takes_gzip,
-    without_paths_in,
 )
 from serve.asides import AsideError, BadAskError, TooManyError
 from serve.board import FILTERS, Board, of_run, plain, plain_rows, read_table, state_of
 from serve.days import Days
 from serve.request import MAX_NUMBER, shown
 from serve.service import Service
+from serve.words import without_paths_in
 
 ARROW: Final = "application/vnd.apache.arrow.stream"
 TOKEN_WANTED: Final = "a token is required: Authorization: Bearer or ?token="
@@ -164,9 +163,6 @@ class Api:
         read_query(request.scope, ())
         days = await asyncio.get_running_loop().run_in_executor(self._looker, self._days.told)
         service = self._service
-        playing = [stream.playing for stream in service.streams if stream.is_streaming and stream.playing is not None]
-        counted = Counter((one.dt.isoformat(), one.start_time, one.speed, one.model) for one in playing)
-        names = ("dt", "start_time", "speed", "model", "clients")
         return await packed(
             request,
             _told(
@@ -175,7 +171,7 @@ class Api:
                     "cell_width_ms": service.config.cell_width_ms,
                     "total": len(days),
                     "days": days,
-                    "open": [dict(zip(names, (*key, n), strict=True)) for key, n in sorted(counted.items(), key=repr)],
+                    "open": service.hub.told(),
                 }
             ),
         )

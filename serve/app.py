@@ -15,13 +15,14 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from serve.access import is_token_right
-from serve.answers import error_answer, json_answer, without_paths_in
+from serve.answers import error_answer, json_answer
 from serve.api import Api
 from serve.guard import HEADERS, Guard
 from serve.page import Page
 from serve.service import Service
 from serve.settings import STREAM_PATH
 from serve.stream import Stream
+from serve.words import without_paths_in
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def build_app(service: Service, background: Sequence[Background] = ()) -> Starle
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await asyncio.to_thread(service.start)
-        tasks = [asyncio.create_task(job(app)) for job in background]
+        tasks = [asyncio.create_task(service.beat()), *(asyncio.create_task(job(app)) for job in background)]
         try:
             yield
         finally:

@@ -17,6 +17,7 @@ from engine.errors import ConfigError
 from engine.hours import open_intervals
 from engine.run.block import BinBlock
 from engine.run.checkpoint import Checkpoint
+from engine.run.keyframes import Keyframes
 from engine.run.runner import WARM_UP_NS, Runner, Span
 from engine.signals.base import SignalContext, SignalLike
 from engine.signals.statistical.perm_derivative import PermDerivative, perm_params_from_config
@@ -118,15 +119,20 @@ class Replay:
         self._checkpoints = checkpoints if first is not None and begins < first - WARM_UP_NS else None
         self.is_cancelled = is_cancelled
         self.from_bin = from_bin
-        self.keyframes = keyframes
         self.runner.hurry_to(from_bin)
+        self.keyframes: Keyframes | None = None
+        self._records_folder = None if keyframes is None else (checkpoints or keyframes) / "records"
+        if keyframes is not None:
+            self.keyframes = Keyframes(keyframes, source, self.runner)
+            self.runner.stop_every(self.keyframes.every_bins)
         self.content: Content | None = None  # whoever wants to know which records went in
         self._own_notices: list[str] = []
 
     @property
     def notices(self) -> list[str]:
         """What was found wrong with the files or the checkpoint, a line each."""
-        return [*self._own_notices, *self.source.notices]
+        of_states = [] if self.keyframes is None else self.keyframes.notices
+        return [*self._own_notices, *of_states, *self.source.notices]
 
     @property
     def anomalies(self) -> dict[str, int]:
@@ -143,22 +149,47 @@ class Replay:
                 yield block
 
     def _blocks(self) -> Iterator[BinBlock]:
-        place, n_known = self._take_checkpoint()
-        skip = n_known - place.n_before
+        place, n_known = self._begin()
+        n_read = place.n_before
         for records in self.source.records(self.chunk_records, place):
             if self.is_cancelled():
                 return
-            if skip >= len(records):
-                skip -= len(records)
+            n_read += len(records)
+            if n_read <= n_known:
                 continue
-            if skip:
-                records, skip = records[skip:], 0
+            records = records[-min(len(records), n_read - n_known) :]
             if self.content is not None:
                 self.content.take(records)
-            yield from self.runner.feed(records, self.block_bins)
+            for block in self.runner.feed(records, self.block_bins):
+                yield block
+                self._keep(n_read - len(records) + self.runner.n_taken)
             if self.runner.is_finished:
-                return
-        yield from self.runner.finish(self._data_end(), self.block_bins)
+                break
+        else:
+            yield from self.runner.finish(self._data_end(), self.block_bins)
+            if self.keyframes is not None:
+                self.keyframes.end(self.runner)
+
+    def _keep(self, n_records: int) -> None:
+        """Between two bins, ``n_records`` of the source being in: keep a state where one is due."""
+        if self.keyframes is not None:
+            self.keyframes.see(self.runner, self.source.place, n_records, self.quality_counts)
+
+    def _begin(self) -> tuple[Place, int]:
+        """Where to begin reading, and how many records of the source a kept state or a kept book holds already."""
+        # Whoever wants to know which records went in must see them all.
+        if self.keyframes is None or self.from_bin == 0 or self.content is not None:
+            return self._take_checkpoint()
+        n_bins = self.runner.span.n_bins
+        resumed = self.keyframes.load(self.runner, self.from_bin if n_bins is None else min(self.from_bin, n_bins - 1))
+        if resumed is None:
+            return self._take_checkpoint()
+        self.quality_counts = dict(resumed.quality_counts)
+        source = decode_once(self.source, self._records_folder, self.source.window[1])
+        if source is self.source:
+            return resumed.place, resumed.n_records
+        self.source = source
+        return resumed.place._replace(n_before=resumed.n_records), resumed.n_records
 
     def _take_checkpoint(self) -> tuple[Place, int]:
         """Where to begin reading, and how many records a kept book holds already; where none is kept, one will be."""
