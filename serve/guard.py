@@ -40,6 +40,7 @@ HEADERS: Final = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 _RAW_HEADERS: Final = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+_VERSIONS: Final = ("1.0", "1.1", "2", "3")
 _STARTS: Final = ("http.response.start", "websocket.http.response.start")
 
 
@@ -77,6 +78,8 @@ class Guard:
         n_headers, n_bytes = len(scope["headers"]), sum(len(name) + len(value) for name, value in scope["headers"])
         if n_headers > MAX_HEADERS or n_bytes > MAX_HEADER_BYTES:
             return 431, f"{n_headers} headers of {n_bytes} bytes came; at most {MAX_HEADERS} of {MAX_HEADER_BYTES} are read"
+        if scope["http_version"] not in _VERSIONS:
+            return 400, f"HTTP/{scope['http_version']} came; HTTP/1.1 is spoken here"
         hosts = headers_of(scope).getlist("host")
         address = read_address(hosts[0]) if len(hosts) == 1 else None
         if address is None:
