@@ -89,10 +89,9 @@ def build_app(service: Service, background: Sequence[Background] = ()) -> Starle
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    words = error.detail
     if error.status_code == 405:
-        words = f"{request.method} is not answered here; ask with GET"
-    return error_answer(words, error.status_code, dict(error.headers or {}))
+        return error_answer(f"{request.method} is not answered here; ask with GET", 405, {"allow": "GET, HEAD"})
+    return error_answer(error.detail, error.status_code, dict(error.headers or {}))
 
 
 async def _failed(request: Request, error: Exception) -> Response:
