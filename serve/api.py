@@ -147,8 +147,7 @@ class Api:
             if not abs(number) < math.inf:
                 raise HTTPException(400, f"threshold was {shown(threshold)}; it must be a number")
             threshold = repr(number)
-        state = await asyncio.to_thread(state_of, self._service.settings.lake)
-        path = await self._board.trades(state, run_id, threshold)
+        path = await self._board.trades(run_id, threshold)
         table = await asyncio.to_thread(read_table, path)
         try:  # each time: it may have been sealed since
             await asyncio.to_thread(self._board.require_open, table.told["dataset_id"])

@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 2
 _WAITING: Final = 16  # beyond those at work
-_LIMIT_S: Final = 300.0
+_LIMIT_S: Final = 1800.0  # of a hundred thousand runs ranking takes minutes
+_LONGEST_WAIT_S: Final = 60.0
 _NICE: Final = 10
 _KEPT_FILES: Final = 64
 _KEPT_BYTES: Final = 1 << 30
@@ -54,12 +55,12 @@ class Asides:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="aside")
-        self._under_way: dict[Path, asyncio.Task[Path]] = {}
+        self._under_way: dict[str, asyncio.Task[Path]] = {}  # by the command
         self._children: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._closed = False
 
-    async def table(self, words: Sequence[str], state: str, patience_s: float = _LIMIT_S) -> Path:
+    async def table(self, words: Sequence[str], state: str, patience_s: float = _LONGEST_WAIT_S) -> Path:
         """The file that a command of `tune` makes, from before if that is possible.
 
         Parameters
@@ -80,19 +81,22 @@ class Asides:
         path = self._folder / f"{stem}-{state}.arrow"
         if path.is_file():
             return path
-        task = self._under_way.get(path)
+        task = self._under_way.get(stem)
         if task is None:
             if len(self._under_way) >= _AT_ONCE + _WAITING:
                 raise TooManyError(f"{len(self._under_way)} tables are being made; ask again later")
             task = asyncio.create_task(self._made(words, path))
-            self._under_way[path] = task
-            task.add_done_callback(lambda made: self._ended(made, path))
+            self._under_way[stem] = task
+            task.add_done_callback(lambda made: self._ended(made, stem))
         done, _ = await asyncio.wait({task}, timeout=patience_s)
-        if not done:
-            older = await asyncio.to_thread(self._older, stem)
-            if older is not None:
-                return older
-        return await asyncio.shield(task)
+        if done:  # of another state, where it was begun before that changed: the next one who asks begins anew
+            return task.result()
+        older = await asyncio.to_thread(self._older, stem)
+        if older is not None:
+            return older
+        if not (await asyncio.wait({task}, timeout=_LONGEST_WAIT_S))[0]:
+            raise TooManyError("the table is being made, and that takes long; ask again later")
+        return task.result()
 
     def close(self) -> None:
         """End what is being made."""
@@ -102,10 +106,10 @@ class Asides:
                 child.kill()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _ended(self, made: "asyncio.Task[Path]", path: Path) -> None:
-        self._under_way.pop(path, None)
-        if not made.cancelled() and (error := made.exception()) is not None:  # also where nobody waits for it any more
-            logger.warning("%s was not made: %s", path.name, error)
+    def _ended(self, made: "asyncio.Task[Path]", stem: str) -> None:
+        del self._under_way[stem]
+        if not made.cancelled() and isinstance(error := made.exception(), AsideError):  # also where nobody waits any more
+            logger.info("%s was not made: %s", stem, error)
 
     async def _made(self, words: Sequence[str], path: Path) -> Path:
         try:

@@ -87,8 +87,8 @@ class Board:
         path = await self._asides.table(words, state, _PATIENCE_S)
         return path, path.stem.endswith(state)
 
-    async def trades(self, state: str, run_id: str, threshold: str | None) -> Path:
-        """The file of a run's trades.
+    async def trades(self, run_id: str, threshold: str | None) -> Path:
+        """The file of a run's trades, which no other run changes.
 
         Raises
         ------
@@ -100,7 +100,7 @@ class Board:
         words = ["trades", run_id, f"--lake={self._lake.root}"]
         words += [] if threshold is None else [f"--threshold={threshold}"]
         words += [] if self._foreign_ok else ["--built-in-only"]
-        return await self._asides.table(words, state)
+        return await self._asides.table(words, sha256(_code().encode()).hexdigest()[:16])
 
     def require_open(self, dataset_id: str) -> None:
         """Refuse a dataset that was sealed meanwhile, or is gone.
