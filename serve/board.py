@@ -3,11 +3,10 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,15 +30,11 @@ _OBJECTS: Final = {
 _BIG: Final = ("_ns", "_int")  # ends of names of 64-bit integers, which a page cannot hold as numbers
 
 
-@dataclass(frozen=True)
-class Table:
-    """An Arrow IPC stream that was made aside: its file, its ``told``, and what changes when it does."""
+class Table(NamedTuple):
+    """An Arrow IPC stream that was made aside: its ``told``, and its rows."""
 
-    path: Path
     told: Mapping[str, Any]
     rows: pa.Table
-    etag: str
-    is_current: bool
 
 
 class Board:
@@ -131,12 +126,11 @@ def state_of(lake: Lake) -> str:
     return digest.hexdigest()[:16]
 
 
-def read_table(path: Path, *, is_current: bool = True) -> Table:
+def read_table(path: Path) -> Table:
     """A table from its file, mapped and not read."""
     with pa.ipc.open_stream(pa.memory_map(str(path))) as stream:
         rows = stream.read_all()
-    told = json.loads(rows.schema.metadata[_TOLD])
-    return Table(path, told, rows, path.stem.partition("-")[0][:12] + path.stem.rpartition("-")[2], is_current)
+    return Table(json.loads(rows.schema.metadata[_TOLD]), rows)
 
 
 def of_run(rows: pa.Table, run_id: str) -> pa.Table:

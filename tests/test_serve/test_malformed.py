@@ -17,7 +17,8 @@ from serve.guard import HEADERS
 from serve.settings import ServeSettings
 from serve.wire_check import FrameChecker
 from tests.conftest import REPO_ROOT
-from tests.test_serve.malformed import CONTROL, FAMILIES, LISTED_HOST, LISTED_ORIGIN, STREAM_PATH, TOKEN, Row, handshake, rows
+from tests.test_serve.malformed import CONTROL, LISTED_HOST, LISTED_ORIGIN, STREAM_PATH, TOKEN, Row, handshake
+from tests.test_serve.malformed_streams import FAMILIES, rows
 from tests.test_serve.server import Running, serving
 
 WAIT_S = 15.0
@@ -189,7 +190,6 @@ def test_each_malformed_request_gets_its_code_and_nobody_else_feels_it(
             if found := [leak for leak in (*LEAKS, home, TOKEN) if leak in came.said]:
                 leaks[row.name] = f"{found}: {came.said[:300]}"
         n_before = len(bins)
-    print(*wrong.items(), sep="\nWRONG ")
     assert wrong == {}
     assert leaks == {}
     assert n_before > 10
