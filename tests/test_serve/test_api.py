@@ -293,7 +293,15 @@ def test_days_tell_what_can_be_played_and_nothing_of_a_sealed_one(config: Instru
     assert broken["reason"].startswith("glbx-20260207.mbo.dbn is not a DBN file")
     assert (good["dt"], good["can_play"], good["file"], good["reason"]) == (DAY, True, raw.name, None)
     assert good["start_ns"] == "1770387900000000000"  # 09:25 in New York
-    assert body["open"] == [{"dt": DAY, "start_time": None, "speed": 1.0, "model": "champion", "clients": 1}]
+    (playing,) = body["open"]
+    assert [playing[name] for name in ("dt", "start_time", "speed", "model", "shared", "clients")] == [
+        DAY,
+        None,
+        1.0,
+        "champion",
+        True,
+        1,
+    ]
     settings = ServeSettings(lake=lake, defaults=StreamDefaults(sealed_ok=True))
     with serving(settings, config) as running:
         first = Client(running).get("/v1/sessions").json()["days"][0]
