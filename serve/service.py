@@ -1,10 +1,12 @@
 """What all streams of one replica share: settings, the watched champion, threads, counters; and its state of health."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from engine.champion import Champion, history
@@ -12,12 +14,14 @@ from engine.config import InstrumentConfig
 from engine.errors import EngineError
 from engine.lake import raw_file
 from serve.champion import ChampionWatcher, Serving, choose_signal, reason_of
-from serve.figures import Figures
+from serve.figures import Figures, Snapshot
 from serve.latency import LatencyLog
 from serve.pacing import Clock, WallClock
 from serve.paper import PaperDesk
 from serve.request import last_day
-from serve.settings import CHAMPION, SERVICE_NAME, ServeSettings
+from serve.settings import CHAMPION, INSTRUMENT, SERVICE_NAME, ServeSettings
+
+logger = logging.getLogger(__name__)
 
 
 class OpenStream(Protocol):
@@ -65,6 +69,8 @@ class Service:
         self.settle_pool = ThreadPoolExecutor(1, thread_name_prefix="paper-settle")
         self.desk = PaperDesk(settings.lake)
         self.latency: LatencyLog | None = None
+        self.deployments: dict[str, Any] | None = None  # what Ray Serve says of all replicas, where one runs us
+        self._refused: dict[str, str] | None = None  # the last change of settings, if it could not be taken
         self._default: Callable[[], Serving] = lambda: self.watcher.serving
         self._began = time.monotonic()
 
@@ -80,6 +86,23 @@ class Service:
         self._default = self.serving_of(self.settings.defaults.model)
         if self.settings.latency is not None:
             self.latency = LatencyLog(self.settings.latency)
+
+    def change_settings(self, settings: ServeSettings) -> None:
+        """Take other limits: from the next stream, turn and look on; open streams keep their queues."""
+        before, self.settings, self._refused = self.settings.limits, settings, None
+        limits = settings.limits
+        self.watcher.poll_s = limits.champion_poll_s
+        for name, prefix in (("start", "stream-start"), ("bin", "stream-bins")):
+            n_workers = getattr(limits, f"{name}_workers")
+            if n_workers != getattr(before, f"{name}_workers"):
+                old: ThreadPoolExecutor = getattr(self, f"{name}_pool")
+                setattr(self, f"{name}_pool", ThreadPoolExecutor(n_workers, thread_name_prefix=prefix))
+                old.shutdown(wait=False)  # what it was given goes on to its end
+        logger.info("limits are now %s", limits)
+
+    def refuse_settings(self, why: str) -> None:
+        """Keep the settings, and show why others were not taken until some are."""
+        self._refused = {"kind": "settings", "message": why, "since": datetime.now(UTC).isoformat(timespec="milliseconds")}
 
     def serving_of(self, model: str | int) -> Callable[[], Serving]:
         """What tells a stream what it scores with: the champion, whichever it is by then, or what does not change.
@@ -132,7 +155,7 @@ class Service:
         """The body of ``/health``."""
         trouble = self.trouble()
         serving, scoring = self.watcher.serving, self._default()
-        figures = self.figures
+        figures, held = self.figures, self.snapshot()
         return {
             "status": "ok" if trouble is None else "error",
             "reason": trouble,
@@ -143,8 +166,12 @@ class Service:
             "champion": None if serving.champion is None else self._summary(serving.champion),
             "model": self._model(scoring.champion) | {"since": scoring.since},
             "alarms": self._alarms(serving.champion),
-            "sessions": sum(stream.is_streaming for stream in self.streams),
+            "deployments": self.deployments,
+            "sessions": self.n_sessions,
             "clients": len(self.streams),
+            "memory_bytes": held.memory_bytes,
+            "ring_bytes": held.ring_bytes,
+            "session_figures": [asdict(session) for session in held.sessions],
             "lag_ms": figures.lag_quantile_ms(0.5),
             "lag_p99_ms": figures.lag_quantile_ms(0.99),
             "bins_served": figures.bins_served,
@@ -154,6 +181,24 @@ class Service:
             "streams_refused": figures.streams_refused,
             "uptime_s": round(time.monotonic() - self._began, 1),
         }
+
+    @property
+    def n_sessions(self) -> int:
+        """Streams whose bins flow."""
+        return sum(stream.is_streaming for stream in self.streams)
+
+    def snapshot(self) -> Snapshot:
+        """What this replica holds now."""
+        return self.figures.snapshot(len(self.streams))
+
+    def standing(self) -> tuple[int, str]:
+        """Version and standing of the champion that serves; 0 and ``instrument`` where none does."""
+        champion = self.watcher.serving.champion
+        return (0, INSTRUMENT) if champion is None else (champion.version, self.desk.standing(champion))
+
+    def alarm_kinds(self) -> list[str]:
+        """Kind of each alarm that ``/health`` shows."""
+        return [alarm["kind"] for alarm in self._alarms(self.watcher.serving.champion)]
 
     def champion(self) -> dict[str, Any]:
         """The body of ``/v1/model/champion``: what is served now, and the history.
@@ -203,4 +248,5 @@ class Service:
         alarm = self.watcher.alarm
         found = [] if alarm is None else [{"kind": "champion", "message": alarm.message, "since": alarm.since}]
         trouble = None if champion is None else self.desk.trouble(champion)
+        found += [] if self._refused is None else [self._refused]
         return found if trouble is None else [*found, {"kind": "record", **trouble}]

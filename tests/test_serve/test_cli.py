@@ -15,6 +15,7 @@ from engine.lake import Lake
 from serve import commands
 from serve.cli import main
 from serve.client import _bin_line, _config_line, health_lines, stream_url, tail
+from serve.launch import Launch
 from serve.query import QUERY_NAMES
 from serve.request import read_request
 from serve.settings import Limits, ServeSettings, StreamDefaults
@@ -26,7 +27,7 @@ from tests.test_serve.server import SkippingClock, serving
 @pytest.fixture(autouse=True)
 def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is refused here is refused before Ray is so much as imported."""
-    monkeypatch.setitem(sys.modules, "serve.deployment", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -189,8 +190,8 @@ def started_with(monkeypatch: pytest.MonkeyPatch, lake: Lake, *arguments: str) -
     handed: list[tuple[ServeSettings, InstrumentConfig]] = []
     monkeypatch.setattr(commands, "_check_port", lambda host, port: None)  # whether one is free is another test's
 
-    def take(settings: ServeSettings, config: InstrumentConfig, *_: object) -> int:
-        handed.append((settings, config))
+    def take(launch: Launch, *_: object) -> int:
+        handed.append((launch.settings, launch.config))
         return 0
 
     monkeypatch.setattr(commands, "_serve", take)

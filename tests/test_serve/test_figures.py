@@ -139,7 +139,7 @@ def test_trouble_is_the_first_that_keeps_it_from_serving(lake: Lake, config: Ins
     service = service_of(lake, config)
     assert service.trouble() == "the champion is not being watched"
     assert service.health()["status"] == "error"
-    service.watcher._poll_s = 60.0
+    service.watcher.poll_s = 60.0
     service.watcher.start()
     try:
         assert service.trouble() is None
