@@ -44,7 +44,7 @@ def stop(options: argparse.Namespace) -> int:
         from serve.ray_cluster import say_goodbye
 
         try:
-            say_goodbye(noted.address)
+            say_goodbye(noted.address, is_ours=noted.mark is not None)
         except EngineError as error:
             if noted.mark is None:
                 raise

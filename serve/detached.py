@@ -25,7 +25,8 @@ from engine.ray_environment import require_room, temp_folder
 
 MARK: Final = "SPYMASTER_SERVICE"
 START_S: Final = 120.0
-END_S: Final = 15.0
+END_S: Final = 15.0  # of a driver, which says goodbye first
+RAY_END_S: Final = 5.0  # of Ray, which has nothing to keep
 OBJECT_STORE_BYTES: Final = 128 << 20  # nothing of ours lives there
 
 
@@ -112,11 +113,11 @@ def end_marked(mark: str) -> None:
     for process in found:
         with contextlib.suppress(psutil.Error):
             process.send_signal(signal.SIGTERM)
-    _, left = psutil.wait_procs(found, END_S)
+    _, left = psutil.wait_procs(found, RAY_END_S)
     for process in left:
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(left, END_S)
+    psutil.wait_procs(left, RAY_END_S)
 
 
 def forget_address(address: str) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 import ray
 from ray import serve as ray_serve
+from ray.serve.exceptions import RayServeException
 from ray.util import get_node_ip_address
 
+from engine.errors import ConfigError
 from engine.ray_environment import begin_ray, with_port
 from serve.deployment import APP_NAME, QUIET, application
 from serve.detached import OBJECT_STORE_BYTES
@@ -81,22 +83,30 @@ class ServeCluster:
             ray.shutdown()
 
 
-def say_goodbye(address: str) -> None:
-    """End the service on a Ray that is joined for it: its clients are told, its replicas go, Ray stays.
+def say_goodbye(address: str, *, is_ours: bool) -> None:
+    """Tell the clients of the service on a Ray that is joined for it, and take the service away from there.
+
+    Parameters
+    ----------
+    is_ours : bool
+        Whether that Ray is ended next, and the replicas with it.
 
     Raises
     ------
     ConfigError
-        No Ray answers there.
-    RayServeException
-        No service of ours runs on it.
+        No Ray answers there, or no service of ours runs on it.
     """
     cluster = ServeCluster(address)
     cluster.join()
     try:
-        cluster._handle = ray_serve.get_app_handle(APP_NAME)
+        handle = ray_serve.get_app_handle(APP_NAME)
+        handle.broadcast("go_away").results()
+        if not is_ours:
+            ray_serve.delete(APP_NAME)
+    except RayServeException as error:
+        raise ConfigError(f"the Ray at {address} runs no {APP_NAME}: {' '.join(str(error).split())}") from error
     finally:
-        cluster.stop()
+        cluster.leave()
 
 
 def _last_word(error: RuntimeError) -> str:

@@ -10,7 +10,7 @@ STREAMS: Final = "streams"  # what a replica reports: its open streams
 POLICY: Final = "serve.scaling:replicas_for_streams"
 UPSCALE_DELAY_S: Final = 5.0
 DOWNSCALE_DELAY_S: Final = 20.0
-LOOK_BACK_S: Final = 5.0  # a fifth of it lies between two reports' samples
+LOOK_BACK_S: Final = 11.0  # Serve wants it longer than the 10 s after which a replica reports
 
 
 @dataclass(frozen=True)

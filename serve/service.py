@@ -167,6 +167,7 @@ class Service:
             "model": self._model(scoring.champion) | {"since": scoring.since},
             "alarms": self._alarms(serving.champion),
             "deployments": self.deployments,
+            "limits": asdict(self.settings.limits),
             "sessions": self.n_sessions,
             "clients": len(self.streams),
             "memory_bytes": held.memory_bytes,
