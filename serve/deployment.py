@@ -17,8 +17,10 @@ from starlette.applications import Starlette
 
 from engine.config import InstrumentConfig
 from engine.errors import ConfigError
+from serve.allocator import return_freed_memory
 from serve.app import build_app
 from serve.arguments import Arguments
+from serve.door import Door, raise_descriptor_limit
 from serve.launch import read_launch
 from serve.limits import changed_settings
 from serve.listener import open_listener, run_listener
@@ -56,12 +58,16 @@ class Streams:
 
     def __init__(self, settings: ServeSettings, config: InstrumentConfig, driver: int | None = None) -> None:
         log_to_stderr(settings.log_level, settings.log_format)
+        return_freed_memory()
+        raise_descriptor_limit()
         self._driver = driver
         self._limits = settings.limits
         self._is_closed = is_loopback(settings.host) or not has_token_guard()
         if self._is_closed:
             keep_grpc_on_loopback()
         self._service = Service(settings, config)
+        self._door = Door()
+        self._service.before_goodbye = self._door.shut  # a client that was told comes back at once, and not to us
         self._listener = open_listener(settings.host, settings.port)  # a connection waits until the app has started
         self._ports: set[Port] | None = listening()
 
@@ -70,7 +76,7 @@ class Streams:
         return build_app(self._service, jobs)
 
     async def _listen(self, app: Starlette) -> None:
-        await run_listener(app, self._listener)
+        await run_listener(app, self._listener, self._door)
 
     async def _push_metrics(self, _: Starlette) -> None:
         await push_metrics(self._service)
@@ -114,7 +120,7 @@ class Streams:
 
     async def figures(self) -> dict[str, Any]:
         """This replica's counts, for whoever asks them all."""
-        return {"clients": len(self._service.streams), "sessions": self._service.n_sessions}
+        return {"clients": len(self._service.streams), "sessions": self._service.hub.n_sessions}
 
     async def go_away(self) -> int:
         """Close every stream with 1001; called on all replicas before the service ends."""

@@ -4,10 +4,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from engine.champion import Champion, history
 from engine.config import InstrumentConfig
@@ -15,13 +14,17 @@ from engine.errors import EngineError
 from engine.lake import raw_file
 from serve.champion import ChampionWatcher, Serving, choose_signal, reason_of
 from serve.figures import Figures, Snapshot
+from serve.hub import Hub
 from serve.latency import LatencyLog
 from serve.pacing import Clock, WallClock
 from serve.paper import PaperDesk
 from serve.request import last_day
 from serve.settings import CHAMPION, INSTRUMENT, SERVICE_NAME, ServeSettings
+from serve.workshop import Workshop
 
 logger = logging.getLogger(__name__)
+
+_PACE: Final = ("session", "shared", "clients", "state", "next_bin", "ring_bytes", "lag_ms", "lag_p99_ms", "jitter_ms")
 
 
 class OpenStream(Protocol):
@@ -32,6 +35,10 @@ class OpenStream(Protocol):
     @property
     def is_streaming(self) -> bool:
         """Whether bins flow: not before its source is open, not once it closes."""
+        ...
+
+    def beat(self, now: float, period_s: float) -> None:
+        """Send a heartbeat where nothing else was sent for so long."""
         ...
 
     def go_away(self) -> None:
@@ -61,14 +68,14 @@ class Service:
         self.figures = Figures()
         self.streams: set[OpenStream] = set()
         self.closing = False
-        # Apart, so that a long fast-forward of one stream never delays the bins of another, nor a signal's warm-up either.
-        self.start_pool = ThreadPoolExecutor(limits.start_workers, thread_name_prefix="stream-start")
-        self.bin_pool = ThreadPoolExecutor(limits.bin_workers, thread_name_prefix="stream-bins")
-        self.aside_pool = ThreadPoolExecutor(1, thread_name_prefix="signal-warm")
-        # Where a client leaves with paper trades open, the rest of the way is computed, and nobody waits for it.
-        self.settle_pool = ThreadPoolExecutor(1, thread_name_prefix="paper-settle")
         self.desk = PaperDesk(settings.lake)
+        self.workshop = Workshop(
+            lambda: self.settings.limits, self.clock, self.serving_of, self.desk, self.figures, lambda: self.closing
+        )
+        self.hub = Hub(self.workshop)
+        self.figures.sessions = self.hub.figures
         self.latency: LatencyLog | None = None
+        self.before_goodbye: Callable[[], None] = lambda: None  # stops taking connections, where other replicas take them
         self.deployments: dict[str, Any] | None = None  # what Ray Serve says of all replicas, where one runs us
         self._refused: dict[str, str] | None = None  # the last change of settings, if it could not be taken
         self._default: Callable[[], Serving] = lambda: self.watcher.serving
@@ -88,17 +95,11 @@ class Service:
             self.latency = LatencyLog(self.settings.latency)
 
     def change_settings(self, settings: ServeSettings) -> None:
-        """Take other limits: from the next stream, turn and look on; open streams keep their queues."""
-        before, self.settings, self._refused = self.settings.limits, settings, None
-        limits = settings.limits
-        self.watcher.poll_s = limits.champion_poll_s
-        for name, prefix in (("start", "stream-start"), ("bin", "stream-bins")):
-            n_workers = getattr(limits, f"{name}_workers")
-            if n_workers != getattr(before, f"{name}_workers"):
-                old: ThreadPoolExecutor = getattr(self, f"{name}_pool")
-                setattr(self, f"{name}_pool", ThreadPoolExecutor(n_workers, thread_name_prefix=prefix))
-                old.shutdown(wait=False)  # what it was given goes on to its end
-        logger.info("limits are now %s", limits)
+        """Take other limits: from the next stream, turn and look on; open streams and sessions keep what they began with."""
+        self.settings, self._refused = settings, None
+        self.watcher.poll_s = settings.limits.champion_poll_s
+        self.workshop.take_limits()
+        logger.info("limits are now %s", settings.limits)
 
     def refuse_settings(self, why: str) -> None:
         """Keep the settings, and show why others were not taken until some are."""
@@ -121,6 +122,7 @@ class Service:
     async def go_away(self) -> int:
         """Say goodbye to every client (close code 1001) and take no more; how many there were."""
         self.closing = True
+        self.before_goodbye()
         streams = list(self.streams)
         for stream in streams:
             stream.go_away()
@@ -128,12 +130,21 @@ class Service:
             await asyncio.wait([stream.finished for stream in streams], timeout=self.settings.limits.close_s)
         return len(streams)
 
+    async def beat(self) -> None:
+        """Keep alive the streams that have nothing to send, until cancelled."""
+        while True:
+            period_s = self.settings.limits.heartbeat_s
+            await asyncio.sleep(period_s / 4)
+            now = time.monotonic()
+            for stream in list(self.streams):
+                stream.beat(now, period_s * 3 / 4)  # looked at every quarter, so that none waits longer than the period
+
     async def stop(self) -> None:
-        """End the streams, the watcher and the threads."""
+        """End the streams, the sessions, the watcher and the threads."""
         await self.go_away()
+        await self.hub.stop()
         await asyncio.to_thread(self.watcher.stop)
-        for pool in (self.start_pool, self.bin_pool, self.aside_pool, self.settle_pool):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self.workshop.stop()
         await asyncio.to_thread(self.desk.close)
         if self.latency is not None:
             self.latency.close()
@@ -168,13 +179,13 @@ class Service:
             "alarms": self._alarms(serving.champion),
             "deployments": self.deployments,
             "limits": asdict(self.settings.limits),
-            "sessions": self.n_sessions,
+            "sessions": self.hub.n_sessions,
             "clients": len(self.streams),
             "memory_bytes": held.memory_bytes,
             "ring_bytes": held.ring_bytes,
-            "session_figures": [asdict(session) for session in held.sessions],
             "lag_ms": figures.lag_quantile_ms(0.5),
             "lag_p99_ms": figures.lag_quantile_ms(0.99),
+            "pace": [{name: told[name] for name in _PACE if name in told} for told in self.hub.told()],
             "bins_served": figures.bins_served,
             "bins_dropped": figures.bins_dropped,
             "swaps": figures.swaps,
@@ -182,11 +193,6 @@ class Service:
             "streams_refused": figures.streams_refused,
             "uptime_s": round(time.monotonic() - self._began, 1),
         }
-
-    @property
-    def n_sessions(self) -> int:
-        """Streams whose bins flow."""
-        return sum(stream.is_streaming for stream in self.streams)
 
     def snapshot(self) -> Snapshot:
         """What this replica holds now."""

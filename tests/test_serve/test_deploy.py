@@ -174,13 +174,13 @@ def test_other_arguments_cost_a_reconnect_and_no_bin(deployed: Deployed) -> None
 def test_arguments_that_are_not_allowed_change_nothing(deployed: Deployed) -> None:
     good = dict(deployed.args)
     with watching(deployed.port) as client:
-        deployed.args["model"] = "12"
+        deployed.args["dt"] = "2026-02-07"
         deployed.again()
         shown: dict[str, Any] = {}
         while shown.get("status") != "DEPLOY_FAILED":
             shown = yaml.safe_load(deployed.head.serve("status", "--address", deployed.head.dashboard_url))
             shown = shown["applications"]["vacuum-pressure"]
-        assert "champion version was 12" in shown["message"]
+        assert "2026-02-07" in shown["message"]
         client.next_bins(2)
     deployed.config["applications"][0]["args"] = good
     deployed.again()
