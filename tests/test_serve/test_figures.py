@@ -90,8 +90,10 @@ def test_health_tells_each_figure_under_its_name(lake: Lake, config: InstrumentC
             "sealed_ok": False,
         },
         "alarms": [{"kind": "champion", "message": "it does not load", "since": "2026-02-07T01:02:03.000+00:00"}],
-        "sessions": 2,
+        "deployments": None,
+        "sessions": 0,  # of the hub, which has its own tests
         "clients": 3,
+        "ring_bytes": 0,
         "lag_ms": 1.0,
         "lag_p99_ms": 200.0,
         "bins_served": 200,
