@@ -25,7 +25,7 @@ from engine.ray_environment import require_room, temp_folder
 
 MARK: Final = "SPYMASTER_SERVICE"
 START_S: Final = 120.0
-END_S: Final = 15.0  # of a driver, which says goodbye first
+END_S: Final = 60.0  # of a driver, which says goodbye first
 RAY_END_S: Final = 5.0  # of Ray, which has nothing to keep
 OBJECT_STORE_BYTES: Final = 128 << 20  # nothing of ours lives there
 
