@@ -1,7 +1,6 @@
 """When one signal takes over from another in an open stream: not late, not false, not with a hole in what it remembers."""
 
 import json
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,7 @@ from engine.signals.registry import make_signal
 from serve.champion import ChampionWatcher, required_columns
 from serve.frames import BinFrames, decode_header
 from serve.recent import RecentBins
-from serve.session import ConfigFrame, Session
+from serve.session import ConfigFrame
 from serve.settings import Limits
 from tests.sessions import Bins
 from tests.test_serve.conftest import DAY, Promote
@@ -21,14 +20,12 @@ from tests.test_serve.test_session import (
     LATE_SWAP,
     N_BINS,
     SWAP,
-    Inline,
     Late,
     configs,
     dataset,
     open_session,
     play,
     received,
-    request_of,
     require_apart,
     scored_by,
     scores,
