@@ -13,9 +13,11 @@ from serve.frames import BinFrames
 
 OUTLET: Final = "spymaster.outlet"  # where our own listener puts itself among the extensions of the ASGI scope
 
+TEXT: Final = 0x1  # opcodes
+BINARY: Final = 0x2
+PING: Final = 0x9
+
 _FIN: Final = 0x80
-_TEXT: Final = 0x1
-_BINARY: Final = 0x2
 _MAX_LENGTH_7: Final = 125
 _LENGTH_16: Final = 126
 _LENGTH_64: Final = 127
@@ -110,4 +112,4 @@ def message_frame(opcode: int, payload: bytes) -> bytes:
 
 
 def _both(frames: BinFrames, dropped_bins: int) -> bytes:
-    return message_frame(_TEXT, frames.header(dropped_bins).encode()) + message_frame(_BINARY, frames.grid)
+    return message_frame(TEXT, frames.header(dropped_bins).encode()) + message_frame(BINARY, frames.grid)
