@@ -91,7 +91,8 @@ def test_health_tells_each_figure_under_its_name(lake: Lake, config: InstrumentC
         },
         "alarms": [{"kind": "champion", "message": "it does not load", "since": "2026-02-07T01:02:03.000+00:00"}],
         "deployments": None,
-        "sessions": 0,  # of the hub, which has its own tests
+        "sessions": 0,  # no engine runs for them
+        "pace": [],
         "clients": 3,
         "ring_bytes": 0,
         "lag_ms": 1.0,
