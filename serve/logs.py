@@ -43,6 +43,12 @@ class _Json(logging.Formatter):
         return json.dumps(line | getattr(record, "fields", {}), default=str)
 
 
+def tell(logger: logging.Logger, what: str, **fields: Any) -> None:
+    """Log that something happened, with its particulars: behind the words in text, fields of their own in JSON."""
+    particulars = " ".join(f"{name}={value}" for name, value in fields.items())
+    logger.info("%s", f"{what} {particulars}".rstrip(), extra={"fields": {"event": what, **fields}})
+
+
 def formatter(log_format: str) -> logging.Formatter:
     """What writes a record as ``text`` or as ``json``."""
     return _Json() if log_format == "json" else _Text()

@@ -4,7 +4,10 @@ import json
 import logging
 import sys
 
-from serve.logs import STREAM, formatter
+import pytest
+
+from serve.logs import STREAM, formatter, tell
+from tests.test_serve.server import Serve, listen
 
 
 def record(message: str, *arguments: object, **fields: object) -> logging.LogRecord:
@@ -46,3 +49,33 @@ def test_an_exception_is_one_field() -> None:
         made.exc_info = sys.exc_info()
     line = json.loads(formatter("json").format(made))
     assert line["exception"].splitlines()[-1] == "ValueError: nothing there"
+
+
+def test_an_event_has_its_particulars_in_either_form(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "serve.hub")
+    tell(logging.getLogger("serve.hub"), "session begins", session=3, start_time=None)
+    (made,) = caplog.records
+    assert made.getMessage() == "session begins session=3 start_time=None"
+    line = json.loads(formatter("json").format(made))
+    assert {name: line[name] for name in ("event", "session", "start_time")} == {
+        "event": "session begins",
+        "session": 3,
+        "start_time": None,
+    }
+
+
+def test_a_stream_and_its_session_are_told_from_begin_to_end(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "serve")
+    caplog.handler.setFormatter(formatter("json"))
+    running = serve()
+    with running.connect(token_of="nobody"):
+        pass  # refused, so no stream
+    with running.connect(speed="0", start_time="09:25:30") as connection:
+        listen(connection)
+    running.call(running.service.go_away())
+    lines = [json.loads(line) for line in caplog.text.splitlines() if line.startswith("{")]
+    told = [line for line in lines if line.get("event", "").startswith("stream")]
+    assert [(line["event"], line["stream"]) for line in told] == [("stream begins", "1"), ("stream ends", "1")]
+    assert (told[0]["dt"], told[0]["start_time"], told[0]["speed"]) == ("2026-02-06", "09:25:30", 0)
+    assert (told[1]["last_bin"], told[1]["dropped_bins"], told[1]["session"]) == (99, 0, 1)
+    assert not any("token" in line for line in caplog.text.splitlines())
