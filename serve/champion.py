@@ -188,7 +188,7 @@ class ChampionWatcher:
         self._trust = trust or Trust()
         self._lake = lake
         self._config = config
-        self._poll_s = poll_s
+        self.poll_s = poll_s
         self._on_change = on_change
         self._etag = ""
         self._serving = Serving(0, None, _now())
@@ -276,7 +276,7 @@ class ChampionWatcher:
         return None
 
     def _watch(self) -> None:
-        while not self._stop.wait(self._poll_s):
+        while not self._stop.wait(self.poll_s):
             self.poll()
 
     def _raise_alarm(self, text: str) -> bool:

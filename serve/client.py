@@ -169,10 +169,17 @@ def _opener(base: str) -> urllib.request.OpenerDirector:
 
 def health_lines(body: dict[str, Any]) -> list[str]:
     """``/health`` for a terminal."""
-    champion = body.get("champion")
+    champion, all_of_them = body.get("champion"), body.get("deployments")
     names = ("instrument", "config_version", "sessions", "clients", "lag_ms", "lag_p99_ms", "bins_served", "bins_dropped")
     lines = [f"{'status':<15} {body['status']}" + (f": {body['reason']}" if body.get("reason") else "")]
     lines += [f"{name:<15} {'-' if body[name] is None else body[name]}" for name in names if name in body]
+    if all_of_them:  # the figures above are of the replica that answered
+        replicas = ", ".join(f"{n} {state.lower()}" for state, n in all_of_them["replicas"].items())
+        lines.insert(1, f"{'deployments':<15} {all_of_them['status'].lower()}, replicas: {replicas}")
+        lines.insert(2, f"{'of all replicas':<15} {all_of_them['clients']} clients, {all_of_them['sessions']} sessions")
+    lines += [_session_line(one) for one in body.get("pace", ())]
+    if "memory_bytes" in body:
+        lines.append(f"{'memory':<15} {body['memory_bytes'] >> 20} MB, of it {body['ring_bytes'] >> 20} MB of frames kept")
     lines.append(
         f"{'champion':<15} "
         + (f"v{champion['version']} {champion['signal']} run {champion['run_id']}" if champion else "none promoted yet")
@@ -184,6 +191,13 @@ def health_lines(body: dict[str, Any]) -> list[str]:
         lines.append(f"{'live record':<15} {champion['record']['line']}")
     lines += [f"{'alarm':<15} {alarm['message']} (since {alarm['since']})" for alarm in body.get("alarms", [])]
     return lines
+
+
+def _session_line(told: dict[str, Any]) -> str:
+    """One session's clients and pace."""
+    kind = "shared" if told["shared"] else "private"
+    pace = "no pace" if told.get("lag_p99_ms") is None else f"lag p99 {told['lag_p99_ms']} ms, jitter {told['jitter_ms']} ms"
+    return f"{'session ' + str(told['session']):<15} {kind}, {told['clients']} clients, next bin {told.get('next_bin')}, {pace}"
 
 
 __all__ = ["FrameOrderError", "ServiceError", "fetch_health", "health_lines", "stream_url", "tail"]

@@ -75,7 +75,9 @@ def make_server(app: ASGIApp, door: Door) -> uvicorn.Server:
 
 async def run_listener(app: ASGIApp, listener: socket.socket, door: Door | None = None) -> None:
     """Serve an app on a listening socket until cancelled."""
-    server = make_server(app, door or Door(SocketLimits()))
+    door = door or Door(SocketLimits())
+    server = make_server(app, door)
+    door.opened(lambda: _stop_listening(server))
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
     try:
         await asyncio.shield(serving)
@@ -83,3 +85,8 @@ async def run_listener(app: ASGIApp, listener: socket.socket, door: Door | None 
         server.should_exit = True  # the server ends itself: cancelled, it would leave its connections open
         await serving
         raise
+
+
+def _stop_listening(server: uvicorn.Server) -> None:
+    for one in getattr(server, "servers", ()):  # there once it has begun
+        one.close()

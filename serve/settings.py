@@ -22,6 +22,7 @@ CHAMPION: Final = "champion"
 INSTRUMENT: Final = "instrument"
 MAX_PROJECTION: Final = 1e6  # of what scales or damps a projection
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOG_FORMATS: Final = ("text", "json")
 _PACKAGE: Final = Path(__file__).resolve().parent
 _BROUGHT: Final = _PACKAGE / "built_page"  # in a wheel; a checkout builds it beside the page's sources
 PAGE_DIR: Final = _BROUGHT if _BROUGHT.is_dir() else _PACKAGE.parent / "frontend" / "dist"
@@ -88,6 +89,7 @@ class ServeSettings:
     limits: Limits = Limits()
     trust: Trust = Trust()
     log_level: str = "INFO"
+    log_format: str = "text"  # or "json", an object a line
     latency: "Capture | None" = None
     assumes_symbol: bool = False  # of raw files that do not say whose records they hold
 

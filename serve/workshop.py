@@ -50,9 +50,8 @@ class Workshop:
         self.clock = clock
         self.figures = figures
         self.is_closing = is_closing
-        first = limits()
-        self.start_pool = ThreadPoolExecutor(first.start_workers, thread_name_prefix="stream-start")
-        self.bin_pool = ThreadPoolExecutor(first.bin_workers, thread_name_prefix="stream-bins")
+        self._workers = limits().start_workers, limits().bin_workers
+        self.start_pool, self.bin_pool = _pools(*self._workers)
         self._aside = ThreadPoolExecutor(1, thread_name_prefix="signal-warm")
         self._private_aside = ThreadPoolExecutor(1, thread_name_prefix="private-warm")
         # Where a client leaves with paper trades open, the rest of the way is computed, and nobody waits for it.
@@ -62,6 +61,15 @@ class Workshop:
     def limits(self) -> Limits:
         """Those that hold now."""
         return self._limits()
+
+    def take_limits(self) -> None:
+        """Change the number of threads where other limits hold now; what runs goes on where it is."""
+        workers = self.limits.start_workers, self.limits.bin_workers
+        if workers != self._workers:
+            before, self._workers = (self.start_pool, self.bin_pool), workers
+            self.start_pool, self.bin_pool = _pools(*workers)
+            for pool in before:
+                pool.shutdown(wait=False)
 
     def session(self, request: StreamRequest, *, shared: bool) -> Session:
         """A replay that is not open yet.
@@ -85,3 +93,11 @@ class Workshop:
         """End the threads, once each has finished what it is at."""
         for pool in (self.start_pool, self.bin_pool, self._aside, self._private_aside, self._settle):
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _pools(start_workers: int, bin_workers: int) -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
+    """What private replays start on, and what they compute on."""
+    return (
+        ThreadPoolExecutor(start_workers, thread_name_prefix="stream-start"),
+        ThreadPoolExecutor(bin_workers, thread_name_prefix="stream-bins"),
+    )
