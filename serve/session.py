@@ -16,19 +16,18 @@ from engine.errors import SourceError
 from engine.run.block import BinBlock
 from engine.run.replay import SESSION_TZ, Replay
 from engine.schema import GRID_COLUMNS
-from engine.signals.base import SignalLike, signal_inputs
+from engine.signals.base import SignalLike
 from engine.source.records import open_source
-from serve.champion import MICROSTATES, Serving, SignalChoice, choose_signal, config_for, required_columns
+from serve.champion import Serving, SignalChoice, choose_signal, config_for, required_columns
 from serve.frames import STREAM_FORMAT, BinFrames, FrameEncoder, message
+from serve.hand_over import Kept, PastReader, let_see
 from serve.paper import PaperBook, PaperDesk, Seen
 from serve.recent import RecentBins
-from serve.relabel import state5_codes
 from serve.request import StreamRequest
 from serve.settings import CHAMPION, Limits, Projection
 
 logger = logging.getLogger(__name__)
 
-STATE5: Final = "perm_state5_code"
 CONFIG_KIND: Final = "runtime_config"
 CAPABILITIES: Final = {"control": False, "step": False, "backfill": False, "resume": True}
 
@@ -201,7 +200,7 @@ class Session:
             return self._change_signal()  # to what came meanwhile, if anything did
         if warmed.serving.generation != wanted.generation or self._recent.n_seen - warmed.n_seen > self._recent.capacity:
             return self._change_signal()  # overtaken meanwhile: warm again
-        _let_see(warmed.signal, warmed.config, self._recent.since(warmed.n_seen, warmed.choice.reads))
+        let_see(warmed.signal, warmed.config, self._recent.since(warmed.n_seen, warmed.choice.reads))
         self._replay.runner.take_over(warmed.signal, warmed.config)
         self._taken, self.config, self.choice = warmed.serving, warmed.config, warmed.choice
         self._take_up_paper()
@@ -284,16 +283,16 @@ class Session:
             failed.set_exception(error)
             return failed
         self._recent.add(reads)
-        return self._aside.submit(self._warm, wanted, self._recent.n_seen, self._recent.since(0, reads))
+        kept = Kept(self._recent.n_seen, self._recent.since(0, reads))
+        return self._aside.submit(self._warm, wanted, kept)
 
-    def _warm(self, serving: Serving, n_seen: int, past: dict[str, Any]) -> _Warmed:
-        """Build a signal aside and let it see as many of the recent bins as it can remember."""
+    def _warm(self, serving: Serving, kept: Kept) -> _Warmed:
+        """Build a signal aside and let it see what it must of the session so far."""
         config = config_for(serving.champion, self.request.config)
         choice = choose_signal(serving.champion, config)
-        signal = choice.build()
-        if signal is not None:
-            _let_see(signal, config, {name: column[-signal.memory_bins :] for name, column in past.items()})
-        return _Warmed(serving, config, choice, signal, n_seen)
+        recent = self._recent
+        reader = PastReader(self.request, config, choice, kept, lambda: recent.n_seen, recent.capacity // 2, lambda: self._closed)
+        return _Warmed(serving, config, choice, *reader.warmed())
 
     def _notices(self) -> list[str]:
         notices = []
@@ -308,11 +307,3 @@ class Session:
         if request.projection != Projection():
             notices.append("projection_model is for clients that project the spectrum's score; nothing here is computed from it")
         return notices
-
-
-def _let_see(signal: SignalLike | None, config: InstrumentConfig, columns: dict[str, Any]) -> None:
-    """Let a signal see bins that are gone, labelled as its config labels them."""
-    if signal is None or len(columns[MICROSTATES]) == 0:
-        return
-    labelled = columns | {STATE5: state5_codes(columns[MICROSTATES], config.state5_table)}
-    signal.run(signal_inputs(signal, labelled, labelled))
