@@ -1,11 +1,12 @@
 """How a signal that joins a session late comes to stand where it would stand, had it been there from the first bin: bit for bit.
 
 Most signals forget: after ``memory_bins`` bins nothing is left of where they began, so they are shown as many. Averages that
-fade forget to within their own rounding only, and two that differ in the last bit may do so for a while: they are shown some more.
-A learned signal walks forward by a schedule that stands at fixed bins of the session; the model in effect is the last fit that succeeded, and it
-saw nothing that lies further back than its memory. So earlier fits are not made at all, and two at most are: the one in effect
-and the one under way. Where that fit had too little to learn from, or where each fit builds upon the one before (``lsvm_der``),
-the session is walked from its first bin, which takes as long as it takes; the signal before serves on meanwhile.
+fade forget to within their own rounding only, and two that differ in the last bit may do so for a while: they are shown some
+more. A learned signal walks forward by a schedule that stands at fixed bins of the session; the model in effect is the last fit
+that succeeded, and it saw nothing that lies further back than its memory. So earlier fits are not made at all, and two at most
+are: the one in effect and the one under way. Where that fit had too little to learn from, or where each fit builds upon the one
+before (``lsvm_der``), the session is walked from its first bin, which takes as long as it takes; the signal before serves on
+meanwhile.
 """
 
 from collections.abc import Callable, Iterable

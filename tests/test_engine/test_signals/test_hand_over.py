@@ -90,7 +90,7 @@ def test_of_a_learned_signals_fits_only_those_are_made_that_can_still_speak(
         return make_signal(name, quick(name), CONTEXT)
 
     columns = inputs(make(), bins)
-    # Fits' data end at bins 150, 250 and so on, and act 15 bins later: at bin 1600 that of 1550 acts, and at bin 1560 that of 1450.
+    # Fits' data end at bins 150, 250 and so on, and act 15 bins later: at bin 1600 that of 1550 acts, at bin 1560 that of 1450.
     monkeypatch.setattr(FitJob, "__init__", counted)
     for n_seen, n_fits in ((1600, 1), (1566, 1), (1565, 2), (1560, 2)):
         made.clear()
