@@ -11,7 +11,6 @@ from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from engine.config import InstrumentConfig
 from engine.errors import ConfigError, SourceError
 from engine.run.block import BinBlock
 from engine.run.extent import Extent, extent_of
@@ -25,6 +24,8 @@ from serve.paper import PaperBook, PaperDesk, Seen
 from serve.recent import RecentBins
 from serve.request import StreamRequest
 from serve.settings import CHAMPION, Limits, Projection
+from serve.spoken import Speaker, SpokenDesk
+from serve.standing import STANDING_CHANGE, StandingWatch
 from serve.warming import Past, Warmed, let_see, warmed
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class ConfigFrame:
     text: str
     effective_bin_seq: int
     plain: str = ""
+    reason: str | None = None
 
 
 class Session:
@@ -57,6 +59,8 @@ class Session:
         How much of the past to remember.
     desk : PaperDesk, optional
         Keeps the record of the champion's paper trades; without one nothing is traded.
+    spoken : SpokenDesk, optional
+        Keeps the record of which model spoke at which bin.
     """
 
     def __init__(
@@ -66,8 +70,10 @@ class Session:
         aside: Executor,
         limits: Limits | None = None,
         desk: PaperDesk | None = None,
+        spoken: SpokenDesk | None = None,
     ) -> None:
         self._desk = desk
+        self._standing = StandingWatch(desk)
         self._seen: Seen | None = None
         self._papers: list[PaperBook] = []  # of the champion, and before it of those whose trades are still under way
         self._turn = threading.Lock()  # held by who computes bins: a client may leave while one is under way
@@ -77,6 +83,10 @@ class Session:
         self._taken = serving()
         self.config = config_for(self._taken.champion, request.config)
         self.choice = choose_signal(self._taken.champion, self.config)
+        self._speaker: Speaker | None = None
+        if spoken is not None:
+            config, day = self.config, request.dt.isoformat()
+            self._speaker = Speaker(spoken, config.symbol, request.dbn.name, day, config.cell_width_ms)
         self._encoder = FrameEncoder(self.config.n_rows)
         self._recent = RecentBins(required_columns(self.choice), self.config.n_rows, (limits or Limits()).recent_bytes)
         self._warming: tuple[int, Future[Warmed]] | None = None  # the generation meant, too
@@ -183,7 +193,7 @@ class Session:
         if reason is None:
             return ConfigFrame(plain, self.next_bin, plain)
         fields |= {"reason": reason, "effective_bin_seq": self.next_bin}
-        return ConfigFrame(message(CONFIG_KIND, **fields), self.next_bin, plain)
+        return ConfigFrame(message(CONFIG_KIND, **fields), self.next_bin, plain, reason)
 
     def _extent_fields(self) -> dict[str, Any]:
         """``session`` of a ``runtime_config``: ``n_bins`` only where it is certain."""
@@ -210,6 +220,8 @@ class Session:
 
     def _step(self) -> list[ConfigFrame | BinFrames]:
         frames: list[ConfigFrame | BinFrames] = [*self._change_signal()]
+        if not frames and self._standing.is_news(self.choice.champion):
+            frames.append(self.config_frame(STANDING_CHANGE))
         block, self._ahead = self._ahead or self._next_block(), None
         if block is None:
             self.ended = True
@@ -260,18 +272,27 @@ class Session:
         """Let go of the source; from any thread, also while `open` or `step` runs in another."""
         self._closed = True
         self._blocks = iter(())
+        self._silence()
         if self._warming is not None:
             self._warming[1].cancel()
+
+    def _silence(self) -> None:
+        """No bin comes any more."""
+        if self._speaker is not None:
+            self._speaker.end()
 
     def _next_block(self) -> BinBlock | None:
         begun = time.time_ns()
         block = next(self._blocks, None)
         self._taken_up = begun, time.time_ns()
         if block is not None:
+            if self._speaker is not None:
+                self._speaker.see(block, self.choice)
             self._trade(block)
             self._recent.append(block.grid, fields=block.bins)
             self.n_bins = int(block.bins["bin_seq"][-1]) + 1
         elif not self._closed:
+            self._silence()
             for book in self._papers:
                 book.finish()
             self._papers = []
@@ -321,10 +342,7 @@ class Session:
 
     def _record(self) -> dict[str, Any]:
         """What the live record adds to what is said of the model."""
-        if self._desk is None:
-            return {}
-        champion = self.choice.champion
-        return {"standing": self._desk.standing(champion), "record": self._desk.line(champion)}
+        return self._standing.tell(self.choice.champion)
 
     def _begin_to_warm(self, wanted: Serving) -> Future[Warmed]:
         """Hand the recent bins to another thread; columns that were not kept so far are from here on."""

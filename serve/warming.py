@@ -1,9 +1,9 @@
 """A signal that is to take over in a running replay, made ready aside: where it would stand had it scored from bin 0 on.
 
-It sees what it must of the session's past (`engine.signals.hand_over`): the recent bins that the replay has kept, where they reach
-back far enough, else the session is read again from its file, from the kept state before the first bin that is needed, while the
-stream goes on with the signal it has. So memory stays bounded, and what a stream says after a change is bit for bit what ``tune
-score`` says of the session's dataset: for a champion that carries a fitted state, with ``--champion VERSION``.
+It sees what it must of the session's past (`engine.signals.hand_over`): the recent bins that the replay has kept, where they
+reach back far enough, else the session is read again from its file, from the kept state before the first bin needed, while
+the stream goes on with the signal it has. So memory stays bounded, and what a stream says after a change is bit for bit what
+``tune score`` says of the session's dataset: for a champion that carries a fitted state, with ``--champion VERSION``.
 """
 
 from collections.abc import Callable, Iterator
