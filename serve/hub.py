@@ -119,6 +119,7 @@ class Hub:
         """End every session."""
         for replay in list(self._private):
             replay.leave()
+        ending = list(self._shared)
         for shared in ending:
             shared.stop()
         await asyncio.gather(*(shared.stopped() for shared in ending))

@@ -47,7 +47,7 @@ def read_moment(text: str, name: str) -> Moment:
         read_clock(text, name)
     except ConfigError:
         raise ConfigError(
-            f"{name} was {text[:60]!r}; it must be a bin_seq, an ISO time like 2026-02-06T09:40:00-05:00, or HH:MM[:SS] in New York"
+            f"{name} was {text[:60]!r}; give a bin_seq, an ISO time like 2026-02-06T09:40:00-05:00, or HH:MM[:SS] of New York"
         ) from None
     return Moment(text, clock=text)
 
@@ -68,8 +68,8 @@ def bin_of(moment: Moment, extent: Extent, source: Source) -> int:
     last = extent.bin_at(extent.end_ns - 1)
     if not 0 <= seq <= last:
         raise ConfigError(
-            f"{moment.given} lies {'before' if seq < 0 else 'behind'} this session, which reaches from {_told(extent.start_ns)} to "
-            f"{_told(extent.end_ns)} at most, bins 0 to {last}; choose a place in it"
+            f"{moment.given} lies {'before' if seq < 0 else 'behind'} this session, which reaches from {_told(extent.start_ns)} "
+            f"to {_told(extent.end_ns)} at most, bins 0 to {last}; choose a place in it"
         )
     return seq
 

@@ -1,4 +1,4 @@
-"""The last bins of a shared session, framed once, and what was said between them; any number of clients read it, each at its place."""
+"""The last bins of a shared session, framed once, and what was said between them; each client reads at its own place."""
 
 from dataclasses import dataclass
 from typing import Final

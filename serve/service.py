@@ -20,7 +20,6 @@ from serve.request import last_day
 from serve.settings import CHAMPION, SERVICE_NAME, ServeSettings
 from serve.workshop import Workshop
 
-
 _PACE: Final = ("session", "shared", "clients", "state", "next_bin", "ring_bytes", "lag_ms", "lag_p99_ms", "jitter_ms")
 
 

@@ -36,7 +36,7 @@ CAPABILITIES: Final = {"control": True, "step": True, "backfill": True, "resume"
 
 @dataclass(frozen=True)
 class ConfigFrame:
-    """A ``runtime_config`` and the first bin it holds for: as those are told who saw the one before, and as those who come new."""
+    """A ``runtime_config`` and the first bin it holds for: for those who saw the one before, and ``plain`` for who comes new."""
 
     text: str
     effective_bin_seq: int
@@ -116,8 +116,13 @@ class Session:
         """Choose the first bin to hand out, before `open`."""
         self.next_bin = bin_seq
 
-    def open(self) -> None:
+    def open(self, wanted: int = 0) -> None:
         """Open the source and compute up to the first bin that will be sent; the slow part.
+
+        Parameters
+        ----------
+        wanted : int
+            A later bin that must be there, too, where that can be known.
 
         Raises
         ------
@@ -127,7 +132,9 @@ class Session:
         if self._closed:
             return
         request, first = self.request, self.next_bin
-        self._reach()
+        reach = self._reach()
+        if reach.n_bins is not None:
+            self._require(max(first, wanted), reach.n_bins)  # before anything is computed for it
         self._replay = replay = Replay(
             self._opened(),
             self.config,
@@ -147,11 +154,7 @@ class Session:
         self.n_bins = int(replay.runner.engine.run["bin_seq"][0])
         if self.n_bins == 0:
             raise self._nothing_there()
-        if first > self.n_bins:
-            raise ConfigError(
-                f"bin {first} was asked for; this session has {self.n_bins} bins, 0 to {self.n_bins - 1}. Ask for one of them, or "
-                "leave resume_from out"
-            )
+        self._require(first, self.n_bins)
 
     def _opened(self) -> Source:
         if self._source is None:
@@ -161,11 +164,19 @@ class Session:
 
     def _reach(self) -> Extent:
         if self.extent is None:
-            extent = extent_of(self._opened(), self.config, self.request.start_time)
-            if extent is None:
+            extent = extent_of(self._opened(), self.config, self.request.start_time, self.request.keyframes)
+            if extent is None or extent.n_bins == 0:
                 raise self._nothing_there()
             self.extent = extent
         return self.extent
+
+    def _require(self, bin_seq: int, n_bins: int) -> None:
+        """A stream may go on at the session's end, where only that is left to be said, and not behind it."""
+        if bin_seq > n_bins:
+            raise ConfigError(
+                f"bin {bin_seq} was asked for; this session has {n_bins} bins, 0 to {n_bins - 1}. Ask for one of them, or leave "
+                "resume_from out"
+            )
 
     def _nothing_there(self) -> SourceError:
         request = self.request

@@ -135,7 +135,7 @@ class SharedSession:
     async def _run(self) -> None:
         try:
             session = await self._in_thread(self._made)
-            await self._in_thread(session.open)  # a call of its own: closed, it breaks off
+            await self._in_thread(partial(session.open, self.request.resume_from))  # a call of its own: closed, it breaks off
             self.extent = session.extent
             self.ring.say(await self._in_thread(session.config_frame))
             self._wake()
@@ -243,6 +243,7 @@ class Cursor:
         self.next_bin = bin_seq
         self.n_skipped = 0
         self.wake = wake
+        self._keep_up()
 
     def take(self) -> Item | None:
         """What the client is sent next; None while there is nothing."""

@@ -15,9 +15,9 @@ from serve.settings import Limits
 class Workshop:
     """Threads stand apart by what must not wait for what.
 
-    A shared session has a thread of its own. Private replays share some to start on and some to compute on, so that neither a long
-    fast-forward nor a reader in a hurry delays the bins of another client; and signals for shared sessions are warmed apart from
-    those for private ones.
+    A shared session has a thread of its own. Private replays share some to start on and some to compute on, so that neither a
+    long fast-forward nor a reader in a hurry delays the bins of another client; and signals for shared sessions are warmed apart
+    from those for private ones.
 
     Parameters
     ----------
