@@ -31,6 +31,7 @@ from serve.warming import Past, Warmed, let_see, warmed
 logger = logging.getLogger(__name__)
 
 CONFIG_KIND: Final = "runtime_config"
+MODEL_CHANGE: Final = "model_change"
 CAPABILITIES: Final = {"control": True, "step": True, "backfill": True, "resume": True}
 
 
@@ -277,7 +278,7 @@ class Session:
         self._replay.runner.take_over(ready.signal, ready.config)
         self._taken, self.config, self.choice = ready.serving, ready.config, ready.choice
         self._take_up_paper()
-        return [self.config_frame("model_change")]
+        return [self.config_frame(MODEL_CHANGE)]
 
     def close(self) -> None:
         """Let go of the source; from any thread, also while `open` or `step` runs in another."""
@@ -353,7 +354,7 @@ class Session:
 
     def _record(self) -> dict[str, Any]:
         """What the live record adds to what is said of the model."""
-        return self._standing.tell(self.choice.champion)
+        return self._standing.now(self.choice.champion)
 
     def _begin_to_warm(self, wanted: Serving) -> Future[Warmed]:
         """Hand the recent bins to another thread; columns that were not kept so far are from here on."""

@@ -3,6 +3,7 @@
 Source: `engine.trades.spoken` for the record.
 """
 
+import argparse
 import logging
 import re
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from engine.constants import NS_PER_S
-from engine.door import read_day
+from engine.door import print_json, read_day
 from engine.errors import ConfigError, EngineError
 from engine.lake import Lake
 from engine.run.block import BinBlock
@@ -145,6 +146,17 @@ def models_at(lake: Lake, when: str, symbol: str | None = None) -> dict[str, Any
             models += [_line(one, stretch) | {"bin_seq": seq} for stretch, seq in record.at(ts_ns)]
     where = {"ts_ns": str(ts_ns)} if day is None else {"day": day}
     return {"when": when, **where, "models": models}
+
+
+def model_at(options: argparse.Namespace) -> int:
+    """Who spoke at a moment or on a day, for a terminal."""
+    told = models_at(Lake.open(options.lake), options.when, options.symbol)
+    if options.json:
+        print_json(told)
+        return 0
+    for line in model_lines(told):
+        print(line)
+    return 0
 
 
 def model_lines(told: dict[str, Any]) -> list[str]:

@@ -26,26 +26,27 @@ class StandingWatch:
 
     def __init__(self, desk: PaperDesk | None, clock: Callable[[], float] = time.monotonic, look_s: float = LOOK_S) -> None:
         self._desk, self._clock, self._look_s = desk, clock, look_s
-        self._told: dict[str, Any] = {}
+        self._told: dict[str, Any] | None = None
+        self._version: int | None = None  # that it was told of
         self._looked = -look_s
 
-    def tell(self, champion: Champion | None) -> dict[str, Any]:
-        """``standing`` and ``record`` for a ``runtime_config``; from here on they are known to have been told."""
-        self._told = self._now(champion)
-        self._looked = self._clock()
-        return self._told
-
-    def is_news(self, champion: Champion | None) -> bool:
-        """Whether something else is to be told than was; looks no more often than every ``look_s``."""
-        if self._desk is None or champion is None or champion.promise is None:
-            return False
-        now = self._clock()
-        if now - self._looked < self._look_s:
-            return False
-        self._looked = now
-        return self._now(champion) != self._told
-
-    def _now(self, champion: Champion | None) -> dict[str, Any]:
+    def now(self, champion: Champion | None) -> dict[str, Any]:
+        """``standing`` and ``record`` for a ``runtime_config``."""
         if self._desk is None:
             return {}
         return {"standing": self._desk.standing(champion), "record": self._desk.line(champion)}
+
+    def is_news(self, champion: Champion | None) -> bool:
+        """Whether something else is to be told of a champion than was; looks no more often than every ``look_s``.
+
+        What is told when a champion takes over is the first look at it, and no news.
+        """
+        if self._desk is None or champion is None or champion.promise is None:
+            return False
+        clock = self._clock()
+        is_known = self._told is not None and self._version == champion.version
+        if is_known and clock - self._looked < self._look_s:
+            return False
+        before, self._told = self._told, self.now(champion)
+        self._looked, self._version = clock, champion.version
+        return is_known and self._told != before
