@@ -66,6 +66,8 @@ export class Session {
   /** UTC ms of the start of bin 0. */
   originMs = 0;
   paused = false;
+  /** Whether a heartbeat came on this connection. */
+  beats = false;
   speed: number | null = null;
   ended: { readonly bins: number } | null = null;
   scales: Record<LayerId, AutoScale>;
@@ -116,6 +118,7 @@ export class Session {
   connectionOpened(): void {
     this.configured = false;
     this.paused = false;
+    this.beats = false;
     this.budget = new RejectBudget();
   }
 
