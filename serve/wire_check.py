@@ -23,6 +23,10 @@ class FrameChecker:
         self._header: dict[str, Any] | None = None
         self._last: dict[str, Any] | None = None
 
+    def reconnected(self) -> None:
+        """Follow the same stream over another connection: its config comes first again, its bins go on where they broke off."""
+        self._header = self.config = None
+
     def text(self, kind: str, text: str, values: dict[str, Any]) -> None:
         """Take a text frame that was already parsed.
 

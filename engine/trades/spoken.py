@@ -82,13 +82,13 @@ class SpokenRecord(Chain):
             self.stretches[name] = replace(known, until=max(known.until or 0, entry["until"]))
 
     def at(self, ts_ns: int) -> list[tuple[Stretch, int]]:
-        """Every stretch that holds a moment, UTC ns, and the bin in it; the one that spoke last comes last."""
+        """Every stretch that holds a moment, UTC ns, and the bin in it, in the order of the record, whatever clocks said."""
         found = [(one, one.bin_at(ts_ns)) for one in self.stretches.values()]
-        return sorted(((one, seq) for one, seq in found if one.holds(seq)), key=lambda pair: pair[0].since)
+        return [(one, seq) for one, seq in found if one.holds(seq)]
 
     def on(self, day: str) -> list[Stretch]:
         """Every stretch of a day's sessions, by session and bin."""
-        return sorted((s for s in self.stretches.values() if s.day == day), key=lambda s: (s.start_ns, s.first, s.since))
+        return sorted((s for s in self.stretches.values() if s.day == day), key=lambda s: (s.start_ns, s.first))
 
 
 def _stretch(entry: Entry) -> Stretch:
