@@ -125,13 +125,12 @@ def test_other_parameters_are_another_model(lake: Lake, config: InstrumentConfig
 
 
 def _append(root: str, who: int) -> None:
-    desk = SpokenDesk(Lake.open(root))
+    record = SpokenRecord(Lake.open(root), "MNQH6")
     for i in range(20):
         model = {"source": "champion", "version": who, "name": "ads", "sha256": f"{who:064d}"}
         entry = {"kind": "from", "session": "MNQH6@1", "bin": i, "model": model, "at": "2026-01-01T00:00:00"}
         common = {"start_ns": 1, "width_ns": 100, "dt": DAY, "file": "f", "source": "replay"}
-        desk.submit("MNQH6", entry | common)
-    desk.close()
+        record.append([entry | common])
 
 
 def test_several_replicas_append_to_one_whole_chain(lake: Lake) -> None:
@@ -187,7 +186,7 @@ def test_what_a_full_disk_refused_is_written_once_there_is_room(lake: Lake, desk
         desk.submit("MNQH6", entry)
         desk.flush()
         assert desk.trouble is not None
-        assert "no space left" in desk.trouble["message"]
+        assert desk.trouble["message"].startswith("the record of who spoke is not written: ")
         desk.submit("MNQH6", entry | {"bin": 7})
         desk.flush()
     desk.flush()
