@@ -59,7 +59,7 @@ class _Tail:
         self._url, self._n_bins, self._out, self._patience_s = url, n_bins, out, patience_s
         self._headers = {"Authorization": f"Bearer {token}"} if token else None
         self._checker = FrameChecker()
-        self._heard = time.monotonic()
+        self._heard = time.monotonic()  # when anything but a refusal came last
         self._beats = False  # the server says something each second
         self._said: dict[str, Any] = {}  # the server's last error
         self._next_bin: int | None = None
@@ -129,6 +129,8 @@ class _Tail:
                 continue
             values = json.loads(frame)
             kind = values.get("type")
+            if kind != "error":
+                self._heard = time.monotonic()
             checker.text(kind, frame, values)
             if kind == "runtime_config":
                 self._beats = self._beats or values["capabilities"].get("control") is True
@@ -147,7 +149,6 @@ class _Tail:
             frame = socket.recv(timeout=limit_s)
         except TimeoutError:
             raise _SilentError(f"no frame and no heartbeat for {limit_s:g} s") from None
-        self._heard = time.monotonic()
         return frame
 
     def _silence_s(self) -> float | None:

@@ -8,6 +8,7 @@ Who may write both may make up both: it is a seal against accidents and second t
 Any number of processes and nodes append: under the file's lock, and an entry that is known is not written again.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -119,8 +120,10 @@ class Chain:
         ------
         ChampionError
             The record is broken: nothing is added to it.
+        OSError
+            It cannot be written, or what it lies in is not there: nothing is made in its place.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._require_folder()
         created = not self.path.exists()
         with self.path.open("ab+") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)  # let go of when the file is closed, also by a crash
@@ -148,6 +151,14 @@ class Chain:
             self.refresh()
             write_atomic(self.head_path, text_of({"entries": self.n_entries, "sha256": self.head}).encode())
         return len(lines)
+
+    def _require_folder(self) -> None:
+        """A lake that is away for a while must not be begun anew where it was: only the last two folders are made, and only once."""
+        folder = self.path.parent
+        if self._offset and not folder.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "the lake is not there", str(folder))
+        folder.parent.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
 
     def _link(self, line: bytes) -> None:
         n = self.n_entries
