@@ -86,6 +86,7 @@ class _Kept:
     evidence: Evidence
     trouble: str = ""
     since: str = ""  # of the trouble, ISO 8601, UTC
+    only_read: bool = False  # the trouble was met in reading: it is over once reading succeeds
 
 
 class PaperDesk:
@@ -163,8 +164,12 @@ class PaperDesk:
             kept = self._of(champion)
             try:
                 kept.record.refresh()
+                if kept.only_read:
+                    kept.trouble, kept.only_read = "", False
             except (EngineError, OSError) as error:
-                self._trouble(kept, champion, str(error))
+                if not kept.trouble or kept.only_read:
+                    self._trouble(kept, champion, str(error))
+                    kept.only_read = True
         return kept
 
     def _note(self, champion: Champion, text: str) -> None:
@@ -184,7 +189,7 @@ class PaperDesk:
     def _trouble(kept: _Kept, champion: Champion, text: str) -> None:
         if kept.trouble != text:
             logger.error("champion version %d: %s", champion.version, text)
-            kept.trouble, kept.since = text, _now()
+            kept.trouble, kept.since, kept.only_read = text, _now(), False
 
 
 def _now() -> str:

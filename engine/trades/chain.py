@@ -153,7 +153,7 @@ class Chain:
         return len(lines)
 
     def _require_folder(self) -> None:
-        """A lake that is away for a while must not be begun anew where it was: only the last two folders are made, and only once."""
+        """A lake that is away must not be begun anew where it was: only the last two folders are made, and only once."""
         folder = self.path.parent
         if self._offset and not folder.is_dir():
             raise FileNotFoundError(errno.ENOENT, "the lake is not there", str(folder))
