@@ -23,6 +23,11 @@ class FrameChecker:
         self._header: dict[str, Any] | None = None
         self._last: dict[str, Any] | None = None
 
+    @property
+    def next_bin(self) -> int:
+        """Where a client goes on that connects again."""
+        return 0 if self._last is None else self._last["bin_seq"] + 1
+
     def reconnected(self) -> None:
         """Follow the same stream over another connection: its config comes first again, its bins go on where they broke off."""
         self._header = self.config = None
