@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from engine.champion import read_champion, versions
-from engine.errors import EngineError
+from engine.errors import ConfigError, EngineError
 from engine.files import NUMBER
 from engine.trades.evidence import Evidence
 from engine.trades.record import LiveRecord
@@ -36,6 +36,7 @@ from serve.board import FILTERS, Board, of_run, plain, plain_rows, read_table, s
 from serve.days import Days
 from serve.request import MAX_NUMBER, shown
 from serve.service import Service
+from serve.spoken import models_at
 from serve.words import without_paths_in
 
 ARROW: Final = "application/vnd.apache.arrow.stream"
@@ -76,6 +77,7 @@ class Api:
             Route("/v1/experiments/runs/{run_id}/curve", self._guarded(self._curve)),
             Route("/v1/sessions", self._guarded(self._sessions)),
             Route("/v1/model/champion", self._guarded(self._champion)),
+            Route("/v1/model/at", self._guarded(self._model_at)),
             Route("/v1/model/record/{version}", self._guarded(self._record)),
         ]
 
@@ -180,6 +182,15 @@ class Api:
     async def _champion(self, request: Request) -> Response:
         read_query(request.scope, ())
         return await packed(request, _told(await asyncio.to_thread(self._service.champion)))
+
+    async def _model_at(self, request: Request) -> Response:
+        values = read_query(request.scope, ("ts", "symbol"))
+        lake = self._service.settings.lake
+        try:
+            body = await asyncio.to_thread(models_at, lake, values.get("ts", ""), values.get("symbol"))
+        except ConfigError as error:
+            return error_answer(str(error), 400)
+        return await packed(request, _told(body))
 
     async def _record(self, request: Request) -> Response:
         values = read_query(request.scope, ("offset", "limit"))

@@ -18,12 +18,13 @@ from engine.errors import ConfigError, EngineError, WorkError
 from engine.jit import cache_dir
 from engine.ray_environment import prepare_ray_environment
 from engine.run.runner import Runner, Span
-from serve.client import fetch_health, health_lines, stream_url, tail
+from serve.client import fetch_health, health_lines, stream_url
 from serve.detached import Noted, end_driver, end_marked, forget_address, logs, require_note, start_head
 from serve.launch import Launch, read_launch
 from serve.page import start_page
 from serve.query import QUERY_NAMES
 from serve.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_ENV
+from serve.tail import tail
 
 
 def run(options: argparse.Namespace) -> int:
