@@ -6,6 +6,7 @@ Codes below 600 are answers over HTTP; from 1000 on those of a WebSocket's close
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 from serve.settings import STREAM_PATH
 
@@ -18,7 +19,7 @@ BEARER: Final = f"Authorization: Bearer {TOKEN}"
 
 RUNS: Final = "/v1/experiments/runs"
 RUN: Final = f"{RUNS}/0123456789abcdef/curve"
-GUARDED: Final = (RUNS, f"{RUNS}.arrow", RUN, "/v1/sessions", "/v1/model/champion", "/v1/model/record/1")
+GUARDED: Final = (RUNS, f"{RUNS}.arrow", RUN, "/v1/sessions", "/v1/model/champion", "/v1/model/record/1", "/v1/model/at")
 ROUTES: Final = ("/health", *GUARDED, STREAM_PATH, "/")
 
 
@@ -265,6 +266,10 @@ def queries() -> Iterator[Row]:
         yield from (
             Row(f"{query} of {path}", request(f"{path}?{query}", BEARER), 400) for query in ("x=1", "limit=1", "=", "%ff=1")
         )
+    for text in ("", "x", "yesterday", "2026-13-01", "2026-02-30", "1e9", "-1", "9" * 41, "%00", "2026-02-06T25:00", "٣"):
+        yield Row(f"at ts={text[:20]}", request(f"/v1/model/at?ts={quote(text, safe='%:')}", BEARER), 400)
+    for query in ("ts=2026-02-06&symbol=nope", "ts=1&ts=2", "when=2026-02-06", "ts=2026-02-06&symbol=../x"):
+        yield Row(f"at {query}", request(f"/v1/model/at?{query}", BEARER), 400)
     for text in ("x", "nan", "inf", "-inf", "1e999", "0x1", "1_0", "", "%20", "1%2C2", "--help", "1" * 41):
         yield Row(f"threshold={text}", request(f"{RUN}?threshold={text}", BEARER), 400)
 
