@@ -31,6 +31,7 @@ from tune.trial import load_market, signal_series
 
 RUNS = "/v1/experiments/runs"
 BIG = ("_ns", "_int")
+SLOW = pytest.mark.slow  # each table more is made by a process more
 # What the service adds to a row of `compare`.
 MORE = {"place", "sweep_id", "timestamp_utc", "config_hash", "dataset_checksum", "grid_variant_id", "resolved_params"} | {
     "evaluation",
@@ -89,8 +90,12 @@ def as_compared(row: dict[str, Any]) -> dict[str, Any]:
     [
         ("", []),
         ("?best=0&all=1", ["--each-threshold", "--all"]),
-        (f"?dataset={DATASET}&signal=perm_derivative&min_signals=100", ["--dataset", DATASET, "--min-signals", "100"]),
-        ("?sweep=small&all=1", ["--sweep", "small", "--all"]),
+        pytest.param(
+            f"?dataset={DATASET}&signal=perm_derivative&min_signals=100",
+            ["--dataset", DATASET, "--min-signals", "100"],
+            marks=SLOW,
+        ),
+        pytest.param("?sweep=small&all=1", ["--sweep", "small", "--all"], marks=SLOW),
     ],
 )
 def test_the_leaderboard_is_that_of_compare_row_for_row(
@@ -163,8 +168,8 @@ def test_what_a_page_has_already_is_not_sent_again(client: Client, path: str) ->
     ("query", "status", "words"),
     [
         ("?dataset=nope", 404, "no run of 'nope'"),
-        ("?signal=nope", 404, "signal 'nope' is not known"),
-        ("?sweep=nope", 404, "sweep was 'nope'"),
+        pytest.param("?signal=nope", 404, "signal 'nope' is not known", marks=SLOW),
+        pytest.param("?sweep=nope", 404, "sweep was 'nope'", marks=SLOW),
         ("?dataset=", 400, "it must be a name"),
         ("?sweep=../x", 400, "it must be a name"),
         ("?min_signals=0", 400, "it must be a whole number from 1"),
@@ -226,7 +231,7 @@ def test_a_curve_without_a_threshold_is_that_of_the_runs_best(client: Client, sw
         ("xyz/curve", 404, "16 hex digits"),
         ("0123456789ABCDEF/curve", 404, "16 hex digits"),
         ("--help/curve", 404, "16 hex digits"),
-        ("{run}/curve?threshold=0.123", 404, "was scored at"),
+        pytest.param("{run}/curve?threshold=0.123", 404, "was scored at", marks=SLOW),
         ("{run}/curve?threshold=x", 400, "it must be a number"),
         ("{run}/curve?threshold=1e999", 400, "it must be a number"),
         ("{run}/curve?threshold=nan", 400, "it must be a number"),
@@ -257,6 +262,7 @@ def test_a_curve_of_a_session_that_is_sealed_is_not_shown_not_even_from_before(c
             assert "is sealed" in refused.json()["error"]
 
 
+@SLOW
 def test_a_run_that_came_since_is_in_the_next_answer(config: InstrumentConfig, lake: Lake) -> None:
     publish_random(lake, DATASET, n_bins=2500, radius=5, seed=7)
     with serving(ServeSettings(lake=lake), config) as running:
