@@ -123,7 +123,6 @@ class Keyframes:
         for path, kind, key in parts:
             try:
                 found.append(unpack(kind, key, path.read_bytes()))
-                os.utime(path)  # the least recently used go first
             except (ConfigError, OSError) as error:
                 why = f"{error.strerror}" if isinstance(error, OSError) else f"{error}"
                 self._notice(f"{self.path.name}/{path.name} could not be used, an earlier state or the session's start is: {why}")
@@ -131,6 +130,8 @@ class Keyframes:
                     path.unlink(missing_ok=True)
                 self._done.discard(kept // self.every_bins)
                 return None
+            with suppress(OSError):
+                os.utime(path)  # the least recently used go first
         return found[0], found[-1]
 
     def _restore_signal(self, signal: SignalLike, data: bytes) -> bool:
