@@ -117,14 +117,15 @@ def _latest_ns(source: Source) -> int | None:
     """Time of the session's latest record; None where the end of the data does not show it."""
     start, end = source.window
     tail: Iterator[MboRecords] | None = source.tail(_TAIL)
-    latest = None
+    latest = told_later = 0
     for records in tail or ():
+        ts, captured = records["ts_event"], records["ts_recv"]
+        if ((captured < start) | (captured >= end) | (ts >= end)).any():
+            return None  # what lies outside the session is the run's to judge
+        # Snapshots and clears have times of their own, which no later record must leave open.
         is_dated = (records["flags"] & c.F_SNAPSHOT != 0) | (records["action"] == c.ACTION_CLEAR)
-        is_outside = (records["ts_recv"] < start) | (records["ts_recv"] >= end) | (records["ts_event"] >= end)
-        if is_dated.any() or is_outside.any():
-            return None  # what lies behind the session, or has a time of its own, is the run's to judge
         is_priced = (records["action"] == c.ACTION_ADD) | (records["action"] == c.ACTION_MODIFY)
-        ts = records["ts_event"][~is_priced | (records["price"] != c.UNDEF_PRICE)]
-        if len(ts):
-            latest = max(latest or 0, int(np.max(ts)))
-    return latest
+        counts = ~is_dated & (~is_priced | (records["price"] != c.UNDEF_PRICE))
+        latest = max(latest, int(np.max(ts[counts], initial=0)))
+        told_later = max(told_later, int(np.max(np.maximum(ts, captured)[is_dated], initial=0)))
+    return latest if latest >= max(told_later, 1) else None
