@@ -58,8 +58,8 @@ def extent_of(
     Parameters
     ----------
     source
-        Records of the locked contract. Read are its last ones, and where no ``start_time`` is given its first ones; its
-        ``place`` is lost.
+        Records of the locked contract. Read are its last ones, and where no ``start_time`` is given its first ones; a replay
+        that is under way over it goes on undisturbed.
     start_time
         New York wall-clock time of the first bin, HH:MM or HH:MM:SS; None for the first event.
     keyframes
@@ -70,6 +70,14 @@ def extent_of(
     Extent or None
         None where no start is given and nothing happens inside the session.
     """
+    before = source.place, source.id_changes
+    try:
+        return _extent_of(source, config, start_time, keyframes)
+    finally:
+        source.place, source.id_changes = before
+
+
+def _extent_of(source: Source, config: InstrumentConfig, start_time: str | None, keyframes: Path | None) -> Extent | None:
     day_start, day_end = source.window
     first = None if start_time is None else first_bin_ns(source, start_time)
     sessions = open_intervals(config.symbol_root, source.dt)
