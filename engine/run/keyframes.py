@@ -4,8 +4,8 @@ A state is what the engine holds between two bins, and where in the source it st
 Both are bound to all that decides their bits: the file, the instrument, the span, the code, the signal and what it knew at its
 start. So the bins that follow are those of a replay from the session's start, to the last bit.
 
-What the next bin waits for is a copy of the arrays: 0.9 ms for 3.1 MB of a simulated hour. They are packed and written by another
-thread, and where that one has not done with the state before, this one is left out.
+What the next bin waits for is a copy of the arrays: 0.9 ms for 3.1 MB of a simulated hour, and a learned signal's snapshot of up
+to 7 ms. They are packed and written by another thread; until that one has done with a state no other is taken.
 
 Source: engine.md sections 2 to 5 for what a state is.
 """
@@ -42,6 +42,7 @@ ENGINE_KIND: Final = "state of a replay"
 SIGNAL_KIND: Final = "state of a replay's signal"
 END_KIND: Final = "end of a replay"
 _ENGINE, _SIGNAL, _END = ".engine", ".signal", "end.bins"
+_OURS: Final = (_ENGINE, _SIGNAL, Path(_END).suffix, ".tmp")  # the last of writers that were killed
 _COMPUTING: Final = ("numba", "scikit-learn", "lightgbm", "xgboost-cpu")  # distributions, some of which may not be there
 # Fields of the instrument that no state of the engine depends on: they shape labels, scores, and what others make of them.
 _OF_NO_STATE: Final = ("perm_", "state5_table", "projection_horizons_bins", "price_decimals")
@@ -318,6 +319,8 @@ def make_room(folder: Path, most_bytes: int) -> None:
     """Remove the least recently used states from a folder that holds more than ``most_bytes``, down to nine tenths of them."""
     found: list[tuple[int, int, Path]] = []
     for path in folder.glob("*/*"):
+        if path.suffix not in _OURS:
+            continue  # decoded records may lie here, too
         with suppress(OSError):  # another process may have removed it
             state = path.stat()
             found.append((state.st_mtime_ns, state.st_size, path))

@@ -167,3 +167,20 @@ def test_bins_go_on_through_closed_hours(tmp_path: Path) -> None:
     starts = np.concatenate([block.bins["bin_start_ns"] for block in replay])
     assert found.n_bins == len(starts) == 10 + 36_000 + 191
     assert starts.tolist() == [found.start_of(i) for i in range(len(starts))]
+
+
+def test_a_replay_goes_on_undisturbed_while_its_source_is_asked(tmp_path: Path) -> None:
+    """Asked behind each bin, and states kept with places in the source: both are as if nobody had asked."""
+    path = write_dbn(tmp_path / "day.dbn", to_array(session(*range(50, 4_000, 10))), end_ns=OPEN + 40 * BIN)
+    found = []
+    for asks in (False, True):
+        source = open_source([path], CONFIG, DAY)
+        replay = Replay(source, CONFIG, block_bins=1, chunk_records=16)
+        places = []
+        for _ in replay:
+            if asks:
+                assert extent_of(source, CONFIG) == Extent(OPEN, OPEN + 40 * BIN, 40, BIN)
+            places.append(source.place)
+        found.append((places, replay.notices))
+    assert found[0] == found[1]
+    assert len(set(found[0][0])) > 20

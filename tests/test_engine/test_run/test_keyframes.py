@@ -584,6 +584,16 @@ def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_not_a_state_stays(tmp_path: Path) -> None:
+    """Decoded records may lie in the folder, too; what a killed writer left goes."""
+    for name in ("records/a.mbo", "session/.a.engine.xyz.tmp"):
+        path = tmp_path / name
+        path.parent.mkdir()
+        path.write_bytes(bytes(100))
+    make_room(tmp_path, 0)
+    assert [path.name for path in tmp_path.rglob("*")] == ["records", "a.mbo"]
+
+
 def test_a_state_that_was_used_is_not_the_least_recently_used(session: Path, kept: Path) -> None:
     for path in kept.glob("*/*"):
         os.utime(path, ns=(10**18, 10**18))

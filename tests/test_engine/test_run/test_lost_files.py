@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -75,3 +76,12 @@ def test_lost_decoded_records_are_told_of_once_and_nothing_else_is(harm: str, fo
     assert [notice.partition(",")[0] for notice in notices] == ["the decoded records were lost"] * (
         (form, harm) in TOLD_OF_DECODED or (form, harm) == ("dbn.zst", "decoded records and file cut")
     )
+
+
+def test_nothing_that_a_stream_reads_is_mapped() -> None:
+    """A page that is gone ends the process. A notebook's look at a dataset's column is mapped, which serving does not call."""
+    sources = [path for room in ("engine", "serve") for path in (REPO_ROOT / room).rglob("*.py")]
+    naming = [str(path.relative_to(REPO_ROOT)) for path in sources if re.search(r"mmap|memmap|memory_map", path.read_text())]
+    assert naming == ["engine/dataset/read.py"]
+    calling = [path.name for path in (REPO_ROOT / "serve").rglob("*.py") if re.search(r"dataset\w*\.grid\(", path.read_text())]
+    assert calling == []
