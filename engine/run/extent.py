@@ -30,6 +30,7 @@ _TAIL: Final = 1 << 16  # records from the end in which the latest is looked for
 class Extent:
     """A session's bins: ``start_ns`` of the first one, ``end_ns`` of the last one, ``bin_ns`` their width, UTC ns.
 
+    Bin i starts at ``start_ns + i * bin_ns``.
     ``n_bins`` is None where only a replay tells; ``end_ns`` is then how far the data may reach at most.
     """
 
@@ -37,10 +38,6 @@ class Extent:
     end_ns: int
     n_bins: int | None
     bin_ns: int
-
-    def start_of(self, bin_seq: int) -> int:
-        """When a bin starts, UTC ns."""
-        return self.start_ns + bin_seq * self.bin_ns
 
     def bin_at(self, ts_ns: int) -> int:
         """Number of the bin that holds a time, UTC ns, its start included; below 0 before the first one."""

@@ -107,12 +107,13 @@ class Keyframes:
             if self._signal is not None and not self._restore_signal(self._signal, of_signal["state"].tobytes()):
                 return None
             told = json.loads(arrays["told"].tobytes())
-            *numbers, n_records = arrays["place"].tolist()
+            file_number, first, n_before, instrument_id, n_records = arrays["place"].tolist()
+            place = Place(file_number, first, n_before, instrument_id, IdChanges(**told["id_changes"]))
             runner.go_on_from(arrays, n_records)
             self.began_at = kept
             for file, (notices, remarks) in zip(self._source.files, told["files"], strict=False):
                 file.notices, file.remarks = notices, remarks
-            return Resumed(Place(*numbers, IdChanges(**told["id_changes"])), n_records, told["quality_counts"])
+            return Resumed(place, n_records, told["quality_counts"])
         return None
 
     def _read(self, kept: int) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]] | None:

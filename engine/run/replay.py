@@ -121,8 +121,8 @@ class Replay:
         self.from_bin = from_bin
         self.runner.hurry_to(from_bin)
         self.keyframes: Keyframes | None = None
-        self._records_folder = None if keyframes is None else (checkpoints or keyframes) / "records"
         if keyframes is not None:
+            self._records_folder = (checkpoints or keyframes) / "records"
             self.keyframes = Keyframes(keyframes, source, self.runner)
             self.runner.stop_every(self.keyframes.every_bins)
         self.content: Content | None = None  # whoever wants to know which records went in

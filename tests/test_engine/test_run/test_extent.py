@@ -150,9 +150,8 @@ def test_a_session_that_was_played_to_its_end_is_known(tmp_path: Path) -> None:
     assert found.n_bins is None
 
 
-def test_bins_and_times_name_each_other() -> None:
+def test_a_time_names_its_bin() -> None:
     one = Extent(1_000, 1_000 + 5 * BIN, 5, BIN)
-    assert [one.start_of(i) for i in (0, 1, 4)] == [1_000, 1_000 + BIN, 1_000 + 4 * BIN]
     times = (999, 1_000, 999 + BIN, 1_000 + BIN, 999 + 5 * BIN)
     assert [one.bin_at(ts) for ts in times] == [-1, 0, 0, 1, 4]
 
@@ -166,7 +165,8 @@ def test_bins_go_on_through_closed_hours(tmp_path: Path) -> None:
     replay = Replay(open_source([path], CONFIG, DAY), CONFIG, "16:59:59")
     starts = np.concatenate([block.bins["bin_start_ns"] for block in replay])
     assert found.n_bins == len(starts) == 10 + 36_000 + 191
-    assert starts.tolist() == [found.start_of(i) for i in range(len(starts))]
+    assert starts.tolist() == [found.start_ns + i * BIN for i in range(len(starts))]
+    assert [found.bin_at(int(starts[i])) for i in (0, 9, 10, 36_200)] == [0, 9, 10, 36_200]
 
 
 def test_a_replay_goes_on_undisturbed_while_its_source_is_asked(tmp_path: Path) -> None:
