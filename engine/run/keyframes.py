@@ -13,6 +13,7 @@ Source: engine.md sections 2 to 5 for what a state is.
 import hashlib
 import json
 import os
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
@@ -36,6 +37,7 @@ from engine.source.records import Place, Source
 
 KEYFRAME_BINS: Final = 3_000  # between two states; half of them are run anew on the average start
 FOLDER_BYTES: Final = 8 << 30  # of all states together
+MOST_WAITING: Final = 4  # states of one process that wait to be written; each holds its arrays
 _FILLED_TO: Final = 0.9  # what is left of that once the least recently used have gone
 
 ENGINE_KIND: Final = "state of a replay"
@@ -46,6 +48,9 @@ _OURS: Final = (_ENGINE, _SIGNAL, Path(_END).suffix, ".tmp")  # the last of writ
 _COMPUTING: Final = ("numba", "scikit-learn", "lightgbm", "xgboost-cpu")  # distributions, some of which may not be there
 # Fields of the instrument that no state of the engine depends on: they shape labels, scores, and what others make of them.
 _OF_NO_STATE: Final = ("perm_", "state5_table", "projection_horizons_bins", "price_decimals")
+
+
+_waiting: Final = threading.BoundedSemaphore(MOST_WAITING)
 
 
 class Resumed(NamedTuple):
@@ -165,7 +170,10 @@ class Keyframes:
             # Another signal took over in mid-session, and what it holds depends on when; or a fit is under way, which a state
             # would wait for: the next bin asks again.
             return
-        if self._writing is not None and not self._writing.done():
+        if self._engine_path(bin_seq).exists() and (self._signal is None or self._signal_path(bin_seq).exists()):
+            self._done.add(slot)  # by another replay of the session
+            return
+        if (self._writing is not None and not self._writing.done()) or not _waiting.acquire(blocking=False):
             return
         self._done.add(slot)
         jobs = [(self._engine_path(bin_seq), ENGINE_KIND, self._key, self._arrays_of(runner, place, n_records, quality_counts))]
@@ -173,10 +181,12 @@ class Keyframes:
             try:
                 state = np.frombuffer(self._signal.snapshot(), np.uint8)
             except Exception as error:  # others' code may raise what it likes; the bins go on
+                _waiting.release()
                 self._notice(f"{self._signal.name} gave no state to keep ({type(error).__name__}); a later start is run anew")
                 return
             jobs.append((self._signal_path(bin_seq), SIGNAL_KIND, self._signal_key or "", {"state": state}))
         self._writing = _writer().submit(self._write, jobs)
+        self._writing.add_done_callback(lambda _: _waiting.release())
 
     def end(self, runner: Runner) -> None:
         """The last bin is out: note how many the session has, where nobody wanted fewer."""

@@ -221,6 +221,33 @@ def test_bins_do_not_wait_for_the_writer(session: Path, whole: Played, tmp_path:
     assert engines(tmp_path) == [100]
 
 
+def test_only_so_many_states_of_a_process_wait_to_be_written(session: Path, tmp_path: Path) -> None:
+    """Six instruments' replays come to their hundredth bin while the writer is held up: four states are taken, no more."""
+    go_on = threading.Event()
+    keyframes._writer().submit(go_on.wait)
+    for tau in (5.0, 6.0, 7.0, 8.0, 9.0, 11.0):
+        config = load_instrument(overrides={"tau_jerk": tau})
+        join(Replay(open_source([session], config), config, keyframes=tmp_path, n_bins=120))
+    go_on.set()
+    keyframes.wait()
+    assert engines(tmp_path) == [100] * 4
+    play(session, tmp_path, n_bins=120)
+    assert engines(tmp_path) == [100] * 5  # there is room again
+
+
+def test_a_state_that_another_replay_has_kept_meanwhile_is_not_taken_again(session: Path, tmp_path: Path) -> None:
+    """Both begin without any; the one that comes to the hundredth bin first keeps it."""
+    one, other = (Replay(open_source([session], CONFIG), CONFIG, keyframes=tmp_path, n_bins=120) for _ in range(2))
+    join(one)
+    keyframes.wait()
+    before = {path: path.stat().st_ino for path in tmp_path.glob("*/*")}
+    taken: list[int] = []
+    other.runner.arrays = lambda: taken.append(1) or {}  # type: ignore[method-assign, func-returns-value]
+    join(other)
+    keyframes.wait()
+    assert (taken, {path: path.stat().st_ino for path in tmp_path.glob("*/*")}) == ([], before)
+
+
 def test_a_start_at_the_end_costs_a_fifth_of_running_there_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last of 12,100 bins, 99 behind a state; in processor time, so that a busy machine changes nothing."""
     monkeypatch.setattr(keyframes, "KEYFRAME_BINS", 3_000)

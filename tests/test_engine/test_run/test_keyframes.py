@@ -141,6 +141,7 @@ def test_two_signals_share_the_engines_states_and_not_each_others(session: Path,
         return signal_of(get_signal("ads"), {}, CONTEXT)
 
     assert began_at(play(session, kept, 300, signal=fresh())[1]) == 0
+    play(session, kept, signal=fresh())
     assert at(kept, 300, "engine").stat().st_mtime_ns == before
     assert len(list(kept.glob("*/*.signal"))) == 8
     assert began_at(play(session, kept, 300, signal=fresh())[1]) == 300
