@@ -27,12 +27,17 @@ Played = tuple[Bins, Replay]
 def play(path: Path | list[Path], folder: Path | None, from_bin: int = 0, signal: SignalLike | None = None, **how: Any) -> Played:
     source = open_source(path if isinstance(path, list) else [path], CONFIG, DAY)
     replay = Replay(source, CONFIG, signal=signal, keyframes=folder, from_bin=from_bin, **({"block_bins": 1} | how))
-    blocks = []
-    for block in replay:
-        blocks.append(block)
-        keyframes.wait()  # a market runs slower than the disk
+    if replay.keyframes is not None:
+        see = replay.keyframes.see
+
+        def see_and_wait(*what: Any) -> None:
+            see(*what)
+            keyframes.wait()  # a market runs slower than the disk
+
+        replay.keyframes.see = see_and_wait  # type: ignore[method-assign]
+    bins = join(replay)
     keyframes.wait()
-    return join(blocks), replay
+    return bins, replay
 
 
 def began_at(replay: Replay) -> int:
