@@ -7,19 +7,19 @@ import { createHash } from "node:crypto";
 import { tableFromIPC } from "apache-arrow";
 import WebSocket from "ws";
 
-const socket = new WebSocket(process.argv[2], { perMessageDeflate: false });
-let header = null;
+const socket = new WebSocket(process.argv[2] ?? "", { perMessageDeflate: false });
+let header = "";
 
 socket.on("message", (data, isBinary) => {
   if (!isBinary) {
     const text = data.toString();
-    header = JSON.parse(text).type === "grid_update" ? text : null;
+    header = text;
     return;
   }
-  const table = tableFromIPC(new Uint8Array(data));
+  const table = tableFromIPC(new Uint8Array(/** @type {Buffer} */ (data)));
   const hash = createHash("sha256").update(header);
   for (const field of table.schema.fields) {
-    const values = table.getChild(field.name).toArray();
+    const values = table.getChild(field.name)?.toArray();
     hash.update(field.name).update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
   }
   console.log(JSON.parse(header).bin_seq, hash.digest("hex"));
