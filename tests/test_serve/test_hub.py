@@ -201,7 +201,7 @@ def test_sessions_are_bounded_and_one_that_nobody_watches_gives_way(serve: Serve
 
 @pytest.mark.parametrize("query", [{"speed": "2"}, {"model": "instrument"}, {"perm_d1_weight": "0.5"}, {"start_time": "09:25"}])
 def test_what_changes_bits_or_pace_is_another_session(running: Running, query: dict[str, str]) -> None:
-    with running.connect() as first, running.connect(**query) as second:
+    with running.connect() as first, running.connect(None, **query) as second:
         listen(first, n_bins=1)
         listen(second, n_bins=1)
         assert [told["clients"] for told in sessions(running)] == [1, 1]

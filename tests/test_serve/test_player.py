@@ -207,7 +207,7 @@ def test_replays_of_ones_own_are_bounded(serve: Serve, clock: HandClock) -> None
 def test_a_moment_has_an_address_that_opens_paused_with_its_history(
     running: Running, clock: HandClock, whole: Heard, query: dict[str, str], first: int, place: int
 ) -> None:
-    with running.connect(**query) as connection:
+    with running.connect(None, **query) as connection:
         require_bins(listen(connection, n_bins=place - first + 1), whole, first, place + 1)
         clock.advance(60.0)
         assert beat(connection) == {"paused": True, "speed": 1.0, "next_bin": place + 1, "shared": False}
