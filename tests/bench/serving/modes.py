@@ -73,7 +73,7 @@ async def storm(target: Target, args: argparse.Namespace) -> Figures:
 
 async def churn(target: Target, args: argparse.Namespace) -> Figures:
     """Connect, read a bin, leave; memory after the first hundred against memory at the end."""
-    doors = asyncio.Semaphore(_CHURN_AT_ONCE)
+    doors, looks_each = asyncio.Semaphore(_CHURN_AT_ONCE), max(1, min(100, args.connects // 4))
     n_done, n_failed, rss, files = 0, 0, [], []
 
     async def one() -> None:
@@ -83,7 +83,7 @@ async def churn(target: Target, args: argparse.Namespace) -> Figures:
             await _leave([client])
         n_failed += client.first_bin_at is None
         n_done += 1
-        if n_done % 100 == 0:
+        if n_done % looks_each == 0:
             rss.append(round(target.process.rss_mb(), 1))
             files.append(target.process.n_files())
             print(f"{n_done} connects, {rss[-1]} MB, {files[-1]} descriptors", file=sys.stderr)
