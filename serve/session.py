@@ -365,8 +365,8 @@ class Session:
             failed.set_exception(error)
             return failed
         self._recent.add(reads)
-        recent = self._recent
-        past = Past(self.request, self.n_bins, recent.since(0, reads), lambda: self.n_bins, recent.capacity // 2)
+        recent, before = self._recent, self.n_bins - self._recent.n_seen
+        past = Past(self.request, self.n_bins, recent.since(0, reads), lambda: before + recent.n_seen, recent.capacity // 2)
         return self._aside.submit(warmed, wanted, past, self._closed.is_set)
 
     def _notices(self) -> list[str]:
