@@ -130,7 +130,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "model-at": Command(
         "which model spoke at any bin",
         "serve.spoken:model_at",
-        "Which model spoke at a moment, or on a day, by the chained record that every stream writes; each link is checked.",
+        "Which model spoke at a moment, or on a day: from the chained record that every stream writes, each link of it checked.",
         _model_at,
     ),
     "tail": Command(

@@ -100,8 +100,6 @@ def test_a_frozen_replica_is_found_within_five_seconds_and_gone_back_to(lake: La
 @pytest.mark.timeout(300)
 def test_a_killed_replica_is_gone_back_to_and_the_bins_are_those_of_an_undisturbed_run(lake: Lake) -> None:
     with replica(lake.root) as (process, port):
-        undisturbed = Tail(port, 60)
-        undisturbed.join()
         client = Tail(port, 60)
         client.out.wait_for_bins(10)
         process.kill()
@@ -109,6 +107,8 @@ def test_a_killed_replica_is_gone_back_to_and_the_bins_are_those_of_an_undisturb
         client.out.wait_for("connecting again from bin ")
         with replica(lake.root, port):
             client.join()
+            undisturbed = Tail(port, 60)
+            undisturbed.join()
     assert client.error is None
     told = [line for _, line in client.out.lines if BIN_LINE.match(line)]
     assert told == [line for _, line in undisturbed.out.lines if BIN_LINE.match(line)]
