@@ -68,6 +68,7 @@ class Streams:
         self._service = Service(settings, config)
         self._door = Door()
         self._service.before_goodbye = self._door.shut  # a client that was told comes back at once, and not to us
+        self._service.figures.sockets = self._door.figures
         self._listener = open_listener(settings.host, settings.port)  # a connection waits until the app has started
         self._ports: set[Port] | None = listening()
 
