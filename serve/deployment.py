@@ -190,7 +190,7 @@ def application(
         **scaling.options(),
         max_ongoing_requests=MAX_ONGOING,
         max_constructor_retry_count=3,  # a port that is taken stays taken
-        max_surge_percent=100.0,  # a port is shared: the new one answers before the old one goes
+        max_surge_percent=100,  # a port is shared: the new one answers before the old one goes
         graceful_shutdown_timeout_s=settings.limits.close_s + 1.0,
         graceful_shutdown_wait_loop_s=0.1,
         # A stream is light; a sweep on the same machine keeps its processors.

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Self
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from engine.errors import ConfigError, WorkError
 from engine.files import write_atomic

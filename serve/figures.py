@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 _LAGS_KEPT: Final = 2048
 _JITTER_SHARE: Final = 1 / 16  # of a new difference in the running mean: RFC 3550, section 6.4.1
