@@ -63,9 +63,15 @@ class Player:
         elif request.speed == 0:
             await self._own(request.resume_from, 0)
         else:
-            feed = self._hub.join(request, self._wake)
-            self._start_at(feed.next_bin)
-            self._feed = feed
+            try:
+                feed = self._hub.join(request, self._wake)
+            except BusyError:
+                if not request.resumes:
+                    raise
+                await self._own(request.resume_from, 0)  # who was watching is not sent away for want of a clock to share
+            else:
+                self._start_at(feed.next_bin)
+                self._feed = feed
 
     def take(self) -> Item | None:
         """What the client is sent next; None while there is nothing, or it wants nothing."""

@@ -155,7 +155,6 @@ class Stream:
             results = await asyncio.gather(receiver, sender, controller, return_exceptions=True)
             session = self.session
             player.leave()
-            self._service.figures.bins_dropped += player.n_skipped
             tell(logger, "stream ends", session=session, last_bin=player.last_bin, dropped_bins=player.n_skipped)
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, WebSocketDisconnect):
@@ -219,6 +218,7 @@ class Stream:
     async def _send_bin(self, framed: Framed, player: Player, outlet: Outlet, *, breathes: bool) -> None:
         service = self._service
         dropped = framed.frames.bin_seq - player.last_bin - 1
+        service.figures.bins_dropped += dropped
         if not outlet.offer_bin(framed, dropped):
             await outlet.send_bin(framed, dropped)
         elif breathes:

@@ -193,6 +193,11 @@ def test_sessions_are_bounded_and_one_that_nobody_watches_gives_way(serve: Serve
             (error,) = listen(other).texts
             assert (error["code"], closing(other)[0]) == ("busy", 1013)
             assert "1 different sessions are being watched" in error["message"]
+        with running.connect(resume_from="300") as back:  # who was watching is served all the same
+            assert seqs(listen(back, n_bins=1)) == [300]
+            assert [told["shared"] for told in sessions(running)] == [True, False]
+            (own,) = [one for one in running.service.streams if one is not stream]
+        running.call(finished(own))
     running.call(finished(stream))
     with running.connect(speed="2") as other:
         assert seqs(listen(other, n_bins=1)) == [0]
