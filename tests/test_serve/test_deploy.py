@@ -240,6 +240,4 @@ def test_serve_build_writes_the_service_down(deployed: Deployed) -> None:
     assert written.returncode == 0, written.stderr
     (app,) = yaml.safe_load(written.stdout)["applications"]
     assert (app["import_path"], app["deployments"][0]["name"]) == ("serve.deployment:app", "streams")
-    assert app["deployments"][0]["ray_actor_options"]["resources"] == {
-        "node:__internal_head__": 0.001
-    }  # loopback: the head alone
+    assert app["deployments"][0]["ray_actor_options"]["resources"] == {"node:__internal_head__": 0.001}
