@@ -68,6 +68,7 @@ class Streams:
         self._service = Service(settings, config)
         self._door = Door()
         self._service.before_goodbye = self._door.shut  # a client that was told comes back at once, and not to us
+        self._service.figures.sockets = self._door.figures
         self._listener = open_listener(settings.host, settings.port)  # a connection waits until the app has started
         self._ports: set[Port] | None = listening()
 
@@ -189,7 +190,7 @@ def application(
         **scaling.options(),
         max_ongoing_requests=MAX_ONGOING,
         max_constructor_retry_count=3,  # a port that is taken stays taken
-        max_surge_percent=100.0,  # a port is shared: the new one answers before the old one goes
+        max_surge_percent=100,  # a port is shared: the new one answers before the old one goes
         graceful_shutdown_timeout_s=settings.limits.close_s + 1.0,
         graceful_shutdown_wait_loop_s=0.1,
         # A stream is light; a sweep on the same machine keeps its processors.

@@ -7,17 +7,19 @@ is known by a mark in its environment, never by name: ``ray stop`` would end eve
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Self
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from engine.errors import ConfigError, WorkError
 from engine.files import write_atomic
@@ -108,16 +110,19 @@ def start_head() -> tuple[str, str, str]:
 
 
 def end_marked(mark: str) -> None:
-    """End what was started with a mark: politely, and after a while without asking."""
-    found = [process for process in psutil.process_iter() if _mark_of(process) == mark]
-    for process in found:
+    """End what was started with a mark, and what that has started: politely, and after a while without asking."""
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        if _mark_of(process) == mark:
+            with contextlib.suppress(psutil.Error):
+                # A process that gave itself a title may have written it over its environment: its parent's is whole.
+                found |= {one.pid: one for one in (process, *process.children(recursive=True))}
+    for process in found.values():
         with contextlib.suppress(psutil.Error):
             process.send_signal(signal.SIGTERM)
-    _, left = psutil.wait_procs(found, RAY_END_S)
-    for process in left:
+    for process in _left(list(found.values()), RAY_END_S):
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(left, RAY_END_S)
 
 
 def forget_address(address: str) -> None:
@@ -138,8 +143,7 @@ def end_driver(process: psutil.Process) -> None:
     """
     with contextlib.suppress(psutil.NoSuchProcess):
         process.send_signal(signal.SIGTERM)
-        _, left = psutil.wait_procs([process], END_S)
-        if left:
+        if _left([process], END_S):
             raise WorkError(f"process {process.pid} did not end within {END_S:g} s of SIGTERM; end it yourself")
 
 
@@ -166,6 +170,23 @@ def _mark_of(process: psutil.Process) -> str | None:
     with contextlib.suppress(psutil.Error, OSError):
         return process.environ().get(MARK)
     return None
+
+
+def _left(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those that still run after so long. One that has ended and that nobody asks how, as in many a container, runs no more."""
+    if not hasattr(os, "pidfd_open"):
+        return list(psutil.wait_procs(processes, seconds)[1])
+    deadline = time.monotonic() + seconds
+    left = []
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            handle = os.pidfd_open(process.pid)
+            try:
+                if not select.select([handle], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                    left.append(process)
+            finally:
+                os.close(handle)
+    return left
 
 
 @contextlib.contextmanager

@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
+from serve.figures import SocketFigures
+
 _SPARE_DESCRIPTORS: Final = 256  # for files, Ray and the event loop
 _MIN_CONNECTIONS: Final = 64
 
@@ -53,6 +55,10 @@ class Door:
     @property
     def n_half_open(self) -> int:
         return len(self._half_open)
+
+    def figures(self) -> SocketFigures:
+        """What Prometheus is told."""
+        return SocketFigures(len(self.connections), self.n_half_open, self.n_silent, self.n_refused, self.n_stalled)
 
     def wait_for(self, connection: object, give_up: Callable[[], None]) -> None:
         """Remember a connection whose request is not complete; the one that waits longest makes room where there are too many."""

@@ -32,7 +32,7 @@ def changed_settings(settings: ServeSettings, base: Limits, user_config: Any) ->
     wanted = _mapping({} if user_config is None else user_config, "user_config", KEYS)
     names = {field.name: type(getattr(base, field.name)) for field in fields(Limits)}
     given = _mapping(wanted.get(LIMITS) or {}, f"user_config.{LIMITS}", tuple(names))
-    values = {name: _number(name, value, names[name]) for name, value in given.items()}
+    values: dict[str, Any] = {name: _number(name, value, names[name]) for name, value in given.items()}
     level = wanted.get(LOG_LEVEL, settings.log_level)
     if level not in LOG_LEVELS:
         raise ConfigError(f"user_config.{LOG_LEVEL} was {level!r}; it must be one of {', '.join(LOG_LEVELS)}")

@@ -65,7 +65,5 @@ def log_to_stderr(level: str, log_format: str) -> None:
 
 
 def _stream_of(record: logging.LogRecord) -> str:
-    """As it was where the record was made: a formatter may run elsewhere."""
-    if not hasattr(record, "stream"):
-        record.stream = STREAM.get()
-    return str(record.stream)
+    """As it was where the record was made."""
+    return str(getattr(record, "stream", STREAM.get()))

@@ -29,6 +29,11 @@ METRICS: Final = (
     Metric("model_swaps", "counter", "Signals that took over in open streams"),
     Metric("streams_opened", "counter", "Streams that were begun"),
     Metric("streams_refused", "counter", "Streams that were refused"),
+    Metric("sockets_refused", "counter", "Requests that were answered before the app saw them: malformed, too slow, too many"),
+    Metric("streams_stalled", "counter", "Streams dropped because their client took nothing for too long"),
+    Metric(
+        "sockets", "gauge", "Sockets: open; half_open, not asking for anything yet; silent, without a sign of life", ("kind",)
+    ),
     Metric("clients", "gauge", "Open streams"),
     Metric("sessions", "gauge", "Sessions that are computed: shared, or private to one client", ("kind",)),
     Metric("ring_bytes", "gauge", "Frames kept for those who come later or come back"),
@@ -59,12 +64,6 @@ class Measured(Protocol):
         ...
 
 
-def prometheus_names() -> set[str]:
-    """Every name under which Ray shows a figure of ours on a node's metrics port."""
-    shown = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
-    return {f"ray_{PREFIX}{one.name}{suffix}" for one in METRICS for suffix in shown[one.kind]}
-
-
 async def push_metrics(service: Measured) -> None:
     """Carry a replica's figures to Ray's metrics once a second, until cancelled."""
     pusher = _Pusher(service)
@@ -86,23 +85,27 @@ class _Pusher:
 
     def push(self, version: int, standing: str, alarms: list[str]) -> None:
         service, figures = self._service, self._service.figures
+        held = service.snapshot()
+        sockets = held.sockets
         for name, value in {
             "bins_served": figures.bins_served,
             "bins_dropped": figures.bins_dropped,
             "model_swaps": figures.swaps,
             "streams_opened": figures.streams_opened,
             "streams_refused": figures.streams_refused,
+            "sockets_refused": sockets.refused,
+            "streams_stalled": sockets.stalled,
         }.items():
             if value > self._told.get(name, 0):
                 self._made[name].inc(value - self._told.get(name, 0))
             self._told[name] = value
         for lag_ms in figures.take_new_lags():
             self._made["bin_lag_ms"].observe(lag_ms)
-        held = service.snapshot()
         self._set("clients", {(): held.clients})
         self._set("ring_bytes", {(): held.ring_bytes})
         self._set("memory_bytes", {(): held.memory_bytes})
         self._set("sessions", {(("kind", kind),): held.n_sessions(shared=kind == "shared") for kind in ("shared", "private")})
+        self._set("sockets", {(("kind", kind),): getattr(sockets, kind) for kind in ("open", "half_open", "silent")})
         self._set("alarms", {(("kind", kind),): alarms.count(kind) for kind in set(alarms)})
         self._set("champion", {(("standing", standing),): version})
         for name in ("lag_ms", "jitter_ms"):

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, NamedTuple
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 from ray.serve._private import replica as serve_replica
 
 OPENER: Final = "add_port_to_grpc_server"  # of Ray 2.60, as ray.serve._private.replica imports it

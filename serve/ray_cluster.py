@@ -98,6 +98,7 @@ def say_goodbye(address: str, *, is_ours: bool) -> None:
     """
     cluster = ServeCluster(address)
     cluster.join()
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)  # how slow a replica is in ending is nobody's concern
     try:
         handle = ray_serve.get_app_handle(APP_NAME)
         handle.broadcast("go_away").results()

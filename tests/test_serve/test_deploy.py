@@ -2,8 +2,10 @@
 
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from engine.lake import Lake
 from tests.conftest import REPO_ROOT
 from tests.test_serve.conftest import Promote
-from tests.test_serve.deployed import Head, head_of_ray, health, until, watching
+from tests.test_serve.deployed import COMMAND, Head, head_of_ray, health, until, watching
 from tests.test_serve.test_deployment import free_port, listening
 
 pytestmark = [
@@ -210,3 +212,32 @@ def test_the_service_ends_with_its_application(deployed: Deployed) -> None:
         deployed.again()
         assert client.end() == (1001, "going_away")
     assert health(deployed.port) == {}
+
+
+def test_serve_run_takes_arguments_and_ctrl_c_ends_it(deployed: Deployed) -> None:
+    arguments = [f"lake={deployed.lake.root}", f"port={deployed.port}", "symbol=MNQH6", "perm_zscore_window_bins=240"]
+    line = [COMMAND, "run", "--address", deployed.head.address, "--name", "by-hand", "serve.deployment:build", *arguments]
+    running = subprocess.Popen(
+        line, cwd=REPO_ROOT, env=deployed.head.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        until(deployed.port, lambda body: body["status"] == "ok")
+        with watching(deployed.port) as client, ThreadPoolExecutor(1) as aside:
+            heard = aside.submit(client.end)
+            running.send_signal(signal.SIGINT)
+            assert heard.result() == (1001, "going_away")
+        running.wait(60.0)
+    finally:
+        running.kill()
+        running.wait()
+
+
+def test_serve_build_writes_the_service_down(deployed: Deployed) -> None:
+    environment = deployed.head.environment | {"SPYMASTER_LAKE": str(deployed.lake.root)}
+    written = subprocess.run(
+        [COMMAND, "build", "serve.deployment:app"], cwd=REPO_ROOT, env=environment, capture_output=True, text=True, timeout=90.0
+    )
+    assert written.returncode == 0, written.stderr
+    (app,) = yaml.safe_load(written.stdout)["applications"]
+    assert (app["import_path"], app["deployments"][0]["name"]) == ("serve.deployment:app", "streams")
+    assert app["deployments"][0]["ray_actor_options"]["resources"] == {"node:__internal_head__": 0.001}

@@ -10,7 +10,7 @@ from urllib.request import urlopen
 import pytest
 
 from engine.ray_environment import prepare_ray_environment
-from serve.figures import Figures, SessionFigures, Snapshot
+from serve.figures import Figures, SessionFigures, Snapshot, SocketFigures
 from tests.conftest import REPO_ROOT
 
 # Ray Serve's own models, when they are imported.
@@ -36,6 +36,14 @@ def endpoint() -> Iterator[str]:
     del os.environ[INTERVAL]
     if before is not None:
         os.environ[INTERVAL] = before
+
+
+def prometheus_names() -> set[str]:
+    """Every name under which Ray shows a figure of ours on a node's metrics port."""
+    from serve.metrics import METRICS
+
+    shown = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
+    return {f"ray_spymaster_{one.name}{suffix}" for one in METRICS for suffix in shown[one.kind]}
 
 
 def read(endpoint: str) -> dict[str, float]:
@@ -110,6 +118,7 @@ def test_figures_show_up_once_under_their_names(endpoint: str) -> None:
         SessionFigures("2026-02-06T09:40", False, 1, 200, 12.0, 4.0),
         SessionFigures("2026-02-06T10:00", False, 1, 30, 11.0, None),
     ]
+    figures.sockets = lambda: SocketFigures(open=6, half_open=2, silent=1, refused=5, stalled=3)
     for lag_ms in (0.5, 3.0, 30.0, None):
         figures.bin_sent(lag_ms)
     first, later = asyncio.run(pushed(endpoint, Replica(figures)))
@@ -119,6 +128,11 @@ def test_figures_show_up_once_under_their_names(endpoint: str) -> None:
         "model_swaps_total": (2.0, 3.0),
         "streams_opened_total": (8.0, 8.0),
         "streams_refused_total": (9.0, 9.0),
+        "sockets_refused_total": (5.0, 5.0),
+        "streams_stalled_total": (3.0, 3.0),
+        "sockets[open]": (6.0, 6.0),
+        "sockets[half_open]": (2.0, 2.0),
+        "sockets[silent]": (1.0, 1.0),
         "clients": (3.0, 5.0),
         "bin_lag_ms_count": (3.0, 4.0),
         "bin_lag_ms_bucket[1.0]": (1.0, 1.0),
@@ -141,14 +155,10 @@ def test_figures_show_up_once_under_their_names(endpoint: str) -> None:
     assert {name: (first.get(full), later.get(full)) for name, full in names.items()} == expected
     assert 10e6 < later["ray_spymaster_memory_bytes"] < 10e9
     # Every name of ours that Prometheus has is one that the module says, and the other way round.
-    from serve.metrics import prometheus_names
-
     assert {name.partition("[")[0] for name in later} == prometheus_names()
 
 
 def test_the_dashboard_shows_each_figure_and_none_that_is_not_there() -> None:
-    from serve.metrics import prometheus_names
-
     of_sweeps = {f"ray_spymaster_{name}" for name in ("points_done_total", "points_failed_total", "points_per_s", "best_score")}
     board = json.loads(DASHBOARD.read_text())
     panels = [panel for panel in board["panels"] if panel["type"] != "row"]
