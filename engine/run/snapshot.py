@@ -17,6 +17,7 @@ from engine.book.owner import table_for
 from engine.field.kernels import ASK_DEPTH, BID_DEPTH, LISTED
 from engine.run.recentre import Parked, Parking
 from engine.run.state import Engine
+from engine.run.traded import make_tape
 from engine.schema import pack, unpack
 
 KIND = "runner snapshot"
@@ -38,6 +39,7 @@ def snapshot_engine(engine: Engine, parking: Parking, key: str, extras: Mapping[
     arrays = {
         "run": engine.run,
         "counts": engine.counts,
+        "traded": engine.traded[: int(engine.run["n_traded"][0])],
         "book": book.scalars,
         "orders": book.orders[book.orders["side"] != 0],
         "slots": slots,
@@ -63,7 +65,9 @@ def restore_engine(data: bytes, key: str, fresh: Engine) -> tuple[Engine, Parkin
         When the bytes are damaged or belong to another run.
     """
     arrays = unpack(KIND, key, data)
-    engine = restore_book(fresh, arrays)
+    traded = make_tape(len(arrays["traded"]))
+    traded[: len(arrays["traded"])] = arrays["traded"]
+    engine = restore_book(fresh, arrays)._replace(traded=traded)
     field, slots = engine.field, arrays["slots"]
     for name in ("values", "stamps", "balance"):
         array = getattr(field, name)
