@@ -19,8 +19,8 @@ from engine.schema import GRID_COLUMNS
 from engine.signals.base import SignalLike, signal_inputs
 from engine.source.records import open_source
 from serve.champion import MICROSTATES, Serving, SignalChoice, choose_signal, config_for, required_columns
-from serve.frames import STREAM_FORMAT, BinFrames, FrameEncoder, message
-from serve.paper import PaperBook, PaperDesk, Seen
+from serve.frames import SCHEMA_VERSION, STREAM_FORMAT, BinFrames, FrameEncoder, message
+from serve.paper import ModelTrade, PaperBook, PaperDesk, Seen
 from serve.recent import RecentBins
 from serve.relabel import state5_codes
 from serve.request import StreamRequest
@@ -93,6 +93,7 @@ class Session:
         self._replay: Replay | None = None
         self._blocks: Iterator[BinBlock] = iter(())
         self._ahead: BinBlock | None = None
+        self.told: list[ModelTrade] = []  # of the champion's trades in the last bin computed; once ended, of what was open
         self._taken_up = 0, 0  # UTC ns: when the last bin's records were, and when its rows were ready
         self._start_ns: int | None = None
         self._closed = False
@@ -143,6 +144,7 @@ class Session:
             "mode": "replay",
             "deployment_stage": "local",
             "stream_format": STREAM_FORMAT,
+            "schema_version": SCHEMA_VERSION,
             "grid_schema_fields": list(GRID_COLUMNS),
             "grid_rows": config.n_rows,
             "session_tz": SESSION_TZ,
@@ -167,7 +169,7 @@ class Session:
             self.ended = True
             return frames
         ingest_ns, ready_ns = self._taken_up
-        encoded = replace(self._encoder.encode(block), ingest_ns=ingest_ns, grid_ready_ns=ready_ns)
+        encoded = replace(self._encoder.encode(block, 0, self.told), ingest_ns=ingest_ns, grid_ready_ns=ready_ns)
         self.next_bin = encoded.bin_seq + 1
         frames.append(encoded)
         return frames
@@ -222,8 +224,7 @@ class Session:
             self._trade(block)
             self._recent.append(block.grid, fields=block.bins)
         elif not self._closed:
-            for book in self._papers:
-                book.finish()
+            self.told = [told for book in self._papers for told in book.finish()]
             self._papers = []
         return block
 
@@ -264,8 +265,7 @@ class Session:
             start_ns, hours = int(block.bins["bin_start_ns"][0]), self._replay.runner.engine.sessions
             self._seen = Seen("replay", self.request.dbn.name, self.config.symbol, start_ns, hours)
             self._take_up_paper()
-        for book in self._papers:
-            book.update(block)
+        self.told = [told for book in self._papers for told in book.update(block)]
         self._papers = [book for book in self._papers if not book.is_done]
 
     def _record(self) -> dict[str, Any]:

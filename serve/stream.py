@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from engine.errors import EngineError, SourceChangedError
 from serve.access import is_origin_allowed, is_token_right
-from serve.frames import BinFrames, message
+from serve.frames import MODEL_TRADES, BinFrames, message
 from serve.pacing import Pacer
 from serve.request import StreamRequest, read_request
 from serve.send_queue import Close, SendQueue, Text
@@ -173,7 +173,8 @@ class Stream:
                 turn = 1 if pacer.is_paced else service.settings.limits.batch_bins
                 for frame in await loop.run_in_executor(service.bin_pool, _steps, session, turn):
                     await self._put(frame, queue)
-            queue.close(Close(message("end", bins=session.n_bins), NORMAL, "end of the data"))
+            left = {MODEL_TRADES: session.told} if session.told else {}  # what the end of the data has closed
+            queue.close(Close(message("end", bins=session.n_bins, **left), NORMAL, "end of the data"))
         except SourceChangedError as error:
             # No wish of this client's was at fault; the other streams of the replica go on.
             logger.warning("a stream ended: %s", error)

@@ -168,6 +168,11 @@ class PaperTrader:
         return len(self._open)
 
     @property
+    def barriers(self) -> tuple[int, int]:
+        """How far from the price paid or received profit is taken, and where the stop lies, 1e-9 dollars."""
+        return int(self._plan.tp[0]), int(self._plan.sl[0])
+
+    @property
     def is_done(self) -> bool:
         """Whether nothing more comes of the scores so far."""
         return not self._open and self._next >= self._n_scored
