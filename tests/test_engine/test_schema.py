@@ -137,7 +137,16 @@ def test_columns_and_anomalies_in_another_order_and_new_ones_between_shift_nothi
     n_bins, columns, _, anomalies, constant = json.loads(plain.stdout)
     assert n_bins > 5
     assert anomalies.keys() == {"unknown_cancel", "duplicate_add", "unknown_fill"}
-    assert {"perm_microstate_id", "best_bid_move_ticks", "v_add", "j_bid_depth", "a_pull", "add_mass", "traded_buy", "traded_sell"}.isdisjoint(constant)
+    assert {
+        "perm_microstate_id",
+        "best_bid_move_ticks",
+        "v_add",
+        "j_bid_depth",
+        "a_pull",
+        "add_mass",
+        "traded_buy",
+        "traded_sell",
+    }.isdisjoint(constant)
     assert len(columns) == len(GRID_COLUMNS)
     assert json.loads(other.stdout) == json.loads(plain.stdout)
 

@@ -44,7 +44,13 @@ def at_the_end(session: Session) -> list[dict[str, Any]]:
     ],
 )
 def test_a_stream_tells_the_judges_trades_bit_for_bit(
-    lake: Lake, config: InstrumentConfig, promote: Promote, desk: PaperDesk, dataset: Bins, changes: dict[str, Any], ends: set[str]
+    lake: Lake,
+    config: InstrumentConfig,
+    promote: Promote,
+    desk: PaperDesk,
+    dataset: Bins,
+    changes: dict[str, Any],
+    ends: set[str],
 ) -> None:
     rules = rules_of(**changes)
     champion = promote(lake, promise=promise_by(rules))
@@ -68,7 +74,9 @@ def test_a_stream_tells_the_judges_trades_bit_for_bit(
     for one in closed:
         buys, entry, leave = one["side"] == "buy", bins[one["entry_bin"]], bins[one["exit_bin"]]
         paid = int(entry["best_ask_price_int" if buys else "best_bid_price_int"])
-        profit, loss = (rules.tp_ticks * TICK, -rules.sl_ticks * TICK) if buys else (-rules.tp_ticks * TICK, rules.sl_ticks * TICK)
+        profit, loss = (
+            (rules.tp_ticks * TICK, -rules.sl_ticks * TICK) if buys else (-rules.tp_ticks * TICK, rules.sl_ticks * TICK)
+        )
         opened = {
             "id": f"1-{one['fired_bin']}",
             "side": one["side"],
@@ -103,7 +111,9 @@ def test_trades_bear_the_same_ids_and_numbers_in_every_stream_of_the_session(
     elsewhere.close()
 
 
-def test_each_champion_tells_its_own_after_a_swap(lake: Lake, config: InstrumentConfig, promote: Promote, desk: PaperDesk) -> None:
+def test_each_champion_tells_its_own_after_a_swap(
+    lake: Lake, config: InstrumentConfig, promote: Promote, desk: PaperDesk
+) -> None:
     rules = rules_of()
     watcher = ChampionWatcher(lake, config, 1.0)
     promote(lake, promise=promise_by(rules))
