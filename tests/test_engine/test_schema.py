@@ -114,7 +114,8 @@ trades = [record("T", 0, side="AB"[i % 2], tick=i % 3, size=3 + i, time=20_000_0
 odd = [record("C", 9, time=20_000_000), record("A", 1000, tick=-3, time=30_000_000), record("F", 8, time=40_000_000)]
 moves = [record("AC"[i % 2], 7000 + i // 2, tick=0, time=50_000_000 + i * 100_000_000) for i in range(20)]
 runner = make_runner(small_config())
-bins = join([*runner.feed(to_array([*build_up(), *odd, *sorted([*trades, *moves], key=lambda r: r.ts_event)]), 64), *runner.finish(None, 64)])
+stream = [*build_up(), *odd, *sorted([*trades, *moves], key=lambda r: r.ts_event)]
+bins = join([*runner.feed(to_array(stream), 64), *runner.finish(None, 64)])
 columns = {name: sha256(column.tobytes()).hexdigest() for name, column in bins.grid.items() if not name.startswith("new_")}
 constant = [name for name in columns if len(set(bins.grid[name].ravel().tolist())) == 1]
 whole = sha256(bins.fields.tobytes()).hexdigest()

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from engine.config import InstrumentConfig
 from engine.run.traded import FIRST_TAPE
