@@ -299,8 +299,8 @@ class Dataset(BinFrames):
         absent = [name for name in wanted if name not in held]
         if absent:
             raise DatasetError(
-                f"dataset {self.folder.name} has no column {', '.join(absent)}: it was written by schema version {self.manifest['schema_version']}, "
-                f"and version {SCHEMA_VERSION} has them. Publish its file again under another id"
+                f"dataset {self.folder.name} has no column {', '.join(absent)}: schema version {self.manifest['schema_version']} "
+                f"was without, and {SCHEMA_VERSION} has them. Publish its file again under another id"
             )
 
 

@@ -81,7 +81,7 @@ def test_column_that_it_is_too_old_for_is_named_in_one_line(old: Dataset, ask: A
         ask(old)
     version = old.manifest["schema_version"]
     assert str(refusal.value) == (
-        f"dataset old has no column {named}: it was written by schema version {version}, and version 3 has them. "
+        f"dataset old has no column {named}: schema version {version} was without, and 3 has them. "
         "Publish its file again under another id"
     )
 
