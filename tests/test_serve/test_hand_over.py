@@ -15,7 +15,6 @@ from serve.frames import BinFrames, decode_header
 from serve.recent import RecentBins
 from serve.session import ConfigFrame, Session
 from serve.settings import Limits
-from serve.stream import _steps
 from tests.sessions import Bins
 from tests.test_serve.conftest import DAY, Promote
 from tests.test_serve.test_session import (
@@ -199,24 +198,6 @@ def test_a_closed_session_warms_nothing_any_more(lake: Lake, config: InstrumentC
     assert aside.tasks[0][0].cancelled()
 
 
-def test_a_session_closed_while_it_opens_reads_no_further(lake: Lake, config: InstrumentConfig) -> None:
-    session = Session(request_of(lake, config, resume_from="399"), lambda: ChampionWatcher(lake, config, 1.0).serving, Inline())
-    session.open()
-    n_whole = session.n_bins
-    assert n_whole == N_BINS
-    session = Session(request_of(lake, config, resume_from="399"), lambda: ChampionWatcher(lake, config, 1.0).serving, Inline())
-    appended = session._recent.append
-
-    def close_at_ten(*args: Any, **kwargs: Any) -> None:
-        appended(*args, **kwargs)
-        if session.n_bins == 10:
-            session.close()
-
-    session._recent.append = close_at_ten  # type: ignore[method-assign]
-    session.open()
-    assert session.n_bins < N_BINS
-
-
 # --- what is said of it ---
 
 
@@ -229,7 +210,8 @@ def test_every_line_of_the_config_frame(lake: Lake, config: InstrumentConfig, pr
         "mode": "replay",
         "deployment_stage": "local",
         "projection_model": {"use_cubic": False, "cubic_scale": 1 / 6, "damping_lambda": 0.0},
-        "session": {"dt": DAY, "start_ns": str(first_ns)},  # of the stream's first bin, not of the one it goes on from
+        # Of the session's first bin, not of the one it goes on from.
+        "session": {"dt": DAY, "start_ns": str(first_ns), "end_ns": str(first_ns + N_BINS * 100_000_000), "n_bins": N_BINS},
         "notices": [],
         "config_version": session.config.config_version,
         "perm_d2_weight": 0.5,
@@ -254,13 +236,13 @@ def test_a_turn_computes_as_many_bins_as_asked_and_none_after_the_end(
 ) -> None:
     watcher = ChampionWatcher(lake, config, 1.0)
     session = open_session(lake, config, watcher, resume_from="380")
-    assert [frame.bin_seq for frame in _steps(session, 1) if isinstance(frame, BinFrames)] == [380]
+    assert [frame.bin_seq for frame in session.turn(1) if isinstance(frame, BinFrames)] == [380]
     promote(lake)
     watcher.poll()
-    turn = _steps(session, 16)
+    turn = session.turn(16)
     assert isinstance(turn[0], ConfigFrame)
     assert [frame.bin_seq for frame in turn[1:] if isinstance(frame, BinFrames)] == list(range(381, 397))
     assert not session.ended
-    assert [frame.bin_seq for frame in _steps(session, 16) if isinstance(frame, BinFrames)] == [397, 398, 399]
+    assert [frame.bin_seq for frame in session.turn(16) if isinstance(frame, BinFrames)] == [397, 398, 399]
     assert session.ended
     assert session.n_bins == N_BINS
