@@ -6,25 +6,33 @@ On the wire a bin's header bears under ``model_trades`` what became of the champ
 time; where nothing did, which is most bins, the name is missing. What is open when the data end is told with the ``end``.
 """
 
+import json
 import logging
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NotRequired, TypedDict
+from hashlib import sha256
+from typing import Any, Final, NotRequired, TypedDict
+
+import numpy as np
 
 from engine.champion import Champion, Promise
-from engine.errors import EngineError
+from engine.errors import ConfigError, EngineError
+from engine.jit import source_hash
 from engine.lake import Lake
 from engine.run.block import BinBlock
-from engine.schema import Ints
+from engine.schema import Ints, pack, unpack
 from engine.trades.evidence import Evidence
 from engine.trades.paper import Closed, Opened, PaperTrader, acting_score, plan_of
 from engine.trades.record import LiveRecord
 from engine.trades.track import standing_of, told
+from serve.paper_states import PaperStates
 from serve.settings import INSTRUMENT
 
 logger = logging.getLogger(__name__)
+
+_KIND: Final = "paper book"
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,7 @@ class Seen:
     symbol: str
     start_ns: int  # of the session's first bin, UTC
     hours: Ints = field(repr=False, compare=False)  # (m, 2) open trading, UTC ns
+    data: str = ""  # names the file's content and the instrument's values, which decide the bins
 
     @property
     def session(self) -> str:
@@ -71,9 +80,14 @@ class PaperBook:
 
     def __init__(self, desk: "PaperDesk", champion: Champion, promise: Promise, seen: Seen, first_bin: int) -> None:
         self._desk, self._champion, self._seen = desk, champion, seen
-        self._trader = PaperTrader(plan_of(promise.plan), promise.fill, promise.fee_ticks, first_bin, seen.hours)
+        plan = plan_of(promise.plan)
+        self._barriers = int(plan.tp[0]), int(plan.sl[0])  # from the price paid or received, 1e-9 dollars
+        self._trader = PaperTrader(plan, promise.fill, promise.fee_ticks, first_bin, seen.hours)
         self._is_left = False
         self._entered: dict[int, ModelTrade] = {}  # what is open, by the bin that fired
+        text = f"{champion.model_dump_json()} {seen.session} {seen.data} {source_hash()}"
+        self._whose = sha256(text.encode()).hexdigest()[:32]
+        self.n_bins = first_bin  # of the session, seen so far
 
     @property
     def n_open(self) -> int:
@@ -94,7 +108,31 @@ class PaperBook:
         score = None
         if not self._is_left and block.outputs is not None:
             score = acting_score(block.outputs, self._trader.masked)
-        return self._hand_over(self._trader.update(block.bins, score))
+        told = self._hand_over(self._trader.update(block.bins, score))
+        self.n_bins = int(block.bins["bin_seq"][-1]) + 1
+        if not self._is_left and self._desk.states.is_due(self.n_bins):
+            self._desk.states.keep(self._whose, self.n_bins, self._snapshot())
+        return told
+
+    def resume(self, n_bins: int) -> bool:
+        """Go on from the last state kept at or before a bin; whether there was one, and ``n_bins`` where it stands then."""
+        kept = self._desk.states.last(self._whose, n_bins)
+        if kept is None:
+            return False
+        try:
+            arrays = unpack(_KIND, self._whose, kept[1])
+            self._trader.restore(arrays["trader"].tobytes())
+        except ConfigError as error:
+            logger.warning("trades on paper begin anew: %s", error)
+            return False
+        self._entered = {one["fired_bin"]: one for one in json.loads(arrays["entered"].tobytes())}
+        self.n_bins = kept[0]
+        return True
+
+    def _snapshot(self) -> bytes:
+        entered = json.dumps(list(self._entered.values())).encode()
+        parts = {"trader": self._trader.snapshot(), "entered": entered}
+        return pack(_KIND, self._whose, {name: np.frombuffer(part, np.uint8) for name, part in parts.items()})
 
     def finish(self) -> list[ModelTrade]:
         """The data are over: what is open is left at the last price, and told."""
@@ -106,7 +144,7 @@ class PaperBook:
         return [self._opened(one) if isinstance(one, Opened) else self._closed(one) for one in happened]
 
     def _opened(self, one: Opened) -> ModelTrade:
-        take_profit, stop = self._trader.barriers
+        take_profit, stop = self._barriers
         told = ModelTrade(
             id=f"{self._champion.version}-{one.fired}",
             side=_side(one),
@@ -143,8 +181,9 @@ class _Kept:
 class PaperDesk:
     """The live records of one replica, by version; any thread may ask or hand over."""
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: Lake, states: PaperStates | None = None) -> None:
         self._lake = lake
+        self.states = states or PaperStates(lake.cache / "paper")
         self._kept: dict[int, _Kept] = {}
         self._lock = threading.Lock()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="live-record")
@@ -166,6 +205,7 @@ class PaperDesk:
     def close(self) -> None:
         """Write what is still to be written, and end."""
         self._writer.shutdown(wait=True)
+        self.states.close()
 
     def flush(self) -> None:
         """Wait until what was handed over so far is written."""

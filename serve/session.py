@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from engine.errors import ConfigError, SourceError
+from engine.hours import open_intervals
 from engine.run.block import BinBlock
 from engine.run.extent import Extent, extent_of
 from engine.run.replay import SESSION_TZ, Replay
@@ -86,7 +87,8 @@ class Session:
         self.told: list[ModelTrade] = []  # of the champion's trades in the last bin computed; once ended, of what was open
         self._taken_up = 0, 0  # UTC ns: when the last bin's records were, and when its rows were ready
         self._closed = False
-        self._first = request.resume_from
+        self._is_over = False  # the data have ended
+        self._first = request.resume_from  # bin that the replay begins at
         self.extent: Extent | None = None  # known once the source is open
         self.next_bin = request.resume_from
         self.n_bins = 0  # up to the last one computed, those before the first one handed out included
@@ -125,6 +127,7 @@ class Session:
         reach = self._reach()
         if reach.n_bins is not None:
             self._require(max(first, wanted), reach.n_bins)  # before anything is computed for it
+        self._first = self._begin_to_trade(first, reach)
         self._replay = replay = Replay(
             self._opened(),
             self.config,
@@ -134,11 +137,12 @@ class Session:
             checkpoints=request.checkpoints,
             is_cancelled=lambda: self._closed,  # nobody fast-forwards for a client that has gone
             keyframes=request.keyframes,
-            from_bin=first,
+            from_bin=self._first,
         )
-        self._first = first
         self._blocks = iter(replay)
         self._ahead = self._next_block()
+        while self._ahead is not None and self.n_bins <= first:  # from where trades on paper were kept
+            self._ahead = self._next_block()
         if self._ahead is not None or self._closed:
             return
         self.n_bins = int(replay.runner.engine.run["bin_seq"][0])
@@ -282,7 +286,8 @@ class Session:
             self._trade(block)
             self._recent.append(block.grid, fields=block.bins)
             self.n_bins = int(block.bins["bin_seq"][-1]) + 1
-        elif not self._closed:
+        elif not self._closed and not self._is_over:
+            self._is_over = True
             self.told = [told for book in self._papers for told in book.finish()]
             self._papers = []
         return block
@@ -317,14 +322,27 @@ class Session:
         if own is not None:
             self._papers.append(own)
 
+    def _begin_to_trade(self, first: int, reach: Extent) -> int:
+        """The bin to begin at: the session's start, where trades on paper were kept before ``first``, or that.
+
+        Begun anew in a session's middle a walk would fire where the whole one, in a trade or cooling down, does not: then nothing
+        is traded.
+        """
+        if self._desk is None:
+            return first
+        config, source = self.config, self._opened()
+        files = [(str(file.path.resolve()), *file.held.mark.state) for file in source.files]
+        hours = open_intervals(config.symbol_root, source.dt)
+        data = f"{files} {config.config_version}"
+        seen = Seen("replay", self.request.dbn.name, config.symbol, reach.start_ns, hours, data)
+        book = self._desk.open(self.choice.champion, seen, 0)
+        if first > 0 and (book is None or not book.resume(first)):
+            return first
+        self._seen = seen
+        self._papers = [] if book is None else [book]
+        return 0 if book is None else book.n_bins
+
     def _trade(self, block: BinBlock) -> None:
-        # Begun in its middle a walk would fire where the whole one, in a trade or cooling down, does not.
-        if self._desk is None or self._first > 0:
-            return
-        if self._seen is None and self._replay is not None:
-            start_ns, hours = int(block.bins["bin_start_ns"][0]), self._replay.runner.engine.sessions
-            self._seen = Seen("replay", self.request.dbn.name, self.config.symbol, start_ns, hours)
-            self._take_up_paper()
         self.told = [told for book in self._papers for told in book.update(block)]
         self._papers = [book for book in self._papers if not book.is_done]
 

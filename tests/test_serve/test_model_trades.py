@@ -11,6 +11,7 @@ from engine.lake import Lake
 from serve.champion import ChampionWatcher
 from serve.frames import BinFrames, decode_header
 from serve.paper import PaperDesk
+from serve.paper_states import PaperStates
 from serve.session import ConfigFrame, Session
 from tests.sessions import Bins
 from tests.test_serve.conftest import Promote
@@ -97,18 +98,60 @@ def test_a_stream_tells_the_judges_trades_bit_for_bit(
     assert {one["outcome"] for one in closed} >= ends
 
 
+@pytest.fixture
+def states(lake: Lake) -> PaperStates:
+    return PaperStates(lake.cache / "paper", every_bins=50)
+
+
 def test_trades_bear_the_same_ids_and_numbers_in_every_stream_of_the_session(
-    lake: Lake, config: InstrumentConfig, promote: Promote, desk: PaperDesk
+    lake: Lake, config: InstrumentConfig, promote: Promote, desk: PaperDesk, states: PaperStates
+) -> None:
+    champion = promote(lake, promise=promise_by(rules_of()))
+    keeping = PaperDesk(lake, states)
+    first = session_of(lake, config, keeping)
+    whole = told(play(first))
+    keeping.close()
+    n_entries = (record := desk.told(champion)) and record["n_entries"]
+    opened = [seq for seq, trades in whole.items() if trades[-1]["outcome"] is None]
+    places = [50, 99, 100, *(opened[len(opened) // 2] + after for after in (0, 1, 2)), max(whole), 400]
+    for place in places:
+        replica = PaperDesk(lake, PaperStates(lake.cache / "paper", every_bins=50))
+        session = session_of(lake, config, replica, resume_from=str(place))
+        frames = [frame for frame in play(session) if isinstance(frame, BinFrames)]
+        assert [frame.bin_seq for frame in frames] == list(range(place, 400))
+        assert told(list(frames)) == {seq: trades for seq, trades in whole.items() if seq >= place}, place
+        assert session.told == first.told
+        replica.close()
+    assert (record := desk.told(champion)) is not None
+    assert record["n_entries"] == n_entries  # and none is recorded twice, or another
+    assert told(play(session_of(lake, config, desk, speed="7"))) == whole
+
+
+def test_replay_begun_in_the_middle_trades_nothing_where_no_state_is_kept_or_it_is_anothers(
+    lake: Lake, config: InstrumentConfig, promote: Promote, states: PaperStates
 ) -> None:
     promote(lake, promise=promise_by(rules_of()))
-    whole = told(play(session_of(lake, config, desk)))
-    middle = sorted(whole)[len(whole) // 2]
-    resumed = told(play(session_of(lake, config, desk, resume_from=str(middle))))
-    assert resumed == {seq: trades for seq, trades in whole.items() if seq >= middle}
-    assert len(resumed) > 2
-    elsewhere = PaperDesk(lake)
-    assert told(play(session_of(lake, config, elsewhere, speed="7"))) == whole
-    elsewhere.close()
+
+    def begun_at(place: int, **query: str) -> dict[int, list[dict[str, Any]]]:
+        desk = PaperDesk(lake, PaperStates(lake.cache / "paper", every_bins=50))
+        found = told(play(session_of(lake, config, desk, resume_from=str(place), **query)))
+        desk.close()
+        return found
+
+    assert begun_at(120) == {}
+    keeping = PaperDesk(lake, states)
+    play(session_of(lake, config, keeping), 260)
+    keeping.close()
+    kept = sorted((lake.cache / "paper").glob("*/*"))
+    assert [int(path.stem) for path in kept] == [50, 100, 150, 200, 250]
+    assert begun_at(49) == {}
+    assert begun_at(120)
+    assert begun_at(120, perm_tanh_scale="2.5") == {}  # another instrument's values
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:-1])
+    assert begun_at(120) == {}
+    promote(lake, {"d2_weight": 1.0}, promise=promise_by(rules_of()))
+    assert begun_at(120) == {}
 
 
 def test_each_champion_tells_its_own_after_a_swap(
