@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,7 +37,7 @@ GRID_FILE: Final = "grid_clean.parquet"
 MANIFEST_FILE: Final = "manifest.json"
 CHECKSUMS_FILE: Final = "checksums.json"
 TABLES: Final = (BINS_FILE, GRID_FILE)
-_KNOWN: Final = {BINS_FILE: bins_schema, GRID_FILE: grid_table_schema}
+_KNOWN: Final[dict[str, Callable[[], Any]]] = {BINS_FILE: bins_schema, GRID_FILE: grid_table_schema}
 FILES: Final = (*TABLES, MANIFEST_FILE, CHECKSUMS_FILE)
 
 # Folder -> fingerprint of its files when they were last found sound, so that a trial does not hash them again.

@@ -109,11 +109,12 @@ def test_the_trades_are_the_judges(changes: dict[str, Any], block: int) -> None:
 @pytest.mark.parametrize("changes", MANY, ids=str)
 def test_a_trader_that_goes_on_from_a_snapshot_trades_as_the_one_that_ran_on(changes: dict[str, Any]) -> None:
     """Cut every 37 bins: in trades, while cooling down, at closes, before the warm-up's end and after the last signal."""
-    n = 3500
-    bins, score = market(n, 7), wave(n, 8)
+    n = 2200
+    bins, score = market(3500, 7)[:n], wave(n, 8)
     rules = sound_rules(**{"fee_per_contract": 0.62, **changes})
-    whole, hours = trader(rules, hours=hours_of(bins)), hours_of(bins)
-    expected = [*whole.update(bins[:3300], score[:3300]), *whole.update(bins[3300:], None), *whole.finish()]
+    hours = hours_of(market(3500, 7))
+    whole = trader(rules, hours=hours)
+    expected = [*whole.update(bins[:2000], score[:2000]), *whole.update(bins[2000:], None), *whole.finish()]
     paper, happened, n_bytes = trader(rules, hours=hours), list[Any](), []
     for first in range(0, n, 37):
         fresh = trader(rules, hours=hours)
@@ -121,11 +122,11 @@ def test_a_trader_that_goes_on_from_a_snapshot_trades_as_the_one_that_ran_on(cha
         n_bytes.append(len(data))
         fresh.restore(data)
         assert fresh.snapshot() == data
-        paper, n_scored = fresh, max(0, min(37, 3300 - first))
+        paper, n_scored = fresh, max(0, min(37, 2000 - first))
         happened += paper.update(bins[first : first + n_scored], score[first : first + n_scored])
         happened += paper.update(bins[first + n_scored : first + 37], None)
     happened += paper.finish()
-    assert len(happened) > 40
+    assert len(happened) > 20
     assert happened == expected
     assert min(n_bytes) < 5_000  # nothing open: no bin is kept
 
