@@ -162,9 +162,10 @@ class PrivateReplay:
         most, next_bin = self._workshop.limits.batch_bins, session.next_bin
         if self._held_at is not None:
             return max(0, min(most, self._held_at - next_bin))
-        if not self._pacer.is_paced or next_bin < self._pacer.first_bin:
+        if not self._pacer.is_paced:
             return most
-        return min(most, self._pacer.n_due(next_bin, self._workshop.clock.now()))
+        before = self._pacer.first_bin - next_bin
+        return min(most, before if before > 0 else self._pacer.n_due(next_bin, self._workshop.clock.now()))
 
     async def _wait(self, session: Session) -> None:
         """Wait for the next bin's time, or until something else is wanted; a new signal takes over meanwhile."""

@@ -4,7 +4,7 @@ What a server sends is not masked (RFC 6455, section 5.1), so one framing serves
 the socket is not ours, the same frames go the ASGI way.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from starlette.websockets import WebSocket
@@ -13,9 +13,11 @@ from serve.frames import BinFrames
 
 OUTLET: Final = "spymaster.outlet"  # where our own listener puts itself among the extensions of the ASGI scope
 
+TEXT: Final = 0x1  # opcodes
+BINARY: Final = 0x2
+PING: Final = 0x9
+
 _FIN: Final = 0x80
-_TEXT: Final = 0x1
-_BINARY: Final = 0x2
 _MAX_LENGTH_7: Final = 125
 _LENGTH_16: Final = 126
 _LENGTH_64: Final = 127
@@ -23,14 +25,23 @@ _LENGTH_64: Final = 127
 
 @dataclass(frozen=True, slots=True)
 class Framed:
-    """One bin as it crosses a socket: the text frame of its header with ``dropped_bins`` 0, then its binary frame."""
+    """One bin as it crosses a socket: the text frame of its header with ``dropped_bins`` 0, then its binary frame.
+
+    Thousands of them are kept, so the grid is there once: at the end of ``bytes_on_wire``, and not in ``frames``.
+    """
 
     frames: BinFrames
     bytes_on_wire: bytes
+    n_grid: int  # bytes
+
+    @property
+    def grid(self) -> bytes:
+        """The binary frame's payload."""
+        return self.bytes_on_wire[len(self.bytes_on_wire) - self.n_grid :]
 
     def after(self, dropped_bins: int) -> bytes:
         """The same for a client that missed so many bins before this one."""
-        return self.bytes_on_wire if dropped_bins == 0 else _both(self.frames, dropped_bins)
+        return self.bytes_on_wire if dropped_bins == 0 else _both(self.frames, self.grid, dropped_bins)
 
 
 class Outlet(Protocol):
@@ -77,7 +88,7 @@ class PlainOutlet:
 
     async def send_bin(self, framed: Framed, dropped_bins: int) -> None:
         await self._websocket.send_text(framed.frames.header(dropped_bins))
-        await self._websocket.send_bytes(framed.frames.grid)
+        await self._websocket.send_bytes(framed.grid)
 
     async def send_text(self, text: str) -> None:
         await self._websocket.send_text(text)
@@ -88,7 +99,7 @@ class PlainOutlet:
 
 def frame(frames: BinFrames) -> Framed:
     """Frame a bin for all clients that missed none before it."""
-    return Framed(frames, _both(frames, 0))
+    return Framed(replace(frames, grid=b""), _both(frames, frames.grid, 0), len(frames.grid))
 
 
 def outlet_of(websocket: WebSocket) -> Outlet:
@@ -109,5 +120,5 @@ def message_frame(opcode: int, payload: bytes) -> bytes:
     return head + payload
 
 
-def _both(frames: BinFrames, dropped_bins: int) -> bytes:
-    return message_frame(_TEXT, frames.header(dropped_bins).encode()) + message_frame(_BINARY, frames.grid)
+def _both(frames: BinFrames, grid: bytes, dropped_bins: int) -> bytes:
+    return message_frame(TEXT, frames.header(dropped_bins).encode()) + message_frame(BINARY, grid)

@@ -16,6 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from engine.config import InstrumentConfig
 from serve.app import build_app
+from serve.frames import decode_header
 from serve.listener import open_listener, run_listener
 from serve.pacing import Clock
 from serve.service import Service
@@ -231,7 +232,10 @@ def hear(connection: Any, n_bins: int = 0, until: str | None = None) -> Heard:
         elif not is_heartbeat(frame):
             values = json.loads(frame)
             heard.order.append(values["type"])
-            (heard.bins if values["type"] == "grid_update" else heard.texts).append(values)
+            if values["type"] == "grid_update":
+                heard.bins.append(decode_header(frame))
+            else:
+                heard.texts.append(values)
             if values["type"] == until:
                 break
     return heard
