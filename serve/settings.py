@@ -34,8 +34,8 @@ _MIN_TOKEN_CHARS: Final = 16
 class Limits:
     """Bounds on time and memory of one replica."""
 
-    max_clients: int = 256  # streams; one more is told to try later
-    queue_bins: int = 256  # bins waiting for a slow reader of a paced stream, before whole bins are skipped: 8 MB at radius 50
+    max_clients: int = 2048  # streams; one more is told to try later
+    queue_bins: int = 256  # that a slow reader of a paced stream may be behind, before whole bins are skipped
     batch_bins: int = 16  # bins computed per turn where there is no pace
     max_sessions: int = 8  # shared replays that run at once, each with a thread and a ring of its own
     max_private: int = 32  # replays of one client's own, at its own speed or place

@@ -1,7 +1,6 @@
 """A replay that is computed once, at its own absolute pace on a thread of its own, for however many clients watch it."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,8 +17,6 @@ from serve.send_queue import Close, Item, Text
 from serve.session import CONFIG_KIND, ConfigFrame, Session
 from serve.wire import Framed, frame
 from serve.workshop import Workshop
-
-logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _LEAD_S: Final = 0.010  # a bin is computed so long before it is due, so that its making is no part of its delay

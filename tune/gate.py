@@ -1,7 +1,7 @@
 """What a run must have shown before it may serve: one question after the other, and all that it failed in words.
 
-Asked are: net expectancy out of sample, luck among all that was tried (deflated Sharpe ratio, and the max-t test where the table
-has it), strict rules, trades enough, a trial that the ledger has counted, and the instrument that is served here.
+Asked are: net expectancy out of sample, luck among all that was tried (deflated Sharpe ratio and the max-t test), strict rules,
+trades enough, a trial that the ledger has counted, and the instrument that is served here.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class Figures:
     n_trades: int  # at the threshold, in sample
     min_trades: int  # that the sweep asks for
     dsr: float  # deflated Sharpe ratio; NaN where there is none
-    spa_p: float | None  # p-value of the max-t test; None where the table has no such column
+    spa_p: float  # p-value of the max-t test; NaN where there is none
     loose: str  # why the rules are loose; empty where they are strict
     is_counted: bool  # whether the trial ledger knows of it
     differs: tuple[str, ...]  # from the instrument that is served, in words
@@ -49,8 +49,8 @@ def failed_checks(figures: Figures) -> tuple[str, ...]:
         found.append(f"out-of-sample lower bound ({bound})")
     if not f.dsr > DSR_LIMIT:
         found.append(f"deflated Sharpe ratio ({_number(f.dsr)}, must be above {DSR_LIMIT:g})")
-    if f.spa_p is not None and not f.spa_p <= SPA_LIMIT:
-        found.append(f"max-t test (p {_number(f.spa_p)}, must be at most {SPA_LIMIT:g})")
+    if not f.spa_p <= SPA_LIMIT:
+        found.append(f"max-t test ({_number(f.spa_p, 'p ')}, must be at most {SPA_LIMIT:g})")
     if f.loose:
         found.append(f"loose rules ({f.loose})")
     if f.n_oos < MIN_OOS_TRADES:
@@ -98,7 +98,7 @@ def figures_of(row: Mapping[str, Any], min_signals: int, differs: tuple[str, ...
         n_trades=int(row["n_signals"]),
         min_trades=min_signals,
         dsr=_float(row["deflated_sharpe"]),
-        spa_p=_float(row["spa_p"]) if "spa_p" in row else None,
+        spa_p=_float(row["spa_p"]),
         loose=row[MARK],
         is_counted=bool(row["is_counted"]),
         differs=differs,
@@ -127,5 +127,5 @@ def _float(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _number(value: float) -> str:
-    return "there is none" if value != value else f"{value:.2f}"
+def _number(value: float, name: str = "") -> str:
+    return "there is none" if value != value else f"{name}{value:.2f}"

@@ -1,6 +1,8 @@
 """Information coefficients: by hand and by SciPy, what the baselines already say, and the real hour's known figures."""
 
 import datetime as dt
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from engine.signals.registry import BASELINES, make_signal
 from engine.source.records import open_source
 from tests.conftest import REPO_ROOT, shared_path
 from tests.reference_choices import REFERENCE_FIELDS
-from tune.coefficients import CONTROLS, Coefficients, coefficients, control_scores, ranks, with_added
+from tune.coefficients import CONTROLS, Coefficients, coefficient_table, coefficients, control_scores, ranks, with_added
 
 N = 2000
 
@@ -126,6 +128,42 @@ def test_added_net_ticks_are_those_beyond_the_best_baseline_under_the_same_barri
     found = with_added(ranking, rows, "oos_expectancy_low")
     assert found.get_column("run_id").to_list() == ["a", "b", "c", "d", "e"]
     assert found.get_column("added_net_ticks").to_list() == [1.0, None, None, None, None]
+
+
+def told(run_id: str, added: float | None, horizons: Sequence[int] = (100, 1000, 5000), **cells: Any) -> dict[str, Any]:
+    kept = {"ic": [0.0] * 3, "ic_t": [0.0] * 3, "partial": [0.0] * 3, "partial_t": [0.0] * 3} | cells
+    written = json.dumps({"horizons_ms": horizons, **kept})
+    return {"run_id": run_id, "signal_name": f"signal of {run_id}", "coefficients_json": written, "added_net_ticks": added}
+
+
+def test_table_shows_each_figure_in_its_column_and_what_is_missing() -> None:
+    rows = [
+        told("a", 0.25, ic=[0.1, 0.2, 0.3], ic_t=[1.0, 2.04, None], partial=[-0.01, -0.02, None], partial_t=[-1.0, 3.0, 1.0]),
+        told("b", None),
+        told("c", float("nan"), horizons=(100, 1000, 9000)),  # other horizons have no place in these columns
+        {"run_id": "d", "signal_name": "outside", "coefficients_json": None, "added_net_ticks": None},
+        told("e", -1.0),
+    ]
+    table = coefficient_table(pl.DataFrame(rows))
+    assert table is not None
+    cells = {column.name: list(column.cells) for column in table.columns}
+    assert cells == {
+        "run": ["a", "b", "e"],
+        "signal": ["signal of a", "signal of b", "signal of e"],
+        "IC 0.1 s": ["+0.100 (1.0)", "+0.000 (0.0)", "+0.000 (0.0)"],
+        "IC 1 s": ["+0.200 (2.0)", "+0.000 (0.0)", "+0.000 (0.0)"],
+        "IC 5 s": ["+0.300 (?)", "+0.000 (0.0)", "+0.000 (0.0)"],
+        "beyond baselines 0.1 s": ["-0.010 (-1.0)", "+0.000 (0.0)", "+0.000 (0.0)"],
+        "beyond baselines 1 s": ["-0.020 (3.0)", "+0.000 (0.0)", "+0.000 (0.0)"],
+        "beyond baselines 5 s": ["-", "+0.000 (0.0)", "+0.000 (0.0)"],
+        "net beyond best baseline": ["+0.25", "-", "-1.00"],
+    }
+    # Where a terminal is too narrow: one second first, then what is nearest to it.
+    assert list(table.telling) == [
+        "IC 1 s", "beyond baselines 1 s", "net beyond best baseline",
+        "IC 0.1 s", "beyond baselines 0.1 s", "IC 5 s", "beyond baselines 5 s",
+    ]  # fmt: skip
+    assert coefficient_table(pl.DataFrame(rows[3:4])) is None
 
 
 # An independent computation on the hour, with the finite rate kernel and the reference's table: 1 s, from one bin later, on the

@@ -34,7 +34,7 @@ NAN = float("nan")
 
 def test_what_is_good_enough_in_everything_passes() -> None:
     assert failed_checks(GOOD) == ()
-    assert failed_checks(replace(GOOD, oos_low=1e-9, spa_p=None)) == ()
+    assert failed_checks(replace(GOOD, oos_low=1e-9)) == ()
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_what_is_good_enough_in_everything_passes() -> None:
         ({"dsr": 0.95}, "deflated Sharpe ratio (0.95, must be above 0.95)"),
         ({"dsr": NAN}, "deflated Sharpe ratio (there is none, must be above 0.95)"),
         ({"spa_p": 0.06}, "max-t test (p 0.06, must be at most 0.05)"),
-        ({"spa_p": NAN}, "max-t test (p there is none, must be at most 0.05)"),
+        ({"spa_p": NAN}, "max-t test (there is none, must be at most 0.05)"),
         ({"loose": "no fee, mid fill"}, "loose rules (no fee, mid fill)"),
         ({"n_oos": 29}, "too few trades (29 out of sample, at least 30)"),
         ({"n_trades": 4}, "too few trades (4, at least 5)"),
@@ -71,10 +71,11 @@ JUDGED = {"deflated_sharpe": 0.99, "loose": "", "is_counted": True}
 
 
 def test_a_row_lends_the_gate_its_own_figures() -> None:
-    row = made("a", 0.1, oos_expectancy_low=0.7, oos_n_signals=44, n_signals=96)
-    alone = figures_of(row | JUDGED, 5, ())
-    assert (alone.oos_low, alone.n_oos, alone.n_trades, alone.spa_p) == (0.7, 44, 96, None)
-    assert figures_of(row | JUDGED | {"spa_p": 0.2}, 5, ()).spa_p == 0.2
+    row = made("a", 0.1, oos_expectancy_low=0.7, oos_n_signals=44, n_signals=96) | JUDGED
+    alone = figures_of(row | {"spa_p": 0.2}, 5, ())
+    assert (alone.oos_low, alone.n_oos, alone.n_trades, alone.spa_p) == (0.7, 44, 96, 0.2)
+    untested = figures_of(row | {"spa_p": None}, 5, ())
+    assert failed_checks(untested) == ("max-t test (there is none, must be at most 0.05)",)
 
 
 def test_all_sessions_of_a_candidate_count_together_whichever_of_them_is_asked(lake: Lake) -> None:

@@ -84,6 +84,20 @@ def test_a_promotion_promises_what_was_earned_out_of_sample_before_it_serves(swe
     assert (plan["tp"], plan["sl"]) == ([250_000_000 * rules["tp_ticks"]], [250_000_000 * rules["sl_ticks"]])
 
 
+def test_a_sweep_whose_state_was_deleted_promises_by_the_rows_that_it_scored(swept: tuple[Lake, str]) -> None:
+    lake, sweep_id = swept
+    other = finished_sweep(lake, eval={**sweep_values()["eval"], "tp_ticks": [6]})
+    row = ResultStore(lake).rows().filter(eval_tp_ticks=4.0).sort("run_id", "threshold").row(0, named=True)
+    state_path(lake, sweep_id).unlink()
+    promote.promote_run(lake, row["run_id"], row["threshold"], "a test")
+    promise = read_champion(lake).promise
+    assert promise is not None
+    assert other != sweep_id
+    # Of the eight rows of its own sweep, not of those of the other: the factor is that of eight.
+    mean = row["oos_expectancy_ticks"]
+    assert promise.low_ticks == pytest.approx(mean + (row["oos_expectancy_low"] - mean) * 3.00945 / 2.06866, rel=1e-3)
+
+
 def test_show_tells_the_promise_and_its_record(swept: tuple[Lake, str], capsys: pytest.CaptureFixture[str]) -> None:
     lake, _ = swept
     promote.promote_run(lake, ranking(lake).item(0, "run_id"), None, "a test")
