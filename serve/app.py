@@ -12,11 +12,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from engine.errors import EngineError
+from engine.errors import ConfigError, EngineError
 from serve.access import is_token_right
 from serve.page import Page
 from serve.service import Service
 from serve.settings import STREAM_PATH
+from serve.spoken import models_at
 from serve.stream import Stream
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,17 @@ def build_app(service: Service, background: Sequence[Background] = ()) -> Starle
         except EngineError as error:
             return JSONResponse({"error": str(error)}, 500)
 
+    async def model_at(request: Request) -> Response:
+        if not is_token_right(request, service.settings.token):
+            return JSONResponse({"error": "a token is required: Authorization: Bearer or ?token="}, 401)
+        when, symbol = request.query_params.get("ts", ""), request.query_params.get("symbol")
+        try:
+            return JSONResponse(await asyncio.to_thread(models_at, service.settings.lake, when, symbol))
+        except ConfigError as error:
+            return JSONResponse({"error": str(error)}, 400)
+        except EngineError as error:
+            return JSONResponse({"error": str(error)}, 500)
+
     async def stream(websocket: WebSocket) -> None:
         await Stream(websocket, service).run()
 
@@ -73,6 +85,7 @@ def build_app(service: Service, background: Sequence[Background] = ()) -> Starle
         routes=[
             Route("/health", health),
             Route("/v1/model/champion", champion),
+            Route("/v1/model/at", model_at),
             WebSocketRoute(STREAM_PATH, stream),
             Mount("/", Page(service.settings.page_dir)),
         ],

@@ -86,6 +86,13 @@ def _tail(parser: argparse.ArgumentParser) -> None:
             parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="X", help="passed to the stream")
 
 
+def _model_at(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("when", metavar="DAY|ISO-TIME", help="YYYY-MM-DD, or a moment; without a zone New York's is meant")
+    parser.add_argument("--symbol", help="default every symbol that has a record")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    add_lake(parser)
+
+
 def _add_url(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", help=f"the service; default http://{DEFAULT_HOST}:{DEFAULT_PORT}")
     parser.add_argument("--port", type=int, help="the service's port on this machine, instead of --url")
@@ -94,6 +101,12 @@ def _add_url(parser: argparse.ArgumentParser) -> None:
 COMMANDS: Final[Mapping[str, Command]] = {
     "status": Command(
         "how it is doing", "serve.commands:status", "How the service is doing; exit code 1 when it is not well.", _status
+    ),
+    "model-at": Command(
+        "which model spoke at any bin",
+        "serve.spoken:model_at",
+        "Which model spoke at a moment, or on a day: from the chained record that every stream writes, each link of it checked.",
+        _model_at,
     ),
     "tail": Command(
         "its stream, a line per bin",

@@ -22,7 +22,7 @@ from engine.run.replay import Replay
 from engine.run.runner import Runner, Span
 from engine.source.records import open_source
 from serve.champion import check_champion
-from serve.client import fetch_health, health_lines, stream_url, tail
+from serve.client import fetch_health, health_lines, stream_url
 from serve.latency import read_capture
 from serve.page import start_page
 from serve.query import HORIZONS, PERM_FIELDS, QUERY_NAMES
@@ -38,6 +38,7 @@ from serve.settings import (
     StreamDefaults,
     require_token,
 )
+from serve.tail import tail
 from serve.trust import read_trust
 
 

@@ -18,6 +18,7 @@ from serve.pacing import Clock, WallClock
 from serve.paper import PaperDesk
 from serve.request import last_day
 from serve.settings import CHAMPION, SERVICE_NAME, ServeSettings
+from serve.spoken import SpokenDesk
 from serve.workshop import Workshop
 
 _PACE: Final = ("session", "shared", "clients", "state", "next_bin", "ring_bytes", "lag_ms", "lag_p99_ms", "jitter_ms")
@@ -65,8 +66,9 @@ class Service:
         self.streams: set[OpenStream] = set()
         self.closing = False
         self.desk = PaperDesk(settings.lake)
+        self.spoken = SpokenDesk(settings.lake)
         self.workshop = Workshop(
-            lambda: self.settings.limits, self.clock, self.serving_of, self.desk, self.figures, lambda: self.closing
+            lambda: self.settings.limits, self.clock, self.serving_of, self.desk, self.spoken, self.figures, lambda: self.closing
         )
         self.hub = Hub(self.workshop)
         self.figures.sessions = self.hub.figures
@@ -127,6 +129,7 @@ class Service:
         await asyncio.to_thread(self.watcher.stop)
         self.workshop.stop()
         await asyncio.to_thread(self.desk.close)
+        await asyncio.to_thread(self.spoken.close)
         if self.latency is not None:
             self.latency.close()
 
@@ -218,5 +221,7 @@ class Service:
         """What an operator must know: a champion that cannot be taken, a record that is broken or not written."""
         alarm = self.watcher.alarm
         found = [] if alarm is None else [{"kind": "champion", "message": alarm.message, "since": alarm.since}]
-        trouble = None if champion is None else self.desk.trouble(champion)
-        return found if trouble is None else [*found, {"kind": "record", **trouble}]
+        for trouble in (None if champion is None else self.desk.trouble(champion), self.spoken.trouble):
+            if trouble is not None:
+                found.append({"kind": "record", **trouble})
+        return found

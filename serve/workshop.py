@@ -10,6 +10,7 @@ from serve.paper import PaperDesk
 from serve.request import StreamRequest
 from serve.session import Session
 from serve.settings import Limits
+from serve.spoken import SpokenDesk
 
 
 class Workshop:
@@ -29,6 +30,8 @@ class Workshop:
         What tells a replay what it scores with.
     desk : PaperDesk
         Keeps the record of the champion's paper trades.
+    spoken : SpokenDesk
+        Keeps the record of which model spoke at which bin.
     figures : Figures
         Counts.
     is_closing : callable
@@ -41,12 +44,13 @@ class Workshop:
         clock: Clock,
         serving_of: Callable[[str | int], Callable[[], Serving]],
         desk: PaperDesk,
+        spoken: SpokenDesk,
         figures: Figures,
         is_closing: Callable[[], bool],
     ) -> None:
         self._limits = limits
         self._serving_of = serving_of
-        self._desk = desk
+        self._desk, self._spoken = desk, spoken
         self.clock = clock
         self.figures = figures
         self.is_closing = is_closing
@@ -72,7 +76,7 @@ class Workshop:
             What is to score is unknown, damaged, or does not fit.
         """
         aside: Executor = self._aside if shared else self._private_aside
-        return Session(request, self._serving_of(request.model), aside, self.limits, self._desk)
+        return Session(request, self._serving_of(request.model), aside, self.limits, self._desk, self._spoken)
 
     def release(self, session: Session) -> None:
         """Let go of a replay that nobody watches any more; paper trades that are open are followed to their end."""

@@ -128,16 +128,23 @@ def _list_signals(parser: argparse.ArgumentParser) -> None:
     _signals(parser)
 
 
-def _one_signal(parser: argparse.ArgumentParser) -> None:
+def _one_signal(parser: argparse.ArgumentParser, *, or_champion: bool = False) -> None:
     _common(parser)
     _signals(parser)
-    parser.add_argument("--signal", required=True)
+    parser.add_argument("--signal", required=not or_champion)
     parser.add_argument("--dataset-id", required=True)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the signal")
 
 
 def _score(parser: argparse.ArgumentParser) -> None:
-    _one_signal(parser)
+    _one_signal(parser, or_champion=True)
+    parser.add_argument(
+        "--champion",
+        type=int,
+        metavar="VERSION",
+        help="instead of --signal: a version's signal and parameters, begun with the fitted state that it carries; what a stream "
+        "of that session scores",
+    )
     parser.add_argument(
         "--out", type=read_path, required=True, metavar="FILE.parquet", help="bin_seq, score, ready; metadata inside"
     )
@@ -201,7 +208,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "list-signals": Command("the signals and their parameters", "tune.commands:list_signals", arguments=_list_signals),
     "list-datasets": Command("the datasets of the lake", "tune.commands:list_lake_datasets", arguments=_common),
     "compare": Command("the leaderboard over all sweeps", "tune.commands:compare", arguments=_compare),
-    "score": Command("a signal's series over a dataset, as a parquet file", "tune.commands:score", arguments=_score),
+    "score": Command("a signal's series over a dataset, as a parquet file", "tune.score_command:score", arguments=_score),
     "judge": Command("a score series of your own before the same judge", "tune.commands:judge", JUDGE_HELP, _judge),
     "online-sim": Command(
         "one signal bin by bin, timed, equal to the batch", "tune.commands:online_sim", ONLINE_HELP, _online_sim

@@ -4,19 +4,14 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import wraps
-from hashlib import sha256
 from typing import Any, Final
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from engine.config import parse_overrides, validate
 from engine.dataset.read import Dataset, list_datasets
 from engine.errors import ConfigError, no_room
-from engine.files import write_atomic
 from engine.lake import Lake, config_file
 from engine.ray_environment import default_address, require_ray
 from engine.signals.bundle import read_bundle
@@ -34,13 +29,12 @@ from tune.judgement import OUTSIDE, UNPROVEN_ROWS
 from tune.judging import JudgeConfig
 from tune.judging import judge as judge_series
 from tune.leaderboard import caption, parameter_parts, records, render, unfolded
-from tune.ledger import HANDED_OUT, TrialLedger
 from tune.notebook import standings
 from tune.online import simulate_online
 from tune.run import SweepOutcome, new_state, read_state, run_sweep, state_path
 from tune.screen import Screen
 from tune.tables import Column, Fitted
-from tune.trial import load_market, signal_series
+from tune.trial import load_market
 
 SMOKE_CONFIG: Final = "smoke_perm_derivative"
 TOP: Final = 20
@@ -218,45 +212,6 @@ def _print_foot(ranking: pl.DataFrame, beside: Beside) -> None:
     outside = [UNPROVEN_ROWS] if ranking.get_column("signal_name").str.starts_with(f"{OUTSIDE}:").any() else []
     for line in (caption(ranking), *outside, *beside.lines):
         out.print(line, highlight=False)
-
-
-@_knowing
-def score(args: argparse.Namespace) -> int:
-    """One signal's series over a dataset: ``bin_seq, score, ready``, and what made it as the file's metadata."""
-    parameters = parse_overrides(args.set)
-    get_signal(args.signal)
-    lake = Lake.open(args.lake)
-    dataset = Dataset.open(lake, args.dataset_id)
-    market = load_market(dataset, [get_signal(args.signal)])
-    series = signal_series(args.signal, parameters, market)
-    metadata = {
-        "dataset_id": dataset.dataset_id,
-        "dataset_checksum": dataset.checksum,
-        "signal": args.signal,
-        "parameters": json.dumps(get_signal(args.signal).Params(**parameters).model_dump(mode="json"), sort_keys=True),
-        "code_version": code_version(args.signal),
-    }
-    table = pa.table(
-        {
-            "bin_seq": dataset.bins(["bin_seq"])["bin_seq"],
-            "score": pa.array(series["score"].copy()),
-            "ready": pa.array(series["ready"].copy()),
-        }
-    ).replace_schema_metadata(metadata)
-    identity = json.dumps(
-        [HANDED_OUT, *(metadata[name] for name in ("dataset_checksum", "signal", "parameters", "code_version"))]
-    )
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    TrialLedger(lake).add_series(sha256(identity.encode()).hexdigest()[:16], dataset, args.signal, now)  # before it is handed out
-    buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer, compression="zstd")
-    write_atomic(args.out, buffer.getvalue().to_pybytes())
-    summary = {"out": str(args.out), "n_bins": dataset.n_bins, "n_ready": int(series["ready"].sum()), **metadata}
-    if args.json:
-        _print_json(summary)
-    else:
-        print(f"{args.out}: {summary['n_bins']} bins, {summary['n_ready']} of them ready, {args.signal} on {dataset.dataset_id}")
-    return 0
 
 
 def judge(args: argparse.Namespace) -> int:

@@ -31,6 +31,7 @@ from engine.modules import OURS, is_standard, standing, top_of
 from engine.run.runner import Runner
 from engine.schema import pack, unpack
 from engine.signals.base import SignalLike
+from engine.signals.carried import own_of
 from engine.source.id_changes import IdChanges
 from engine.source.records import Place, Source
 
@@ -274,7 +275,7 @@ def signal_key(signal: SignalLike, of_engine: str, at_start: bytes) -> str:
     ConfigError
         There is no source of it, or it gives no parameters.
     """
-    home = type(signal)
+    home = type(own_of(signal))
     parts = [of_engine, home.__module__, home.__qualname__, signal.name, signal.params.model_dump_json(), signal.memory_bins]
     return json.dumps([*parts, hashlib.sha256(at_start).hexdigest(), _code_of(home)])
 

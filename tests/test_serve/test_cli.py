@@ -14,10 +14,11 @@ from engine.config import InstrumentConfig, load_instrument
 from engine.lake import Lake
 from serve import commands
 from serve.cli import main
-from serve.client import _bin_line, _config_line, health_lines, stream_url, tail
+from serve.client import health_lines, stream_url
 from serve.query import QUERY_NAMES
 from serve.request import read_request
 from serve.settings import Limits, ServeSettings, StreamDefaults
+from serve.tail import _bin_line, _config_line, tail
 from serve.trust import Trust
 from tests.test_serve.conftest import Promote
 from tests.test_serve.server import SkippingClock, serving
