@@ -283,7 +283,8 @@ class Session:
         block = next(self._blocks, None)
         self._taken_up = begun, time.time_ns()
         if block is not None:
-            self._trade(block)
+            self.told = [told for book in self._papers for told in book.update(block)]
+            self._papers = [book for book in self._papers if not book.is_done]
             self._recent.append(block.grid, fields=block.bins)
             self.n_bins = int(block.bins["bin_seq"][-1]) + 1
         elif not self._closed and not self._is_over:
@@ -341,10 +342,6 @@ class Session:
         self._seen = seen
         self._papers = [] if book is None else [book]
         return 0 if book is None else book.n_bins
-
-    def _trade(self, block: BinBlock) -> None:
-        self.told = [told for book in self._papers for told in book.update(block)]
-        self._papers = [book for book in self._papers if not book.is_done]
 
     def _record(self) -> dict[str, Any]:
         """What the live record adds to what is said of the model."""
