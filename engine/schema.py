@@ -87,6 +87,9 @@ _BIN_FIELDS: Final[list[tuple[str, str]]] = [
     ("trade_count", "i8"),
     ("buy_volume", "i8"),  # contracts by aggressor side
     ("sell_volume", "i8"),
+    ("unsided_volume", "i8"),  # of trades without an aggressor: in neither of the two, and in no row
+    ("traded_buy_outside", "i8"),  # what of buy_volume and sell_volume stands in no row of the grid
+    ("traded_sell_outside", "i8"),
     ("last_trade_price_int", "i8"),  # carried forward; UNDEF_PRICE before the first
     ("quality", "u2"),  # truth bits, 0 is sound
     ("best_ask_move_ticks", "i4"),
@@ -131,6 +134,7 @@ GRID_LABELS_I8: Final = (
     "chase_up_flag",
     "chase_down_flag",
 )
+GRID_TRADED: Final = ("traded_buy", "traded_sell")  # contracts that traded in the bin at the row's price, by aggressor
 
 # Column -> numpy type code, in wire and parquet order.
 GRID_COLUMNS: Final[dict[str, str]] = {
@@ -140,6 +144,7 @@ GRID_COLUMNS: Final[dict[str, str]] = {
     **{name: "i4" for name in GRID_I32},
     **{name: "i1" for name in GRID_LABELS_I8},
     "last_event_id": "i8",
+    **{name: "i4" for name in GRID_TRADED},
 }
 
 

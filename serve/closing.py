@@ -1,10 +1,12 @@
 """How a stream ends: a text that says why, then the close code."""
 
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 from engine.errors import EngineError, SourceChangedError
-from serve.frames import message
+from serve.frames import MODEL_TRADES, message
+from serve.paper import ModelTrade
 from serve.send_queue import Close
 from serve.words import without_paths
 
@@ -33,9 +35,10 @@ def error_close(code: str, text: str, close_code: int, resume_from: int | None =
     return Close(message("error", code=code, message=text, **place), close_code, reason)
 
 
-def end_of(n_bins: int) -> Close:
-    """The end of the data."""
-    return Close(message("end", bins=n_bins), NORMAL, "end of the data")
+def end_of(n_bins: int, model_trades: Sequence[ModelTrade] = ()) -> Close:
+    """The end of the data, and what it has closed of the champion's trades on paper."""
+    left = {MODEL_TRADES: model_trades} if model_trades else {}
+    return Close(message("end", bins=n_bins, **left), NORMAL, "end of the data")
 
 
 def close_for(error: Exception) -> Close:

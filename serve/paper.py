@@ -1,27 +1,38 @@
 """The champion traded on paper by the streams that show it, and the live record that comes of it.
 
 A stream only computes and hands over; one thread of the replica writes. Replicas and nodes write to the same record in turn.
+
+On the wire a bin's header bears under ``model_trades`` what became of the champion's trades in it (`ModelTrade`), in order of
+time; where nothing did, which is most bins, the name is missing. What is open when the data end is told with the ``end``.
 """
 
+import json
 import logging
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from hashlib import sha256
+from typing import Any, Final, NotRequired, TypedDict
+
+import numpy as np
 
 from engine.champion import Champion, Promise
-from engine.errors import EngineError
+from engine.errors import ConfigError, EngineError
+from engine.jit import source_hash
 from engine.lake import Lake
 from engine.run.block import BinBlock
-from engine.schema import Ints
+from engine.schema import Ints, pack, unpack
 from engine.trades.evidence import Evidence
 from engine.trades.paper import Closed, Opened, PaperTrader, acting_score, plan_of
 from engine.trades.record import LiveRecord
 from engine.trades.track import standing_of, told
 from serve.backlog import Backlog
+from serve.paper_states import PaperStates
 from serve.settings import INSTRUMENT
 
 logger = logging.getLogger(__name__)
+
+_KIND: Final = "paper book"
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,7 @@ class Seen:
     symbol: str
     start_ns: int  # of the session's first bin, UTC
     hours: Ints = field(repr=False, compare=False)  # (m, 2) open trading, UTC ns
+    data: str = ""  # names the file's content and the instrument's values, which decide the bins
 
     @property
     def session(self) -> str:
@@ -40,13 +52,42 @@ class Seen:
         return f"{self.symbol}@{self.start_ns}"
 
 
+class ModelTrade(TypedDict):
+    """One trade as the wire tells it, once when it is entered and once when its end is known; 64-bit integers are text.
+
+    The end bears all that the entry did, so that whoever came in between can draw the trade. Times and bins are the trade's own:
+    what ends before a close or a roll is known only some bins after its exit.
+    """
+
+    id: str  # champion's version and the bin that fired, ``3-1042``: the same in whatever stream shows the session
+    side: str  # ``buy`` or ``sell``
+    price_int: str  # paid or received at the entry, 1e-9 dollars
+    take_profit_price_int: str  # barriers: where the other side of the market must come to,
+    stop_price_int: str  # whichever comes first
+    fired_bin: int
+    entry_bin: int
+    entry_ns: str  # UTC, end of the entry's bin
+    outcome: str | None  # None while it is open; then tp, sl, timeout, cut (the data ended), close, roll or gap
+    pnl_ticks: float | None  # None while it is open; then net of fees
+    exit_bin: NotRequired[int]
+    exit_ns: NotRequired[str]
+    gross_ticks: NotRequired[float]
+    met_gap: NotRequired[bool]  # a gap of the record lay on the way
+
+
 class PaperBook:
     """The paper trades of one champion in one stream."""
 
     def __init__(self, desk: "PaperDesk", champion: Champion, promise: Promise, seen: Seen, first_bin: int) -> None:
         self._desk, self._champion, self._seen = desk, champion, seen
-        self._trader = PaperTrader(plan_of(promise.plan), promise.fill, promise.fee_ticks, first_bin, seen.hours)
+        plan = plan_of(promise.plan)
+        self._barriers = int(plan.tp[0]), int(plan.sl[0])  # from the price paid or received, 1e-9 dollars
+        self._trader = PaperTrader(plan, promise.fill, promise.fee_ticks, first_bin, seen.hours)
         self._is_left = False
+        self._entered: dict[int, ModelTrade] = {}  # what is open, by the bin that fired
+        text = f"{champion.model_dump_json()} {seen.session} {seen.data} {source_hash()}"
+        self._whose = sha256(text.encode()).hexdigest()[:32]
+        self.n_bins = first_bin  # of the session, seen so far
 
     @property
     def n_open(self) -> int:
@@ -62,20 +103,69 @@ class PaperBook:
         """Another signal scores from the next bin on: nothing fires any more, what is open is followed to its end."""
         self._is_left = True
 
-    def update(self, block: BinBlock) -> None:
-        """Take in the next bins."""
+    def update(self, block: BinBlock) -> list[ModelTrade]:
+        """Take in the next bins; what became of trades in them."""
         score = None
         if not self._is_left and block.outputs is not None:
             score = acting_score(block.outputs, self._trader.masked)
-        self._hand_over(self._trader.update(block.bins, score))
+        told = self._hand_over(self._trader.update(block.bins, score))
+        self.n_bins = int(block.bins["bin_seq"][-1]) + 1
+        if not self._is_left and self._desk.states.is_due(self.n_bins):
+            self._desk.states.keep(self._whose, self.n_bins, self._snapshot())
+        return told
 
-    def finish(self) -> None:
-        """The data are over: what is open is left at the last price."""
-        self._hand_over(self._trader.finish())
+    def resume(self, n_bins: int) -> bool:
+        """Go on from the last state kept at or before a bin; whether there was one, and ``n_bins`` where it stands then."""
+        kept = self._desk.states.last(self._whose, n_bins)
+        if kept is None:
+            return False
+        try:
+            arrays = unpack(_KIND, self._whose, kept[1])
+            self._trader.restore(arrays["trader"].tobytes())
+        except ConfigError as error:
+            logger.warning("trades on paper begin anew: %s", error)
+            return False
+        self._entered = {one["fired_bin"]: one for one in json.loads(arrays["entered"].tobytes())}
+        self.n_bins = kept[0]
+        return True
 
-    def _hand_over(self, happened: "list[Opened | Closed] | list[Closed]") -> None:
+    def _snapshot(self) -> bytes:
+        entered = json.dumps(list(self._entered.values())).encode()
+        parts = {"trader": self._trader.snapshot(), "entered": entered}
+        return pack(_KIND, self._whose, {name: np.frombuffer(part, np.uint8) for name, part in parts.items()})
+
+    def finish(self) -> list[ModelTrade]:
+        """The data are over: what is open is left at the last price, and told."""
+        return self._hand_over(self._trader.finish())
+
+    def _hand_over(self, happened: "list[Opened | Closed] | list[Closed]") -> list[ModelTrade]:
         if happened:
             self._desk.submit(self._champion, [_entry(one, self._seen) for one in happened])
+        return [self._opened(one) if isinstance(one, Opened) else self._closed(one) for one in happened]
+
+    def _opened(self, one: Opened) -> ModelTrade:
+        take_profit, stop = self._barriers
+        told = ModelTrade(
+            id=f"{self._champion.version}-{one.fired}",
+            side=_side(one),
+            price_int=str(one.price_int),
+            take_profit_price_int=str(one.price_int + one.sign * take_profit),
+            stop_price_int=str(one.price_int - one.sign * stop),
+            fired_bin=one.fired,
+            entry_bin=one.entry,
+            entry_ns=str(one.entry_ns),
+            outcome=None,
+            pnl_ticks=None,
+        )
+        self._entered[one.fired] = told
+        return told
+
+    def _closed(self, one: Closed) -> ModelTrade:
+        ended = ModelTrade(**self._entered.pop(one.fired))
+        ended["outcome"], ended["pnl_ticks"] = one.reason, one.net_ticks
+        ended["exit_bin"], ended["exit_ns"] = one.exit, str(one.exit_ns)
+        ended["gross_ticks"], ended["met_gap"] = one.gross_ticks, one.met_gap
+        return ended
 
 
 @dataclass
@@ -92,8 +182,9 @@ class _Kept:
 class PaperDesk:
     """The live records of one replica, by version; any thread may ask or hand over."""
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: Lake, states: PaperStates | None = None) -> None:
         self._lake = lake
+        self.states = states or PaperStates(lake.cache / "paper")
         self._kept: dict[int, _Kept] = {}
         self._lock = threading.Lock()
         self._writer = Backlog("live record")
@@ -116,6 +207,7 @@ class PaperDesk:
     def close(self) -> None:
         """Write what is still to be written, and end."""
         self._writer.close()
+        self.states.close()
 
     def flush(self) -> None:
         """Wait until what was handed over so far is written, or was tried in vain once more."""
@@ -196,9 +288,13 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+def _side(one: Opened | Closed) -> str:
+    return "buy" if one.sign > 0 else "sell"
+
+
 def _entry(one: Opened | Closed, seen: Seen) -> dict[str, Any]:
     """What the record keeps of an opened or an ended trade."""
-    common = {"session": seen.session, "bin": one.fired, "entry_bin": one.entry, "side": "buy" if one.sign > 0 else "sell"}
+    common = {"session": seen.session, "bin": one.fired, "entry_bin": one.entry, "side": _side(one)}
     if isinstance(one, Opened):
         return {
             "kind": "open",

@@ -153,7 +153,7 @@ class PrivateReplay:
                     continue
                 items = await loop.run_in_executor(workshop.bin_pool, partial(framed_turn, session, n_bins))
                 await self._put(items)
-            self._queue.close(end_of(session.n_bins))
+            self._queue.close(end_of(session.n_bins, session.told))
         except Exception as error:
             self._queue.close(close_for(error))
 

@@ -12,15 +12,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from engine.errors import ConfigError, SourceError
+from engine.hours import open_intervals
 from engine.run.block import BinBlock
 from engine.run.extent import Extent, extent_of
 from engine.run.replay import SESSION_TZ, Replay
 from engine.schema import GRID_COLUMNS
 from engine.source.records import Source, open_source
 from serve.champion import Serving, choose_signal, config_for, required_columns
-from serve.frames import STREAM_FORMAT, BinFrames, FrameEncoder, message
+from serve.frames import SCHEMA_VERSION, STREAM_FORMAT, BinFrames, FrameEncoder, message
 from serve.moment import Moment, bin_of
-from serve.paper import PaperBook, PaperDesk, Seen
+from serve.paper import ModelTrade, PaperBook, PaperDesk, Seen
 from serve.recent import RecentBins
 from serve.request import StreamRequest
 from serve.settings import CHAMPION, Limits, Projection
@@ -95,9 +96,11 @@ class Session:
         self._replay: Replay | None = None
         self._blocks: Iterator[BinBlock] = iter(())
         self._ahead: BinBlock | None = None
+        self.told: list[ModelTrade] = []  # of the champion's trades in the last bin computed; once ended, of what was open
         self._taken_up = 0, 0  # UTC ns: when the last bin's records were, and when its rows were ready
         self._closed = threading.Event()  # what asks whether to go on knows this and not us, so that no circle keeps our memory
-        self._first = request.resume_from
+        self._is_over = False  # the data have ended
+        self._first = request.resume_from  # bin that the replay begins at
         self.extent: Extent | None = None  # known once the source is open
         self.next_bin = request.resume_from
         self.n_bins = 0  # up to the last one computed, those before the first one handed out included
@@ -136,6 +139,7 @@ class Session:
         reach = self._reach()
         if reach.n_bins is not None:
             self._require(max(first, wanted), reach.n_bins)  # before anything is computed for it
+        self._first = self._begin_to_trade(first, reach)
         self._replay = replay = Replay(
             self._opened(),
             self.config,
@@ -145,11 +149,12 @@ class Session:
             checkpoints=request.checkpoints,
             is_cancelled=self._closed.is_set,  # nobody fast-forwards for a client that has gone
             keyframes=request.keyframes,
-            from_bin=first,
+            from_bin=self._first,
         )
-        self._first = first
         self._blocks = iter(replay)
         self._ahead = self._next_block()
+        while self._ahead is not None and self.n_bins <= first:  # from where trades on paper were kept
+            self._ahead = self._next_block()
         if self._ahead is not None or self._closed.is_set():
             return
         self.n_bins = int(replay.runner.engine.run["bin_seq"][0])
@@ -194,6 +199,7 @@ class Session:
             "mode": "replay",
             "deployment_stage": "local",
             "stream_format": STREAM_FORMAT,
+            "schema_version": SCHEMA_VERSION,
             "grid_schema_fields": list(GRID_COLUMNS),
             "grid_rows": config.n_rows,
             "session_tz": SESSION_TZ,
@@ -239,7 +245,7 @@ class Session:
             self.ended = True
             return frames
         ingest_ns, ready_ns = self._taken_up
-        encoded = replace(self._encoder.encode(block), ingest_ns=ingest_ns, grid_ready_ns=ready_ns)
+        encoded = replace(self._encoder.encode(block, 0, self.told), ingest_ns=ingest_ns, grid_ready_ns=ready_ns)
         self.next_bin = encoded.bin_seq + 1
         frames.append(encoded)
         return frames
@@ -300,13 +306,14 @@ class Session:
         if block is not None:
             if self._speaker is not None:
                 self._speaker.see(block, self.choice)
-            self._trade(block)
+            self.told = [told for book in self._papers for told in book.update(block)]
+            self._papers = [book for book in self._papers if not book.is_done]
             self._recent.append(block.grid, fields=block.bins)
             self.n_bins = int(block.bins["bin_seq"][-1]) + 1
-        elif not self._closed.is_set():
+        elif not self._closed.is_set() and not self._is_over:
+            self._is_over = True
             self._silence()
-            for book in self._papers:
-                book.finish()
+            self.told = [told for book in self._papers for told in book.finish()]
             self._papers = []
         return block
 
@@ -340,17 +347,25 @@ class Session:
         if own is not None:
             self._papers.append(own)
 
-    def _trade(self, block: BinBlock) -> None:
-        # Begun in its middle a walk would fire where the whole one, in a trade or cooling down, does not.
-        if self._desk is None or self._first > 0:
-            return
-        if self._seen is None and self._replay is not None:
-            start_ns, hours = int(block.bins["bin_start_ns"][0]), self._replay.runner.engine.sessions
-            self._seen = Seen("replay", self.request.dbn.name, self.config.symbol, start_ns, hours)
-            self._take_up_paper()
-        for book in self._papers:
-            book.update(block)
-        self._papers = [book for book in self._papers if not book.is_done]
+    def _begin_to_trade(self, first: int, reach: Extent) -> int:
+        """The bin to begin at: the session's start, where trades on paper were kept before ``first``, or that.
+
+        Begun anew in a session's middle a walk would fire where the whole one, in a trade or cooling down, does not: then nothing
+        is traded.
+        """
+        if self._desk is None:
+            return first
+        config, source = self.config, self._opened()
+        files = [(str(file.path.resolve()), *file.held.mark.state) for file in source.files]
+        hours = open_intervals(config.symbol_root, source.dt)
+        data = f"{files} {config.config_version}"
+        seen = Seen("replay", self.request.dbn.name, config.symbol, reach.start_ns, hours, data)
+        book = self._desk.open(self.choice.champion, seen, 0)
+        if first > 0 and (book is None or not book.resume(first)):
+            return first
+        self._seen = seen
+        self._papers = [] if book is None else [book]
+        return 0 if book is None else book.n_bins
 
     def _record(self) -> dict[str, Any]:
         """What the live record adds to what is said of the model."""

@@ -139,7 +139,7 @@ class SharedSession:
             while not session.ended:
                 await self._until_due(session)
                 await self._turn(session)
-            self.close = end_of(session.n_bins)
+            self.close = end_of(session.n_bins, session.told)
         except Exception as error:
             self.close, self.failed = close_for(error), True
             self._on_over(self)

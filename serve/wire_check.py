@@ -70,6 +70,12 @@ class FrameChecker:
             raise FrameOrderError(f"bin {header['bin_seq']} has {len(k)} rows from k = {k[:1]}; {rows} from {-radius} are due")
         if int(grid["last_event_id"].max()) > header["event_id"]:
             raise FrameOrderError(f"bin {header['bin_seq']} has a last_event_id beyond its event_id")
+        for side in ("buy", "sell"):
+            volume, rows_hold, outside = header[f"{side}_volume"], grid[f"traded_{side}"], header[f"traded_{side}_outside"]
+            if rows_hold.min() < 0 or outside < 0 or int(rows_hold.sum()) + outside != volume:
+                raise FrameOrderError(
+                    f"bin {header['bin_seq']} has {side}_volume {volume}, but {rows_hold.sum()} in its rows and {outside} outside"
+                )
         self._header, self._last = None, header
         self.n_bins += 1
         self.n_dropped += header["dropped_bins"]

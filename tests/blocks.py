@@ -73,6 +73,9 @@ def random_block(n_bins: int, radius: int, seed: int) -> Block:
             grid[name] = rng.integers(-2, 3, shape).astype(code)
         else:
             grid[name] = rng.integers(0, 9, shape).astype(code)
+    for side in ("buy", "sell"):
+        bins[f"traded_{side}_outside"] = np.arange(n_bins) % 3
+        bins[f"{side}_volume"] = grid[f"traded_{side}"].sum(axis=1) + bins[f"traded_{side}_outside"]
     return Block(bins, grid)
 
 

@@ -4,13 +4,14 @@ import datetime as dt
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from tests import reference as ref
 from tests import reference_scores as scores
 
+MOST_IN_A_CELL = 2**31 - 1  # contracts
 WARMUP_NS = 30 * 60 * 1_000_000_000
 DERIVED_COLUMNS = ("add", "pull", "fill", "rest_depth", "bid_depth", "ask_depth")
 PERM_NAMES = (
@@ -38,6 +39,8 @@ class Tally:
     n_trades: int = 0
     buy_volume: int = 0
     sell_volume: int = 0
+    unsided_volume: int = 0
+    traded: dict[str, Counter[int]] = field(default_factory=lambda: {"B": Counter(), "A": Counter()})  # contracts by tick
     bid_range: tuple[int, int] | None = None
     ask_range: tuple[int, int] | None = None
 
@@ -161,6 +164,9 @@ class Session:
             tally.n_trades += 1
             tally.buy_volume += record.size if record.side == "B" else 0
             tally.sell_volume += record.size if record.side == "A" else 0
+            tally.unsided_volume += record.size if record.side not in "BA" else 0
+            if record.side in "BA" and record.price != ref.UNDEF_PRICE:
+                tally.traded[record.side][ref.tick_of(record.price, self.tick_int)] += record.size
         is_late = time < tally.start_ns and not is_snapshot
         if is_late:
             self.anomalies["late_record"] += 1
@@ -194,6 +200,9 @@ class Session:
             "bid_low_int": (tally.bid_range or NO_RANGE)[0], "bid_high_int": (tally.bid_range or NO_RANGE)[1],
             "ask_low_int": (tally.ask_range or NO_RANGE)[0], "ask_high_int": (tally.ask_range or NO_RANGE)[1],
             "trade_count": tally.n_trades, "buy_volume": tally.buy_volume, "sell_volume": tally.sell_volume,
+            "unsided_volume": tally.unsided_volume,
+            "traded_buy_outside": tally.buy_volume - sum(grid["traded_buy"]),
+            "traded_sell_outside": tally.sell_volume - sum(grid["traded_sell"]),
             "last_trade_price_int": self.last_trade_price,
         }  # fmt: skip
         fields |= self._labels(moves)
@@ -238,6 +247,9 @@ class Session:
             row |= {"spectrum_score": score, "spectrum_state_code": (score >= threshold) - (score <= -threshold)}
             row["last_event_id"] = state.last_event_id
         table = getattr(self.config, "state5_table", "reference")
+        for name, side in (("traded_buy", "B"), ("traded_sell", "A")):
+            traded = 0 if tick is None or self.tally is None else self.tally.traded[side][tick]
+            row[name] = min(traded, MOST_IN_A_CELL)  # the rest stands outside: the page does not say, so that none is lost
         state5 = scores.state5(table, scores.sign(moves["A"]), scores.sign(moves["B"]), k)
         return row | self._labels(moves) | {"perm_state5_code": state5}
 

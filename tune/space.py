@@ -115,10 +115,13 @@ def build_points(
     ------
     ConfigError
         A signal, a parameter or a value is not allowed, or a rule does not fit a dataset.
+    DatasetError
+        A signal reads a column that a dataset is too old to hold.
     """
     points: dict[str, Point] = {}
     for signal in plan_signals(config) if signals is None else signals:
         for dataset, variant in datasets:
+            dataset.require(signal.signal_class.required_columns, signal.signal_class.required_fields)
             rules = make_rules(config.eval, dataset, signal.signal_class.trigger, signal.cooldowns)
             made: dict[str, tuple[dict[str, Any], SignalLike]] = {}  # once for what is alike, before it is multiplied by rules
             for swept, common in product(signal.combinations, rules):

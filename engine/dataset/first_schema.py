@@ -1,6 +1,7 @@
 """Datasets of schema version 1, which wrote 0 for a price that is not there: read with the marks of today.
 
-Version 2 marks a missing price by UNDEF_PRICE and a missing mid by NaN, for 0 is a price. Version 1 could not hold a price of 0.
+From version 2 on a missing price is marked by UNDEF_PRICE and a missing mid by NaN, for 0 is a price. Version 1 could not hold a
+price of 0.
 """
 
 from typing import TYPE_CHECKING, Any, Final

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,13 +28,16 @@ from engine.schema import GRID_COLUMNS, bins_schema
 if TYPE_CHECKING:
     import polars as pl
 
-SCHEMA_VERSION: Final = 2
-SCHEMA_MINOR: Final = 1  # of what is written; 2.1 has the manifest's `content`, which readers can do without
+# 1 wrote 0 for a missing price; 2 was without the volume that traded by price and aggressor, which 3 has.
+SCHEMA_VERSION: Final = 3
+SCHEMA_MINOR: Final = 0  # of what is written, of things that readers can do without; 2.1 added the manifest's `content`
+READABLE: Final = (first_schema.VERSION, 2, SCHEMA_VERSION)
 BINS_FILE: Final = "bins.parquet"
 GRID_FILE: Final = "grid_clean.parquet"
 MANIFEST_FILE: Final = "manifest.json"
 CHECKSUMS_FILE: Final = "checksums.json"
 TABLES: Final = (BINS_FILE, GRID_FILE)
+_KNOWN: Final[dict[str, Callable[[], Any]]] = {BINS_FILE: bins_schema, GRID_FILE: grid_table_schema}
 FILES: Final = (*TABLES, MANIFEST_FILE, CHECKSUMS_FILE)
 
 # Folder -> fingerprint of its files when they were last found sound, so that a trial does not hash them again.
@@ -77,10 +80,8 @@ class Dataset(BinFrames):
                 raise DatasetError(f"dataset folder {folder} lacks {name}; it must hold {', '.join(FILES)}")
         self.manifest: dict[str, Any] = _read_json(folder / MANIFEST_FILE)
         version = self.manifest.get("schema_version")
-        if version not in (first_schema.VERSION, SCHEMA_VERSION):
-            raise DatasetError(
-                f"dataset {folder} has schema version {version}; this code reads {first_schema.VERSION} and {SCHEMA_VERSION}"
-            )
+        if version not in READABLE:
+            raise DatasetError(f"dataset {folder} has schema version {version}; this code reads {', '.join(map(str, READABLE))}")
         self._is_first = version == first_schema.VERSION
 
     def __repr__(self) -> str:
@@ -155,15 +156,15 @@ class Dataset(BinFrames):
         return sum((self.folder / name).stat().st_size for name in FILES)
 
     def bins(self, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
-        """Columns of the bins table, each of shape (n_bins,); all of them without ``names``."""
-        wanted = list(names) if names is not None else bins_schema().names
-        self._require(wanted, bins_schema().names, BINS_FILE)
+        """Columns of the bins table, each of shape (n_bins,); all that it holds without ``names``."""
+        wanted = list(names) if names is not None else self._held(BINS_FILE)
+        self._require(wanted, BINS_FILE)
         table = self._bins_table(wanted)
         return {name: _array(table.column(name)) for name in wanted}
 
     def columns(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Columns of the grid, each of shape (n_bins, 2R + 1), k ascending along the second axis."""
-        self._require(names, grid_table_schema().names, GRID_FILE)
+        self._require(names, GRID_FILE)
         shape = (self.n_bins, 2 * self.radius + 1)
         loaded: dict[str, NDArray[Any]] = {}
         with self._reading(GRID_FILE) as path, pq.ParquetFile(path) as file:
@@ -213,8 +214,10 @@ class Dataset(BinFrames):
         return pl.scan_parquet(self.folder / GRID_FILE, glob=False)
 
     def to_arrow(self, columns: str | Iterable[str] | None = None) -> pa.Table:
-        """The bins as an Arrow table, a row each; ``columns`` names the fields to take, in this order."""
-        return self._bins_table(field_names(columns))
+        """The bins as an Arrow table, a row each; ``columns`` names the fields to take, in this order, default all it holds."""
+        wanted = self._held(BINS_FILE) if columns is None else field_names(columns)
+        self._require(wanted, BINS_FILE)
+        return self._bins_table(wanted)
 
     def _bins_table(self, columns: Sequence[str]) -> pa.Table:
         with self._reading(BINS_FILE) as path:
@@ -271,10 +274,34 @@ class Dataset(BinFrames):
         ):
             raise DatasetError(f"dataset {self.folder.name}: rows are not sorted by (bin_seq, k) without a gap")
 
-    def _require(self, wanted: Sequence[str], known: Sequence[str], file: str) -> None:
+    def require(self, columns: Iterable[str], fields: Iterable[str]) -> None:
+        """Refuse what the dataset does not hold, before anything is read.
+
+        Raises
+        ------
+        DatasetError
+            A column of the grid, or a field of the bins, is unknown, or younger than the dataset.
+        """
+        self._require(list(columns), GRID_FILE)
+        self._require(list(fields), BINS_FILE)
+
+    def _held(self, file: str) -> list[str]:
+        """Columns of a table, in the schema's order."""
+        written = self.manifest["columns"]["bins" if file == BINS_FILE else "grid"]
+        return [name for name in _KNOWN[file]().names if name in written]
+
+    def _require(self, wanted: Sequence[str], file: str) -> None:
+        known = _KNOWN[file]().names
         unknown = [name for name in wanted if name not in known]
         if unknown:
             raise DatasetError(f"{file} has no column {', '.join(unknown)} ({among(unknown[0], known, len(known))})")
+        held = self._held(file)
+        absent = [name for name in wanted if name not in held]
+        if absent:
+            raise DatasetError(
+                f"dataset {self.folder.name} has no column {', '.join(absent)}: schema version {self.manifest['schema_version']} "
+                f"was without, and {SCHEMA_VERSION} has them. Publish its file again under another id"
+            )
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from engine.jit import inline_kernel, kernel
 from engine.run.moves import move_ticks, sign, state5
 from engine.run.silence import longest_open
 from engine.run.state import QUIET, Engine, Out, has_both_sides, middle_tick
+from engine.run.traded import write_traded
 from engine.schema import CHAINS, GRID_F64, GRID_I32, GRID_LABELS_I8, Record
 
 # Rows of a bin's arrays, by the schema's names: a column that joins it can shift nothing in silence.
@@ -87,6 +88,8 @@ def open_bin(run: Record, s: Record, start: int) -> None:
     run["trade_count"] = 0
     run["buy_volume"] = 0
     run["sell_volume"] = 0
+    run["unsided_volume"] = 0
+    run["n_traded"] = 0
     run["quality"] = 0
     run["bid_low"] = NO_TICK
     run["bid_high"] = NO_TICK
@@ -254,9 +257,11 @@ def close_bin(engine: Engine, out: Out, i_out: int, p: Params) -> None:
     one["trade_count"] = run["trade_count"]
     one["buy_volume"] = run["buy_volume"]
     one["sell_volume"] = run["sell_volume"]
+    one["unsided_volume"] = run["unsided_volume"]
     one["last_trade_price_int"] = run["last_trade_price"]
     one["quality"] = quality
     _write_rows(engine, spot_tick, out, i_out, p)
     _write_labels(engine, spot_tick, bid, ask, out, i_out, p)
+    write_traded(engine, spot_tick, out, i_out, p)
     run["bin_seq"] += 1
     open_bin(run, s, end)

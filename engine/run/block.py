@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.constants import NS_PER_S
 from engine.run import state as rs
-from engine.schema import GRID_F64, GRID_I32, GRID_LABELS_I8, BinRows, Outputs
+from engine.schema import GRID_F64, GRID_I32, GRID_LABELS_I8, GRID_TRADED, BinRows, Outputs
 
 
 class GridView(Mapping[str, NDArray[Any]]):
@@ -22,7 +22,8 @@ class GridView(Mapping[str, NDArray[Any]]):
             "spectrum_state_code": out.codes[:n],
             "last_event_id": out.event_ids[:n],
         }
-        for names, block in ((GRID_F64, out.floats), (GRID_I32, out.moves), (GRID_LABELS_I8, out.labels)):
+        kinds = ((GRID_F64, out.floats), (GRID_I32, out.moves), (GRID_LABELS_I8, out.labels), (GRID_TRADED, out.traded))
+        for names, block in kinds:
             self._columns.update({name: block[:n, i] for i, name in enumerate(names)})
 
     def __getitem__(self, name: str) -> NDArray[Any]:

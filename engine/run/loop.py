@@ -48,6 +48,7 @@ from engine.run.state import (
     has_both_sides,
     middle_tick,
 )
+from engine.run.traded import see_trade
 from engine.run.window import captured_at, effective_time, opens_session
 from engine.schema import MboRecords, Record, Structured
 
@@ -186,7 +187,7 @@ def _lifecycle(s: Record, run: Record, record: Record, ts: int) -> bool:
 
 
 @inline_kernel
-def _see_record(engine: Engine, record: Record, ts: int) -> None:
+def _see_record(engine: Engine, record: Record, ts: int, p: Params) -> None:
     """Count a kept record into the open bin: trades, times and doubts."""
     run = engine.run[0]
     flags = record["flags"]
@@ -201,14 +202,7 @@ def _see_record(engine: Engine, record: Record, ts: int) -> None:
         if flags & c.F_MAYBE_BAD_BOOK != 0:
             run["quality"] = run["quality"] | c.Q_DOUBTFUL
     if record["action"] == c.ACTION_TRADE:
-        run["trade_count"] += 1
-        size: Any = np.int64(record["size"])
-        if record["side"] == c.SIDE_BID:
-            run["buy_volume"] += size
-        elif record["side"] == c.SIDE_ASK:
-            run["sell_volume"] += size
-        if record["price"] != c.UNDEF_PRICE:
-            run["last_trade_price"] = record["price"]
+        see_trade(engine, record, p)
 
 
 @kernel
@@ -311,7 +305,7 @@ def consume(engine: Engine, records: MboRecords, first: int, out: Out, n_out: in
         run["event_id"] += 1
         if inside and (run["latest_ts"] == UNSET or ts > run["latest_ts"]):
             run["latest_ts"] = ts
-        _see_record(engine, record, ts)
+        _see_record(engine, record, ts, p)
         closes = _lifecycle(s, run, record, ts)
         flowing = run["phase"] != BOOK_ONLY
         was_anchored = s["anchored"]

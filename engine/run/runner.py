@@ -24,11 +24,13 @@ from engine.run.block import BinBlock, GridView
 from engine.run.recentre import Parking, recentre, synchronise_parked, touch_far
 from engine.run.silence import judge_silence, mark_gap
 from engine.run.snapshot import engine_arrays, put_back, restore_engine, snapshot_engine
+from engine.run.traded import grow_tape, make_tape
 from engine.schema import (
     BIN_DTYPE,
     GRID_F64,
     GRID_I32,
     GRID_LABELS_I8,
+    GRID_TRADED,
     MBO_DTYPE,
     Ints,
     MboRecords,
@@ -116,6 +118,7 @@ class Runner:
             run=run,
             counts=np.zeros(len(ANOMALIES), rs.ANOMALY_DTYPE),
             far=no_far_flow(),
+            traded=make_tape(),
             sessions=sessions,
             book=make_book(config.n_absolute_ticks),
             field=make_field(config.n_absolute_ticks, history_bins(config), self.params),
@@ -281,6 +284,7 @@ class Runner:
             moves=np.empty((n, len(GRID_I32), rows), np.int32),
             labels=np.empty((n, len(GRID_LABELS_I8), rows), np.int8),
             event_ids=np.empty((n, rows), np.int64),
+            traded=np.empty((n, len(GRID_TRADED), rows), np.int32),
         )
 
     def feed(self, records: MboRecords, block_bins: int) -> Iterator[BinBlock]:
@@ -333,6 +337,8 @@ class Runner:
         if care & rs.CARE_TABLE:
             # A table grows with its orders; cleared ones must not cost their places again at each further clear.
             self.engine = self.engine._replace(book=self.engine.book._replace(orders=table_for(0)))
+        if care & rs.CARE_TAPE:
+            self.engine = self.engine._replace(traded=grow_tape(self.engine.traded))
         if care & rs.CARE_HOLE:
             self.holes.append((int(run["hole_from"]), int(run["hole_until"])))
         run["care"] = 0

@@ -17,6 +17,7 @@ from engine.book.owner import table_for
 from engine.field.kernels import ASK_DEPTH, BID_DEPTH, LISTED
 from engine.run.recentre import Parked, Parking
 from engine.run.state import Engine
+from engine.run.traded import make_tape
 from engine.schema import pack, unpack
 
 KIND = "runner snapshot"
@@ -30,6 +31,7 @@ def engine_arrays(engine: Engine, parking: Parking) -> dict[str, NDArray[Any]]:
     return {
         "run": engine.run.copy(),
         "counts": engine.counts.copy(),
+        "traded": engine.traded[: int(engine.run["n_traded"][0])].copy(),
         "book": book.scalars.copy(),
         "orders": book.orders[book.orders["side"] != 0],
         "slots": slots,
@@ -47,7 +49,9 @@ def engine_arrays(engine: Engine, parking: Parking) -> dict[str, NDArray[Any]]:
 
 def put_back(arrays: Mapping[str, NDArray[Any]], fresh: Engine) -> tuple[Engine, Parking]:
     """Put `engine_arrays` into the arrays of ``fresh``; returns the engine and what is parked."""
-    engine = restore_book(fresh, arrays)
+    traded = make_tape(len(arrays["traded"]))
+    traded[: len(arrays["traded"])] = arrays["traded"]
+    engine = restore_book(fresh, arrays)._replace(traded=traded)
     field, slots = engine.field, arrays["slots"]
     for name in ("values", "stamps", "balance"):
         array = getattr(field, name)

@@ -54,6 +54,8 @@ RUN_DTYPE: Final = np.dtype(
         ("trade_count", "<i8"),
         ("buy_volume", "<i8"),
         ("sell_volume", "<i8"),
+        ("unsided_volume", "<i8"),
+        ("n_traded", "<i8"),  # entries of the open bin's trade tape
         ("last_trade_price", "<i8"),  # price_int, UNDEF_PRICE before the first
         ("bid_low", "<i8"),  # ticks, NO_TICK until a sound event end
         ("bid_high", "<i8"),
@@ -68,11 +70,15 @@ RUN_DTYPE: Final = np.dtype(
 FAR_DTYPE: Final = np.dtype([("tick", "<i8"), ("ts", "<i8"), ("add", "<f8"), ("pull", "<f8"), ("fill", "<f8")])
 N_FAR: Final = 2
 
+# What traded in the open bin, in order: one entry for each run of trades at one tick, contracts by aggressor.
+TRADED_DTYPE: Final = np.dtype([("tick", "<i8"), ("buy", "<i8"), ("sell", "<i8")])
+
 CARE_FAR: Final = 1  # bits of `care`: order flow outside the slots,
 CARE_SYNC: Final = 2  # the field's depths were synchronised with the book,
 CARE_RECENTRE: Final = 4  # spot is near the edge of the slots,
 CARE_TABLE: Final = 8  # the book was cleared and its order table may be small again,
-CARE_HOLE: Final = 16  # a hole in the feed has ended
+CARE_HOLE: Final = 16  # a hole in the feed has ended,
+CARE_TAPE: Final = 32  # the trade tape is full
 
 ANOMALY_DTYPE: Final = np.dtype(
     [("count", "<i8"), ("order_id", "<u8"), ("sequence", "<i8"), ("ts_event", "<u8")]  # the first one's
@@ -82,12 +88,14 @@ ANOMALY_DTYPE: Final = np.dtype(
 class Engine(NamedTuple):
     """All mutable state of a run.
 
-    ``run`` (1,), ``counts`` (n_kinds,), ``far`` (N_FAR,) with tick NO_TICK where unused, ``sessions`` (m, 2) ns of open trading.
+    ``run`` (1,), ``counts`` (n_kinds,), ``far`` (N_FAR,) with tick NO_TICK where unused, ``traded`` (2^m,) of which the first
+    ``n_traded`` hold, and never all; ``sessions`` (m, 2) ns of open trading.
     """
 
     run: Structured
     counts: Structured
     far: Structured
+    traded: Structured
     sessions: Ints
     book: BookState
     field: FieldState
@@ -95,7 +103,7 @@ class Engine(NamedTuple):
 
 
 class Out(NamedTuple):
-    """Room for a block: ``bins`` (n,), then per grid dtype ``(n, columns, rows)``; ``codes`` and ``event_ids`` (n, rows)."""
+    """Room for a block: ``bins`` (n,), then per kind of column ``(n, columns, rows)``; ``codes`` and ``event_ids`` (n, rows)."""
 
     bins: BinRows
     floats: Floats
@@ -103,6 +111,7 @@ class Out(NamedTuple):
     moves: NDArray[np.int32]
     labels: NDArray[np.int8]
     event_ids: Ints
+    traded: NDArray[np.int32]
 
 
 @inline_kernel

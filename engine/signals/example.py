@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.constants import UNDEF_PRICE
-from engine.schema import BIN_DTYPE, GRID_COLUMNS, GRID_F64, MODEL_FIELD_NAMES, MODEL_PREFIX, BinRows, Ints
+from engine.schema import BIN_DTYPE, GRID_COLUMNS, GRID_F64, GRID_TRADED, MODEL_FIELD_NAMES, MODEL_PREFIX, BinRows, Ints
 from engine.signals.base import SignalLike, signal_inputs
 from engine.signals.mirror import FIELDS, GRID, counterpart
 
@@ -44,7 +44,9 @@ def example_market(n: int, radius: int, seed: int) -> tuple[dict[str, NDArray[An
     rows = 2 * radius + 1
     x: dict[str, NDArray[Any]] = {}
     for name, code in GRID_COLUMNS.items():
-        if name in GRID_F64:
+        if name in GRID_TRADED:
+            x[name] = np.zeros((n, rows), code)
+        elif name in GRID_F64:
             steps = rng.standard_normal((n, rows)) + 2.0 * rng.standard_normal((n, 1))
             x[name] = np.cumsum(steps, axis=0) * 0.1 + rng.standard_normal((n, rows))
         else:
@@ -61,6 +63,7 @@ def example_market(n: int, radius: int, seed: int) -> tuple[dict[str, NDArray[An
     fields["mid_price"][rng.random(n) < 0.01] = np.nan
     _add_quotes(x, fields, walk, np.random.default_rng((seed, 1)))
     _add_run(fields, np.random.default_rng((seed, 2)))
+    _add_traded(x, fields, np.random.default_rng((seed, 3)))
     for name in fields.dtype.names or ():
         if name in x:  # quote moves and their labels: a bin's rows all bear its own
             x[name] = np.repeat(fields[name][:, np.newaxis], rows, axis=1)
@@ -101,6 +104,20 @@ def _add_quotes(x: dict[str, NDArray[Any]], fields: BinRows, walk: Ints, rng: np
     fields["spot_ref_price_int"] = np.where(one_sided, UNDEF_PRICE, spot * EXAMPLE_TICK_INT)
     traded = np.where(rng.random(n) < 0.5, bid, ask) * EXAMPLE_TICK_INT
     fields["last_trade_price_int"] = np.where(np.arange(n) < EXAMPLE_FIRST_TRADE, UNDEF_PRICE, traded)
+
+
+def _add_traded(x: dict[str, NDArray[Any]], fields: BinRows, rng: np.random.Generator) -> None:
+    """Where a bin's volumes traded: at most two rows each, about every fifth contract outside the rows."""
+    n, rows = x["k"].shape
+    every = np.arange(n)
+    for side in ("buy", "sell"):
+        volume = fields[f"{side}_volume"]
+        outside, first = rng.binomial(volume, 0.2), rng.integers(0, rows - 1, n)
+        near = rng.binomial(volume - outside, 0.7)
+        x[f"traded_{side}"][every, first] = near
+        x[f"traded_{side}"][every, first + 1] = volume - outside - near
+        fields[f"traded_{side}_outside"] = outside
+    fields["unsided_volume"] = rng.poisson(0.1, n)
 
 
 def _add_run(fields: BinRows, rng: np.random.Generator) -> None:

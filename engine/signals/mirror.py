@@ -13,8 +13,8 @@ Columns of a grid have their rows reversed besides, for row ``k`` becomes row ``
 What a run of the mirrored *records* gives differs in three things, none of them a matter of side:
 
 - Spot is the mid rounded to a tick, halves up, in both. Where the mid is a half tick the mirrored market's spot is therefore one
-  tick above the turned one, and its row ``k`` lies at the price of row ``k + 1`` of the mirror image. ``perm_state5_code``, which
-  goes by ``k`` and not by price, is not moved.
+  tick above the turned one, and its row ``k`` lies at the price of row ``k + 1`` of the mirror image; what traded in the row that
+  has no counterpart stands outside. ``perm_state5_code``, which goes by ``k`` and not by price, is not moved.
 - ``perm_state5_code`` is odd with ``state5_table: by_side`` only.
 - ``dominant_state5_code`` is the most bearish of codes that weigh the same, in both.
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine.constants import UNDEF_PRICE
 from engine.errors import ChampionError
-from engine.schema import BIN_DTYPE, BinRows, Floats, Ints, Outputs
+from engine.schema import BIN_DTYPE, BinRows, Floats, Ints, Outputs, pack, unpack
 from engine.trades.kernels import (
     ACROSS_GAP,
     CUT,
@@ -43,6 +43,7 @@ REASONS: Final = {
     FLAT_AT_ROLL: "roll",
     ACROSS_GAP: "gap",
 }
+KIND: Final = "trades on paper"
 _FIRST_ROOM: Final = 1 << 11  # bins kept, before the buffers must grow
 _MOST_AT_ONCE: Final = 1 << 6  # trades of one stretch of bins, before they are asked for again
 
@@ -143,6 +144,7 @@ class PaperTrader:
     def __init__(
         self, plan: Plan, fill: Literal["touch", "mid"], fee_ticks: float, first_bin: int = 0, hours: Ints | None = None
     ) -> None:
+        self._key = f"{plan_values(plan)} {fill} {fee_ticks}"
         self._hours = np.zeros((0, 2), np.int64) if hours is None else hours
         self._plan = plan
         self._fill: Literal["touch", "mid"] = fill
@@ -154,8 +156,7 @@ class PaperTrader:
         self._open: list[_Open] = []
         self._pair = np.zeros(2, BIN_DTYPE)  # the last two bins, with the last known prices
         self._n_seen = 0
-        refused = np.zeros((N_REFUSALS, 1), np.int64)
-        self._state = WalkState(np.zeros(1, np.int8), np.zeros(1, np.int64), refused, np.zeros(0, np.int8))
+        self._state = _walked(0, 0)
         self._tape: Tape
         self._score: Floats
         self._memo: Memo
@@ -204,6 +205,37 @@ class PaperTrader:
             self._book(one, happened)
         self._open = []
         return [one for one in happened if isinstance(one, Closed)]
+
+    def snapshot(self) -> bytes:
+        """What all to come depends on, between two calls of `update`; `restore` goes on from it to the last bit."""
+        since = self._n_settled()
+        numbers = [self._origin + since, self._n - since, self._next, self._n_scored, self._n_seen]
+        walked = [int(self._state.previous[0]), int(self._state.free[0]) - since]
+        arrays: dict[str, NDArray[Any]] = {
+            "numbers": np.array([*numbers, *walked], np.int64),
+            "open": np.array([(one.fired, one.entry, one.sign) for one in self._open], np.int64).reshape(-1, 3),
+            "pair": self._pair,
+        }
+        return pack(KIND, self._key, arrays | {f"column_{i}": kept[since : self._n] for i, kept in enumerate(self._columns())})
+
+    def restore(self, data: bytes) -> None:
+        """Go on where a trader of the same plan and fill stood.
+
+        Raises
+        ------
+        ConfigError
+            The bytes are damaged, or another's.
+        """
+        arrays = unpack(KIND, self._key, data)
+        self._origin, n, self._next, self._n_scored, self._n_seen, *walked = arrays["numbers"].tolist()
+        self._n = 0  # nothing to take along
+        self._room(_FIRST_ROOM + 2 * n)
+        for i, column in enumerate(self._columns()):
+            column[:n] = arrays[f"column_{i}"]
+        self._n = n
+        self._open = [_Open(*one) for one in arrays["open"].tolist()]
+        self._pair = arrays["pair"]
+        self._state = _walked(*walked)
 
     # --- the walk ---
 
@@ -325,9 +357,12 @@ class PaperTrader:
         self._n_seen += 1
         self._n += 1
 
+    def _n_settled(self) -> int:
+        return min([self._next, self._n_scored, *(one.fired for one in self._open)]) - self._origin
+
     def _forget(self) -> None:
         """Let go of the bins that nothing open or to come reaches back to, half a buffer at a time."""
-        first = min([self._next, self._n_scored, *(one.fired for one in self._open)]) - self._origin
+        first = self._n_settled()
         if first < len(self._score) // 2:
             return
         for kept in self._columns():
@@ -352,6 +387,11 @@ class PaperTrader:
             for wide, narrow in zip(list[NDArray[Any]](memo), list[NDArray[Any]](self._memo), strict=True):
                 wide[:, : self._n] = narrow[:, : self._n]
         self._tape, self._score, self._memo, self._ts_ns = tape, score, memo, ts_ns
+
+
+def _walked(previous: int, free: int) -> WalkState:
+    refused = np.zeros((N_REFUSALS, 1), np.int64)
+    return WalkState(np.array([previous], np.int8), np.array([free], np.int64), refused, np.zeros(0, np.int8))
 
 
 def _known(tape: Tape, n: int) -> Tape:

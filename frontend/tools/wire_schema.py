@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from engine.schema import BIN_DTYPE, BIN_FIELD_NAMES, GRID_COLUMNS, MODEL_FIELD_NAMES
-from serve.frames import STREAM_FORMAT, is_text_integer
+from serve.frames import SCHEMA_VERSION, STREAM_FORMAT, is_text_integer
 
 TARGET = Path(__file__).resolve().parent.parent / "src" / "wire" / "schema.json"
 
@@ -25,6 +25,7 @@ def wire_schema() -> str:
 
     schema = {
         "stream_format": STREAM_FORMAT,
+        "schema_version": SCHEMA_VERSION,
         "grid": GRID_COLUMNS,
         "bin": {name: "text" if is_text_integer(name) else code for name, code in codes(BIN_FIELD_NAMES).items()},
         "model": codes(MODEL_FIELD_NAMES),

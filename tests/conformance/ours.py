@@ -64,6 +64,7 @@ def bin_values(one: np.void) -> Values:
     prices = {name: dollars(one[f"{name}_price_int"]) for name in ("best_bid", "best_ask", "last_trade")}
     prices |= {name: dollars(one[f"{name}_int"]) for name in ("bid_low", "bid_high", "ask_low", "ask_high")}
     counts = ("event_id", "best_bid_size", "best_ask_size", "trade_count", "buy_volume", "sell_volume")
+    counts += ("unsided_volume", "traded_buy_outside", "traded_sell_outside")
     return {
         **prices,
         **{name: int(one[name]) for name in counts},

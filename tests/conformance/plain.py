@@ -71,6 +71,7 @@ def bin_values(one: Bin) -> Values:
     names |= {name: f"{name}_int" for name in ("bid_low", "bid_high", "ask_low", "ask_high")}
     prices = {name: None if f[field] == UNDEF_PRICE else f[field] / 1e9 for name, field in names.items()}
     counts = ("event_id", "best_bid_size", "best_ask_size", "trade_count", "buy_volume", "sell_volume")
+    counts += ("unsided_volume", "traded_buy_outside", "traded_sell_outside")
     return {
         **prices,
         **{name: f[name] for name in counts},

@@ -26,7 +26,7 @@ MS = 1_000_000
 BOOK_FIELDS = (
     *("best_bid_price_int", "best_ask_price_int", "best_bid_size", "best_ask_size", "book_valid"),
     *("event_id", "bin_event_count", "bid_low_int", "bid_high_int", "ask_low_int", "ask_high_int"),
-    *("trade_count", "buy_volume", "sell_volume", "last_trade_price_int"),
+    *("trade_count", "buy_volume", "sell_volume", "unsided_volume", "last_trade_price_int"),
 )
 
 

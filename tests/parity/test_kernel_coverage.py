@@ -32,7 +32,7 @@ WALKS = (
 EDGES = ("where_an_edge_holds", "the_answer_key_says_what_was_planted", "each_of_several_days_has_its_key")
 SELECTION = [
     *(f"tests/test_engine/test_field/test_{name}.py" for name in ("kernels", "spectrum")),
-    *(f"tests/test_engine/test_run/test_{name}.py" for name in ("moves", "recentre", "loop")),
+    *(f"tests/test_engine/test_run/test_{name}.py" for name in ("moves", "recentre", "loop", "traded")),
     "tests/test_engine/test_book/test_order_table.py",
     "tests/test_engine/test_rolling.py",
     "tests/test_engine/test_source/test_records.py",

@@ -13,7 +13,7 @@ from engine import constants
 from engine.schema import BIN_DTYPE, GRID_COLUMNS, MBO_DTYPE, bins_schema, grid_schema
 from tests.conftest import REPO_ROOT
 
-# engine.md section 8, k first and last_event_id last
+# engine.md section 8, k first and last_event_id last; then what interfaces.md adds
 GRID_TEXT = """
 k pressure_variant vacuum_variant add_mass pull_mass fill_mass rest_depth bid_depth ask_depth
 v_add v_pull v_fill v_rest_depth v_bid_depth v_ask_depth
@@ -21,12 +21,13 @@ a_add a_pull a_fill a_rest_depth a_bid_depth a_ask_depth
 j_add j_pull j_fill j_rest_depth j_bid_depth j_ask_depth
 spectrum_score spectrum_state_code best_ask_move_ticks best_bid_move_ticks ask_reprice_sign bid_reprice_sign
 perm_microstate_id perm_state5_code chase_up_flag chase_down_flag last_event_id
+traded_buy traded_sell
 """
 # engine.md section 4
 BIN_TEXT = """
 bin_seq bin_start_ns bin_end_ns ts_ns bin_event_count event_id mid_price best_bid_price_int best_ask_price_int
 spot_ref_price_int book_valid best_bid_size best_ask_size bid_low_int bid_high_int ask_low_int ask_high_int
-trade_count buy_volume sell_volume last_trade_price_int quality
+trade_count buy_volume sell_volume unsided_volume traded_buy_outside traded_sell_outside last_trade_price_int quality
 """
 # engine.md section 7
 MODEL_TEXT = """
@@ -40,7 +41,8 @@ def test_grid_columns_are_the_contracts_in_order() -> None:
 
 
 def test_arrow_types_of_the_grid_are_those_of_the_contract() -> None:
-    types = {"k": pa.int32(), "best_ask_move_ticks": pa.int32(), "best_bid_move_ticks": pa.int32(), "last_event_id": pa.int64()}
+    wide = ("k", "best_ask_move_ticks", "best_bid_move_ticks", "traded_buy", "traded_sell")
+    types = {"last_event_id": pa.int64()} | dict.fromkeys(wide, pa.int32())
     small = {*CONTRACT[28:29], *CONTRACT[31:37]}
     assert small == {
         "spectrum_state_code", "ask_reprice_sign", "bid_reprice_sign", "perm_microstate_id", "perm_state5_code",
@@ -97,9 +99,10 @@ rest = [name for name in s.GRID_F64 if not any(name in chain for chain in chains
 s.GRID_F64 = ("new_first", *reversed(rest[:5]), *chains["j"], "new_between", *chains["v"], *rest[5:], *chains["a"])
 s.GRID_I32 = ("new_move", *reversed(s.GRID_I32))
 s.GRID_LABELS_I8 = (*reversed(s.GRID_LABELS_I8), "new_label")
+s.GRID_TRADED = ("new_traded", *reversed(s.GRID_TRADED))
 kinds = {"k": "i4", "spectrum_state_code": "i1", "last_event_id": "i8"}
-groups = {"f8": s.GRID_F64, "i4": s.GRID_I32, "i1": s.GRID_LABELS_I8}
-s.GRID_COLUMNS = kinds | {name: code for code, names in groups.items() for name in names}
+groups = (("f8", s.GRID_F64), ("i4", s.GRID_I32), ("i1", s.GRID_LABELS_I8), ("i4", s.GRID_TRADED))
+s.GRID_COLUMNS = kinds | {name: code for code, names in groups for name in names}
 c.ANOMALIES = ("new_kind", *reversed(c.ANOMALIES))
 """
 _BINS_BY_NAME = """
@@ -107,10 +110,12 @@ import json
 from hashlib import sha256
 from tests.sessions import join, make_runner, small_config
 from tests.streams import build_up, harmless, record, to_array
+trades = [record("T", 0, side="AB"[i % 2], tick=i % 3, size=3 + i, time=20_000_000 + i * 70_000_000) for i in range(9)]
 odd = [record("C", 9, time=20_000_000), record("A", 1000, tick=-3, time=30_000_000), record("F", 8, time=40_000_000)]
 moves = [record("AC"[i % 2], 7000 + i // 2, tick=0, time=50_000_000 + i * 100_000_000) for i in range(20)]
 runner = make_runner(small_config())
-bins = join([*runner.feed(to_array([*build_up(), *odd, *moves]), 64), *runner.finish(None, 64)])
+stream = [*build_up(), *odd, *sorted([*trades, *moves], key=lambda r: r.ts_event)]
+bins = join([*runner.feed(to_array(stream), 64), *runner.finish(None, 64)])
 columns = {name: sha256(column.tobytes()).hexdigest() for name, column in bins.grid.items() if not name.startswith("new_")}
 constant = [name for name in columns if len(set(bins.grid[name].ravel().tolist())) == 1]
 whole = sha256(bins.fields.tobytes()).hexdigest()
@@ -133,7 +138,16 @@ def test_columns_and_anomalies_in_another_order_and_new_ones_between_shift_nothi
     n_bins, columns, _, anomalies, constant = json.loads(plain.stdout)
     assert n_bins > 5
     assert anomalies.keys() == {"unknown_cancel", "duplicate_add", "unknown_fill"}
-    assert {"perm_microstate_id", "best_bid_move_ticks", "v_add", "j_bid_depth", "a_pull", "add_mass"}.isdisjoint(constant)
+    assert {
+        "perm_microstate_id",
+        "best_bid_move_ticks",
+        "v_add",
+        "j_bid_depth",
+        "a_pull",
+        "add_mass",
+        "traded_buy",
+        "traded_sell",
+    }.isdisjoint(constant)
     assert len(columns) == len(GRID_COLUMNS)
     assert json.loads(other.stdout) == json.loads(plain.stdout)
 

@@ -100,6 +100,27 @@ def test_a_missing_price_has_a_mark_of_its_own_and_zero_is_a_price() -> None:
     assert (values["mid_price"], values["best_bid_price_int"], values["last_trade_price_int"]) == (None, 2**63 - 1, 0)
 
 
+def test_trades_stand_in_the_header_of_their_bin_and_where_there_are_none_nothing_does() -> None:
+    block = random_block(2, 5, seed=13)
+    opened = {"id": "3-7", "price_int": str(2**62 + 1), "entry_ns": "1", "outcome": None, "pnl_ticks": None}
+    closed = opened | {"outcome": "tp", "pnl_ticks": 0.1 + 0.2, "exit_ns": "2"}
+    with_trades, without = (FrameEncoder(11).encode(block, 1, told).header(0) for told in ([opened, closed], []))
+    assert without == with_trades.replace(f',"model_trades":{json.dumps([opened, closed], separators=(",", ":"))}', "")
+    assert "model_trades" not in without
+    first, second = decode_header(with_trades)["model_trades"]
+    assert first == {"id": "3-7", "price_int": 2**62 + 1, "entry_ns": 1, "outcome": None, "pnl_ticks": None}
+    assert second == first | {"outcome": "tp", "pnl_ticks": 0.1 + 0.2, "exit_ns": 2}
+
+
+@pytest.mark.parametrize(
+    ("trades", "why"),
+    [("{}", "model_trades must be a list"), ("[1]", "model_trades must be a list"), ('[{"price_int":5}]', "price_int was 5")],
+)
+def test_trades_that_are_none_are_refused(trades: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        decode_header(f'{{"type":"grid_update","model_trades":{trades}}}')
+
+
 def test_decoders_refuse_what_is_not_a_frame() -> None:
     with pytest.raises(ValueError, match="object"):
         decode_header("[1]")

@@ -87,6 +87,17 @@ def test_a_frame_that_does_not_fit_its_header_is_named(frames: list[tuple[str, b
     with pytest.raises(FrameOrderError, match="9 rows"):
         checker.binary(short)
 
+    volume = json.loads(frames[1][0])["buy_volume"]
+    checker = configured()
+    head(checker, changed(frames[1][0], buy_volume=volume + 1))
+    with pytest.raises(FrameOrderError, match=f"bin 1 has buy_volume {volume + 1}, but {volume - 1} in its rows and 1 outside"):
+        checker.binary(frames[1][1])
+
+    checker = configured()
+    head(checker, changed(frames[1][0], traded_sell_outside=-1, sell_volume=json.loads(frames[1][0])["sell_volume"] - 2))
+    with pytest.raises(FrameOrderError, match="and -1 outside"):
+        checker.binary(frames[1][1])
+
     with pytest.raises(FrameOrderError, match="not 100 ms wide"):
         head(configured(), changed(frames[0][0], bin_start_ns="5"))
 

@@ -5,6 +5,17 @@ import schema from "./schema.json";
 import type { Checked, RuntimeConfig, RuntimeModelInfo } from "./types.ts";
 
 const NS_PER_MS = 1_000_000;
+const NEEDED = [
+  "k",
+  "spectrum_score",
+  "bid_depth",
+  "ask_depth",
+  "v_add",
+  "v_pull",
+  "v_fill",
+  "last_event_id",
+];
+const NEEDED_SINCE_2 = ["traded_buy", "traded_sell"];
 
 /** Checks one `runtime_config`; the first broken field is named. */
 export function checkConfig(raw: Readonly<Record<string, unknown>>): Checked<RuntimeConfig> {
@@ -23,6 +34,9 @@ export function checkConfig(raw: Readonly<Record<string, unknown>>): Checked<Run
   const horizonsMs = read.numbers("projection_horizons_ms");
   const mode = read.text("mode");
   const format = read.text("stream_format");
+  const schemaVersion = read.has("schema_version")
+    ? read.integer("schema_version", 1, schema.schema_version)
+    : 1;
   const schemaFields = read.texts("grid_schema_fields");
   const model = readModel(read);
   const timeZone = read.has("session_tz") ? read.text("session_tz") : null;
@@ -52,16 +66,7 @@ export function checkConfig(raw: Readonly<Record<string, unknown>>): Checked<Run
     read.reject("projection_horizons_bins", "each horizon once", horizons);
   }
   if (timeZone !== null && !isTimeZone(timeZone)) read.reject("session_tz", "an IANA time zone", timeZone);
-  for (const name of [
-    "k",
-    "spectrum_score",
-    "bid_depth",
-    "ask_depth",
-    "v_add",
-    "v_pull",
-    "v_fill",
-    "last_event_id",
-  ]) {
+  for (const name of schemaVersion >= 2 ? [...NEEDED, ...NEEDED_SINCE_2] : NEEDED) {
     if (!schemaFields.includes(name)) read.reject("grid_schema_fields", `the column ${name}`, schemaFields);
   }
   return read.finish(() => ({
@@ -80,6 +85,7 @@ export function checkConfig(raw: Readonly<Record<string, unknown>>): Checked<Run
     horizons: [...horizons].sort((a, b) => a - b),
     model,
     mode,
+    schemaVersion,
     schemaFields,
     timeZone,
     session,

@@ -111,6 +111,13 @@ export class FieldReader {
     return {};
   }
 
+  objects(name: string): Record<string, unknown>[] {
+    const value = this.fields[name];
+    if (Array.isArray(value) && value.every(isObject)) return value;
+    this.reject(name, "a list of objects", value);
+    return [];
+  }
+
   has(name: string): boolean {
     return this.fields[name] !== undefined && this.fields[name] !== null;
   }

@@ -16,6 +16,8 @@ const KNOWN: ReadonlyMap<string, string> = new Map(Object.entries(schema.grid));
 const CODE_RANGES: Readonly<Record<string, readonly [number, number]>> = {
   spectrum_state_code: [-1, 1],
   perm_state5_code: [-2, 2],
+  traded_buy: [0, 2 ** 31 - 1],
+  traded_sell: [0, 2 ** 31 - 1],
 };
 
 /** Decodes and checks grids of one connection; remembers the schema's bytes so that it is compared, not parsed, each time. */

@@ -2,6 +2,7 @@
 
 import { FieldReader } from "./fields.ts";
 import type schema from "./schema.json";
+import { readTrades } from "./trades.ts";
 import type { BinHeader, Checked, ModelOutput, RuntimeConfig } from "./types.ts";
 
 const UNDEF_PRICE = 2n ** 63n - 1n;
@@ -34,6 +35,8 @@ export function checkHeader(
     );
   }
   const optional = (name: string): number | null => (read.has(name) ? read.integer(name, 0) : null);
+  const since2 = (name: string): number | null =>
+    config.schemaVersion >= 2 ? read.integer(name, 0) : optional(name);
   const header = {
     seq,
     startNs,
@@ -50,6 +53,10 @@ export function checkHeader(
     tradeCount: optional("trade_count"),
     buyVolume: optional("buy_volume"),
     sellVolume: optional("sell_volume"),
+    unsidedVolume: since2("unsided_volume"),
+    buyOutside: since2("traded_buy_outside"),
+    sellOutside: since2("traded_sell_outside"),
+    trades: readTrades(read, seq, config),
     quality: optional("quality") ?? 0,
     droppedBins: optional("dropped_bins") ?? 0,
     model: readModel(read, config),

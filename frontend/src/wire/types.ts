@@ -27,6 +27,7 @@ export interface RuntimeConfig {
   readonly horizons: readonly number[]; // bins
   readonly model: RuntimeModelInfo;
   readonly mode: string;
+  readonly schemaVersion: number; // 1 had no traded volume by price and no trades of the model
   readonly schemaFields: readonly string[];
   readonly timeZone: string | null;
   readonly session: {
@@ -55,6 +56,20 @@ export interface ModelOutput {
   readonly dominant: number;
 }
 
+/** One trade of the model on paper, told when it is entered and again, whole, when its end is known. */
+export interface ModelTrade {
+  readonly id: string; // the same in every stream of the session
+  readonly side: "buy" | "sell";
+  readonly price: number; // ticks; a half tick where trades are filled at the mid
+  readonly takeProfit: number; // ticks
+  readonly stop: number; // ticks
+  readonly firedBin: number;
+  readonly entryBin: number;
+  readonly exitBin: number | null; // null while it is open, as the next two
+  readonly outcome: string | null;
+  readonly pnlTicks: number | null; // net
+}
+
 /** A checked `grid_update` header. Prices are whole ticks; null where the book had none. */
 export interface BinHeader {
   readonly seq: number;
@@ -72,6 +87,10 @@ export interface BinHeader {
   readonly tradeCount: number | null;
   readonly buyVolume: number | null;
   readonly sellVolume: number | null;
+  readonly unsidedVolume: number | null; // of trades without an aggressor: in no row
+  readonly buyOutside: number | null; // bought at prices that have no row
+  readonly sellOutside: number | null;
+  readonly trades: readonly ModelTrade[];
   readonly quality: number;
   readonly droppedBins: number;
   readonly model: ModelOutput;

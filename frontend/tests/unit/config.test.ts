@@ -52,6 +52,7 @@ describe("a good config", () => {
       qtyUnit: "contracts",
       radius: 50,
       rows: 101,
+      schemaVersion: 2,
       cellWidthMs: 100,
       cellWidthNs: 100_000_000n,
       horizons: [1, 2, 3, 4],
@@ -241,6 +242,8 @@ describe("a config that breaks a promise is refused", () => {
       "v_pull",
       "v_fill",
       "last_event_id",
+      "traded_buy",
+      "traded_sell",
     ];
     expect(read(columns(needed)).ok).toBe(true);
   });
@@ -280,5 +283,30 @@ describe("what is wrong is named", () => {
   test("a good one gives the tick in price units and sorted horizons", () => {
     const overrides = { projection_horizons_bins: [4, 1], projection_horizons_ms: [400, 100] };
     expect(value(overrides)).toMatchObject({ tickInt: 250_000_000n, rows: 101, horizons: [1, 4] });
+  });
+});
+
+describe("schema version", () => {
+  const without = (...names: string[]): Fields => ({
+    grid_schema_fields: GRID_NAMES.filter((name) => !names.includes(name)),
+  });
+
+  test("1 is what says nothing; it may be said, and needs no traded volume", () => {
+    expect(value({ schema_version: undefined, ...without("traded_buy", "traded_sell") }).schemaVersion).toBe(
+      1,
+    );
+    expect(value({ schema_version: 1, ...without("traded_buy", "traded_sell") }).schemaVersion).toBe(1);
+  });
+
+  test.each(["traded_buy", "traded_sell"])("2 without the column %s contradicts itself", (name) => {
+    expect(refusal({ schema_version: 2, ...without(name) })).toMatch(
+      new RegExp(`^grid_schema_fields: the column ${name}, not `),
+    );
+  });
+
+  test.each([0, 3, 1.5, "2"])("%s is none that the page knows", (version) => {
+    expect(refusal({ schema_version: version })).toBe(
+      `schema_version: an integer from 1 to 2, not ${JSON.stringify(version)}`,
+    );
   });
 });

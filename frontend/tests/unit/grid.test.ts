@@ -49,7 +49,7 @@ describe("names and order of the columns", () => {
   const SWAPS = [
     ["v_add", "v_pull"], // neighbours of one type
     ["bid_depth", "ask_depth"],
-    ["k", "last_event_id"], // the first and the last
+    ["k", "traded_sell"], // the first and the last
   ] as const;
 
   test.each(SWAPS)("%s and %s in each other's place are refused, from the first frame on", (a, b) => {
@@ -92,9 +92,9 @@ describe("names and order of the columns", () => {
 
   test("the last column missing is named", () => {
     const cells = columns();
-    cells.delete("last_event_id");
+    cells.delete("traded_sell");
     expect(refusal(new GridChecker(configOf()), encode(cells))).toBe(
-      `grid column ${GRID_NAMES.length}: last_event_id, not nothing`,
+      `grid column ${GRID_NAMES.length}: traded_sell, not nothing`,
     );
   });
 
@@ -291,5 +291,28 @@ describe("length of the schema message", () => {
     const shifted = new Uint8Array(40);
     shifted.set(message(16, 4), 8);
     expect(schemaBytes(shifted.subarray(8))).toBe(24);
+  });
+});
+
+describe("traded volume", () => {
+  const MOST = 2 ** 31 - 1;
+
+  test.each(["traded_buy", "traded_sell"])("%s holds nothing, or as much as 31 bits do", (name) => {
+    const checked = new GridChecker(configOf()).check(grid({ [name]: { 0: MOST } }), head());
+    if (!checked.ok) throw new Error(JSON.stringify(checked.why));
+    expect([...checked.value.get(name)!.slice(49, 52)]).toEqual([0, MOST, 0]);
+  });
+
+  test.each(["traded_buy", "traded_sell"])("%s below nothing is refused", (name) => {
+    const frame = grid({ [name]: { [-50]: -1 } });
+    expect(refusal(new GridChecker(configOf()), frame)).toBe(`${name}: 0..${MOST}, not -1`);
+  });
+
+  test("of the first schema there is none", () => {
+    const names = GRID_NAMES.filter((name) => !name.startsWith("traded_"));
+    const config = configOf({ schema_version: 1, grid_schema_fields: names });
+    const checked = new GridChecker(config).check(encode(ordered(columns(), names)), head());
+    if (!checked.ok) throw new Error(JSON.stringify(checked.why));
+    expect([...checked.value.keys()]).toEqual(names);
   });
 });

@@ -45,6 +45,9 @@ describe("a good header", () => {
       trade_count: 7,
       buy_volume: 8,
       sell_volume: 9,
+      unsided_volume: 14,
+      traded_buy_outside: 15,
+      traded_sell_outside: 16,
       quality: 10,
       dropped_bins: 12,
       runtime_model_name: "ads",
@@ -79,6 +82,10 @@ describe("a good header", () => {
       tradeCount: 7,
       buyVolume: 8,
       sellVolume: 9,
+      unsidedVolume: 14,
+      buyOutside: 15,
+      sellOutside: 16,
+      trades: [],
       quality: 10,
       droppedBins: 12,
       model: {
@@ -112,6 +119,22 @@ describe("a good header", () => {
       droppedBins: 0,
       model: { name: "perm_derivative" }, // the config's
     });
+  });
+
+  test("of the first schema does not know what traded where, of the second it must", () => {
+    const names = ["unsided_volume", "traded_buy_outside", "traded_sell_outside"];
+    const missing = Object.fromEntries(names.map((name) => [name, undefined]));
+    const checked = checkHeader(header(3, { fields: missing }), configOf({ schema_version: 1 }));
+    if (!checked.ok) throw new Error(JSON.stringify(checked.why));
+    expect(checked.value).toMatchObject({
+      unsidedVolume: null,
+      buyOutside: null,
+      sellOutside: null,
+      trades: [],
+    });
+    for (const name of names) {
+      expect(refusal({ [name]: undefined })).toBe(`${name}: an integer >= 0, not nothing`);
+    }
   });
 
   test("a price that is not there has a mark of its own", () => {
@@ -177,6 +200,9 @@ describe("a header that breaks a promise is refused", () => {
     whole("trade_count"),
     whole("buy_volume"),
     whole("sell_volume"),
+    whole("unsided_volume"),
+    whole("traded_buy_outside"),
+    whole("traded_sell_outside"),
     whole("quality"),
     whole("dropped_bins"),
     whole("runtime_model_sample_count"),

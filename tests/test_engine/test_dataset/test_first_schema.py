@@ -40,7 +40,7 @@ def plain(values: NDArray[Any]) -> list[Any]:
 
 def test_missing_price_has_a_mark_and_zero_is_a_price_in_every_view(lake: Lake) -> None:
     dataset = publish_dataset(lake, "a", [marked_block()], PROVENANCE)
-    assert dataset.manifest["schema_version"] == 2
+    assert dataset.manifest["schema_version"] == 3
     views = (dataset.bins(), dataset.to_arrow(), dataset.scan().collect(), dataset.to_polars())
     for view in views:
         for name, values in MARKS.items():
@@ -84,6 +84,6 @@ def test_dataset_of_the_first_schema_is_read_with_the_marks_of_today(tmp_path: P
 def test_dataset_of_another_schema_is_refused(tmp_path: Path) -> None:
     folder = write_dataset_dir(tmp_path / "new", [random_block(3, 2, seed=9)], PROVENANCE).folder
     (folder / "manifest.json").chmod(0o644)
-    (folder / "manifest.json").write_text(json.dumps({"schema_version": 3}))
-    with pytest.raises(DatasetError, match="has schema version 3; this code reads 1 and 2"):
+    (folder / "manifest.json").write_text(json.dumps({"schema_version": 4}))
+    with pytest.raises(DatasetError, match="has schema version 4; this code reads 1, 2, 3"):
         Dataset(folder)

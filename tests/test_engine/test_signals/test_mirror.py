@@ -22,6 +22,7 @@ SAME_COLUMNS = {
 }
 SAME_FIELDS = {
     *("bin_seq", "bin_start_ns", "bin_end_ns", "ts_ns", "bin_event_count", "event_id", "book_valid", "trade_count", "quality"),
+    "unsided_volume",
     *(MODEL_PREFIX + name for name in ("ready", "sample_count", "mixed_intensity")),
 }
 
@@ -64,6 +65,8 @@ def test_every_column_and_field_that_keeps_its_value_is_known() -> None:
         ("best_ask_move_ticks", "best_bid_move_ticks"),
         ("chase_up_flag", "chase_down_flag"),
         ("buy_volume", "sell_volume"),
+        ("traded_buy", "traded_sell"),
+        ("traded_buy_outside", "traded_sell_outside"),
         ("bid_low_int", "ask_high_int"),
         ("ask_low_int", "bid_high_int"),
         ("runtime_model_bull_intensity", "runtime_model_bear_intensity"),
@@ -128,6 +131,9 @@ def test_bin_by_hand() -> None:
         "last_trade_price_int": np.array([at + 2 * tick, UNDEF_PRICE]),
         "buy_volume": np.array([4, 0]),
         "sell_volume": np.array([1, 0]),
+        "traded_buy_outside": np.array([3, 0]),
+        "traded_sell_outside": np.array([0, 2]),
+        "unsided_volume": np.array([6, 0]),
         "best_bid_move_ticks": np.array([-2, 0], np.int32),
         "best_ask_move_ticks": np.array([1, 0], np.int32),
         "perm_microstate_id": np.array([6, 4], np.int8),  # ask up, bid down
@@ -146,6 +152,9 @@ def test_bin_by_hand() -> None:
         "mid_price": [99.75, np.nan],
         "last_trade_price_int": [at - 2 * tick, UNDEF_PRICE],
         "buy_volume": [1, 0],
+        "traded_buy_outside": [0, 2],
+        "traded_sell_outside": [3, 0],
+        "unsided_volume": [6, 0],
         "sell_volume": [4, 0],
         "best_bid_move_ticks": [-1, 0],
         "best_ask_move_ticks": [2, 0],
@@ -175,11 +184,14 @@ def test_microstate_is_that_of_the_turned_signs(ask: int, bid: int) -> None:
 def test_rows_are_reversed_and_k_stays_ascending() -> None:
     rows = np.arange(5.0)[np.newaxis]
     k = np.arange(-2, 3, dtype=np.int32)[np.newaxis]
-    image = mirrored({"k": k, "bid_depth": rows, "ask_depth": 10.0 * rows, "vacuum_variant": rows})
+    bought, sold = np.array([[0, 0, 7, 2, 0]], np.int32), np.array([[3, 0, 0, 0, 0]], np.int32)
+    depths = {"bid_depth": rows, "ask_depth": 10.0 * rows}
+    image = mirrored({"k": k, **depths, "vacuum_variant": rows, "traded_buy": bought, "traded_sell": sold})
     assert image["k"].tolist() == k.tolist()
     assert image["bid_depth"].tolist() == [[40.0, 30.0, 20.0, 10.0, 0.0]]
     assert image["ask_depth"].tolist() == [[4.0, 3.0, 2.0, 1.0, 0.0]]
     assert image["vacuum_variant"].tolist() == [[4.0, 3.0, 2.0, 1.0, 0.0]]
+    assert (image["traded_buy"].tolist(), image["traded_sell"].tolist()) == ([[0, 0, 0, 0, 3]], [[0, 2, 7, 0, 0]])
 
 
 # Exact both ways.
@@ -274,6 +286,10 @@ def test_example_grid_agrees_with_its_fields() -> None:
     for name in set(GRID_COLUMNS) & set(FIELDS):
         assert np.array_equal(x[name], np.repeat(fields[name][:, np.newaxis], 2 * RADIUS + 1, axis=1))
     assert not np.any((x["bid_depth"] > 0) & (x["ask_depth"] > 0))
+    for side in ("buy", "sell"):
+        assert np.array_equal(x[f"traded_{side}"].sum(axis=1) + fields[f"traded_{side}_outside"], fields[f"{side}_volume"])
+        assert x[f"traded_{side}"].min() == 0 < x[f"traded_{side}"].max()
+        assert fields[f"traded_{side}_outside"].min() == 0 < fields[f"traded_{side}_outside"].max()
     for order in ("", "v_", "a_", "j_"):
         assert np.array_equal(x[f"{order}rest_depth"], x[f"{order}bid_depth"] + x[f"{order}ask_depth"])
     price = np.where(fields["spot_ref_price_int"] == UNDEF_PRICE, 0, fields["spot_ref_price_int"])[:, np.newaxis] + x["k"] * TICK

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine.constants import UNDEF_PRICE
-from engine.errors import ChampionError
+from engine.errors import ChampionError, ConfigError
 from engine.schema import BIN_DTYPE, BinRows, Floats, Ints
 from engine.trades.paper import REASONS, Closed, Opened, PaperTrader, plan_of, plan_values
 from engine.trades.tape import tape_of
@@ -104,6 +104,40 @@ def test_the_trades_are_the_judges(changes: dict[str, Any], block: int) -> None:
     assert told(happened) == sorted(expected)
     opened = [one.fired for one in happened if isinstance(one, Opened)]
     assert sorted(opened) == [trade[0] for trade in sorted(expected)]
+
+
+@pytest.mark.parametrize("changes", MANY, ids=str)
+def test_a_trader_that_goes_on_from_a_snapshot_trades_as_the_one_that_ran_on(changes: dict[str, Any]) -> None:
+    """Cut every 37 bins: in trades, while cooling down, at closes, before the warm-up's end and after the last signal."""
+    n = 2200
+    bins, score = market(3500, 7)[:n], wave(n, 8)
+    rules = sound_rules(**{"fee_per_contract": 0.62, **changes})
+    hours = hours_of(market(3500, 7))
+    whole = trader(rules, hours=hours)
+    expected = [*whole.update(bins[:2000], score[:2000]), *whole.update(bins[2000:], None), *whole.finish()]
+    paper, happened, n_bytes = trader(rules, hours=hours), list[Any](), []
+    for first in range(0, n, 37):
+        fresh = trader(rules, hours=hours)
+        data = paper.snapshot()
+        n_bytes.append(len(data))
+        fresh.restore(data)
+        assert fresh.snapshot() == data
+        paper, n_scored = fresh, max(0, min(37, 2000 - first))
+        happened += paper.update(bins[first : first + n_scored], score[first : first + n_scored])
+        happened += paper.update(bins[first + n_scored : first + 37], None)
+    happened += paper.finish()
+    assert len(happened) > 20
+    assert happened == expected
+    assert min(n_bytes) < 5_000  # nothing open: no bin is kept
+
+
+def test_a_snapshot_of_another_plan_or_fill_is_refused() -> None:
+    data = trader(sound_rules()).snapshot()
+    for changes in ({"tp_ticks": 9}, {"fill": "mid"}, {"fee_per_contract": 0.63}):
+        with pytest.raises(ConfigError, match="not of"):
+            trader(sound_rules(**changes)).restore(data)
+    with pytest.raises(ConfigError, match="damaged"):
+        trader(sound_rules()).restore(data[:-1])
 
 
 def flat(n: int, bid: int = 100) -> BinRows:
