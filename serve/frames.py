@@ -71,7 +71,7 @@ def is_text_integer(name: str) -> bool:
 
 
 class FrameEncoder:
-    """Encodes the bins of one stream; made once per stream, then about 100 microseconds a bin.
+    """Encodes the bins of one stream; made once per stream, for one thread at a time, then about 100 microseconds a bin.
 
     Arrow's own writer spends most of its time on metadata that never changes here: same schema, same rows, no nulls. So one
     stream is written by pyarrow, the place of each column's buffer in it is computed and checked, and every bin is a copy
@@ -92,8 +92,11 @@ class FrameEncoder:
         self.n_rows = n_rows
         probe = {name: np.arange(i, i + n_rows).astype(code) for i, (name, code) in enumerate(GRID_COLUMNS.items())}
         template, body_offset = _written_by_arrow(probe)
-        self._layout = _body_layout(n_rows, body_offset, len(template))
-        self._template = template
+        layout = _body_layout(n_rows, body_offset, len(template))
+        self._stream = bytearray(template)
+        rows = np.frombuffer(self._stream, dtype=layout, count=1)[0]
+        # Looked up once: by name in each bin it would take as long as all the copying.
+        self._columns: dict[str, NDArray[Any]] = {name: rows[name] for name in GRID_COLUMNS}
         if self.encode_grid(probe) != template:
             raise RuntimeError("pyarrow lays out an IPC stream in an unknown way; the frame encoder must follow it")
 
@@ -105,11 +108,9 @@ class FrameEncoder:
         columns : mapping of str to NDArray, shape (n_rows,)
             Every name of `engine.schema.GRID_COLUMNS`.
         """
-        buffer = bytearray(self._template)
-        rows = np.frombuffer(buffer, dtype=self._layout, count=1)[0]
-        for name in GRID_COLUMNS:
-            rows[name] = columns[name]
-        return bytes(buffer)
+        for name, place in self._columns.items():
+            place[:] = columns[name]
+        return bytes(self._stream)
 
     def encode(self, block: Block, i_bin: int = 0, model_trades: Sequence[Mapping[str, Any]] = ()) -> BinFrames:
         """Both frames of one bin of a block, with what became of the champion's trades in it."""
