@@ -234,10 +234,10 @@ def test_serve_run_takes_arguments_and_ctrl_c_ends_it(deployed: Deployed) -> Non
 
 def test_serve_build_writes_the_service_down(deployed: Deployed) -> None:
     environment = deployed.head.environment | {"SPYMASTER_LAKE": str(deployed.lake.root)}
-    written = subprocess.run(
-        [COMMAND, "build", "serve.deployment:app"], cwd=REPO_ROOT, env=environment, capture_output=True, text=True, timeout=90.0
-    )
+    path = deployed.folder / "built.yaml"
+    line = [COMMAND, "build", "serve.deployment:app", "--output-path", str(path)]
+    written = subprocess.run(line, cwd=REPO_ROOT, env=environment, capture_output=True, text=True, timeout=90.0)
     assert written.returncode == 0, written.stderr
-    (app,) = yaml.safe_load(written.stdout)["applications"]
+    (app,) = yaml.safe_load(path.read_text())["applications"]
     assert (app["import_path"], app["deployments"][0]["name"]) == ("serve.deployment:app", "streams")
     assert app["deployments"][0]["ray_actor_options"]["resources"] == {"node:__internal_head__": 0.001}
