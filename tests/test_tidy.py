@@ -41,6 +41,8 @@ FOUND_BY_NAME: Final = {
     "persistent_id": "pickle",
     "persistent_load": "pickle",
     "on_trial_result": "Ray Tune's callbacks",
+    "handle_parser_exception": "uvicorn",
+    "send_400_response": "uvicorn",
     "utcnow": "whoever reads the time by `datetime`",
     "today": "whoever reads the time by `datetime`",
 }
