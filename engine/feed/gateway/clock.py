@@ -9,8 +9,8 @@ from engine.feed.gateway.tape import Tape
 
 
 class MarketClock:
-    """Where the tape stands: by the wall clock times ``speed`` from the first session's start on, or, with a ``speed`` of 0, as far
-    as any reader has come.
+    """Where the tape stands: by the wall clock times ``speed`` from the first session's start on, or, with a ``speed`` of 0, as
+    far as any reader has come.
 
     One clock for all sessions: whoever is away misses what is played meanwhile.
     """

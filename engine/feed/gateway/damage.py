@@ -1,4 +1,4 @@
-"""How the records of one live session are broken: where in the stream each fault of ``live.records`` strikes, and what it does."""
+"""How the records of one live session are broken: where each fault of ``live.records`` strikes, and what it does."""
 
 import asyncio
 from collections.abc import Iterator

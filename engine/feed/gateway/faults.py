@@ -1,15 +1,15 @@
 """Faults on demand: what goes wrong where, after how much, and how often.
 
-Written as ``KIND@POINT[:key=value,…]``, as in ``status@metadata.get_cost:code=429,times=2``. A point is an endpoint of the HTTP API
-by the vendor's name (``batch.submit_job``) or a step of the live protocol (``live.greeting``, ``live.auth``, ``live.subscribe``,
-``live.records``).
+Written as ``KIND@POINT[:key=value,…]``, as in ``status@metadata.get_cost:code=429,times=2``. A point is an endpoint of the HTTP
+API by the vendor's name (``batch.submit_job``) or a step of the live protocol (``live.greeting``, ``live.auth``,
+``live.subscribe``, ``live.records``).
 """
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from engine.errors import ConfigError, among
 
@@ -85,7 +85,7 @@ class Fault:
             raise ConfigError(f"fault was {text!r}, of unknown kind {kind!r}; {among(kind, kinds, len(kinds))}")
         if point.startswith("live.") and point not in LIVE_POINTS:
             raise ConfigError(f"fault was {text!r}, at unknown point {point!r}; {among(point, LIVE_POINTS)}")
-        values: dict[str, int] = {}
+        values: dict[str, Any] = {}
         for pair in filter(None, rest.split(",")):
             key, _, value = pair.partition("=")
             if key not in _KEYS or not value.isdigit():

@@ -24,7 +24,16 @@ from engine.feed.gateway.faults import Fault, Faults
 from engine.feed.gateway.jobs import USER, Jobs
 from engine.feed.gateway.names import COMBINATIONS, Names
 from engine.feed.gateway.query import (
-    SCHEMA, Query, Refused, day_of, iso, read_date, read_query, read_symbols, read_time, require_dataset,
+    SCHEMA,
+    Query,
+    Refused,
+    day_of,
+    iso,
+    read_date,
+    read_query,
+    read_symbols,
+    read_time,
+    require_dataset,
 )  # fmt: skip
 from engine.feed.gateway.tape import Tape
 from engine.schema import MBO_DTYPE

@@ -86,7 +86,7 @@ class Names:
         return _joined(sorted(chosen, key=lambda span: (span[0].symbol, span[1])))
 
     def _ranked(self, symbol: str, start: date, end: date) -> list[tuple[Contract, date, date]]:
-        """``ROOT.c.N``: the N-th to be delivered; ``ROOT.v.N``: the N-th by what traded on the day before, or on the first day."""
+        """``ROOT.c.N``: the N-th to be delivered; ``ROOT.v.N``: the N-th by what traded the day before."""
         found = _CONTINUOUS.fullmatch(symbol)
         if not found:
             return []

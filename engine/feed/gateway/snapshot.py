@@ -1,13 +1,21 @@
 """The book of one instrument as snapshot records, in the vendor's form.
 
-Source: Databento, "MBO snapshots": a clear, then adds that keep the priority at each price, all with the flags of a snapshot and of
-a doubtful capture time, which is the snapshot's own; the last with the flag of an event's end.
+Source: Databento, "MBO snapshots": a clear, then adds that keep the priority at each price, all with the flags of a snapshot and
+of a doubtful capture time, which is the snapshot's own; the last with the flag of an event's end.
 """
 
 import numpy as np
 
 from engine.constants import (
-    ACTION_ADD, ACTION_CANCEL, ACTION_CLEAR, ACTION_MODIFY, F_BAD_TS_RECV, F_LAST, F_SNAPSHOT, SIDE_NONE, UNDEF_PRICE,
+    ACTION_ADD,
+    ACTION_CANCEL,
+    ACTION_CLEAR,
+    ACTION_MODIFY,
+    F_BAD_TS_RECV,
+    F_LAST,
+    F_SNAPSHOT,
+    SIDE_NONE,
+    UNDEF_PRICE,
 )  # fmt: skip
 from engine.schema import MBO_DTYPE, MboRecords
 
@@ -18,8 +26,8 @@ _READ = ("action", "order_id", "price", "size", "side")
 def snapshot_of(records: MboRecords, made_ns: int) -> MboRecords:
     """The orders that rest after all ``records``, which are one instrument's; empty where there are none of it.
 
-    An order that gets more or another price goes to the end of its queue. Fills change nothing by themselves: the book's own update
-    follows each.
+    An order that gets more or another price goes to the end of its queue. Fills change nothing by themselves: the book's own
+    update follows each.
     """
     if not len(records):
         return np.empty(0, MBO_DTYPE)

@@ -1,25 +1,20 @@
-"""What the gateway plays: market-by-order records of some DBN files in the order in which they were captured, and whose they are."""
+"""What the gateway plays: market-by-order records of some DBN files in the order of their capture, and whose they are."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
-import databento_dbn
 import numpy as np
-import zstandard
 
-from engine.constants import MBO_RECORD_BYTES, NS_PER_DAY, NS_PER_S
+from engine.constants import NS_PER_DAY, NS_PER_S
 from engine.errors import SourceError
+from engine.feed.dbn_stream import DbnStream
 from engine.schema import MBO_DTYPE, Ints, MboRecords
-from engine.source.kernels import AT_MAPPING, BROKEN, walk_records
 
 CHUNK: Final = 1 << 16  # records looked at in one step
-_READ_BYTES: Final = 1 << 20
-_PROLOGUE: Final = 8  # "DBN", version, length of the metadata
-_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
 
 @dataclass(frozen=True)
@@ -83,58 +78,34 @@ def open_tape(paths: Sequence[Path], work: Path) -> Tape:
     datasets = set()
     with tempfile.NamedTemporaryFile(dir=work, delete=False) as out:
         for path in paths:
-            metadata = _copy_records(path, out)
-            datasets.add(metadata.dataset)
-            contracts |= dict.fromkeys(_contracts_of(path, metadata))
+            stream = DbnStream(path)
+            for records in stream.records():
+                out.write(records.tobytes())
+            datasets.add(stream.metadata.dataset)
+            contracts |= dict.fromkeys(contracts_of(path, stream.metadata))
     if len(datasets) != 1:
         raise SourceError(f"the files are of the datasets {', '.join(sorted(datasets))}; a gateway plays one, give files of one")
     if not Path(out.name).stat().st_size:
         raise SourceError(f"{paths[0]} holds no mbo record; give files with records")
-    records: MboRecords = np.memmap(out.name, MBO_DTYPE, mode="r")
-    if (np.diff(records["ts_recv"].astype(np.int64)) < 0).any() and len(paths) > 1:
-        records = records[np.argsort(records["ts_recv"], kind="stable")]  # files of one day, each of another contract
+    mapped: MboRecords = np.memmap(out.name, MBO_DTYPE, mode="r")
+    if (np.diff(mapped["ts_recv"].astype(np.int64)) < 0).any() and len(paths) > 1:
+        mapped = mapped[np.argsort(mapped["ts_recv"], kind="stable")]  # files of one day, each of another contract
     return Tape(
         dataset=datasets.pop(),
         contracts=tuple(contracts),
-        records=records,
-        released_ns=np.maximum.accumulate(records["ts_recv"].astype(np.int64)),
+        records=mapped,
+        released_ns=np.maximum.accumulate(mapped["ts_recv"].astype(np.int64)),
     )
 
 
-def _copy_records(path: Path, out: IO[bytes]) -> Any:
-    """Write a file's mbo records behind each other; the file's metadata."""
-    others = np.zeros(256, np.int64)
-    try:
-        with path.open("rb") as file:
-            is_compressed = file.read(4) == _ZSTD_MAGIC
-            file.seek(0)
-            source: Any = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) if is_compressed else file
-            head = source.read(_PROLOGUE)
-            if head[:3] != b"DBN":
-                raise SourceError(f"{path} is not a DBN file; give a .dbn or .dbn.zst file of the mbo schema")
-            head += source.read(int.from_bytes(head[4:8], "little"))
-            metadata = databento_dbn.Metadata.decode(head)
-            rest = b""
-            while block := source.read(_READ_BYTES):
-                data = np.frombuffer(rest + block, np.uint8)
-                while len(data):
-                    records = np.empty(len(data) // MBO_RECORD_BYTES + 1, MBO_DTYPE)
-                    n, used, ended = walk_records(data, records.view(np.uint8).reshape(-1, MBO_RECORD_BYTES), others)
-                    out.write(records[:n].tobytes())
-                    if ended == BROKEN:
-                        raise SourceError(f"{path} holds a record of impossible length; download it again")
-                    data = data[used + (4 * int(data[used]) if ended == AT_MAPPING else 0) :]
-                    if ended != AT_MAPPING:
-                        break
-                rest = data.tobytes()
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}; name a DBN file") from error
-    except (zstandard.ZstdError, databento_dbn.DBNError, ValueError) as error:
-        raise SourceError(f"{path} is damaged: {error}; download it again") from error
-    return metadata
+def contracts_of(path: Path, metadata: Any) -> Iterator[Contract]:
+    """Whose records a file of the vendor's history holds.
 
-
-def _contracts_of(path: Path, metadata: Any) -> Iterator[Contract]:
+    Raises
+    ------
+    SourceError
+        It does not say.
+    """
     found = False
     for key, intervals in dict(metadata.mappings).items():
         for interval in intervals:
@@ -144,6 +115,4 @@ def _contracts_of(path: Path, metadata: Any) -> Iterator[Contract]:
                 found = True
                 yield Contract(name, int(number), interval["start_date"], interval["end_date"])
     if not found:
-        raise SourceError(
-            f"{path} maps no symbol to an instrument id in its metadata; a gateway needs a file of the vendor's history"
-        )
+        raise SourceError(f"{path} maps no symbol to an instrument id in its metadata; give a file of the vendor's history")
