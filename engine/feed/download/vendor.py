@@ -5,6 +5,7 @@ Source: databento's Python client 0.88, `common.http` and `common.error`; the ve
 
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -12,7 +13,9 @@ from urllib.parse import urlsplit
 
 import databento
 import requests
-from databento.common.error import BentoError, BentoHttpError
+from databento.common.error import BentoError, BentoHttpError, BentoWarning
+from databento_dbn import DBNError
+from zstandard import ZstdError
 
 from engine.errors import NO_ROOM, ConfigError, WorkError
 from engine.feed.download.key import KEY_ENV, Key
@@ -75,17 +78,22 @@ class Vendor:
         ConfigError, WorkError
             It may not: one line says what failed and what to do.
         """
+        failure: Exception | None = None
         with warnings.catch_warnings(record=True) as remarks:
             warnings.simplefilter("always")
             try:
                 answer = call()
             except BentoHttpError as error:
-                raise self._told(what, error.http_status, str(error.message), dict(error.headers)) from None
+                failure = self._told(what, error.http_status, str(error.message), dict(error.headers))
             except (BentoError, requests.RequestException) as error:
-                if isinstance(error.__context__, OSError) and error.__context__.errno in NO_ROOM:
-                    raise error.__context__ from None  # which the client wraps like a failure of the wire
-                raise Transient(self._key.hide(f"{type(error).__name__}: {error}")[:300]) from None
-        for remark in remarks:
+                cause = error.__context__
+                if isinstance(cause, OSError) and cause.errno in NO_ROOM:
+                    failure = OSError(cause.errno, cause.strerror, cause.filename)  # no failure of the wire
+                else:
+                    failure = Transient(self._key.hide(f"{type(error).__name__}: {error}")[:300])
+        if failure is not None:
+            raise failure  # out here, since the client's own holds on to its open file and socket
+        for remark in (one for one in remarks if issubclass(one.category, BentoWarning)):
             self._say(self._key.hide(f"the vendor remarks on {what}: {remark.message}"))
         return answer
 
@@ -170,4 +178,9 @@ class Vendor:
 
     def stream(self, asked: dict[str, Any], path: Path) -> None:
         """Stream a request into a new file, once."""
-        self.once("streaming", lambda: self._client.timeseries.get_range(**asked, path=path))
+
+        def ask() -> None:
+            with suppress(DBNError, ZstdError):  # of its head: a file that came is judged as a whole
+                self._client.timeseries.get_range(**asked, path=path)  # what it gives back holds the file open
+
+        self.once("streaming", ask)

@@ -39,7 +39,7 @@ class Damage:
 
     def __init__(self, faults: list[Fault]) -> None:
         self._faults = sorted(faults, key=lambda one: one.after)
-        self._due = 0  # records that were due so far
+        self.due = 0  # records that were due so far
         self._left_out = 0  # records still to be left out
         self._held: MboRecords | None = None  # to come behind the next
         self._is_quiet = False
@@ -50,20 +50,20 @@ class Damage:
 
     def cut(self, records: MboRecords) -> Iterator[tuple[MboRecords, Fault | None]]:
         """Records as they are sent, in pieces, each with what happens behind it."""
-        while self._faults and self._faults[0].after <= self._due + len(records):
+        while self._faults and self._faults[0].after <= self.due + len(records):
             fault = self._faults[0]
-            here = max(0, fault.after - self._due)
+            here = max(0, fault.after - self.due)
             if fault.kind in _IN_STREAM and here == len(records):
                 break  # it is the next record's
             self._faults.pop(0)
+            self.due += here
             yield self._pass(records[:here]), fault if fault.kind not in _IN_STREAM else None
-            self._due += here
             records = records[here:]
             if fault.kind in _IN_STREAM:
                 fault.hit.set()
                 records = self._changed(records, fault)
+        self.due += len(records)
         yield self._pass(records), None
-        self._due += len(records)
 
     def _changed(self, records: MboRecords, fault: Fault) -> MboRecords:
         if fault.kind == "quiet":
@@ -72,7 +72,7 @@ class Damage:
             self._left_out = fault.records
         elif fault.kind == "duplicate":
             n = min(fault.records, len(records))
-            self._due -= n
+            self.due -= n
             return np.concatenate([records[:n], records])
         elif len(records) >= 2:
             return np.concatenate([records[1::-1], records[2:]])
@@ -91,7 +91,7 @@ class Damage:
 
     async def strike(self, session: Session, writer: asyncio.StreamWriter) -> None:
         """Carry out what is due without another record."""
-        while self._faults and self._faults[0].after <= self._due and self._faults[0].kind not in _IN_STREAM:
+        while self._faults and self._faults[0].after <= self.due and self._faults[0].kind not in _IN_STREAM:
             await self.carry_out(self._faults.pop(0), session, writer)
 
     async def carry_out(self, fault: Fault, session: Session, writer: asyncio.StreamWriter) -> None:

@@ -23,11 +23,11 @@ from engine.feed.gateway.bodies import forever
 from engine.feed.gateway.clock import MarketClock
 from engine.feed.gateway.damage import Damage, End
 from engine.feed.gateway.faults import Faults
-from engine.feed.gateway.names import COMBINATIONS, Names
+from engine.feed.gateway.names import INPUTS, Names
 from engine.feed.gateway.query import SCHEMA, day_of
 from engine.feed.gateway.snapshot import snapshot_of
 from engine.feed.gateway.tape import Contract, Tape
-from engine.schema import MboRecords
+from engine.schema import Ints, MboRecords
 
 _CHUNK: Final = 2_048  # records between two looks at the reader
 _SEND_BUFFER_BYTES: Final = 64 << 10  # what may wait for a slow reader before it is felt
@@ -158,7 +158,7 @@ class LiveSession:
         live_from = market.clock.live_from()
         stype_in = given.get("stype_in", "raw_symbol")
         number = given.get("id", "0")
-        if given.get("schema") != SCHEMA or (stype_in, "instrument_id") not in COMBINATIONS:
+        if given.get("schema") != SCHEMA or stype_in not in INPUTS:
             self._errors.append((f"Subscription {number}: only {SCHEMA} is played", dbn.ErrorCode.INVALID_SUBSCRIPTION))
             return
         today = day_of(market.clock.now_ns())
@@ -243,10 +243,7 @@ class LiveSession:
             damage.add(market.faults.passing("live.records", is_new=False))
             until = min(clock.n_released(), self._position + _CHUNK)
             if until > self._position:
-                picked = self._pick(self._position, until)
-                self._position = until
-                clock.came_to(until)
-                await self._send_with(damage, picked)
+                await self._send_with(damage, self._position, until)
                 await self._tell_of_replay()
             elif self._position >= len(market.tape.records) and market.closes_at_end:
                 raise End
@@ -254,14 +251,15 @@ class LiveSession:
                 await damage.strike(self, self._writer)  # one without records to come may be due
                 await self._wait()
 
-    def _pick(self, first: int, until: int) -> MboRecords:
-        piece = market_piece = self._market.tape.records[first:until]
+    def _pick(self, first: int, until: int) -> Ints:
+        """Numbers of the records from ``first`` until ``until`` that were subscribed to."""
+        piece = self._market.tape.records[first:until]
         is_in = np.zeros(len(piece), np.bool_)
         for one in self._subscriptions:
-            is_of = np.isin(market_piece["instrument_id"], one.ids) & (market_piece["ts_event"] >= one.start_ns)
+            is_of = np.isin(piece["instrument_id"], one.ids) & (piece["ts_event"] >= one.start_ns)
             is_of[: max(0, min(one.first - first, len(piece)))] = False
             is_in |= is_of
-        return np.asarray(piece[is_in])
+        return first + np.flatnonzero(is_in)
 
     async def _wait(self) -> None:
         """Until the next record's time, the next heartbeat's, or a fault is ordered; sends the heartbeat."""
@@ -283,17 +281,27 @@ class LiveSession:
                 now_ns = self._market.clock.now_ns()
                 await self._send(messages.system(text, dbn.SystemCode.REPLAY_COMPLETED, now_ns, self._ts_out()))
 
-    async def _send_with(self, damage: Damage, picked: MboRecords) -> None:
-        """Send records, broken as the faults want them."""
-        for piece, fault in damage.cut(picked):
-            if len(piece):
-                await self._send_records(piece)
-            if fault is not None:
-                await damage.carry_out(fault, self, self._writer)
+    async def _send_with(self, damage: Damage, first: int, until: int) -> None:
+        """Send the tape's records from ``first`` until ``until``, broken as the faults want them."""
+        picked = self._pick(first, until)
+        self._position = until
+        before = damage.due
+        try:
+            for piece, fault in damage.cut(np.asarray(self._market.tape.records[picked])):
+                if len(piece):
+                    await self._send_records(piece)
+                if fault is not None:
+                    await damage.carry_out(fault, self, self._writer)
+        finally:
+            n = damage.due - before
+            self._market.clock.came_to(until if n >= len(picked) else int(picked[n - 1]) + 1 if n else first)
 
     async def _send_records(self, records: MboRecords) -> None:
         began = time.monotonic()
-        await self._send(messages.as_sent(records, self._ts_out()))
+        ts_out = self._ts_out()
+        if self._has_ts_out:
+            ts_out = max(ts_out, int(records["ts_recv"].max()))  # as fast as the reader, the clock follows what was sent
+        await self._send(messages.as_sent(records, ts_out))
         if time.monotonic() - began > self._market.slow_after_s and not any(one.is_replay for one in self._subscriptions):
             await self.fall_behind()
 

@@ -20,6 +20,7 @@ COMBINATIONS: Final = {
     ("continuous", "instrument_id"),
     ("instrument_id", "raw_symbol"),
 }
+INPUTS: Final = {"raw_symbol", "parent", "continuous", "instrument_id"}  # by which records may be asked for
 ALL: Final = "ALL_SYMBOLS"
 _CONTINUOUS: Final = re.compile(r"([A-Z0-9]+)\.([cv])\.(\d+)")  # the vendor's third rule, by open interest, needs other data
 _PARENT: Final = re.compile(r"([A-Z0-9]+)\.FUT")

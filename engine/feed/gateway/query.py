@@ -10,7 +10,7 @@ import pandas as pd
 
 from engine.constants import MBO_RECORD_BYTES, NS_PER_DAY, NS_PER_S
 from engine.errors import EngineError
-from engine.feed.gateway.names import COMBINATIONS, Names
+from engine.feed.gateway.names import INPUTS, Names
 from engine.feed.gateway.tape import Contract, Tape
 from engine.schema import MboRecords
 
@@ -119,7 +119,7 @@ def read_query(form: Mapping[str, Any], tape: Tape, names: Names) -> Query:
     if form.get("schema") != SCHEMA:
         raise Refused(422, "data_schema_not_supported", f"schema was {form.get('schema')!r}; this gateway has {SCHEMA} only")
     stype_in = str(form.get("stype_in") or "raw_symbol")
-    if (stype_in, "instrument_id") not in COMBINATIONS:
+    if stype_in not in INPUTS:
         raise Refused(422, "symbology_invalid_request", f"stype_in was {stype_in!r}, which is not an input of {SCHEMA}")
     symbols = read_symbols(form)
     start_ns = read_time(form.get("start"), "start")

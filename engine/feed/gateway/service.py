@@ -114,6 +114,9 @@ class Gateway:
             ready(Ready(f"https://{LOOPBACK}:{port}", certificate, LOOPBACK, live_socket.getsockname()[1]))
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for connection in list(server.server_state.connections):
+                if connection.transport is not None:
+                    connection.transport.abort()  # those that a fault holds would never end
             server.should_exit = True
             live.close()
             for task in list(self._sessions):
