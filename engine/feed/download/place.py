@@ -50,7 +50,7 @@ def place(lake: Lake, ledger: Ledger, asked: Asked, day: str, staged: Path, symb
         beside = target.with_name(target.name.removesuffix(SUFFIX) + ".symbology.json")
         write_atomic(beside, json.dumps(symbology, indent=1).encode())
         fsync_path(staged)
-        staged.rename(target)  # the one step that counts: what was before it is not seen, what is after it is known again
+        ledger.set_placed(target.name, digest, size)
+        staged.rename(target)  # the one step that counts, hence the last: before it the file is not there, after it all is done
         fsync_path(target.parent)
-    ledger.set_placed(target.name, digest, size)
     return target

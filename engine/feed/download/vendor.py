@@ -3,6 +3,7 @@
 Source: databento's Python client 0.88, `common.http` and `common.error`; the vendor's reference of the historical API.
 """
 
+import gc
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -86,13 +87,11 @@ class Vendor:
             except BentoHttpError as error:
                 failure = self._told(what, error.http_status, str(error.message), dict(error.headers))
             except (BentoError, requests.RequestException) as error:
-                cause = error.__context__
-                if isinstance(cause, OSError) and cause.errno in NO_ROOM:
-                    failure = OSError(cause.errno, cause.strerror, cause.filename)  # no failure of the wire
-                else:
-                    failure = Transient(self._key.hide(f"{type(error).__name__}: {error}")[:300])
+                failure = _full_disk(error) or Transient(self._key.hide(f"{type(error).__name__}: {error}")[:300])
+            if failure is not None:
+                gc.collect()  # the client leaves its open file and socket to the collector
         if failure is not None:
-            raise failure  # out here, since the client's own holds on to its open file and socket
+            raise failure
         for remark in (one for one in remarks if issubclass(one.category, BentoWarning)):
             self._say(self._key.hide(f"the vendor remarks on {what}: {remark.message}"))
         return answer
@@ -184,3 +183,10 @@ class Vendor:
                 self._client.timeseries.get_range(**asked, path=path)  # what it gives back holds the file open
 
         self.once("streaming", ask)
+
+
+def _full_disk(error: Exception) -> OSError | None:
+    """What the client tells like a failure of the wire while the disk was full."""
+    cause = error.__context__
+    is_full = isinstance(cause, OSError) and cause.errno in NO_ROOM
+    return OSError(cause.errno, cause.strerror, cause.filename) if is_full and isinstance(cause, OSError) else None

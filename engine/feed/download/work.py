@@ -96,10 +96,16 @@ class Download:
             asked, is_batch, self.vendor.n_records(arguments), self.vendor.n_bytes(arguments), self.vendor.cost_usd(arguments)
         )
 
+    def _needs_nothing(self, asked: Asked, day: str) -> bool:
+        return raw_path(self.lake, asked, day).exists() or self.ledger.is_empty(asked.contract, day)
+
     def _going_on(self) -> dict[tuple[str, str], Asked]:
         """Orders that are not done, by contract and day. One that the vendor never got is forgotten, and offered anew."""
         for asked in self.ledger.open_orders():
-            if self.ledger.job_id(asked) is None:
+            if all(self._needs_nothing(asked, f"{day}") for day in asked.days):
+                self.ledger.set_order(asked, "done", self.ledger.job_id(asked))
+                shutil.rmtree(self.ledger.staging(asked))
+            elif self.ledger.job_id(asked) is None:
                 job_id = self._same_job(asked)
                 if job_id is None:
                     self.ledger.forget_order(asked)
