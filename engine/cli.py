@@ -53,6 +53,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "half_close, garbage, duplicate, swap, omit, slow_reader.",
         arguments.gateway,
     ),
+    "split": Command("a file of many contracts, cut by contract", "engine.commands.split", arguments=arguments.split),
     "datasets": Command("what the lake holds", "engine.commands.datasets", arguments=arguments.datasets),
     "demo": Command("from nothing to a leaderboard, a champion and a page", "engine.commands.demo"),
     "bench": Command("how fast this machine is at it", "engine.commands.bench", arguments=arguments.bench),

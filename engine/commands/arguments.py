@@ -114,7 +114,10 @@ def download(parser: argparse.ArgumentParser) -> None:
         "--symbols", required=True, metavar="ROOT|CONTRACT", help="a product, whose front month is taken, or a contract"
     )
     parser.add_argument("--start", required=True, metavar="DAY", help="first UTC day, YYYY-MM-DD")
-    parser.add_argument("--end", required=True, metavar="DAY", help="the UTC day behind the last one, YYYY-MM-DD")
+    parser.add_argument("--end", metavar="DAY", help="the UTC day behind the last one, YYYY-MM-DD; with --every what there is")
+    parser.add_argument(
+        "--every", metavar="SPAN", help="go on fetching what has come since: 1d, 12h, 30m; needs --yes and --max-usd"
+    )
     parser.add_argument("--schema", choices=("mbo",), default="mbo", help="what the engine reads (default mbo)")
     parser.add_argument("--dataset", default="GLBX.MDP3", help="the vendor's name of the venue's data (default GLBX.MDP3)")
     parser.add_argument("--yes", action="store_true", help="pay without being asked")
@@ -130,6 +133,13 @@ def download(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gateway", metavar="URL", help="another service than the vendor's, such as `gateway`")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     add_lake(parser)
+
+
+def split(parser: argparse.ArgumentParser) -> None:
+    """Of `engine.commands.split`."""
+    parser.add_argument("file", type=read_path, metavar="FILE", help="an mbo file of the vendor's history, of many contracts")
+    parser.add_argument("--out", type=read_path, metavar="DIR", help="where the parts go (default beside the file)")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
 
 
 def gateway(parser: argparse.ArgumentParser) -> None:

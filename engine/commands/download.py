@@ -3,6 +3,7 @@
 import argparse
 import re
 import sys
+import time
 from dataclasses import asdict
 from datetime import date, timedelta
 from typing import Any, Final
@@ -18,11 +19,36 @@ from engine.lake import Lake
 from engine.tables import Progress
 
 _SYMBOLS: Final = re.compile(r"[A-Z0-9]+")
+_SPAN: Final = re.compile(r"(\d{1,4})([dhms])")
+_SECONDS: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it; the exit code."""
-    days = _days(read_day(args.start, "--start"), read_day(args.end, "--end"))
+    _check(args)
+    start = read_day(args.start, "--start")
+    end = read_day(args.end, "--end") if args.end is not None else None
+    if end is not None and end <= start:
+        raise ConfigError(f"--end was {end}, which is not after --start {start}; give the day behind the last one")
+    every_s = _read_span(args.every) if args.every is not None else None
+    key = read_key(args.key_file)
+    lake = Lake.open(args.lake)
+    while True:
+        vendor = Vendor(key, args.gateway, args.timeout_s, Patience(args.budget_s), lambda line: print(line, file=sys.stderr))
+        began = time.monotonic()
+        try:
+            _round(args, lake, vendor, start, end)
+        except WorkError as error:
+            if every_s is None:
+                raise
+            print(f"this round failed, the next will go on with it: {error}", file=sys.stderr, flush=True)
+        if every_s is None:
+            return 0
+        time.sleep(max(0.0, began + every_s - time.monotonic()))
+
+
+def _check(args: argparse.Namespace) -> None:
+    """What can be refused before anybody is asked."""
     if not _SYMBOLS.fullmatch(args.symbols):
         raise ConfigError(f"--symbols was {args.symbols!r}; give a product's root or a contract, like MNQ or MNQH6")
     for name, value in (("--budget-s", args.budget_s), ("--timeout-s", args.timeout_s)):
@@ -30,9 +56,30 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"{name} was {value}; it must be more than 0 seconds")
     if args.max_usd is not None and not args.max_usd >= 0:
         raise ConfigError(f"--max-usd was {args.max_usd}; it must be 0 or more dollars")
-    key = read_key(args.key_file)
-    lake = Lake.open(args.lake)
-    vendor = Vendor(key, args.gateway, args.timeout_s, Patience(args.budget_s), lambda line: print(line, file=sys.stderr))
+    if args.every is None and args.end is None:
+        raise ConfigError("--end is missing; give the day behind the last one, or --every to go on with what comes")
+    if args.every is not None and not (args.yes and args.max_usd is not None):
+        raise ConfigError("--every buys while nobody looks; say --yes, and with --max-usd X what a round may cost at most")
+
+
+def _read_span(text: str) -> float:
+    """Seconds of a span as typed."""
+    found = _SPAN.fullmatch(text)
+    if not found or not int(found[1]):
+        raise ConfigError(f"--every was {text!r}; give a whole number of days, hours, minutes or seconds, like 1d")
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+def _round(args: argparse.Namespace, lake: Lake, vendor: Vendor, start: date, end: date | None) -> None:
+    """Plan, ask, fetch, tell: once."""
+    if args.every is not None:
+        there = vendor.available_until(args.dataset, args.schema)
+        end = there if end is None else min(there, end)
+    assert end is not None
+    days = [start + timedelta(days=i) for i in range((end - start).days)]
+    if not days:
+        print(f"nothing has come yet: the vendor has data until {end}", flush=True)
+        return
     with Ledger.open(lake) as ledger:
         download = Download(lake, vendor, ledger)
         plan = download.plan(args.symbols, days, args.dataset, args.schema, args.batch)
@@ -45,14 +92,7 @@ def run(args: argparse.Namespace) -> int:
         print_json(_as_json(plan) | {"placed": [str(path) for path in placed]})
     else:
         for path in placed:
-            print(f"{path}: {path.stat().st_size:,} bytes")
-    return 0
-
-
-def _days(start: date, end: date) -> list[date]:
-    if end <= start:
-        raise ConfigError(f"--end was {end}, which is not after --start {start}; give the day behind the last one")
-    return [start + timedelta(days=i) for i in range((end - start).days)]
+            print(f"{path}: {path.stat().st_size:,} bytes", flush=True)
 
 
 def _show(plan: Plan) -> None:

@@ -16,13 +16,12 @@ from engine.errors import SourceError
 from engine.schema import MBO_DTYPE, MboRecords
 from engine.source.kernels import AT_MAPPING, BROKEN, walk_records
 
-_READ_BYTES: Final = 1 << 20
 _PROLOGUE: Final = 8  # "DBN", version, length of the metadata
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
 
 class DbnStream:
-    """One open file: its ``metadata``, the bytes they came in (``head``), and its records once.
+    """One open file: its ``metadata``, and its records once; read ``read_bytes`` at a time.
 
     Raises
     ------
@@ -30,11 +29,11 @@ class DbnStream:
         It is no DBN file, or another's schema.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, read_bytes: int = 1 << 20) -> None:
         self._path = path
-        self._blocks = _plain_blocks(path)
+        self._blocks = _plain_blocks(path, read_bytes)
         self._rest = b""
-        self.metadata, self.head = self._read_head()
+        self.metadata = self._read_head()
 
     def _take(self) -> bool:
         """Read on; whether there was more."""
@@ -49,7 +48,7 @@ class DbnStream:
         self._rest += block
         return bool(block)
 
-    def _read_head(self) -> tuple[Any, bytes]:
+    def _read_head(self) -> Any:
         need = _PROLOGUE
         while len(self._rest) < need:
             if not self._take():
@@ -66,7 +65,7 @@ class DbnStream:
         schema = None if metadata.schema is None else str(metadata.schema)
         if schema not in ("mbo", None):
             raise SourceError(f"{self._path} holds schema {schema!r}; only mbo is read, fetch it with --schema mbo")
-        return metadata, head
+        return metadata
 
     def records(self) -> Iterator[MboRecords]:
         """Its mbo records in file order, in arrays of some thousands; those of other kinds are passed over.
@@ -94,17 +93,17 @@ class DbnStream:
             raise SourceError(f"{self._path} breaks off {len(self._rest)} bytes into a record; fetch it again")
 
 
-def _plain_blocks(path: Path) -> Iterator[bytes]:
+def _plain_blocks(path: Path, read_bytes: int) -> Iterator[bytes]:
     """A file's bytes, decompressed; a frame that breaks off raises EOFError."""
     with path.open("rb") as file:
         is_compressed = file.read(4) == _ZSTD_MAGIC
         file.seek(0)
-        yield from _inflated(file) if is_compressed else iter(lambda: file.read(_READ_BYTES), b"")
+        yield from _inflated(file, read_bytes) if is_compressed else iter(lambda: file.read(read_bytes), b"")
 
 
-def _inflated(file: IO[bytes]) -> Iterator[bytes]:
+def _inflated(file: IO[bytes], read_bytes: int) -> Iterator[bytes]:
     decompressor = None
-    while block := file.read(_READ_BYTES):
+    while block := file.read(read_bytes):
         while block:
             decompressor = decompressor or zstandard.ZstdDecompressor().decompressobj()
             if out := decompressor.decompress(block):

@@ -142,6 +142,12 @@ class Vendor:
         """How large it is, uncompressed."""
         return int(self.again("asking for the size", lambda: self._client.metadata.get_billable_size(**asked)))
 
+    def available_until(self, dataset: str, schema: str) -> date:
+        """The first UTC day of which the vendor does not have all yet."""
+        answer = self.again("asking what there is", lambda: self._client.metadata.get_dataset_range(dataset))
+        until = answer.get("schema", {}).get(schema, answer)["end"]
+        return date.fromisoformat(str(until)[:10])
+
     def resolve(self, dataset: str, symbols: list[str], stype_in: str, stype_out: str, start: date, end: date) -> dict[str, Any]:
         """Who is who, on the days from ``start`` until ``end``."""
         answer: dict[str, Any] = self.again(

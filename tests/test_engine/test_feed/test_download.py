@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -95,6 +96,46 @@ def test_more_than_the_limit_is_refused_and_the_limit_itself_is_not(door: Any, t
     assert "more than --max-usd" in err
     assert raw_files(tmp_path) == []
     assert door("--yes", "--batch", "always", "--max-usd", repr(cost))[0] == 0
+    whole(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (("--every", "1d"), "--every buys while nobody looks"),
+        (("--every", "1d", "--yes"), "--every buys while nobody looks"),
+        (("--every", "0d", "--yes", "--max-usd", "1"), "like 1d"),
+        (("--every", "daily", "--yes", "--max-usd", "1"), "like 1d"),
+        (("--end", "2026-02-05"), "not after --start 2026-02-05"),
+        (("--max-usd", "-1"), "0 or more dollars"),
+        (("--timeout-s", "0"), "more than 0 seconds"),
+        (("--symbols", "MNQ.FUT"), "a product's root or a contract"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anybody_is_asked(more: tuple[str, ...], told: str, door: Any) -> None:
+    code, out, err = door(*more)
+    assert (code, out) == (2, "")
+    assert told in err
+    assert err.count("\n") == 1
+
+
+def test_it_goes_on_with_what_has_come_since(source: Running, tmp_path: Path) -> None:
+    """Rounds a second apart: the first fails and says so, the second fetches all there is, the third finds it there."""
+    source.fault("status@metadata.get_dataset_range:code=403")
+    arguments = ["download", "--symbols", "MNQ", "--start", "2026-02-05", "--every", "1s", "--yes", "--max-usd", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "engine", *arguments, "--gateway", source.ready.https_url, "--lake", str(tmp_path / "lake")],
+        cwd=REPO_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    told: list[str] = []
+    while not any("there already: MNQH6 2026-02-05, MNQH6 2026-02-06" in line for line in told):
+        told.append(process.stdout.readline())
+        assert told[-1], told
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "this round failed, the next will go on with it" in err
     whole(tmp_path)
 
 
