@@ -16,6 +16,7 @@ from engine.errors import SourceError
 from engine.schema import MBO_DTYPE, MboRecords
 from engine.source.kernels import AT_MAPPING, BROKEN, walk_records
 
+_PACKED_BYTES: Final = 4_096  # compressed; what is alike shrinks a thousandfold and more
 _PROLOGUE: Final = 8  # "DBN", version, length of the metadata
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
@@ -102,14 +103,20 @@ def _plain_blocks(path: Path, read_bytes: int) -> Iterator[bytes]:
 
 
 def _inflated(file: IO[bytes], read_bytes: int) -> Iterator[bytes]:
+    """Decompressed blocks of ``read_bytes`` and hardly more: little goes in at a time, whatever comes out of it."""
     decompressor = None
-    while block := file.read(read_bytes):
+    ready = bytearray()
+    while block := file.read(_PACKED_BYTES):
         while block:
             decompressor = decompressor or zstandard.ZstdDecompressor().decompressobj()
-            if out := decompressor.decompress(block):
-                yield out
+            ready += decompressor.decompress(block)
             block = decompressor.unused_data if decompressor.eof else b""
             if decompressor.eof:
                 decompressor = None
+        if len(ready) >= read_bytes:
+            yield bytes(ready)
+            ready.clear()
+    if ready:
+        yield bytes(ready)
     if decompressor is not None:
         raise EOFError
