@@ -79,6 +79,7 @@ def changes(source: str) -> set[tuple[str, str, str]]:
         ("x = a - b", {("sign", "x = a - b", "x = a + b"), ("dropped term", "x = a - b", "x = (a)"),
                        ("dropped term", "x = a - b", "x = (-(b))")}),
         ("f(a, b)", {("swapped arguments", "f(a, b)", "f(b, a)")}),
+        ("x = max(a, b)", {("min/max", "x = max(a, b)", "x = min(a, b)")}),  # two that may change places
         ("f(a, key=b)", {("dropped argument", "f(a, key=b)", "f(a, )")}),
         ("x = min(a)", {("min/max", "x = min(a)", "x = max(a)")}),
         ("x = any(a)", {("any/all", "x = any(a)", "x = all(a)")}),

@@ -18,6 +18,7 @@ ARITHMETIC = {ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "/"), as
 TERMS = (ast.Add, ast.Sub, ast.Mult, ast.BitAnd, ast.BitOr)  # of which one side alone is still a value of the same kind
 SIBLINGS = {"min": "max", "max": "min", "any": "all", "all": "any", "minimum": "maximum", "maximum": "minimum",
             "floor": "ceil", "ceil": "floor", "searchsorted_left": "searchsorted_right"}  # fmt: skip
+SYMMETRIC = ("min", "max")  # calls that do not care for the order of what they are given
 SIMPLE = (ast.Assign, ast.AugAssign, ast.Expr)
 
 
@@ -275,7 +276,7 @@ class _Walk:
             self.add("min/max", node, SIBLINGS[node.attr], (stop - len(node.attr), stop))
 
     def on_call(self, node: ast.Call) -> None:
-        args = node.args
+        args = [] if isinstance(node.func, ast.Name) and node.func.id in SYMMETRIC else node.args
         for one, two in zip(args, args[1:], strict=False):
             if not isinstance(one, ast.Starred) and not isinstance(two, ast.Starred) and self.text(one) != self.text(two):
                 first, second = self.span(one), self.span(two)

@@ -13,7 +13,8 @@ from tests.mutants.operators import Mutant
 from tests.mutants.zygote import Zygote
 
 BATCH_SECONDS = (2.0, 8.0, 30.0)  # work of a batch's tests by the map
-NEAR_SECONDS, FAR_SECONDS = 25.0, 10.0  # work of all tests tried that stand near the source, and of all others
+# Work of all tests tried: those named after the source, the others that stand near it, and the rest.
+OWN_SECONDS, NEAR_SECONDS, FAR_SECONDS = 25.0, 20.0, 10.0
 FROZEN_IN = ("engine/constants.py", "engine/schema.py", "engine/config.py", "engine/jit.py")
 SLOW_SECONDS = 60.0  # of tests that need the compiler, for a kernel's mutant that all others let pass
 LEAST_LIMIT_S = 20.0  # for a batch, beside six times what it took when it was recorded
@@ -62,6 +63,13 @@ def folder_near(source: str) -> str:
     if parts[0] != "engine":
         return f"tests/test_{parts[0]}/"
     return f"tests/test_engine/test_{parts[1]}" + ("/" if len(parts) > 2 else ".py")
+
+
+def own_tests(source: str) -> str:
+    """What the files of tests begin with that are named after a source."""
+    folder = folder_near(source)
+    stem = source.rpartition("/")[2].removesuffix(".py").strip("_")
+    return f"{folder}test_{stem}" if folder.endswith("/") else folder
 
 
 def _within(seconds: float, tests: list[Recorded], known: CoverageMap) -> list[Recorded]:
@@ -148,15 +156,13 @@ class Trier:
 
     def _batches(self, tests: list[Recorded], known: CoverageMap, source: str) -> list[tuple[list[str], float]]:
         """Names of tests to run together, with the seconds after which a batch counts as hanging."""
-        near = folder_near(source)
-        is_near = [test.name.startswith(near) for test in tests]
-        left = sorted(
-            [
-                *_within(NEAR_SECONDS, [test for test, is_one in zip(tests, is_near, strict=True) if is_one], known),
-                *_within(FAR_SECONDS, [test for test, is_one in zip(tests, is_near, strict=True) if not is_one], known),
-            ],
-            key=tests.index,
-        )
+        own, near = own_tests(source), folder_near(source)
+        by_distance: list[list[Recorded]] = [[], [], []]
+        for test in tests:
+            by_distance[0 if test.name.startswith(own) else 1 if test.name.startswith(near) else 2].append(test)
+        limits = (OWN_SECONDS, NEAR_SECONDS, FAR_SECONDS)
+        chosen = [one for limit, some in zip(limits, by_distance, strict=True) for one in _within(limit, some, known)]
+        left = sorted(chosen, key=tests.index)
         found: list[tuple[list[str], float]] = []
         for most_work in BATCH_SECONDS:
             batch = _within(most_work, left, known)

@@ -68,12 +68,14 @@ def test_help_fits_a_screen_when_all_has_come() -> None:
     found = groups()
     to_come = {name: Command("x" * 56, "") for name in TO_COME}
     full = {group: {name: {**to_come, **commands()}[name] for name in names} for group, names in SHOWN.items()}
-    crowd = {f"a-command-more-{number}": Command("", "") for number in range(30)}
+    crowd = {f"a-command-{'and-' * (number % 4)}more-{number}": Command("", "") for number in range(30)}
     text = overview({group: members | found.get(group, {}) | crowd for group, members in full.items()})
     lines = text.splitlines()
     assert max(len(line) for line in lines) <= COLUMNS
     assert len(lines) - text.count("also:") <= ROWS - 2  # two groups have a rest
     assert text.count(" …\n") + text.endswith(" …") == len(SHOWN)
+    rest = [name for line in lines if "also:" in line for name in line.partition("also: ")[2].removesuffix(" …").split(", ")]
+    assert {name.removesuffix(",") for name in rest} <= {*crowd, *commands()}  # no name is cut in its middle
 
 
 def test_every_line_is_the_doors_own(capsys: Capture) -> None:

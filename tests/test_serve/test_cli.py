@@ -78,6 +78,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["--colour", "red"], ["--colour", "--help"]),
         (["statsu"], ["statsu"]),
         (["tail", "--bins", "0"], ["--bins was 0"]),
+        (["status", "--port", "80a"], ["--port", "'80a'"]),
         (["tail", "--url", "ftp://x"], ["ftp://x"]),
     ],
 )

@@ -267,3 +267,13 @@ def test_health_and_the_wire_tell_promise_and_record(serve: Any, lake: Lake, con
     (alarm,) = service.health()["alarms"]
     assert alarm["kind"] == "record"
     assert "its end was cut off" in alarm["message"]
+
+
+def test_a_desk_that_closes_has_written_all_that_was_handed_over(lake: Lake, promote: Promote) -> None:
+    champion = promote(lake, gate={}, promise=promise_by(rules_of()))
+    closing = PaperDesk(lake)
+    for i in range(200):
+        one = {"kind": "open", "session": "s", "bin": i, "entry_ns": 10**12 * i, "session_start_ns": 1}
+        closing.submit(champion, [one])
+    closing.close()
+    assert len(record_path(lake, 1).read_text().splitlines()) == 200

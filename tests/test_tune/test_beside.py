@@ -52,6 +52,7 @@ def test_each_row_bears_the_trials_on_its_own_files(ledgered: Lake) -> None:
     assert found.ranking.get_column("deflated_sharpe").to_list() == pytest.approx([0.99818, 0.99499], abs=2e-5)
     assert found.ranking.get_column("pbo").is_nan().all()  # each alone on its span
     assert [(luck.lineage, luck.n_trials, luck.n_compared) for luck in found.lucks] == [("d", 2, 1), ("e", 3, 1)]
+    assert [luck.n_resampled for luck in found.lucks] == [2, 3]  # the ledger knows more than the one row of each
     assert found.lines[1].startswith("d: best of 2 trials")
     assert found.lines[4].startswith("e: best of 3 trials")
 
@@ -86,6 +87,7 @@ def test_rows_are_compared_where_files_and_span_are_the_same(change: dict[str, A
     rows = [made("a", 0.1, block_pnl=wave(2.0, 1.0)), made("b", 0.1, block_pnl=wave(1.0, -1.0), **change)]
     found = beside_of(rows)
     assert [luck.n_compared for luck in found.lucks] == ([2] if alike else [1, 1])
+    assert [luck.n_resampled for luck in found.lucks] == ([2] if alike else [1, 1])  # the rows alone, of which no ledger knows
 
 
 def test_rows_with_too_few_trades_or_of_an_older_version_are_not_compared() -> None:

@@ -6,6 +6,7 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -312,3 +313,13 @@ def test_a_seal_that_cannot_be_read_keeps_everything_shut(swept: tuple[Lake, str
     path.write_text("{}")
     with pytest.raises(DatasetError, match="cannot be read"):
         Dataset.open(lake, OTHER)
+
+
+def test_looks_come_by_time_and_those_of_one_moment_by_candidate(lake: Lake) -> None:
+    folder = sealing.looks_folder(lake)
+    folder.mkdir(parents=True)
+    when = {"f": "10:00", "c": "10:01", "e": "10:01", "a": "10:01", "d": "10:01", "b": "10:01", "g": "09:59"}
+    for candidate, time in when.items():
+        look = sealing.Look(candidate, "TESTH6 2026-02-06", "r", 0.1, "msd", f"2026-03-01T{time}:00+00:00", {"n_signals": 0.0})
+        (folder / f"{candidate}.json").write_text(json.dumps(asdict(look)))
+    assert "".join(look.candidate for look in sealing.looks(lake)) == "gfabcde"
