@@ -17,6 +17,7 @@ from typing import Any, Final
 import databento_dbn as dbn
 import numpy as np
 import zstandard
+from databento_dbn.metadata import MappingInterval
 
 from engine.errors import ConfigError, SourceError, WorkError
 from engine.feed.dbn_stream import DbnStream
@@ -37,17 +38,17 @@ class Part:
     n_records: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Interval:
     start_date: date
     end_date: date
     symbol: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Mapping:
     raw_symbol: str
-    intervals: Sequence[_Interval]
+    intervals: Sequence[MappingInterval]
 
 
 class _Writer:

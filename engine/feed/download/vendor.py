@@ -48,7 +48,8 @@ class Vendor:
     def __init__(self, key: Key, gateway: str | None, timeout_s: float, patience: Patience, say: Callable[[str], None]) -> None:
         given = {} if gateway is None else {"gateway": gateway}
         client = databento.Historical(key.reveal(), **given)
-        for api in (client.metadata, client.symbology, client.timeseries, client.batch):
+        interfaces: list[Any] = [client.metadata, client.symbology, client.timeseries, client.batch]
+        for api in interfaces:
             api.TIMEOUT = timeout_s  # of connecting, and between two pieces: a half-open socket ends here
         self._client = client
         self._key = key
@@ -144,7 +145,7 @@ class Vendor:
 
     def available_until(self, dataset: str, schema: str) -> date:
         """The first UTC day of which the vendor does not have all yet."""
-        answer = self.again("asking what there is", lambda: self._client.metadata.get_dataset_range(dataset))
+        answer: dict[str, Any] = self.again("asking what there is", lambda: self._client.metadata.get_dataset_range(dataset))
         until = answer.get("schema", {}).get(schema, answer)["end"]
         return date.fromisoformat(str(until)[:10])
 

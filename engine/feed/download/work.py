@@ -7,8 +7,6 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import pandas as pd
-
 from engine.errors import SourceError, WorkError
 from engine.feed.contracts import root_of
 from engine.feed.dbn_stream import DbnStream
@@ -17,6 +15,7 @@ from engine.feed.download.ledger import Ledger
 from engine.feed.download.place import day_of_file, place, raw_path
 from engine.feed.download.plan import Asked, contract_days, front_months, requests_of
 from engine.feed.download.vendor import Transient, Vendor
+from engine.feed.moments import iso_ns
 from engine.lake import Lake
 
 BATCH_BYTES: Final = 10**9  # from this size on a request goes as a batch job: it can be fetched again without paying again
@@ -235,9 +234,5 @@ def _is_same(job: dict[str, Any], asked: Asked) -> bool:
     plain = (job["dataset"], job["schema"], named, job["stype_in"], job["encoding"], job["compression"], job["split_duration"])
     is_alike = plain == (asked.dataset, asked.schema, asked.contract, "raw_symbol", "dbn", "zstd", "day")
     is_whole = job.get("limit") is None and not job.get("split_symbols")
-    return is_alike and is_whole and _day(job["start"]) == _day(asked.start) and _day(job["end"]) == _day(asked.end)
-
-
-def _day(text: Any) -> pd.Timestamp:
-    moment = pd.Timestamp(text)
-    return moment.tz_localize("UTC") if moment.tz is None else moment
+    spans = [(iso_ns(str(start)), iso_ns(str(end))) for start, end in ((job["start"], job["end"]), (asked.start, asked.end))]
+    return is_alike and is_whole and spans[0] == spans[1]

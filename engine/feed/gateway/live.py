@@ -77,7 +77,7 @@ class LiveSession:
         self._heartbeat_s = DEFAULT_HEARTBEAT_S
         self._packer: Any = None
         self._subscriptions: list[Subscription] = []
-        self._errors: list[tuple[str, dbn.ErrorCode]] = []
+        self._errors: list[tuple[str, Any]] = []  # text, `databento_dbn.ErrorCode`, whose stub calls its members ints
         self._position = 0
         self._last_sent = 0.0
         self._woken = asyncio.Event()

@@ -7,7 +7,7 @@ Source: databento's Python client 0.88 (`live.gateway`, `common.cram`); the vend
 import hashlib
 import hmac
 import secrets
-from typing import Final
+from typing import Any, Final
 
 import databento_dbn as dbn
 import numpy as np
@@ -98,12 +98,12 @@ def mapping(asked: str, stype_in: str, one: Contract, publisher: int, now_ns: in
     )
 
 
-def system(text: str, code: dbn.SystemCode, now_ns: int, ts_out: int) -> bytes:
+def system(text: str, code: Any, now_ns: int, ts_out: int) -> bytes:
     """Something that is no error."""
     return bytes(dbn.SystemMsg(ts_event=now_ns, msg=text, code=code, ts_out=ts_out))
 
 
-def error(text: str, code: dbn.ErrorCode, now_ns: int, ts_out: int) -> bytes:
+def error(text: str, code: Any, now_ns: int, ts_out: int) -> bytes:
     """Something that is one."""
     return bytes(dbn.ErrorMsg(ts_event=now_ns, err=text, code=code, ts_out=ts_out))
 

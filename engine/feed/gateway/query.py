@@ -1,17 +1,18 @@
 """What a request asks for: the form of the vendor's HTTP API checked, symbols and times resolved against the tape."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import databento_dbn as dbn
-import pandas as pd
+from databento_dbn.metadata import MappingInterval
 
 from engine.constants import MBO_RECORD_BYTES, NS_PER_DAY, NS_PER_S
 from engine.errors import EngineError
 from engine.feed.gateway.names import INPUTS, Names
 from engine.feed.gateway.tape import Contract, Tape
+from engine.feed.moments import iso_ns
 from engine.schema import MboRecords
 
 SCHEMA: Final = "mbo"
@@ -28,7 +29,7 @@ class Refused(EngineError):
         self.headers = {"Retry-After": str(retry_after)} if retry_after >= 0 else {}
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Interval:
     """The encoder takes any object with these attributes."""
 
@@ -37,10 +38,10 @@ class _Interval:
     symbol: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Mapping:
     raw_symbol: str
-    intervals: list[_Interval]
+    intervals: Sequence[MappingInterval]
 
 
 @dataclass(frozen=True)
@@ -158,9 +159,8 @@ def read_time(text: Any, name: str) -> int:
     try:
         if str(text).isdigit():
             return int(text)
-        moment = pd.Timestamp(str(text))
-        return int((moment.tz_localize("UTC") if moment.tz is None else moment).as_unit("ns").value)
-    except (ValueError, TypeError):
+        return iso_ns(str(text))
+    except ValueError:
         raise Refused(422, "invalid_time", f"{name} was {text!r}; give ISO 8601 or nanoseconds since 1970") from None
 
 
