@@ -6,7 +6,7 @@ from typing import Final
 
 from engine.constants import NS_PER_S
 
-_FORM: Final = re.compile(r"(.*?)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
+_FORM: Final = re.compile(r"([^.]*?)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 _DAY_LETTERS: Final = len("2026-02-06")
 
 

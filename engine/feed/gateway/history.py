@@ -88,13 +88,15 @@ class History:
         routes = [Route(f"/v0/{name}", self._endpoint(name, handler), methods=both) for name, handler in known.items()]
         path = f"/v0/batch/download/{USER}/{{job_id}}/{{filename}}"
         routes.append(Route(path, self._endpoint("batch.download", self._download), methods=["GET"]))
-        routes.append(Route("/gateway/faults", self._order, methods=["POST"]))
+        routes.append(Route("/gateway/faults", self._order, methods=["POST", "DELETE"]))
         return Starlette(routes=routes)
 
     async def _order(self, request: Request) -> Response:
-        """Faults while it runs, a line each; not of the vendor's API."""
+        """Faults while it runs, a line each, or none any more (DELETE); not of the vendor's API."""
         try:
             self._authorize(request)
+            if request.method == "DELETE":
+                self._faults.clear()
             for fault in [Fault.read(line) for line in (await request.body()).decode().split()]:
                 self._faults.add(fault)
         except Refused as refused:

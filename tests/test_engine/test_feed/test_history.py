@@ -204,5 +204,8 @@ def test_faults_are_ordered_while_it_runs(gateway: Running) -> None:
     assert requests.post(url, data="status@metadata.list_datasets:code=500", auth=(KEY, ""), timeout=10).status_code == 200
     with pytest.raises(BentoServerError):
         gateway.historical().metadata.list_datasets()
+    assert requests.post(url, data="status@metadata.list_datasets:times=0", auth=(KEY, ""), timeout=10).status_code == 200
+    assert requests.delete(url, auth=(KEY, ""), timeout=10).status_code == 200
+    assert gateway.historical().metadata.list_datasets() == [DATASET]
     assert requests.post(url, data="nonsense", auth=(KEY, ""), timeout=10).status_code == 422
     assert requests.post(url, data="", auth=("x", ""), timeout=10).status_code == 401
