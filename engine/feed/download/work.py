@@ -228,11 +228,19 @@ def _wrong(path: Path, n_records: int) -> str | None:
 
 
 def _is_same(job: dict[str, Any], asked: Asked) -> bool:
-    """Whether a job of the vendor's list is of the very request."""
-    symbols = job["symbols"]
-    named = symbols if isinstance(symbols, str) else ",".join(map(str, symbols))
-    plain = (job["dataset"], job["schema"], named, job["stype_in"], job["encoding"], job["compression"], job["split_duration"])
-    is_alike = plain == (asked.dataset, asked.schema, asked.contract, "raw_symbol", "dbn", "zstd", "day")
-    is_whole = job.get("limit") is None and not job.get("split_symbols")
-    spans = [(iso_ns(str(start)), iso_ns(str(end))) for start, end in ((job["start"], job["end"]), (asked.start, asked.end))]
-    return is_alike and is_whole and spans[0] == spans[1]
+    """Whether a job of the vendor's list is of the very request; not where the list says too little."""
+    symbols = job.get("symbols") or ""
+    told = {name: job.get(name) for name in ("dataset", "schema", "stype_in", "encoding", "compression", "split_duration")}
+    told["symbols"] = symbols if isinstance(symbols, str) else ",".join(map(str, symbols))
+    wanted = {
+        "dataset": asked.dataset,
+        "schema": asked.schema,
+        "stype_in": "raw_symbol",
+        "encoding": "dbn",
+        "compression": "zstd",
+        "split_duration": "day",
+        "symbols": asked.contract,
+    }
+    if told != wanted or job.get("limit") is not None or job.get("split_symbols") or not (job.get("start") and job.get("end")):
+        return False
+    return (iso_ns(str(job["start"])), iso_ns(str(job["end"]))) == (iso_ns(asked.start), iso_ns(asked.end))

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from engine.feed.gateway.faults import Fault
@@ -72,12 +72,3 @@ async def _broken(pieces: Iterable[bytes], faults: list[Fault]) -> AsyncIterator
                 await asyncio.sleep(len(piece) / slow.bytes_per_s)
             else:
                 await asyncio.sleep(0)  # a live session beside us sends meanwhile
-
-
-async def before(faults: list[Fault]) -> Response | None:
-    """What happens before the work: an error instead of it, or nothing ever."""
-    for fault in faults:
-        if fault.kind == "hold":
-            fault.hit.set()
-            await forever()
-    return None

@@ -43,6 +43,13 @@ LIVE_KINDS: Final = {
     "omit": "so many records are left out (records=)",
     "slow_reader": "the reader is taken for a slow one",
 }
+HTTP_POINTS: Final = (
+    *(f"metadata.list_{what}" for what in ("publishers", "datasets", "schemas", "fields", "unit_prices")),
+    *(f"metadata.get_{what}" for what in ("dataset_condition", "dataset_range", "record_count", "billable_size", "cost")),
+    "symbology.resolve",
+    "timeseries.get_range",
+    *(f"batch.{what}" for what in ("submit_job", "list_jobs", "get_job_details", "list_files", "download")),
+)
 LIVE_POINTS: Final = ("live.greeting", "live.auth", "live.subscribe", "live.records")
 
 
@@ -83,8 +90,9 @@ class Fault:
             raise ConfigError(f"fault was {text!r}; give KIND@POINT[:key=value,…], like cut@timeseries.get_range:after=4096")
         if kind not in kinds:
             raise ConfigError(f"fault was {text!r}, of unknown kind {kind!r}; {among(kind, kinds, len(kinds))}")
-        if point.startswith("live.") and point not in LIVE_POINTS:
-            raise ConfigError(f"fault was {text!r}, at unknown point {point!r}; {among(point, LIVE_POINTS)}")
+        points = (*HTTP_POINTS, *LIVE_POINTS)
+        if point not in points:
+            raise ConfigError(f"fault was {text!r}, at unknown point {point!r}; {among(point, points, len(points))}")
         values: dict[str, Any] = {}
         for pair in filter(None, rest.split(",")):
             key, _, value = pair.partition("=")

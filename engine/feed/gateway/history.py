@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from engine.errors import ConfigError
-from engine.feed.gateway.bodies import Answer, before, forever
+from engine.feed.gateway.bodies import Answer, forever
 from engine.feed.gateway.faults import Fault, Faults
 from engine.feed.gateway.jobs import USER, Jobs
 from engine.feed.gateway.names import COMBINATIONS, Names
@@ -118,12 +118,9 @@ class History:
                         fault.hit.set()
                         case, message = CASES.get(fault.code, ("server_error", "The gateway failed."))
                         raise Refused(fault.code, case, message, fault.retry_after)
-                await before(faults)
+                await _hang(faults, "hold")
                 response = await handler(form, faults)
-                for fault in faults:
-                    if fault.kind == "mute":
-                        fault.hit.set()
-                        await forever()
+                await _hang(faults, "mute")
             except Refused as refused:
                 return JSONResponse(refused.body, refused.code, refused.headers)
             return response
@@ -208,7 +205,11 @@ class History:
 
     async def _submit_job(self, form: dict[str, str], faults: list[Fault]) -> Response:
         query = self._query(form)
-        more = sum(fault.polls for fault in faults if fault.kind == "work")
+        more = 0
+        for fault in faults:
+            if fault.kind == "work":
+                fault.hit.set()
+                more += fault.polls
         return JSONResponse(self._jobs.submit(query, self._cost_usd(query), more).details())
 
     async def _list_jobs(self, form: dict[str, str], faults: list[Fault]) -> Response:
@@ -246,6 +247,14 @@ class History:
         if not form["range"]:
             return Answer(_bytes_of(path, first, last), faults, headers=headers)
         return Answer(_bytes_of(path, first, last), faults, 206, {**headers, "Content-Range": f"bytes {first}-{last}/{size}"})
+
+
+async def _hang(faults: list[Fault], kind: str) -> None:
+    """Never answer, if a fault is of that kind."""
+    for fault in faults:
+        if fault.kind == kind:
+            fault.hit.set()
+            await forever()
 
 
 def _packed(query: Query) -> Iterator[bytes]:

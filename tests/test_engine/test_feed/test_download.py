@@ -119,6 +119,7 @@ def test_what_cannot_be_meant_is_refused_before_anybody_is_asked(more: tuple[str
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_it_goes_on_with_what_has_come_since(source: Running, tmp_path: Path) -> None:
     """Rounds a second apart: the first fails and says so, the second fetches all there is, the third finds it there."""
     source.fault("status@metadata.get_dataset_range:code=403")
@@ -186,6 +187,7 @@ def test_the_vendors_hosts_are_its_own() -> None:
     assert not vendor.may_have_the_key("https://databento.com.evil.example/v0/x")
 
 
+@pytest.mark.slow
 def test_the_key_is_nowhere(source: Running, tmp_path: Path) -> None:
     """Neither in what a whole download prints and keeps, nor in the process list while it hangs."""
     fault = source.fault("hold@batch.list_files")

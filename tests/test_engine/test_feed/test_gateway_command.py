@@ -12,7 +12,8 @@ import pytest
 
 from engine.cli import main
 from engine.errors import ConfigError
-from engine.feed.gateway.faults import Fault, Faults
+from engine.feed.gateway.faults import HTTP_POINTS, Fault, Faults
+from engine.feed.gateway.history import History
 from engine.feed.gateway.service import gateway_key
 from engine.feed.gateway.tape import open_tape
 from tests.conftest import REPO_ROOT, shared_path
@@ -51,6 +52,7 @@ def test_it_plays_until_it_is_stopped(tmp_path: Path, monkeypatch: pytest.Monkey
         (("FILE", "--fault", "cut"), "give KIND@POINT"),
         (("FILE", "--fault", "crack@batch.download"), "of unknown kind"),
         (("FILE", "--fault", "stall@live.nowhere"), "at unknown point"),
+        (("FILE", "--fault", "stall@timeseries.get"), "nearest: timeseries.get_range"),
         (("FILE", "--fault", "cut@batch.download:after=x"), "must be a whole number"),
         (("FILE", "--speed", "-1"), "speed was -1.0"),
         (("FILE", "--http-port", "70000"), "cannot be listened on"),
@@ -63,6 +65,14 @@ def test_what_it_cannot_do_is_one_line(arguments: tuple[str, ...], told: str, tm
     err = capsys.readouterr().err
     assert told in err
     assert err.count("\n") == 1
+
+
+def test_every_endpoint_has_a_point(tmp_path: Path) -> None:
+    tape = open_tape(two_days(tmp_path), tmp_path)
+    routes = History(tape, "key", Faults(), tmp_path, 1.0, 1).app().routes
+    assert {route.path for route in routes if route.path.count("/") == 2 and route.path != "/gateway/faults"} == {  # type: ignore[attr-defined]
+        f"/v0/{point}" for point in HTTP_POINTS
+    }
 
 
 def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:

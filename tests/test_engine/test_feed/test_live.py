@@ -16,6 +16,7 @@ from databento.common.error import BentoError
 from numpy.typing import NDArray
 
 from engine.constants import F_BAD_TS_RECV, F_LAST, F_SNAPSHOT
+from engine.source.dbn_file import DbnFile
 from tests.feed import DATASET, FIRST, H6, KEY, M6, SECOND, Heard, Running, rows_of, running, small_book, start_ns, two_days
 from tests.streams import SYMBOL, record, to_array, write_dbn
 
@@ -64,6 +65,16 @@ def test_a_session_is_the_file_bit_for_bit(gateway: Running) -> None:
     assert (mapping.instrument_id, mapping.stype_in_symbol, mapping.stype_out_symbol) == (H6, "MNQH6", "MNQH6")
     assert [one.code for one in heard.of(dbn.SystemMsg)] == [dbn.SystemCode.SUBSCRIPTION_ACK]
     assert not isinstance(heard.records[0], dbn.MBOMsg)
+
+
+def test_what_came_over_the_wire_is_a_file_for_the_engine(gateway: Running, tmp_path: Path) -> None:
+    """Its metadata name nobody; whose records they are stands in the mapping record before them."""
+    path = tmp_path / "recorded.dbn"
+    with raw(gateway) as sock:
+        log_in(sock)
+        sock.sendall(b"schema=mbo|stype_in=parent|symbols=MNQ.FUT|snapshot=0|id=0|is_last=1\nstart_session=0\n")
+        path.write_bytes(b"".join(iter(lambda: sock.recv(1 << 16), b"")))
+    assert np.concatenate(list(DbnFile(path, "MNQH6").records(1000))).tobytes() == OF_H6.tobytes()
 
 
 @pytest.mark.parametrize("given", [{"compression": dbn.Compression.ZSTD}, {"ts_out": True}])
