@@ -85,10 +85,15 @@ def write_kept(path: Path, data: bytes) -> bool:
     try:
         write_atomic(path, data)
     except OSError as error:
-        if error.errno not in (*_SEALED, *NO_ROOM):
+        if not costs_time_only(error):
             raise
         return False
     return True
+
+
+def costs_time_only(error: OSError) -> bool:
+    """Whether what can be made anew could not be kept because its folder is read-only or full."""
+    return error.errno in (*_SEALED, *NO_ROOM)
 
 
 def write_new(path: Path, data: bytes, mode: int = 0o444) -> None:

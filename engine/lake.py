@@ -99,6 +99,11 @@ class Lake:
         """Books kept at the start of a warm-up."""
         return self.cache / "books"
 
+    @property
+    def keyframes(self) -> Path:
+        """States of whole replays, kept on the way."""
+        return self.cache / "keyframes"
+
 
 def open_lake(path: str | Path | Lake | None = None) -> Lake:
     """The data folder, by its path.

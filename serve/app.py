@@ -39,7 +39,7 @@ def build_app(service: Service, background: Sequence[Background] = ()) -> Starle
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await asyncio.to_thread(service.start)
-        tasks = [asyncio.create_task(job(app)) for job in background]
+        tasks = [asyncio.create_task(service.beat()), *(asyncio.create_task(job(app)) for job in background)]
         try:
             yield
         finally:

@@ -22,6 +22,7 @@ from serve.wire_check import FrameChecker, FrameOrderError
 PRICE_UNIT: Final = 1e-9  # dollars
 _HTTP_TIMEOUT_S: Final = 5.0
 _CLOSE_S: Final = 0.5  # frames that are on their way when we leave hide the server's goodbye
+_SILENT_S: Final = 4.0  # a stream that has begun says something each second
 _MAX_FRAME_BYTES: Final = 16 << 20
 
 
@@ -52,7 +53,7 @@ def tail(url: str, n_bins: int | None, token: str | None, out: TextIO | None = N
     Raises
     ------
     ServiceError
-        The service cannot be reached, or ends the stream with an error.
+        The service cannot be reached, falls silent, or ends the stream with an error.
     FrameOrderError
         The stream broke its contract.
     """
@@ -77,7 +78,7 @@ def tail(url: str, n_bins: int | None, token: str | None, out: TextIO | None = N
 
 def _follow(socket: ClientConnection, checker: FrameChecker, n_bins: int | None, out: TextIO) -> None:
     while (n_bins is None or checker.n_bins < n_bins) and not reader_has_gone(out):
-        frame = socket.recv()
+        frame = _next_frame(socket, checker)
         if isinstance(frame, bytes):
             print(_bin_line(checker.binary(frame), checker.config or {}), file=out, flush=True)
             continue
@@ -91,6 +92,15 @@ def _follow(socket: ClientConnection, checker: FrameChecker, n_bins: int | None,
             return
         elif kind == "error":
             raise ServiceError(f"{values.get('code')}: {values.get('message')}")
+
+
+def _next_frame(socket: ClientConnection, checker: FrameChecker) -> str | bytes:
+    """The next frame; a stream that has begun and falls silent is frozen or cut off, and no socket tells so."""
+    try:
+        return socket.recv(timeout=None if checker.config is None else _SILENT_S)
+    except TimeoutError as error:
+        silent = f"nothing came for {_SILENT_S:g} s, the service is frozen or cut off"
+        raise ServiceError(f"{silent}; go on with --resume-from {checker.next_bin}") from error
 
 
 def _config_line(config: dict[str, Any]) -> str:

@@ -17,7 +17,9 @@ from starlette.applications import Starlette
 
 from engine.config import InstrumentConfig
 from engine.ray_environment import begin_ray, with_port
+from serve.allocator import return_freed_memory
 from serve.app import build_app
+from serve.door import Door, raise_descriptor_limit
 from serve.figures import Figures
 from serve.listener import open_listener, run_listener
 from serve.service import Service
@@ -38,16 +40,19 @@ class Streams:
 
     def __init__(self, settings: ServeSettings, config: InstrumentConfig) -> None:
         _log_to_stderr(settings.log_level)
+        return_freed_memory()
+        raise_descriptor_limit()
         if is_loopback(settings.host):
             _keep_replica_on_loopback()
         self._service = Service(settings, config)
+        self._door = Door()
         self._listener = open_listener(settings.host, settings.port)  # a connection waits until the app has started
 
     def __serve_build_asgi_app__(self) -> Starlette:
         return build_app(self._service, (self._listen, self._push_metrics))
 
     async def _listen(self, app: Starlette) -> None:
-        await run_listener(app, self._listener)
+        await run_listener(app, self._listener, self._door)
 
     async def _push_metrics(self, _: Starlette) -> None:
         await push_metrics(self._service.figures, lambda: len(self._service.streams))

@@ -7,14 +7,17 @@ one process less on its way, and a close frame is always sent.
 
 import asyncio
 import socket
-from typing import Final
+from functools import partial
+from typing import Any, Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from serve.door import Door, SocketLimits
+from serve.http_socket import HttpSocket
+from serve.stream_socket import StreamSocket
+
 _SEND_BUFFER_BYTES: Final = 256 << 10  # the kernel's part of what may wait for a slow reader, about 8 bins
-_PING_S: Final = 20.0
-_PONG_S: Final = 60.0  # a slow reader answers behind the frames it has not read yet
 _MAX_CONTROL_BYTES: Final = 64 << 10
 
 
@@ -41,27 +44,29 @@ def open_listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-def make_server(app: ASGIApp) -> uvicorn.Server:
-    """A uvicorn server for an app whose lifespan somebody else runs."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            ws="websockets-sansio",
-            ws_per_message_deflate=False,  # floats hardly shrink, and it costs a millisecond a bin
-            ws_max_size=_MAX_CONTROL_BYTES,
-            ws_ping_interval=_PING_S,
-            ws_ping_timeout=_PONG_S,
-            timeout_graceful_shutdown=1,
-        )
+def make_server(app: ASGIApp, door: Door) -> uvicorn.Server:
+    """A uvicorn server for an app whose lifespan somebody else runs, with sockets of our own."""
+    made = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        http=cast(Any, partial(HttpSocket, door=door)),  # called like the class it stands for
+        ws=cast(Any, partial(StreamSocket, door=door)),
+        ws_per_message_deflate=False,  # floats hardly shrink, and it costs a millisecond a bin
+        ws_max_size=_MAX_CONTROL_BYTES,
+        ws_ping_interval=None,  # `StreamSocket` sends them: uvicorn knows one deadline for the frozen and for the slow
+        timeout_keep_alive=max(1, round(door.limits.request_s)),
+        timeout_graceful_shutdown=1,
     )
+    server = uvicorn.Server(made)
+    door.connections = server.server_state.connections
+    return server
 
 
-async def run_listener(app: ASGIApp, listener: socket.socket) -> None:
+async def run_listener(app: ASGIApp, listener: socket.socket, door: Door | None = None) -> None:
     """Serve an app on a listening socket until cancelled."""
-    server = make_server(app)
+    server = make_server(app, door or Door(SocketLimits()))
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
     try:
         await asyncio.shield(serving)

@@ -69,4 +69,13 @@ class Pacer:
             raise RuntimeError("the pace has not started")
         if not self.is_paced:
             return self._start
-        return self._start + (bin_seq - self.first_bin) * self.cell_width_ms / 1000.0 / self.speed
+        return self._start + (bin_seq - self.first_bin) * self.period_s
+
+    @property
+    def period_s(self) -> float:
+        """Between two bins; 0 where there is no pace."""
+        return self.cell_width_ms / 1000.0 / self.speed if self.is_paced else 0.0
+
+    def n_due(self, bin_seq: int, now: float) -> int:
+        """How many bins are due by ``now``, from that one on; only where there is a pace."""
+        return max(0, int((now - self.due(bin_seq)) / self.period_s) + 1) if now >= self.due(bin_seq) else 0

@@ -33,6 +33,8 @@ QUERY_NAMES: Final = (
     "start_time",
     "speed",
     "resume_from",
+    "backfill",
+    "at",
     HORIZONS,
     MODEL,
     "token",

@@ -13,10 +13,13 @@ from engine.door import read_clock, read_day
 from engine.errors import ConfigError, DatasetError
 from engine.files import NUMBER
 from engine.lake import RAW_SUFFIXES, Lake, raw_file
+from serve.moment import Moment, read_moment
 from serve.query import HORIZONS, MODEL, PERM_FIELDS, QUERY_NAMES, SWITCHES
 from serve.settings import CHAMPION, INSTRUMENT, Projection, StreamDefaults
 
 MAX_SPEED: Final = 10_000.0
+MAX_BACKFILL: Final = 4096  # bins
+AT_BACKFILL: Final = 1024  # bins up to the one that ``at`` names, where the query does not say
 MAX_VALUE: Final = 200  # characters of a query's value
 MAX_NUMBER: Final = 40  # characters of a number
 _SHOWN: Final = 60
@@ -34,8 +37,12 @@ class StreamRequest:
     start_time: str | None
     speed: float  # market seconds per second; 0 is as fast as the client reads
     resume_from: int  # first bin_seq to send
+    resumes: bool = False  # that bin was asked for; else a session that runs already is joined where it stands
+    backfill: int | None = None  # bins before the place of a running session to send first; whoever resumes had them
+    at: Moment | None = None  # open paused there
     perm_names: tuple[str, ...] = ()  # perm_* fields that the client, or whoever started the service, has set
     checkpoints: Path | None = None  # folder of kept books
+    keyframes: Path | None = None  # folder of kept states of whole replays
     model: str | int = CHAMPION  # what scores: INSTRUMENT, CHAMPION, or a version
     projection: Projection = Projection()
     assumes_symbol: bool = False  # take a file that does not say whose records it holds
@@ -57,15 +64,7 @@ def read_request(
     DatasetError
         When the lake has no raw file of that day.
     """
-    values: dict[str, str] = {}
-    for name, value in query:
-        if name not in QUERY_NAMES:
-            raise ConfigError(f"unknown query value {shown(name)}; allowed are: {', '.join(QUERY_NAMES)}")
-        if name in values:
-            raise ConfigError(f"{name} stands twice in the query; give it once")
-        if len(value) > MAX_VALUE and name != "token":
-            raise ConfigError(f"{name} was {shown(value)}; a value has at most {MAX_VALUE} characters")
-        values[name] = value
+    values = _values(query)
     require_instrument(config, values.get("product_type", config.product_type), values.get("symbol", config.symbol))
     day = read_day(values.get("dt") or defaults.dt or last_day(lake, config.symbol_root), "dt")
     if not defaults.sealed_ok:
@@ -78,12 +77,30 @@ def read_request(
         start_time=None if start_time is None else read_start_time(start_time),
         speed=_read_speed(values.get("speed", "1")),
         resume_from=_read_bin(values.get("resume_from", "0")),
+        resumes="resume_from" in values,
+        backfill=None if "backfill" not in values else _read_backfill(values["backfill"]),
+        at=None if "at" not in values else read_moment(values["at"], "at"),
         perm_names=tuple(name for name in PERM_FIELDS if name in values or name in defaults.perm_names),
         checkpoints=lake.book_checkpoints,
+        keyframes=lake.keyframes,
         model=_model(values, defaults),
         projection=defaults.projection,
         assumes_symbol=assumes_symbol,
     )
+
+
+def _values(query: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The query's values by name, each known and given once."""
+    values: dict[str, str] = {}
+    for name, value in query:
+        if name not in QUERY_NAMES:
+            raise ConfigError(f"unknown query value {shown(name)}; allowed are: {', '.join(QUERY_NAMES)}")
+        if name in values:
+            raise ConfigError(f"{name} stands twice in the query; give it once")
+        if len(value) > MAX_VALUE and name != "token":
+            raise ConfigError(f"{name} was {shown(value)}; a value has at most {MAX_VALUE} characters")
+        values[name] = value
+    return values
 
 
 def read_start_time(text: str) -> str:
@@ -176,6 +193,13 @@ def _read_bin(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 15):
         raise ConfigError(f"resume_from was {text!r}; it must be a bin_seq, a whole number >= 0")
     return int(text)
+
+
+def _read_backfill(text: str) -> int:
+    n_bins = int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_NUMBER else -1
+    if not 0 <= n_bins <= MAX_BACKFILL:
+        raise ConfigError(f"backfill was {shown(text)}; it must be a number of bins from 0 to {MAX_BACKFILL}")
+    return n_bins
 
 
 def _overridden(config: InstrumentConfig, values: dict[str, str]) -> InstrumentConfig:

@@ -1,11 +1,12 @@
-"""The frames that wait for one client: bounded, in order, and skipping whole bins where the client must not hold up the pace."""
+"""Frames that wait for one client: bounded, in order, and skipping whole bins where the client must not hold up the pace."""
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from serve.frames import BinFrames
+from serve.wire import Framed
 
 _MAX_TEXTS: Final = 64
 
@@ -27,7 +28,7 @@ class Close:
     reason: str
 
 
-Item = Text | BinFrames | Close
+Item = Text | Framed | Close
 
 
 class SendQueue:
@@ -38,13 +39,16 @@ class SendQueue:
     max_bins : int
         Bins that may wait.
     skips : bool
-        When full: skip the oldest waiting bin (a paced stream), or let the producer wait (an unpaced one).
+        When full: skip the oldest waiting bin (a paced stream), or let the producer wait (an unpaced one). May change.
+    wake : callable
+        Called with each item that is added.
     """
 
-    def __init__(self, max_bins: int, *, skips: bool) -> None:
+    def __init__(self, max_bins: int, *, skips: bool, wake: Callable[[], None]) -> None:
         self._items: deque[Item] = deque()
         self._max_bins = max_bins
-        self._skips = skips
+        self._wake = wake
+        self.skips = skips
         self._n_bins = 0
         self._n_texts = 0
         self._closed = False
@@ -54,17 +58,17 @@ class SendQueue:
     def __len__(self) -> int:
         return len(self._items)
 
-    async def put_bin(self, frames: BinFrames) -> None:
+    async def put_bin(self, framed: Framed) -> None:
         """Add a bin; waits for room, or skips the oldest waiting bin. Nothing is added once closed."""
         while self._n_bins >= self._max_bins and not self._closed:
-            if self._skips:
+            if self.skips:
                 self._skip_oldest()
             else:
                 await self._wait()
         if not self._closed:
-            self._items.append(frames)
+            self._items.append(framed)
             self._n_bins += 1
-            self._changed.set()
+            self._wake()
 
     async def put_text(self, text: Text) -> None:
         """Add a text; waits while too many wait already, so that a client cannot make the queue grow by asking."""
@@ -78,7 +82,7 @@ class SendQueue:
         else:
             self._items.append(text)
             self._n_texts += 1
-        self._changed.set()
+        self._wake()
 
     def close(self, close: Close, *, at_once: bool = False) -> None:
         """Add the last item; ``at_once`` forgets what waits. A second close changes nothing."""
@@ -89,22 +93,27 @@ class SendQueue:
             self._items.clear()
         self._items.append(close)
         self._changed.set()
+        self._wake()
 
-    async def get(self) -> Item:
-        """The next item; nothing follows a `Close`."""
-        while not self._items:
-            await self._wait()
+    def take(self, *, texts_only: bool = False) -> Item | None:
+        """The next item, None where nothing waits, or where it is no text and only that is wanted; nothing follows a `Close`."""
+        if not self._items or (texts_only and not isinstance(self._items[0], Text)):
+            return None
         item = self._items.popleft()
-        if isinstance(item, BinFrames):
+        if isinstance(item, Framed):
             self._n_bins -= 1
         elif isinstance(item, Text):
             self._n_texts -= 1
         self._changed.set()
         return item
 
+    def let_go(self) -> None:
+        """Wake a producer that waits for room, to look again."""
+        self._changed.set()
+
     def _skip_oldest(self) -> None:
         for i, item in enumerate(self._items):
-            if isinstance(item, BinFrames):
+            if isinstance(item, Framed):
                 del self._items[i]
                 self._n_bins -= 1
                 self.n_skipped += 1

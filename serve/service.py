@@ -3,9 +3,8 @@
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from engine.champion import Champion, history
 from engine.config import InstrumentConfig
@@ -13,11 +12,15 @@ from engine.errors import EngineError
 from engine.lake import raw_file
 from serve.champion import ChampionWatcher, Serving, choose_signal, reason_of
 from serve.figures import Figures
+from serve.hub import Hub
 from serve.latency import LatencyLog
 from serve.pacing import Clock, WallClock
 from serve.paper import PaperDesk
 from serve.request import last_day
 from serve.settings import CHAMPION, SERVICE_NAME, ServeSettings
+from serve.workshop import Workshop
+
+_PACE: Final = ("session", "shared", "clients", "state", "next_bin", "ring_bytes", "lag_ms", "lag_p99_ms", "jitter_ms")
 
 
 class OpenStream(Protocol):
@@ -28,6 +31,10 @@ class OpenStream(Protocol):
     @property
     def is_streaming(self) -> bool:
         """Whether bins flow: not before its source is open, not once it closes."""
+        ...
+
+    def beat(self, now: float, period_s: float) -> None:
+        """Send a heartbeat where nothing else was sent for so long."""
         ...
 
     def go_away(self) -> None:
@@ -57,13 +64,12 @@ class Service:
         self.figures = Figures()
         self.streams: set[OpenStream] = set()
         self.closing = False
-        # Apart, so that a long fast-forward of one stream never delays the bins of another, nor a signal's warm-up either.
-        self.start_pool = ThreadPoolExecutor(limits.start_workers, thread_name_prefix="stream-start")
-        self.bin_pool = ThreadPoolExecutor(limits.bin_workers, thread_name_prefix="stream-bins")
-        self.aside_pool = ThreadPoolExecutor(1, thread_name_prefix="signal-warm")
-        # Where a client leaves with paper trades open, the rest of the way is computed, and nobody waits for it.
-        self.settle_pool = ThreadPoolExecutor(1, thread_name_prefix="paper-settle")
         self.desk = PaperDesk(settings.lake)
+        self.workshop = Workshop(
+            lambda: self.settings.limits, self.clock, self.serving_of, self.desk, self.figures, lambda: self.closing
+        )
+        self.hub = Hub(self.workshop)
+        self.figures.sessions = self.hub.figures
         self.latency: LatencyLog | None = None
         self._default: Callable[[], Serving] = lambda: self.watcher.serving
         self._began = time.monotonic()
@@ -105,12 +111,21 @@ class Service:
             await asyncio.wait([stream.finished for stream in streams], timeout=self.settings.limits.close_s)
         return len(streams)
 
+    async def beat(self) -> None:
+        """Keep alive the streams that have nothing to send, until cancelled."""
+        while True:
+            period_s = self.settings.limits.heartbeat_s
+            await asyncio.sleep(period_s / 4)
+            now = time.monotonic()
+            for stream in list(self.streams):
+                stream.beat(now, period_s * 3 / 4)  # looked at every quarter, so that none waits longer than the period
+
     async def stop(self) -> None:
-        """End the streams, the watcher and the threads."""
+        """End the streams, the sessions, the watcher and the threads."""
         await self.go_away()
+        await self.hub.stop()
         await asyncio.to_thread(self.watcher.stop)
-        for pool in (self.start_pool, self.bin_pool, self.aside_pool, self.settle_pool):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self.workshop.stop()
         await asyncio.to_thread(self.desk.close)
         if self.latency is not None:
             self.latency.close()
@@ -143,10 +158,11 @@ class Service:
             "champion": None if serving.champion is None else self._summary(serving.champion),
             "model": self._model(scoring.champion) | {"since": scoring.since},
             "alarms": self._alarms(serving.champion),
-            "sessions": sum(stream.is_streaming for stream in self.streams),
+            "sessions": self.hub.n_sessions,
             "clients": len(self.streams),
             "lag_ms": figures.lag_quantile_ms(0.5),
             "lag_p99_ms": figures.lag_quantile_ms(0.99),
+            "pace": [{name: told[name] for name in _PACE if name in told} for told in self.hub.told()],
             "bins_served": figures.bins_served,
             "bins_dropped": figures.bins_dropped,
             "swaps": figures.swaps,

@@ -1,4 +1,4 @@
-"""One stream: source, replay, frames. No Ray, no socket, no waiting; whoever drives it keeps the pace.
+"""One replay: source, bins, frames. No Ray, no socket, no waiting; whoever drives it keeps the pace, for one client or for many.
 
 Its bins are those of a dataset made from the same file: the same `engine.run.replay` over the same kernels, one bin at a time.
 """
@@ -11,45 +11,34 @@ from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from engine.config import InstrumentConfig
-from engine.errors import SourceError
+from engine.errors import ConfigError, SourceError
 from engine.run.block import BinBlock
+from engine.run.extent import Extent, extent_of
 from engine.run.replay import SESSION_TZ, Replay
 from engine.schema import GRID_COLUMNS
-from engine.signals.base import SignalLike, signal_inputs
-from engine.source.records import open_source
-from serve.champion import MICROSTATES, Serving, SignalChoice, choose_signal, config_for, required_columns
+from engine.source.records import Source, open_source
+from serve.champion import Serving, choose_signal, config_for, required_columns
 from serve.frames import STREAM_FORMAT, BinFrames, FrameEncoder, message
+from serve.moment import Moment, bin_of
 from serve.paper import PaperBook, PaperDesk, Seen
 from serve.recent import RecentBins
-from serve.relabel import state5_codes
 from serve.request import StreamRequest
 from serve.settings import CHAMPION, Limits, Projection
+from serve.warming import Past, Warmed, let_see, warmed
 
 logger = logging.getLogger(__name__)
 
-STATE5: Final = "perm_state5_code"
 CONFIG_KIND: Final = "runtime_config"
-CAPABILITIES: Final = {"control": False, "step": False, "backfill": False, "resume": True}
+CAPABILITIES: Final = {"control": True, "step": True, "backfill": True, "resume": True}
 
 
 @dataclass(frozen=True)
 class ConfigFrame:
-    """A ``runtime_config`` text and the first bin it holds for."""
+    """A ``runtime_config`` and the first bin it holds for: for those who saw the one before, and ``plain`` for who comes new."""
 
     text: str
     effective_bin_seq: int
-
-
-@dataclass(frozen=True)
-class _Warmed:
-    """A signal that has seen the recent ones of the stream's first ``n_seen`` bins."""
-
-    serving: Serving
-    config: InstrumentConfig
-    choice: SignalChoice
-    signal: SignalLike | None
-    n_seen: int
+    plain: str = ""
 
 
 class Session:
@@ -58,7 +47,7 @@ class Session:
     Parameters
     ----------
     request : StreamRequest
-        What to play.
+        What to play; its ``resume_from`` is the first bin to hand out, where `begin_at` names no other.
     serving : callable
         What serves now; asked between two bins.
     aside : Executor
@@ -89,49 +78,99 @@ class Session:
         self.choice = choose_signal(self._taken.champion, self.config)
         self._encoder = FrameEncoder(self.config.n_rows)
         self._recent = RecentBins(required_columns(self.choice), self.config.n_rows, (limits or Limits()).recent_bytes)
-        self._warming: tuple[int, Future[_Warmed]] | None = None  # the generation meant, too
+        self._warming: tuple[int, Future[Warmed]] | None = None  # the generation meant, too
+        self._source: Source | None = None
         self._replay: Replay | None = None
         self._blocks: Iterator[BinBlock] = iter(())
         self._ahead: BinBlock | None = None
         self._taken_up = 0, 0  # UTC ns: when the last bin's records were, and when its rows were ready
-        self._start_ns: int | None = None
-        self._closed = False
+        self._closed = threading.Event()  # what asks whether to go on knows this and not us, so that no circle keeps our memory
+        self._first = request.resume_from
+        self.extent: Extent | None = None  # known once the source is open
         self.next_bin = request.resume_from
+        self.n_bins = 0  # up to the last one computed, those before the first one handed out included
         self.ended = False
 
-    def open(self) -> None:
-        """Open the source and compute up to the first bin that will be sent; the slow part.
+    def bin_of(self, moment: Moment) -> int:
+        """The bin of a place in the session; opens the source where it is not open yet.
 
         Raises
         ------
         EngineError
-            The file cannot be read, or holds nothing from that time on.
+            The file cannot be read or holds nothing of that session, or the place lies before its first bin.
         """
-        request = self.request
-        self._replay = Replay(
-            open_source([request.dbn], self.config, request.dt, assumes_symbol=request.assumes_symbol),
+        return bin_of(moment, self._reach(), self._opened())
+
+    def begin_at(self, bin_seq: int) -> None:
+        """Choose the first bin to hand out, before `open`."""
+        self.next_bin = bin_seq
+
+    def open(self, wanted: int = 0) -> None:
+        """Open the source and compute up to the first bin that will be sent; the slow part.
+
+        Parameters
+        ----------
+        wanted : int
+            A later bin that must be there, too, where that can be known.
+
+        Raises
+        ------
+        EngineError
+            The file cannot be read, holds nothing from that time on, or ends before that bin.
+        """
+        if self._closed.is_set():
+            return
+        request, first = self.request, self.next_bin
+        reach = self._reach()
+        if reach.n_bins is not None:
+            self._require(max(first, wanted), reach.n_bins)  # before anything is computed for it
+        self._replay = replay = Replay(
+            self._opened(),
             self.config,
             start_time=request.start_time,
             signal=self.choice.build(),
             block_bins=1,
             checkpoints=request.checkpoints,
-            is_cancelled=lambda: self._closed,  # nobody fast-forwards for a client that has gone
+            is_cancelled=self._closed.is_set,  # nobody fast-forwards for a client that has gone
+            keyframes=request.keyframes,
+            from_bin=first,
         )
-        self._blocks = iter(self._replay)
+        self._first = first
+        self._blocks = iter(replay)
         self._ahead = self._next_block()
-        if self._ahead is None:
-            if self._closed:
-                return
-            when = "" if request.start_time is None else f" from {request.start_time} New York time on"
-            raise SourceError(f"{request.dbn.name} holds no event of {self.config.symbol}{when}; choose another time or day")
-        self._start_ns = int(self._ahead.bins["bin_start_ns"][0])
-        while self._ahead is not None and self._recent.n_seen <= request.resume_from:
-            self._ahead = self._next_block()
+        if self._ahead is not None or self._closed.is_set():
+            return
+        self.n_bins = int(replay.runner.engine.run["bin_seq"][0])
+        if self.n_bins == 0:
+            raise self._nothing_there()
+        self._require(first, self.n_bins)
 
-    @property
-    def n_bins(self) -> int:
-        """Bins computed so far, those before ``resume_from`` included."""
-        return self._recent.n_seen
+    def _opened(self) -> Source:
+        if self._source is None:
+            request = self.request
+            self._source = open_source([request.dbn], self.config, request.dt, assumes_symbol=request.assumes_symbol)
+        return self._source
+
+    def _reach(self) -> Extent:
+        if self.extent is None:
+            extent = extent_of(self._opened(), self.config, self.request.start_time, self.request.keyframes)
+            if extent is None or extent.n_bins == 0:
+                raise self._nothing_there()
+            self.extent = extent
+        return self.extent
+
+    def _require(self, bin_seq: int, n_bins: int) -> None:
+        """A stream may go on at the session's end, where only that is left to be said, and not behind it."""
+        if bin_seq > n_bins:
+            raise ConfigError(
+                f"bin {bin_seq} was asked for; this session has {n_bins} bins, 0 to {n_bins - 1}. Ask for one of them, or leave "
+                "resume_from out"
+            )
+
+    def _nothing_there(self) -> SourceError:
+        request = self.request
+        when = "" if request.start_time is None else f" from {request.start_time} New York time on"
+        return SourceError(f"{request.dbn.name} holds no event of {self.config.symbol}{when}; choose another time or day")
 
     def config_frame(self, reason: str | None = None) -> ConfigFrame:
         """The ``runtime_config`` that holds from the next bin on."""
@@ -146,14 +185,33 @@ class Session:
             "grid_schema_fields": list(GRID_COLUMNS),
             "grid_rows": config.n_rows,
             "session_tz": SESSION_TZ,
-            "session": {"dt": self.request.dt.isoformat()}
-            | ({} if self._start_ns is None else {"start_ns": str(self._start_ns)}),
+            "session": self._extent_fields(),
             "capabilities": CAPABILITIES,
             "notices": self._notices(),
         }
-        if reason is not None:
-            fields |= {"reason": reason, "effective_bin_seq": self.next_bin}
-        return ConfigFrame(message(CONFIG_KIND, **fields), self.next_bin)
+        plain = message(CONFIG_KIND, **fields)
+        if reason is None:
+            return ConfigFrame(plain, self.next_bin, plain)
+        fields |= {"reason": reason, "effective_bin_seq": self.next_bin}
+        return ConfigFrame(message(CONFIG_KIND, **fields), self.next_bin, plain)
+
+    def _extent_fields(self) -> dict[str, Any]:
+        """``session`` of a ``runtime_config``: ``n_bins`` only where it is certain."""
+        fields: dict[str, Any] = {"dt": self.request.dt.isoformat()}
+        if self.extent is not None:
+            fields |= {"start_ns": str(self.extent.start_ns), "end_ns": str(self.extent.end_ns)}
+            n_bins = self.n_bins if self.ended else self.extent.n_bins
+            fields |= {} if n_bins is None else {"n_bins": n_bins}
+        return fields
+
+    def turn(self, n_bins: int) -> list[ConfigFrame | BinFrames]:
+        """The next bins, as `step` gives them; fewer at the end of the data."""
+        frames: list[ConfigFrame | BinFrames] = []
+        for _ in range(n_bins):
+            frames += self.step()
+            if self.ended:
+                break
+        return frames
 
     def step(self) -> list[ConfigFrame | BinFrames]:
         """The next bin, after the ``runtime_config`` of a signal that takes over with it; no bin at the end of the data."""
@@ -194,22 +252,22 @@ class Session:
             return []
         self._warming = None
         try:
-            warmed = warming.result()
+            ready = warming.result()
         except Exception:  # the watcher built this signal before; should it fail here, the stream keeps the one it has
             logger.exception("a stream could not take generation %d of the signal", generation)
             self._taken = replace(self._taken, generation=generation)
             return self._change_signal()  # to what came meanwhile, if anything did
-        if warmed.serving.generation != wanted.generation or self._recent.n_seen - warmed.n_seen > self._recent.capacity:
+        if ready.serving.generation != wanted.generation or self._recent.n_seen - ready.n_seen > self._recent.capacity:
             return self._change_signal()  # overtaken meanwhile: warm again
-        _let_see(warmed.signal, warmed.config, self._recent.since(warmed.n_seen, warmed.choice.reads))
-        self._replay.runner.take_over(warmed.signal, warmed.config)
-        self._taken, self.config, self.choice = warmed.serving, warmed.config, warmed.choice
+        let_see(ready.signal, ready.config, self._recent.since(ready.n_seen, ready.choice.reads))
+        self._replay.runner.take_over(ready.signal, ready.config)
+        self._taken, self.config, self.choice = ready.serving, ready.config, ready.choice
         self._take_up_paper()
         return [self.config_frame("model_change")]
 
     def close(self) -> None:
         """Let go of the source; from any thread, also while `open` or `step` runs in another."""
-        self._closed = True
+        self._closed.set()
         self._blocks = iter(())
         if self._warming is not None:
             self._warming[1].cancel()
@@ -221,7 +279,8 @@ class Session:
         if block is not None:
             self._trade(block)
             self._recent.append(block.grid, fields=block.bins)
-        elif not self._closed:
+            self.n_bins = int(block.bins["bin_seq"][-1]) + 1
+        elif not self._closed.is_set():
             for book in self._papers:
                 book.finish()
             self._papers = []
@@ -253,12 +312,13 @@ class Session:
             return
         for book in self._papers:
             book.leave()
-        own = self._desk.open(self.choice.champion, self._seen, self._recent.n_seen)
+        own = self._desk.open(self.choice.champion, self._seen, self.n_bins)
         if own is not None:
             self._papers.append(own)
 
     def _trade(self, block: BinBlock) -> None:
-        if self._desk is None:
+        # Begun in its middle a walk would fire where the whole one, in a trade or cooling down, does not.
+        if self._desk is None or self._first > 0:
             return
         if self._seen is None and self._replay is not None:
             start_ns, hours = int(block.bins["bin_start_ns"][0]), self._replay.runner.engine.sessions
@@ -275,25 +335,17 @@ class Session:
         champion = self.choice.champion
         return {"standing": self._desk.standing(champion), "record": self._desk.line(champion)}
 
-    def _begin_to_warm(self, wanted: Serving) -> Future[_Warmed]:
+    def _begin_to_warm(self, wanted: Serving) -> Future[Warmed]:
         """Hand the recent bins to another thread; columns that were not kept so far are from here on."""
         try:
             reads = choose_signal(wanted.champion, self.config).reads
         except Exception as error:  # as where the signal is built
-            failed: Future[_Warmed] = Future()
+            failed: Future[Warmed] = Future()
             failed.set_exception(error)
             return failed
         self._recent.add(reads)
-        return self._aside.submit(self._warm, wanted, self._recent.n_seen, self._recent.since(0, reads))
-
-    def _warm(self, serving: Serving, n_seen: int, past: dict[str, Any]) -> _Warmed:
-        """Build a signal aside and let it see as many of the recent bins as it can remember."""
-        config = config_for(serving.champion, self.request.config)
-        choice = choose_signal(serving.champion, config)
-        signal = choice.build()
-        if signal is not None:
-            _let_see(signal, config, {name: column[-signal.memory_bins :] for name, column in past.items()})
-        return _Warmed(serving, config, choice, signal, n_seen)
+        past = Past(self.request, self.config, self.choice, self._first, self._recent.n_seen, self._recent.since(0, reads))
+        return self._aside.submit(warmed, wanted, past, self._closed.is_set)
 
     def _notices(self) -> list[str]:
         notices = []
@@ -308,11 +360,3 @@ class Session:
         if request.projection != Projection():
             notices.append("projection_model is for clients that project the spectrum's score; nothing here is computed from it")
         return notices
-
-
-def _let_see(signal: SignalLike | None, config: InstrumentConfig, columns: dict[str, Any]) -> None:
-    """Let a signal see bins that are gone, labelled as its config labels them."""
-    if signal is None or len(columns[MICROSTATES]) == 0:
-        return
-    labelled = columns | {STATE5: state5_codes(columns[MICROSTATES], config.state5_table)}
-    signal.run(signal_inputs(signal, labelled, labelled))

@@ -34,11 +34,18 @@ _MIN_TOKEN_CHARS: Final = 16
 class Limits:
     """Bounds on time and memory of one replica."""
 
-    max_clients: int = 256  # streams; one more is told to try later
-    queue_bins: int = 256  # bins waiting for a slow reader of a paced stream, before whole bins are skipped: 8 MB at radius 50
+    max_clients: int = 2048  # streams; one more is told to try later
+    queue_bins: int = 256  # that a slow reader of a paced stream may be behind, before whole bins are skipped
     batch_bins: int = 16  # bins computed per turn where there is no pace
-    start_workers: int = 2  # threads that open sources and fast-forward books
-    bin_workers: int = 4  # threads that compute bins of running streams
+    max_sessions: int = 8  # shared replays that run at once, each with a thread and a ring of its own
+    max_private: int = 32  # replays of one client's own, at its own speed or place
+    ring_bins: int = 4096 + 512  # bins of a shared session that are kept: a whole backfill, and the time to read it
+    ring_bytes: int = 192 << 20  # of them: more than that many bins at radius 50
+    linger_s: float = 10.0  # a shared session goes on without viewers, so that a page loaded anew finds it
+    ahead_s: float = 5.0  # a client that asks for a bin so little ahead of a shared session waits for it
+    heartbeat_s: float = 1.0  # without any other frame
+    start_workers: int = 2  # threads that open the sources of private replays and fast-forward their books
+    bin_workers: int = 4  # threads that compute bins of private replays
     champion_poll_s: float = 0.25
     close_s: float = 2.0  # how long a stream may take to say goodbye
     recent_bytes: int = 32 << 20  # of one stream's recent bins, kept to warm another signal: 4,000 bins at radius 50

@@ -1,35 +1,32 @@
 """The WebSocket endpoint: one client's states, from handshake to goodbye.
 
-A receiver, a producer and a sender run side by side; a bounded queue lies between the last two, so that the session never waits
-for a socket it should not wait for and a socket never sees half a bin.
+A receiver, a controller and a sender run side by side. The sender takes what there is for this client, whole bins only, so that a
+session never waits for a socket it should not wait for and a socket never sees half a bin.
 """
 
 import asyncio
-import json
 import logging
 import time
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from engine.errors import EngineError, SourceChangedError
+from engine.errors import EngineError
 from serve.access import is_origin_allowed, is_token_right
-from serve.frames import BinFrames, message
-from serve.pacing import Pacer
-from serve.request import StreamRequest, read_request
+from serve.closing import BAD_REQUEST, GOING_AWAY, NORMAL, TRY_LATER, close_for, error_close
+from serve.control import ControlError, read_control
+from serve.frames import message
+from serve.player import Player
+from serve.request import read_request
 from serve.send_queue import Close, SendQueue, Text
 from serve.service import Service
-from serve.session import CONFIG_KIND, ConfigFrame, Session
+from serve.wire import Framed, Outlet, outlet_of
 
 logger = logging.getLogger(__name__)
 
-BAD_REQUEST: Final = 1008
-SERVER_FAULT: Final = 1011
-TRY_LATER: Final = 1013
-GOING_AWAY: Final = 1001
-NORMAL: Final = 1000
-_REASON_BYTES: Final = 120  # a close frame holds 123
+_MAX_CONTROLS: Final = 64  # that wait while one is done
+_BREATH_BINS: Final = 16  # written at once where the socket takes them, before others have their turn
 
 
 class StreamState(Enum):
@@ -56,8 +53,12 @@ class Stream:
     def __init__(self, websocket: WebSocket, service: Service) -> None:
         self._websocket = websocket
         self._service = service
-        self._queue: SendQueue | None = None
+        self._woken = asyncio.Event()
+        self._answers = SendQueue(1, skips=False, wake=self._woken.set)  # to controls; and the goodbye
+        self._player: Player | None = None
         self._number = 0  # among the streams of this replica
+        self._last_sent = 0.0  # monotonic, s
+        self._beat_is_due = False
         self.state = StreamState.CONNECTING
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -65,10 +66,22 @@ class Stream:
     def is_streaming(self) -> bool:
         return self.state is StreamState.STREAMING
 
+    @property
+    def session(self) -> int | None:
+        """Number of the session that feeds it, among those of this replica."""
+        return None if self._player is None else self._player.number
+
     def go_away(self) -> None:
         """Close with 1001 before anything that still waits."""
-        if self._queue is not None:
-            self._queue.close(_error("going_away", "the server is going away; connect again", GOING_AWAY), at_once=True)
+        place = None if self._player is None else self._player.last_bin + 1
+        text = "the server is going away; connect again"
+        self._answers.close(error_close("going_away", text, GOING_AWAY, place), at_once=True)
+
+    def beat(self, now: float, period_s: float) -> None:
+        """Send a heartbeat where nothing else was sent for so long; ``now`` is monotonic, seconds."""
+        if self.is_streaming and now - self._last_sent >= period_s:
+            self._beat_is_due = True
+            self._woken.set()
 
     async def run(self) -> None:
         """Serve this client to its end."""
@@ -81,7 +94,7 @@ class Stream:
             return
         await self._websocket.accept()
         try:
-            await self._serve()
+            await self._serve(outlet_of(self._websocket))
         except WebSocketDisconnect:
             pass  # the client may leave at any time
         finally:
@@ -89,179 +102,128 @@ class Stream:
             service.streams.discard(self)
             self.finished.set_result(None)
 
-    async def _serve(self) -> None:
+    # --- the handshake ---
+
+    async def _serve(self, outlet: Outlet) -> None:
         service = self._service
-        limits = service.settings.limits
         refusal = self._refusal()
+        if refusal is None:
+            try:
+                settings, query = service.settings, self._websocket.query_params.multi_items()
+                request = read_request(query, service.config, settings.lake, settings.defaults, settings.assumes_symbol)
+            except EngineError as error:
+                refusal = error_close("bad_request", str(error), BAD_REQUEST)
         if refusal is not None:
-            await self._refuse(*refusal)
+            service.figures.streams_refused += 1
+            self.state = StreamState.CLOSING
+            await _say(outlet, refusal)
             return
-        try:
-            query = self._websocket.query_params.multi_items()
-            settings = service.settings
-            request = read_request(query, service.config, settings.lake, settings.defaults, settings.assumes_symbol)
-        except EngineError as error:
-            await self._refuse("bad_request", str(error), BAD_REQUEST)
-            return
-        self._queue = SendQueue(limits.queue_bins, skips=request.speed > 0)
         service.streams.add(self)
         service.figures.streams_opened += 1
         self._number = service.figures.streams_opened
         self.state = StreamState.STARTING
-        pacer = Pacer(request.config.cell_width_ms, request.speed, request.resume_from)
-        await self._exchange(request, self._queue, pacer)
+        self._player = Player(request, service.hub, self._woken.set)
+        await self._exchange(self._player, outlet)
 
-    def _refusal(self) -> tuple[str, str, int] | None:
-        """Why this client is sent away before its query is read: code, words, close code."""
+    def _refusal(self) -> Close | None:
+        """Why this client is sent away before its query is read."""
         service = self._service
         if not is_token_right(self._websocket, service.settings.token):
-            return "unauthorized", "a token is required: Authorization: Bearer or ?token=", BAD_REQUEST
+            return error_close("unauthorized", "a token is required: Authorization: Bearer or ?token=", BAD_REQUEST)
         if service.closing:
-            return "going_away", "the server is going away; connect again", GOING_AWAY
-        if len(service.streams) >= service.settings.limits.max_clients:
-            return "busy", f"{len(service.streams)} clients are connected and that is the limit; try later", TRY_LATER
+            return error_close("going_away", "the server is going away; connect again", GOING_AWAY)
+        if (n := len(service.streams)) >= service.settings.limits.max_clients:
+            return error_close("busy", f"{n} clients are connected and that is the limit; try later", TRY_LATER)
         return None
 
-    async def _refuse(self, code: str, text: str, close_code: int) -> None:
-        self._service.figures.streams_refused += 1
-        self.state = StreamState.CLOSING
-        await self._say(_error(code, text, close_code))
-
-    async def _exchange(self, request: StreamRequest, queue: SendQueue, pacer: Pacer) -> None:
-        """Run receiver, producer and sender until the last frame is sent or the client has gone."""
-        receiver = asyncio.create_task(self._receive(queue))
-        sender = asyncio.create_task(self._send(queue, pacer))
-        producer = asyncio.create_task(self._produce(request, queue, pacer))
+    async def _exchange(self, player: Player, outlet: Outlet) -> None:
+        """Run receiver, controller and sender until the last frame is sent or the client has gone."""
+        controls: asyncio.Queue[str | None] = asyncio.Queue(_MAX_CONTROLS)
+        receiver = asyncio.create_task(self._receive(controls))
+        sender = asyncio.create_task(self._send(player, outlet))
+        controller = asyncio.create_task(self._control(player, controls))
         try:
             await asyncio.wait({receiver, sender}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.state = StreamState.CLOSING
-            queue.close(Close("", NORMAL, ""), at_once=True)
-            for task in (receiver, sender, producer):
+            self._answers.close(Close("", NORMAL, ""), at_once=True)
+            for task in (receiver, sender, controller):
                 task.cancel()
-            results = await asyncio.gather(receiver, sender, producer, return_exceptions=True)
-            service = self._service
-            service.figures.bins_dropped += queue.n_skipped
+            results = await asyncio.gather(receiver, sender, controller, return_exceptions=True)
+            player.leave()
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, WebSocketDisconnect):
                 raise result
 
     # --- the three tasks ---
 
-    async def _receive(self, queue: SendQueue) -> None:
-        """Answer control frames until the client leaves."""
+    async def _receive(self, controls: "asyncio.Queue[str | None]") -> None:
+        """Take in control frames until the client leaves; one that asks faster than it is answered must wait."""
         while True:
             event = await self._websocket.receive()
             if event["type"] == "websocket.disconnect":
                 return
-            await queue.put_text(Text(_answer(event.get("text"))))
+            await controls.put(event.get("text"))
 
-    async def _produce(self, request: StreamRequest, queue: SendQueue, pacer: Pacer) -> None:
-        """Compute bins in time and queue them; whatever ends it, the queue is closed."""
-        service = self._service
-        loop = asyncio.get_running_loop()
-        session: Session | None = None
+    async def _control(self, player: Player, controls: "asyncio.Queue[str | None]") -> None:
+        """Begin, then do what the client asks, one control after the other; a refusal leaves the stream open."""
         try:
-            session = await loop.run_in_executor(service.start_pool, self._session_of, request)
-            await loop.run_in_executor(service.start_pool, session.open)  # a call of its own: closed, it breaks off
-            await queue.put_text(Text(session.config_frame().text, CONFIG_KIND))
-            pacer.start(service.clock.now())
-            self.state = StreamState.STREAMING
-            while not session.ended:
-                if pacer.is_paced:
-                    await self._until_due(session, queue, pacer)
-                turn = 1 if pacer.is_paced else service.settings.limits.batch_bins
-                for frame in await loop.run_in_executor(service.bin_pool, _steps, session, turn):
-                    await self._put(frame, queue)
-            queue.close(Close(message("end", bins=session.n_bins), NORMAL, "end of the data"))
-        except SourceChangedError as error:
-            # No wish of this client's was at fault; the other streams of the replica go on.
-            logger.warning("a stream ended: %s", error)
-            queue.close(_error("source_changed", str(error), SERVER_FAULT))
-        except EngineError as error:
-            queue.close(_error("bad_request", str(error), BAD_REQUEST))
+            await player.begin()
         except Exception as error:
-            logger.exception("a stream failed")
-            queue.close(_error("server_fault", f"the server failed: {type(error).__name__}; see its log", SERVER_FAULT))
-        finally:
-            if session is not None and session.n_paper_open and not service.closing:
-                service.settle_pool.submit(session.settle, lambda: service.closing)
-            elif session is not None:
-                session.close()
-
-    async def _send(self, queue: SendQueue, pacer: Pacer) -> None:
-        """Send what is queued, whole bins only, until the last frame."""
-        service = self._service
-        last_bin = pacer.first_bin - 1
+            self._answers.close(close_for(error))
+            return
+        self._woken.set()
         while True:
-            item = await queue.get()
+            text = await controls.get()
+            try:
+                answer = await player.apply(read_control(text))
+            except ControlError as error:
+                of = {} if error.of is None else {"of": error.of}
+                answer = message("error", code=error.code, message=str(error), **of)
+            except Exception as error:
+                self._answers.close(close_for(error))
+                return
+            await self._answers.put_text(Text(answer))
+
+    async def _send(self, player: Player, outlet: Outlet) -> None:
+        """Send what there is, whole bins only, until the last frame."""
+        n_bins = 0
+        while True:
+            self._woken.clear()
+            item = self._answers.take() or player.take()
+            if item is None:
+                if not self._beat_is_due:
+                    await self._woken.wait()
+                    continue
+                item = Text(message("heartbeat", ts_ns=str(time.time_ns()), state=player.state))
+            self._beat_is_due = False
             if isinstance(item, Close):
                 self.state = StreamState.CLOSING
-                await self._say(item)
+                await _say(outlet, item)
                 return
             if isinstance(item, Text):
-                await self._websocket.send_text(item.text)
-                continue
-            await self._websocket.send_text(item.header(item.bin_seq - last_bin - 1))
-            await self._websocket.send_bytes(item.grid)
-            last_bin = item.bin_seq
-            lag = (service.clock.now() - pacer.due(item.bin_seq)) * 1000.0 if pacer.is_paced else None
-            service.figures.bin_sent(lag)
-            if service.latency is not None:
-                service.latency.sent(self._number, item, time.time_ns())
+                await outlet.send_text(item.text)
+                if self.state is StreamState.STARTING:
+                    self.state = StreamState.STREAMING
+            else:
+                n_bins += 1
+                await self._send_bin(item, player, outlet, breathes=n_bins % _BREATH_BINS == 0)
+            self._last_sent = time.monotonic()
 
-    # --- their parts ---
-
-    def _session_of(self, request: StreamRequest) -> Session:
+    async def _send_bin(self, framed: Framed, player: Player, outlet: Outlet, *, breathes: bool) -> None:
         service = self._service
-        serving, limits = service.serving_of(request.model), service.settings.limits
-        return Session(request, serving, service.aside_pool, limits, service.desk)
-
-    async def _until_due(self, session: Session, queue: SendQueue, pacer: Pacer) -> None:
-        """Wait for the next bin's time; a new signal takes over meanwhile, however slow the pace is."""
-        service = self._service
-        due = pacer.due(session.next_bin)
-        while (now := service.clock.now()) < due:
-            await service.clock.sleep_until(min(due, now + service.settings.limits.champion_poll_s))
-            if session.wants_change:
-                loop = asyncio.get_running_loop()
-                for frame in await loop.run_in_executor(service.bin_pool, session.change_signal):
-                    await self._put(frame, queue)
-
-    async def _put(self, frame: ConfigFrame | BinFrames, queue: SendQueue) -> None:
-        if isinstance(frame, BinFrames):
-            await queue.put_bin(frame)
-        else:
-            self._service.figures.swaps += 1
-            await queue.put_text(Text(frame.text, CONFIG_KIND))
-
-    async def _say(self, close: Close) -> None:
-        if close.text:
-            await self._websocket.send_text(close.text)
-        await self._websocket.close(close.code, close.reason)
+        dropped = framed.frames.bin_seq - player.last_bin - 1
+        service.figures.bins_dropped += dropped
+        if not outlet.offer_bin(framed, dropped):
+            await outlet.send_bin(framed, dropped)
+        elif breathes:
+            await asyncio.sleep(0)  # the socket takes all that is written: let others have their turn
+        service.figures.bin_sent(player.sent(framed, service.clock.now()))
+        if service.latency is not None:
+            service.latency.sent(self._number, framed.frames, time.time_ns())
 
 
-def _steps(session: Session, n_bins: int) -> list[ConfigFrame | BinFrames]:
-    frames: list[ConfigFrame | BinFrames] = []
-    for _ in range(n_bins):
-        frames += session.step()
-        if session.ended:
-            break
-    return frames
-
-
-def _error(code: str, text: str, close_code: int) -> Close:
-    reason = text.encode()[:_REASON_BYTES].decode(errors="ignore")
-    return Close(message("error", code=code, message=text), close_code, reason)
-
-
-def _answer(text: str | None) -> str:
-    """What a control frame is answered with; none is supported so far, and the stream stays open."""
-    try:
-        control: Any = None if text is None else json.loads(text)
-    except ValueError:
-        control = None
-    kind = control.get("type") if isinstance(control, dict) else None
-    if not isinstance(kind, str):
-        return message("error", code="bad_control", message='a control frame must be JSON text with a "type"')
-    return message("error", code="unsupported", message=f"control {kind!r} is not supported by this server", of=kind)
+async def _say(outlet: Outlet, close: Close) -> None:
+    if close.text:
+        await outlet.send_text(close.text)
+    await outlet.close(close.code, close.reason)

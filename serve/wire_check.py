@@ -23,6 +23,11 @@ class FrameChecker:
         self._header: dict[str, Any] | None = None
         self._last: dict[str, Any] | None = None
 
+    @property
+    def next_bin(self) -> int:
+        """Where a client goes on that connects again."""
+        return 0 if self._last is None else self._last["bin_seq"] + 1
+
     def text(self, kind: str, text: str, values: dict[str, Any]) -> None:
         """Take a text frame that was already parsed.
 

@@ -17,11 +17,12 @@ from engine.errors import ConfigError
 from engine.hours import open_intervals
 from engine.run.block import BinBlock
 from engine.run.checkpoint import Checkpoint
+from engine.run.keyframes import Keyframes
 from engine.run.runner import WARM_UP_NS, Runner, Span
 from engine.signals.base import SignalContext, SignalLike
 from engine.signals.statistical.perm_derivative import PermDerivative, perm_params_from_config
 from engine.source.content import Content
-from engine.source.decoded import decode_once
+from engine.source.decoded import DecodedSource, decode_once
 from engine.source.records import CHUNK_RECORDS, START, Place, Source
 
 SESSION_TZ = "America/New_York"
@@ -74,6 +75,12 @@ class Replay:
         changes nothing but speed.
     is_cancelled
         Asked now and then; once true, no more bins come.
+    keyframes
+        Folder where states of the whole replay are kept while it runs, so that another one of the same session begins near any
+        bin; changes nothing but speed.
+    from_bin
+        The first bin to hand out. It and all that follow, their ids and counts too, are those of a replay from the session's
+        start.
     """
 
     def __init__(
@@ -87,9 +94,13 @@ class Replay:
         chunk_records: int = CHUNK_RECORDS,
         checkpoints: Path | None = None,
         is_cancelled: Callable[[], bool] = lambda: False,
+        keyframes: Path | None = None,
+        from_bin: int = 0,
     ) -> None:
         if n_bins is not None and n_bins < 1:
             raise ConfigError(f"the number of bins was {n_bins}; it must be at least 1")
+        if from_bin < 0:
+            raise ConfigError(f"the first bin was {from_bin}; it must be at least 0")
         day_start, day_end = source.window
         first = None if start_time is None else first_bin_ns(source, start_time)
         self.source = source
@@ -107,13 +118,21 @@ class Replay:
         begins = min(file.start_ns for file in source.files)
         self._checkpoints = checkpoints if first is not None and begins < first - WARM_UP_NS else None
         self.is_cancelled = is_cancelled
+        self.from_bin = from_bin
+        self.runner.hurry_to(from_bin)
+        self.keyframes: Keyframes | None = None
+        if keyframes is not None:
+            self._records_folder = (checkpoints or keyframes) / "records"
+            self.keyframes = Keyframes(keyframes, source, self.runner)
+            self.runner.stop_every(self.keyframes.every_bins)
         self.content: Content | None = None  # whoever wants to know which records went in
         self._own_notices: list[str] = []
 
     @property
     def notices(self) -> list[str]:
         """What was found wrong with the files or the checkpoint, a line each."""
-        return [*self._own_notices, *self.source.notices]
+        of_states = [] if self.keyframes is None else self.keyframes.notices
+        return [*self._own_notices, *of_states, *self.source.notices]
 
     @property
     def anomalies(self) -> dict[str, int]:
@@ -126,25 +145,53 @@ class Replay:
             for bit, name in QUALITY_NAMES.items():
                 if n := int(np.count_nonzero(quality & bit)):
                     self.quality_counts[name] = self.quality_counts.get(name, 0) + n
-            yield block
+            if int(block.bins["bin_seq"][0]) >= self.from_bin:
+                yield block
 
     def _blocks(self) -> Iterator[BinBlock]:
-        place, n_known = self._take_checkpoint()
-        skip = n_known - place.n_before
+        place, n_known = self._begin()
+        n_read = place.n_before
         for records in self.source.records(self.chunk_records, place):
             if self.is_cancelled():
                 return
-            if skip >= len(records):
-                skip -= len(records)
+            n_read += len(records)
+            if n_read <= n_known:
                 continue
-            if skip:
-                records, skip = records[skip:], 0
+            records = records[-min(len(records), n_read - n_known) :]
             if self.content is not None:
                 self.content.take(records)
-            yield from self.runner.feed(records, self.block_bins)
+            for block in self.runner.feed(records, self.block_bins):
+                yield block
+                self._keep(n_read - len(records) + self.runner.n_taken)
             if self.runner.is_finished:
-                return
-        yield from self.runner.finish(self._data_end(), self.block_bins)
+                break
+        else:
+            yield from self.runner.finish(self._data_end(), self.block_bins)
+            if self.keyframes is not None:
+                self.keyframes.end(self.runner)
+
+    def _keep(self, n_records: int) -> None:
+        """Between two bins, ``n_records`` of the source being in: keep a state where one is due."""
+        if self.keyframes is not None:
+            # A place among decoded records is none in the files, should they have to be read instead.
+            place = START if isinstance(self.source, DecodedSource) else self.source.place
+            self.keyframes.see(self.runner, place, n_records, self.quality_counts)
+
+    def _begin(self) -> tuple[Place, int]:
+        """Where to begin reading, and how many records of the source a kept state or a kept book holds already."""
+        # Whoever wants to know which records went in must see them all.
+        if self.keyframes is None or self.from_bin == 0 or self.content is not None:
+            return self._take_checkpoint()
+        n_bins = self.runner.span.n_bins
+        resumed = self.keyframes.load(self.runner, self.from_bin if n_bins is None else min(self.from_bin, n_bins - 1))
+        if resumed is None:
+            return self._take_checkpoint()
+        self.quality_counts = dict(resumed.quality_counts)
+        source = decode_once(self.source, self._records_folder, self.source.window[1])
+        if source is self.source:
+            return resumed.place, resumed.n_records
+        self.source = source
+        return START._replace(n_before=resumed.n_records), resumed.n_records
 
     def _take_checkpoint(self) -> tuple[Place, int]:
         """Where to begin reading, and how many records a kept book holds already; where none is kept, one will be."""

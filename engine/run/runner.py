@@ -3,7 +3,7 @@
 Source: engine.md sections 1 to 7.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from engine.run.bins import close_bin
 from engine.run.block import BinBlock, GridView
 from engine.run.recentre import Parking, recentre, synchronise_parked, touch_far
 from engine.run.silence import judge_silence, mark_gap
-from engine.run.snapshot import restore_engine, snapshot_engine
+from engine.run.snapshot import engine_arrays, put_back, restore_engine, snapshot_engine
 from engine.schema import (
     BIN_DTYPE,
     GRID_F64,
@@ -36,6 +36,7 @@ from engine.schema import (
 )
 from engine.signals.base import SignalLike, signal_inputs, write_outputs
 
+HURRIED_BINS: Final = 256  # in a block of bins that nobody waits for
 WARM_UP_NS = 30 * 60 * NS_PER_S  # the field runs this long before the first bin
 NO_NUMBER: Final = -2  # of the record before the first: no step of one leads away from it
 
@@ -93,6 +94,9 @@ class Runner:
         self._parking: Parking = {}
         self._on_warm_up: Callable[[int], None] | None = None
         self._n_records = 0
+        self._n_taken = 0
+        self._skipped_until = 0
+        self._stop_every = 0
         self._is_finished = span.n_bins == 0
 
     def _fresh_engine(self, sessions: Ints) -> rs.Engine:
@@ -188,6 +192,17 @@ class Runner:
         return bool(self.engine.run["session_ended"][0])
 
     @property
+    def n_bins(self) -> int:
+        """Bins that are out."""
+        return int(self.engine.run["bin_seq"][0])
+
+    @property
+    def first_bin_ns(self) -> int | None:
+        """Start of the first bin, UTC ns; None until it is known."""
+        start = int(self.engine.run["first_bin"][0])
+        return None if start == rs.UNSET else start
+
+    @property
     def bin_start_ns(self) -> int:
         """Start of the bin that is open, UTC ns: how far the bins that are out reach."""
         return int(self.engine.run["bin_start"][0])
@@ -224,7 +239,39 @@ class Runner:
             "signal": np.frombuffer(signal, np.uint8),
         }
 
-    def _room(self, n: int) -> rs.Out:
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Copies of the engine's state by name, to be taken whenever bins were handed out; the signal's is its own affair."""
+        return engine_arrays(self.engine, self._parking)
+
+    def go_on_from(self, arrays: Mapping[str, NDArray[Any]], n_records: int) -> None:
+        """Put `arrays` of a runner with the same instrument and span, but for the number of bins, into a fresh one.
+
+        ``n_records`` of the source are in it.
+        """
+        max_bins = int(self.engine.run["max_bins"][0])
+        self.engine, self._parking = put_back(arrays, self.engine)
+        self.engine.run["max_bins"] = max_bins
+        self._n_records = n_records
+
+    @property
+    def n_taken(self) -> int:
+        """Of the records of the present `feed`, how many are in; to be asked whenever it hands out bins."""
+        return self._n_taken
+
+    def hurry_to(self, bin_seq: int) -> None:
+        """Hand the bins before this one out in large blocks, whatever size is asked for; it begins a block of its own."""
+        self._skipped_until = bin_seq
+
+    def stop_every(self, n_bins: int) -> None:
+        """Let every bin whose number divides by this one begin a block of its own."""
+        self._stop_every = n_bins
+
+    def _room(self, block_bins: int) -> rs.Out:
+        """Room for the next block."""
+        left = self._skipped_until - self.n_bins
+        n = min(left, max(block_bins, HURRIED_BINS)) if left > 0 else block_bins
+        if self._stop_every:
+            n = min(n, self._stop_every - self.n_bins % self._stop_every)
         rows = self.config.n_rows
         return rs.Out(
             bins=np.zeros(n, BIN_DTYPE),
@@ -264,6 +311,7 @@ class Runner:
                     self._on_warm_up(self._n_records + at)
                 continue
             self._is_finished = status == rk.FINISHED
+            self._n_taken = at
             if n_out:
                 yield self._block(out, n_out)
                 out, n_out = None, 0
@@ -310,7 +358,7 @@ class Runner:
             close_bin(self.engine, out, n_out, self.params)
             n_out += 1
             self._is_finished = not is_whole or run["bin_seq"] == run["max_bins"]
-            if n_out == block_bins:
+            if n_out == len(out.bins):
                 yield self._block(out, n_out)
                 out, n_out = None, 0
         self._is_finished = True

@@ -22,23 +22,15 @@ from engine.schema import pack, unpack
 KIND = "runner snapshot"
 
 
-def snapshot_engine(engine: Engine, parking: Parking, key: str, extras: Mapping[str, NDArray[Any]]) -> bytes:
-    """Pack a run.
-
-    Parameters
-    ----------
-    key
-        What the run belongs to; `restore_engine` refuses any other.
-    extras
-        The owner's own arrays.
-    """
+def engine_arrays(engine: Engine, parking: Parking) -> dict[str, NDArray[Any]]:
+    """Copies of all that a run goes on from, by name; what it does next changes nothing in them."""
     book, field = engine.book, engine.field
     slots = np.flatnonzero(field.stamps[:, LISTED])
     parked = list(parking.values())
-    arrays = {
-        "run": engine.run,
-        "counts": engine.counts,
-        "book": book.scalars,
+    return {
+        "run": engine.run.copy(),
+        "counts": engine.counts.copy(),
+        "book": book.scalars.copy(),
         "orders": book.orders[book.orders["side"] != 0],
         "slots": slots,
         "values": field.values[slots],
@@ -51,18 +43,10 @@ def snapshot_engine(engine: Engine, parking: Parking, key: str, extras: Mapping[
         "parked_stamps": _stack([one.stamps for one in parked], field.stamps),
         "parked_balance": _stack([one.balance for one in parked], field.balance),
     }
-    return pack(KIND, key, {**arrays, **{f"own_{name}": array for name, array in extras.items()}})
 
 
-def restore_engine(data: bytes, key: str, fresh: Engine) -> tuple[Engine, Parking, dict[str, NDArray[Any]]]:
-    """Unpack a run into the arrays of ``fresh``; returns the engine, what is parked, and the owner's arrays.
-
-    Raises
-    ------
-    ConfigError
-        When the bytes are damaged or belong to another run.
-    """
-    arrays = unpack(KIND, key, data)
+def put_back(arrays: Mapping[str, NDArray[Any]], fresh: Engine) -> tuple[Engine, Parking]:
+    """Put `engine_arrays` into the arrays of ``fresh``; returns the engine and what is parked."""
     engine = restore_book(fresh, arrays)
     field, slots = engine.field, arrays["slots"]
     for name in ("values", "stamps", "balance"):
@@ -78,7 +62,33 @@ def restore_engine(data: bytes, key: str, fresh: Engine) -> tuple[Engine, Parkin
             arrays["parked_ticks"], arrays["parked_values"], arrays["parked_stamps"], arrays["parked_balance"], strict=True
         )
     }
-    return engine, parking, {name.removeprefix("own_"): array for name, array in arrays.items() if name.startswith("own_")}
+    return engine, parking
+
+
+def snapshot_engine(engine: Engine, parking: Parking, key: str, extras: Mapping[str, NDArray[Any]]) -> bytes:
+    """Pack a run.
+
+    Parameters
+    ----------
+    key
+        What the run belongs to; `restore_engine` refuses any other.
+    extras
+        The owner's own arrays.
+    """
+    return pack(KIND, key, engine_arrays(engine, parking) | {f"own_{name}": array for name, array in extras.items()})
+
+
+def restore_engine(data: bytes, key: str, fresh: Engine) -> tuple[Engine, Parking, dict[str, NDArray[Any]]]:
+    """Unpack a run into the arrays of ``fresh``; returns the engine, what is parked, and the owner's arrays.
+
+    Raises
+    ------
+    ConfigError
+        When the bytes are damaged or belong to another run.
+    """
+    arrays = unpack(KIND, key, data)
+    own = {name.removeprefix("own_"): array for name, array in arrays.items() if name.startswith("own_")}
+    return *put_back(arrays, fresh), own
 
 
 def restore_book(fresh: Engine, arrays: Mapping[str, NDArray[Any]]) -> Engine:

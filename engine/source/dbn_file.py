@@ -103,6 +103,10 @@ class DbnFile:
         """Bytes on disk."""
         return self.held.size
 
+    def first_of_last(self, n: int) -> int | None:
+        """Number of the record that ``n`` others follow at most, if all of the file are plain; None for a compressed one."""
+        return None if self.is_compressed else max(0, (self.size - self._metadata_bytes) // MBO_RECORD_BYTES - n)
+
     def _blocks(self) -> Iterator[bytes]:
         return _inflate(self.held.blocks()) if self.is_compressed else self.held.blocks()
 

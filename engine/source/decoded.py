@@ -21,7 +21,7 @@ import numpy as np
 
 from engine import constants as c
 from engine.errors import SourceError
-from engine.files import write_atomic, writing
+from engine.files import costs_time_only, write_atomic, writing
 from engine.schema import MBO_DTYPE, MboRecords
 from engine.source.dbn_file import WINDOW_RECORDS
 from engine.source.held_file import HeldFile
@@ -34,6 +34,7 @@ class DecodedSource(Source):
 
     def __init__(self, source: Source, data: HeldFile, told: dict[str, Any]) -> None:
         super().__init__(source.files, source.dt)
+        self._lost: list[str] = []
         self._data = data
         self._n_records = data.size // MBO_DTYPE.itemsize
         self._told = told
@@ -46,21 +47,51 @@ class DecodedSource(Source):
 
     @property
     def remarks(self) -> list[str]:
-        """What else was found in them then."""
-        return list(self._told["remarks"])
+        """What else was found in them then, and whether the decoded records were lost since."""
+        return [*self._told["remarks"], *self._lost]
 
     def records(self, chunk: int = CHUNK_RECORDS, start: Place = START) -> Iterator[MboRecords]:
-        """Slices of the file, read-only."""
+        """Slices of the file, read-only; where that is changed meanwhile, the rest comes from the original.
+
+        Raises
+        ------
+        SourceChangedError
+            The original was changed, too.
+        """
         for first in range(start.n_before, self._n_records, WINDOW_RECORDS):
             n = min(WINDOW_RECORDS, self._n_records - first)
-            window = np.frombuffer(self._data.read(n * MBO_DTYPE.itemsize, first * MBO_DTYPE.itemsize), MBO_DTYPE)
+            try:
+                window = np.frombuffer(self._data.read(n * MBO_DTYPE.itemsize, first * MBO_DTYPE.itemsize), MBO_DTYPE)
+            except SourceError as error:
+                self._lost = [f"the decoded records were lost, the rest is read from the files themselves: {error}"]
+                yield from self._original(chunk, first)
+                return
             for i in range(0, n, chunk):
                 self.place = Place(0, first + i, first + i, int(window[i]["instrument_id"]), self.id_changes)
                 yield window[i : i + chunk]
 
+    def tail(self, n: int) -> Iterator[MboRecords]:
+        """The last ``n`` records."""
+        return self.records(n, START._replace(n_before=max(0, self._n_records - n)))
+
+    def _original(self, chunk: int, first: int) -> Iterator[MboRecords]:
+        """Records from number ``first`` on to the last one that was decoded, from the files."""
+        n = 0
+        for records in super().records(chunk):
+            n += len(records)
+            if n > first:
+                part = records[max(0, len(records) - (n - first)) : len(records) - max(0, n - self._n_records)]
+                self.id_changes = IdChanges(**self._told["id_changes"])
+                self.place = Place(0, n - len(records), n - len(records), -1, self.id_changes)
+                yield part
+            if n >= self._n_records:
+                return
+
 
 def decode_once(source: Source, folder: Path, until_ns: int) -> Source:
     """The same records up to the one that shows ``until_ns`` to be over, from a file that is made where missing.
+
+    Where a folder is full or cannot be written to, the source itself comes back: that costs time only.
 
     Parameters
     ----------
@@ -80,16 +111,21 @@ def decode_once(source: Source, folder: Path, until_ns: int) -> Source:
     identity = json.dumps([files, source.dt.isoformat(), until_ns])
     stem = folder / hashlib.sha256(identity.encode()).hexdigest()[:24]
     data, facts = stem.with_suffix(".mbo"), stem.with_suffix(".json")
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(stem.with_suffix(".lock")):
-        kept = _take(data, facts)
-        if kept is None:
-            _decode(source, data, until_ns)
-            held = HeldFile(data)
-            told = {"damage": source.damage, "remarks": source.remarks, "id_changes": asdict(source.id_changes)}
-            # Written last: where the facts are, the records are whole.
-            write_atomic(facts, json.dumps({**told, "state": held.mark.state}).encode())
-            kept = held, told
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(stem.with_suffix(".lock")):
+            kept = _take(data, facts)
+            if kept is None:
+                _decode(source, data, until_ns)
+                held = HeldFile(data)
+                told = {"damage": source.damage, "remarks": source.remarks, "id_changes": asdict(source.id_changes)}
+                # Written last: where the facts are, the records are whole.
+                write_atomic(facts, json.dumps({**told, "state": held.mark.state}).encode())
+                kept = held, told
+    except OSError as error:
+        if not costs_time_only(error):
+            raise
+        return source
     return DecodedSource(source, *kept)
 
 

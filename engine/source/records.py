@@ -123,6 +123,11 @@ class Source:
                     n += len(part)
                     yield part
 
+    def tail(self, n: int) -> Iterator[MboRecords] | None:
+        """The contract's among the last ``n`` records or so; None where the last file cannot be entered near its end."""
+        first = self.files[-1].first_of_last(n)
+        return None if first is None else self.records(n, Place(len(self.files) - 1, first, 0, -1))
+
     def provenance(self) -> list[dict[str, Any]]:
         """Name, size in bytes and SHA-256 of each file.
 

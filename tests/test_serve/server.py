@@ -16,6 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from engine.config import InstrumentConfig
 from serve.app import build_app
+from serve.frames import decode_header
 from serve.listener import open_listener, run_listener
 from serve.pacing import Clock
 from serve.service import Service
@@ -48,6 +49,42 @@ class SkippingClock:
         """Block until so much time has passed on this clock."""
         with self._passed:
             return self._passed.wait_for(lambda: self._now >= 1000.0 + seconds, TIMEOUT_S)
+
+
+class HandClock:
+    """A clock that stands still until it is moved on."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+        self._lock = threading.Lock()
+        self._sleepers: list[tuple[float, asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+
+    def now(self) -> float:
+        return self._now
+
+    async def sleep_until(self, when: float) -> None:
+        loop = asyncio.get_running_loop()
+        while self._now < when:
+            woken = loop.create_future()
+            with self._lock:
+                if self._now >= when:
+                    return
+                self._sleepers.append((when, loop, woken))
+            await woken
+
+    def advance(self, seconds: float) -> None:
+        """Let so much time pass at once."""
+        with self._lock:
+            self._now += seconds
+            due = [one for one in self._sleepers if one[0] <= self._now]
+            self._sleepers = [one for one in self._sleepers if one[0] > self._now]
+        for _, loop, woken in due:
+            loop.call_soon_threadsafe(_finish, woken)
+
+
+def _finish(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 @dataclass
@@ -134,10 +171,17 @@ class Heard:
 
 
 def frames_of(connection: ClientConnection) -> Iterator[str | bytes]:
-    """Frames until the connection is closed; a server that falls silent instead fails the test."""
+    """Frames until the connection is closed, heartbeats left out; a server that falls silent instead fails the test."""
     with contextlib.suppress(ConnectionClosed):
         while True:
-            yield connection.recv(timeout=QUIET_S)
+            frame = connection.recv(timeout=QUIET_S)
+            if not is_heartbeat(frame):
+                yield frame
+
+
+def is_heartbeat(frame: str | bytes) -> bool:
+    """Whether it says only that the server lives."""
+    return isinstance(frame, str) and frame.startswith('{"type":"heartbeat"')
 
 
 def listen(
@@ -176,6 +220,25 @@ def listen_more(connection: Any, n_bins: int) -> list[bytes]:
         if isinstance(frame, bytes):
             grids.append(frame)
     return grids
+
+
+def hear(connection: Any, n_bins: int = 0, until: str | None = None) -> Heard:
+    """What comes next on a connection whose config was read before, its order unchecked: after a seek bins go back, too."""
+    heard = Heard([], [], [], [])
+    while until is not None or len(heard.grids) < n_bins:
+        frame = connection.recv(timeout=QUIET_S)
+        if isinstance(frame, bytes):
+            heard.grids.append(frame)
+        elif not is_heartbeat(frame):
+            values = json.loads(frame)
+            heard.order.append(values["type"])
+            if values["type"] == "grid_update":
+                heard.bins.append(decode_header(frame))
+            else:
+                heard.texts.append(values)
+            if values["type"] == until:
+                break
+    return heard
 
 
 def closing(connection: Any) -> tuple[int, str]:

@@ -1,7 +1,6 @@
 """When one signal takes over from another in an open stream: not late, not false, not with a hole in what it remembers."""
 
 import json
-from typing import Any
 
 import pytest
 
@@ -13,23 +12,20 @@ from engine.signals.registry import make_signal
 from serve.champion import ChampionWatcher, required_columns
 from serve.frames import BinFrames, decode_header
 from serve.recent import RecentBins
-from serve.session import ConfigFrame, Session
+from serve.session import ConfigFrame
 from serve.settings import Limits
-from serve.stream import _steps
 from tests.sessions import Bins
 from tests.test_serve.conftest import DAY, Promote
 from tests.test_serve.test_session import (
     LATE_SWAP,
     N_BINS,
     SWAP,
-    Inline,
     Late,
     configs,
     dataset,
     open_session,
     play,
     received,
-    request_of,
     require_apart,
     scored_by,
     scores,
@@ -130,6 +126,29 @@ def test_a_signal_that_failed_is_not_tried_again_at_every_bin(
     assert not session.wants_change
 
 
+@pytest.mark.parametrize("begun", [SWAP, SWAP - 1, SWAP - 30])
+def test_a_replay_begun_in_mid_session_hands_over_as_one_that_saw_it_all(
+    lake: Lake, config: InstrumentConfig, promote: Promote, dataset: Bins, begun: int
+) -> None:
+    """What the signal remembers lies before the first bin that the replay computed for its clients."""
+    watcher, aside = ChampionWatcher(lake, config, 1.0), Late()
+    session = open_session(lake, config, watcher, aside, resume_from=str(begun))
+    frames = play(session, SWAP - begun + 1)
+    champion = promote(lake, SHORT | {"zscore_window_bins": 60})
+    watcher.poll()
+    frames += play(session, LATE_SWAP - begun)
+    aside.run()
+    frames += play(session)
+    (said,) = configs(frames)
+    assert said["effective_bin_seq"] == LATE_SWAP
+    old, new = scores(dataset)["score"], scored_by(dataset, champion.parameters, config)
+    require_apart(old, new["score"], LATE_SWAP)
+    got = scores(received(frames))
+    assert got["score"][: LATE_SWAP - begun].tobytes() == old[begun:LATE_SWAP].tobytes()
+    assert got["score"][LATE_SWAP - begun :].tobytes() == new["score"][LATE_SWAP:].tobytes()
+    assert got["ready"][LATE_SWAP - begun]
+
+
 def test_there_and_back_in_one_stream_each_scores_its_own_bins(
     lake: Lake, config: InstrumentConfig, promote: Promote, dataset: Bins
 ) -> None:
@@ -199,24 +218,6 @@ def test_a_closed_session_warms_nothing_any_more(lake: Lake, config: InstrumentC
     assert aside.tasks[0][0].cancelled()
 
 
-def test_a_session_closed_while_it_opens_reads_no_further(lake: Lake, config: InstrumentConfig) -> None:
-    session = Session(request_of(lake, config, resume_from="399"), lambda: ChampionWatcher(lake, config, 1.0).serving, Inline())
-    session.open()
-    n_whole = session.n_bins
-    assert n_whole == N_BINS
-    session = Session(request_of(lake, config, resume_from="399"), lambda: ChampionWatcher(lake, config, 1.0).serving, Inline())
-    appended = session._recent.append
-
-    def close_at_ten(*args: Any, **kwargs: Any) -> None:
-        appended(*args, **kwargs)
-        if session.n_bins == 10:
-            session.close()
-
-    session._recent.append = close_at_ten  # type: ignore[method-assign]
-    session.open()
-    assert session.n_bins < N_BINS
-
-
 # --- what is said of it ---
 
 
@@ -229,7 +230,8 @@ def test_every_line_of_the_config_frame(lake: Lake, config: InstrumentConfig, pr
         "mode": "replay",
         "deployment_stage": "local",
         "projection_model": {"use_cubic": False, "cubic_scale": 1 / 6, "damping_lambda": 0.0},
-        "session": {"dt": DAY, "start_ns": str(first_ns)},  # of the stream's first bin, not of the one it goes on from
+        # Of the session's first bin, not of the one it goes on from. So short a file does not tell how many there are.
+        "session": {"dt": DAY, "start_ns": str(first_ns), "end_ns": str(first_ns + N_BINS * 100_000_000)},
         "notices": [],
         "config_version": session.config.config_version,
         "perm_d2_weight": 0.5,
@@ -254,13 +256,13 @@ def test_a_turn_computes_as_many_bins_as_asked_and_none_after_the_end(
 ) -> None:
     watcher = ChampionWatcher(lake, config, 1.0)
     session = open_session(lake, config, watcher, resume_from="380")
-    assert [frame.bin_seq for frame in _steps(session, 1) if isinstance(frame, BinFrames)] == [380]
+    assert [frame.bin_seq for frame in session.turn(1) if isinstance(frame, BinFrames)] == [380]
     promote(lake)
     watcher.poll()
-    turn = _steps(session, 16)
+    turn = session.turn(16)
     assert isinstance(turn[0], ConfigFrame)
     assert [frame.bin_seq for frame in turn[1:] if isinstance(frame, BinFrames)] == list(range(381, 397))
     assert not session.ended
-    assert [frame.bin_seq for frame in _steps(session, 16) if isinstance(frame, BinFrames)] == [397, 398, 399]
+    assert [frame.bin_seq for frame in session.turn(16) if isinstance(frame, BinFrames)] == [397, 398, 399]
     assert session.ended
     assert session.n_bins == N_BINS

@@ -37,7 +37,7 @@ def test_a_stream_chooses_what_scores_and_only_the_champion_follows_the_pointer(
     running = serve(defaults=StreamDefaults(model="instrument"))
 
     def scored_by(**query: str) -> tuple[str, int | None, float]:
-        with running.connect(**query) as connection:
+        with running.connect(speed="0", **query) as connection:  # a replay of its own, begun now
             model = json.loads(connection.recv(timeout=30))["runtime_model"]
         return model["source"], model["version"], model["parameters"]["d2_weight"]
 

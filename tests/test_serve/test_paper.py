@@ -160,6 +160,22 @@ def test_the_same_session_shown_again_resumed_or_beside_counts_once(
     assert (record.n_entries, record.n_open) == (2 * len(expected), 0)
 
 
+def test_a_replay_begun_in_mid_session_trades_nothing(
+    lake: Lake, config: InstrumentConfig, promote: Promote, desk: PaperDesk, dataset: Bins
+) -> None:
+    """A walk that did not see what came before would fire where the whole one is in a trade or cools down."""
+    rules = rules_of()
+    champion = promote(lake, promise=promise_by(rules))
+    expected = judged(dataset, champion, rules)
+    fired = expected[1][0]
+    assert judged(dataset, champion, rules, first_bin=fired + 1) != expected[2:]
+    play(session_of(lake, config, desk, resume_from=str(fired + 1)))
+    desk.flush()
+    told = desk.told(champion)
+    assert told is not None
+    assert told["n_entries"] == 0
+
+
 def test_a_client_that_leaves_does_not_decide_how_a_trade_ends(
     lake: Lake, config: InstrumentConfig, promote: Promote, desk: PaperDesk, dataset: Bins
 ) -> None:

@@ -9,6 +9,7 @@ from engine.config import InstrumentConfig, load_instrument
 from engine.dataset.sealed import write_seal
 from engine.errors import EngineError
 from engine.lake import Lake
+from serve.moment import Moment
 from serve.query import HORIZONS, PERM_FIELDS, SWITCHES
 from serve.request import last_day, perm_value, read_request
 from serve.settings import StreamDefaults
@@ -281,3 +282,21 @@ def test_a_day_with_a_sealed_session_is_refused_unless_the_service_was_started_f
         read(lake)  # the lake's last day
     assert read(lake, dt="2026-02-05").dbn.name == "glbx-mdp3-20260205.mbo.dbn.zst"
     assert read(lake, StreamDefaults(sealed_ok=True)).dbn.name == "glbx-mdp3-20260206.mbo.dbn"
+
+
+def test_where_a_stream_begins_is_asked_for_in_three_ways(lake: Lake) -> None:
+    plain = read(lake)
+    assert (plain.resumes, plain.resume_from, plain.backfill, plain.at) == (False, 0, None, None)
+    assert plain.keyframes == lake.keyframes
+    first = read(lake, resume_from="0")  # its first bin, wherever a session that runs may stand
+    assert (first.resumes, first.resume_from) == (True, 0)
+    assert [read(lake, backfill=text).backfill for text in ("0", "1", "4096")] == [0, 1, 4096]
+    assert read(lake, at="8000").at == Moment("8000", bin_seq=8000)
+    again = read(lake, at="8000", backfill="9", resume_from="8001")  # the same address, gone on with
+    assert (again.at, again.resume_from) == (Moment("8000", bin_seq=8000), 8001)
+
+
+@pytest.mark.parametrize("text", ["-1", "4097", "1.5", "", "many", "²"])
+def test_a_backfill_is_a_number_of_bins(lake: Lake, text: str) -> None:
+    with pytest.raises(EngineError, match="^backfill was .*; it must be a number of bins from 0 to 4096$"):
+        read(lake, backfill=text)

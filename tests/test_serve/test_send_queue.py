@@ -4,23 +4,41 @@ import asyncio
 
 from serve.frames import BinFrames
 from serve.send_queue import Close, Item, SendQueue, Text
+from serve.wire import Framed, frame
 
 
-def bin_frames(seq: int) -> BinFrames:
-    return BinFrames(seq, "{", b"")
+def bin_frames(seq: int) -> Framed:
+    return frame(BinFrames(seq, "{", b""))
+
+
+def queue_of(max_bins: int, *, skips: bool) -> SendQueue:
+    """A queue whose taker is told of each item."""
+    woken = asyncio.Event()
+    queue = SendQueue(max_bins, skips=skips, wake=woken.set)
+    queue.woken = woken  # type: ignore[attr-defined]
+    return queue
+
+
+async def get(queue: SendQueue) -> Item:
+    """The next item, waited for."""
+    while True:
+        queue.woken.clear()  # type: ignore[attr-defined]
+        if (item := queue.take()) is not None:
+            return item
+        await queue.woken.wait()  # type: ignore[attr-defined]
 
 
 async def drain(queue: SendQueue) -> list[Item]:
     items: list[Item] = []
     while True:
-        items.append(await queue.get())
+        items.append(await get(queue))
         if isinstance(items[-1], Close):
             return items
 
 
 def test_items_leave_in_the_order_they_came() -> None:
     async def scenario() -> list[Item]:
-        queue = SendQueue(4, skips=True)
+        queue = queue_of(4, skips=True)
         await queue.put_text(Text("config"))
         await queue.put_bin(bin_frames(0))
         await queue.put_text(Text("other"))
@@ -39,7 +57,7 @@ def test_items_leave_in_the_order_they_came() -> None:
 
 def test_a_full_paced_queue_skips_the_oldest_bins_and_keeps_the_texts() -> None:
     async def scenario() -> tuple[list[Item], int]:
-        queue = SendQueue(3, skips=True)
+        queue = queue_of(3, skips=True)
         await queue.put_text(Text("config"))
         for seq in range(10):
             await queue.put_bin(bin_frames(seq))
@@ -54,7 +72,7 @@ def test_a_full_paced_queue_skips_the_oldest_bins_and_keeps_the_texts() -> None:
 
 def test_a_full_unpaced_queue_makes_the_producer_wait_and_loses_nothing() -> None:
     async def scenario() -> list[Item]:
-        queue = SendQueue(2, skips=False)
+        queue = queue_of(2, skips=False)
 
         async def produce() -> None:
             for seq in range(50):
@@ -66,12 +84,12 @@ def test_a_full_unpaced_queue_makes_the_producer_wait_and_loses_nothing() -> Non
         return items
 
     items = asyncio.run(scenario())
-    assert [item.bin_seq for item in items if isinstance(item, BinFrames)] == list(range(50))
+    assert [item.frames.bin_seq for item in items if isinstance(item, Framed)] == list(range(50))
 
 
 def test_texts_are_bounded_by_making_the_asker_wait() -> None:
     async def scenario() -> int:
-        queue = SendQueue(2, skips=True)
+        queue = queue_of(2, skips=True)
 
         async def ask() -> None:
             for i in range(1000):
@@ -89,7 +107,7 @@ def test_texts_are_bounded_by_making_the_asker_wait() -> None:
 
 def test_of_two_waiting_configs_only_the_last_matters() -> None:
     async def scenario() -> list[Item]:
-        queue = SendQueue(2, skips=True)
+        queue = queue_of(2, skips=True)
         await queue.put_text(Text("first", "runtime_config"))
         await queue.put_text(Text("second", "runtime_config"))
         await queue.put_bin(bin_frames(0))
@@ -106,7 +124,7 @@ def test_of_two_waiting_configs_only_the_last_matters() -> None:
 
 def test_going_away_overtakes_what_waits_and_frees_a_waiting_producer() -> None:
     async def scenario() -> list[Item]:
-        queue = SendQueue(1, skips=False)
+        queue = queue_of(1, skips=False)
         await queue.put_bin(bin_frames(0))
         producer = asyncio.create_task(queue.put_bin(bin_frames(1)))
         await asyncio.sleep(0)
@@ -122,7 +140,7 @@ def n_bins(n_put: int, *, skips: bool) -> tuple[list[int], int, bool]:
     """Bins that wait in a queue for three after so many were put, bins skipped, and whether the last of them still waits."""
 
     async def scenario() -> tuple[list[int], int, bool]:
-        queue = SendQueue(3, skips=skips)
+        queue = queue_of(3, skips=skips)
         for seq in range(n_put - 1):
             await queue.put_bin(bin_frames(seq))
         last = asyncio.create_task(queue.put_bin(bin_frames(n_put - 1)))
@@ -131,7 +149,7 @@ def n_bins(n_put: int, *, skips: bool) -> tuple[list[int], int, bool]:
         waits = not last.done()
         last.cancel()
         queue.close(Close("", 1000, ""))
-        return [item.bin_seq for item in await drain(queue) if isinstance(item, BinFrames)], queue.n_skipped, waits
+        return [item.frames.bin_seq for item in await drain(queue) if isinstance(item, Framed)], queue.n_skipped, waits
 
     return asyncio.run(scenario())
 
@@ -146,10 +164,10 @@ def test_a_queue_holds_as_many_bins_as_it_says_and_not_one_more() -> None:
 
 def test_a_bin_that_is_taken_makes_room_for_one() -> None:
     async def scenario() -> tuple[list[Item], int]:
-        queue = SendQueue(2, skips=True)
+        queue = queue_of(2, skips=True)
         for seq in range(2):
             await queue.put_bin(bin_frames(seq))
-        taken = [await queue.get()]
+        taken = [await get(queue)]
         await queue.put_bin(bin_frames(2))
         assert queue.n_skipped == 0
         await queue.put_bin(bin_frames(3))
@@ -163,7 +181,7 @@ def test_a_bin_that_is_taken_makes_room_for_one() -> None:
 
 def test_texts_wait_from_the_65th_on_until_one_is_taken() -> None:
     async def scenario() -> tuple[int, int, bool]:
-        queue = SendQueue(2, skips=True)
+        queue = queue_of(2, skips=True)
         for i in range(64):
             await queue.put_text(Text(str(i)))
         held = len(queue)
@@ -171,7 +189,7 @@ def test_texts_wait_from_the_65th_on_until_one_is_taken() -> None:
         for _ in range(5):
             await asyncio.sleep(0)
         waits = not last.done()
-        assert await queue.get() == Text("0")
+        assert await get(queue) == Text("0")
         await last
         return held, len(queue), waits
 
@@ -180,7 +198,7 @@ def test_texts_wait_from_the_65th_on_until_one_is_taken() -> None:
 
 def test_bins_are_no_texts_and_texts_no_bins_to_the_bounds() -> None:
     async def scenario() -> int:
-        queue = SendQueue(2, skips=True)
+        queue = queue_of(2, skips=True)
         for i in range(64):
             await queue.put_text(Text(str(i)))
         for seq in range(2):
@@ -192,7 +210,7 @@ def test_bins_are_no_texts_and_texts_no_bins_to_the_bounds() -> None:
 
 def test_a_config_replaces_no_other_text_and_counts_once() -> None:
     async def scenario() -> list[Item]:
-        queue = SendQueue(2, skips=True)
+        queue = queue_of(2, skips=True)
         await queue.put_text(Text("plain"))
         await queue.put_text(Text("plain"))
         await queue.put_text(Text("beat", "heartbeat"))
@@ -209,7 +227,7 @@ def test_a_config_replaces_no_other_text_and_counts_once() -> None:
 
 def test_a_plain_close_comes_after_what_waits_and_nothing_after_it() -> None:
     async def scenario() -> list[Item]:
-        queue = SendQueue(1, skips=False)
+        queue = queue_of(1, skips=False)
         await queue.put_text(Text("config"))
         await queue.put_bin(bin_frames(0))
         late = asyncio.create_task(queue.put_bin(bin_frames(1)))  # it waits for room
@@ -226,7 +244,7 @@ def test_a_plain_close_comes_after_what_waits_and_nothing_after_it() -> None:
 
 def test_a_close_frees_an_asker_that_waits() -> None:
     async def scenario() -> list[Item]:
-        queue = SendQueue(1, skips=True)
+        queue = queue_of(1, skips=True)
         for i in range(64):
             await queue.put_text(Text(str(i)))
         asker = asyncio.create_task(queue.put_text(Text("64")))

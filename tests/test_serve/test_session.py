@@ -157,7 +157,7 @@ def test_the_config_frame_says_what_the_contract_asks(lake: Lake, config: Instru
     assert said["session_tz"] == "America/New_York"
     assert said["session"]["start_ns"] == str(received(play(session, 1)).fields["bin_start_ns"][0])
     assert said["runtime_model"]["name"] == "perm_derivative"
-    assert said["capabilities"] == {"control": False, "step": False, "backfill": False, "resume": True}
+    assert said["capabilities"] == {"control": True, "step": True, "backfill": True, "resume": True}
     assert "reason" not in said
 
 
@@ -324,9 +324,11 @@ def test_a_resumed_stream_continues_with_identical_frames(lake: Lake, config: In
     assert resumed == whole[123:]
     for last in ("1", "398", "399"):
         assert play(open_session(lake, config, resume_from=last)) == whole[int(last) :]
-    for beyond in ("400", "401", "100000"):
-        session = open_session(lake, config, resume_from=beyond)
-        assert (play(session), session.ended, session.n_bins) == ([], True, N_BINS)
+    session = open_session(lake, config, resume_from="400")  # all there is was sent: only the end is left to be said
+    assert (play(session), session.ended, session.n_bins) == ([], True, N_BINS)
+    for beyond in ("401", "100000"):
+        with pytest.raises(EngineError, match=f"bin {beyond} was asked for; this session has 400 bins, 0 to 399"):
+            open_session(lake, config, resume_from=beyond)
 
 
 def test_perm_values_of_the_query_are_said_to_be_unused_under_a_champion(

@@ -8,9 +8,9 @@ from websockets.exceptions import InvalidStatus
 
 from engine.lake import Lake
 from serve.client import fetch_health
+from serve.closing import error_close
 from serve.session import Session
 from serve.settings import Limits
-from serve.stream import _error
 from tests.test_serve.server import N_BINS, TOKEN, Running, Serve, closing, finished, listen, listen_more
 
 
@@ -156,6 +156,6 @@ def test_each_origin_is_let_in_or_not(serve: Serve, token: str | None, origin: s
     ],
 )
 def test_a_close_frames_reason_is_the_messages_beginning(text: str, reason: str) -> None:
-    close = _error("bad_request", text, 1008)
+    close = error_close("bad_request", text, 1008)
     assert (close.code, close.reason) == (1008, reason)
     assert json.loads(close.text) == {"type": "error", "code": "bad_request", "message": text}

@@ -202,6 +202,11 @@ class ScheduledSignal(Signal):
         """Whether the next bin is to be scored by a fit that is not done yet."""
         return isinstance(self._coming, FitJob) and self._clock.seen[0] >= self._clock.effect[0] and not self._coming.is_done
 
+    @property
+    def is_fitting(self) -> bool:
+        """Whether a fit is under way, which a snapshot would wait for."""
+        return isinstance(self._coming, FitJob) and not self._coming.is_done
+
     def settle(self) -> None:
         """Wait for the fit under way; it takes effect no sooner for it."""
         if isinstance(self._coming, FitJob):

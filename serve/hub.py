@@ -1,0 +1,162 @@
+"""Which replays run in this replica: one for all clients that ask for the same, and one each for those who go their own way."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from serve.closing import BusyError
+from serve.figures import SessionFigures
+from serve.moment import Moment
+from serve.private import PrivateReplay
+from serve.request import StreamRequest
+from serve.shared import Cursor, SharedSession
+from serve.workshop import Workshop
+
+# Clients that were cut off together come back some bins apart; who is first decides where computing begins.
+_RESUME_MARGIN: Final = 256
+
+
+class SessionKey(NamedTuple):
+    """All that decides the bits of a session's frames, and their pace."""
+
+    file: tuple[str, int, int, int]  # path, inode, bytes, when it was last changed
+    day: str
+    start_time: str | None
+    config_version: str
+    model: str | int
+    speed: float
+    perm_names: tuple[str, ...]
+    assumes_symbol: bool
+
+
+def key_of(request: StreamRequest) -> SessionKey:
+    """What two requests must agree in to share a session.
+
+    Raises
+    ------
+    OSError
+        The raw file is gone.
+    """
+    stat = os.stat(request.dbn)
+    return SessionKey(
+        (str(request.dbn), stat.st_ino, stat.st_size, stat.st_mtime_ns),
+        request.dt.isoformat(),
+        request.start_time,
+        request.config.config_version,
+        request.model,
+        request.speed,
+        request.perm_names,
+        request.assumes_symbol,
+    )
+
+
+class Hub:
+    """The replays of one replica; touched from its event loop only.
+
+    Clients that ask for the same share a session. There may be several of it, begun at different times: whoever goes on at a bin
+    that none of them can give begins another, which all who ask for bins near it then share.
+
+    Parameters
+    ----------
+    workshop : Workshop
+        What replays are made with.
+    """
+
+    def __init__(self, workshop: Workshop) -> None:
+        self._workshop = workshop
+        self._shared: dict[SharedSession, SessionKey] = {}  # in order of their beginning
+        self._private: set[PrivateReplay] = set()
+        self._n_begun = 0
+
+    @property
+    def n_sessions(self) -> int:
+        """Engines that run, or wait for their viewers to come back."""
+        return len(self._shared) + len(self._private)
+
+    def join(self, request: StreamRequest, wake: Callable[[], None]) -> Cursor:
+        """A place in the shared session of a request, which begins where none runs.
+
+        Raises
+        ------
+        BusyError
+            As many run as may.
+        OSError
+            The raw file is gone.
+        """
+        key = key_of(request)
+        running = [shared for shared, its_key in self._shared.items() if its_key == key]
+        if request.resumes:
+            bin_seq = request.resume_from
+            shared = next((one for one in running if one.can_give(bin_seq)), None) or self._begin(key, request)
+            return shared.join(bin_seq, wake)
+        # What has ended is over for whoever asks for the session; its last bins are there for who wants to see them again.
+        there = [one for one in running if one.close is None or (request.backfill and not one.failed)]
+        if not there:
+            return self._begin(key, request).join(request.resume_from, wake)
+        shared = max(there, key=lambda one: (one.close is None, one.n_clients))
+        n_before = 1 if request.backfill is None else request.backfill
+        return shared.join(max(shared.ring.first, shared.here - n_before), wake)
+
+    async def own(
+        self, request: StreamRequest, place: int | Moment, history: int, wake: Callable[[], None], *, instead: bool = False
+    ) -> tuple[PrivateReplay, int]:
+        """A replay of one client's own, open and held at the bin of a place, and that bin; ``instead`` of one it has already.
+
+        Raises
+        ------
+        EngineError
+            There is no such place, the data cannot be read, or (`BusyError`) as many run as may.
+        """
+        most = self._workshop.limits.max_private
+        if len(self._private) >= most and not instead:
+            raise BusyError(f"{len(self._private)} replays at a place or speed of their own run and that is the limit; try later")
+        replay = PrivateReplay(self._next_number(), request, self._workshop, wake, self._private.discard)
+        self._private.add(replay)
+        return replay, await replay.open(place, history)
+
+    async def stop(self) -> None:
+        """End every session."""
+        for replay in list(self._private):
+            replay.leave()
+        ending = list(self._shared)
+        for shared in ending:
+            shared.stop()
+        await asyncio.gather(*(shared.stopped() for shared in ending))
+
+    def told(self) -> list[dict[str, Any]]:
+        """The sessions, as ``/v1/sessions`` and ``/health`` tell them."""
+        return [*(one.told() for one in self._shared), *(one.told() for one in sorted(self._private, key=lambda p: p.number))]
+
+    def figures(self) -> list[SessionFigures]:
+        """The same for the metrics."""
+        return [
+            SessionFigures(
+                name=told["dt"] + ("" if told["start_time"] is None else f"T{told['start_time']}"),
+                is_shared=told["shared"],
+                clients=told["clients"],
+                ring_bytes=told.get("ring_bytes", 0),
+                lag_ms=told["lag_p99_ms"],
+                jitter_ms=told["jitter_ms"],
+            )
+            for told in self.told()
+        ]
+
+    def _begin(self, key: SessionKey, request: StreamRequest) -> SharedSession:
+        most = self._workshop.limits.max_sessions
+        if len(self._shared) >= most:
+            idle = next((one for one in self._shared if one.n_clients == 0), None)
+            if idle is None:
+                raise BusyError(f"{len(self._shared)} different sessions are being watched and that is the limit; try later")
+            idle.stop()
+        first_bin = max(0, request.resume_from - _RESUME_MARGIN)
+        shared = SharedSession(self._next_number(), request, first_bin, self._workshop, self._over)
+        self._shared[shared] = key
+        return shared
+
+    def _over(self, shared: SharedSession) -> None:
+        self._shared.pop(shared, None)
+
+    def _next_number(self) -> int:
+        self._n_begun += 1
+        return self._n_begun
