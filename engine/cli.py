@@ -36,6 +36,24 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "signs, each beside the\nreal hour's and the band around it. Exit code: 0 all inside, 1 one is not.",
         arguments.check_realism,
     ),
+    "download": Command(
+        "the vendor's history into the lake: cost first, then files",
+        "engine.commands.download",
+        "Ask the vendor what a span of a product's front month costs, say it, and\nfetch it: streamed where it is small, as a "
+        "batch job where it is large. What a\nkilled download has paid for is gone on with, not bought again.",
+        arguments.download,
+    ),
+    "gateway": Command(
+        "a loopback stand-in for the vendor, for tests and demos",
+        "engine.commands.gateway",
+        "Play DBN files over the vendor's two protocols on this machine only, with\nfaults on demand. It is no market: for tests "
+        "and demonstrations. A fault is\nKIND@POINT[:key=value,…]: status@metadata.get_cost:code=429,times=2,\n"
+        "cut@timeseries.get_range:after=4096, stall@live.records:after=1000. Kinds over\nHTTP: status, hold, mute, slow, cut, "
+        "stall, end, garbage, work, expire; live:\nrefuse, stall, quiet, auth, late_start, aged_out, error, close, cut, reset,\n"
+        "half_close, garbage, duplicate, swap, omit, slow_reader.",
+        arguments.gateway,
+    ),
+    "split": Command("a file of many contracts, cut by contract", "engine.commands.split", arguments=arguments.split),
     "datasets": Command("what the lake holds", "engine.commands.datasets", arguments=arguments.datasets),
     "demo": Command("from nothing to a leaderboard, a champion and a page", "engine.commands.demo"),
     "bench": Command("how fast this machine is at it", "engine.commands.bench", arguments=arguments.bench),

@@ -20,7 +20,8 @@ WRONG = {
     "engine/signals/base.py": "engine.run.runner",
     "engine/run/runner.py": "engine.dataset.read",
     "engine/dataset/read.py": "engine.campaign.build",
-    "engine/campaign/build.py": "engine.audit.lake",
+    "engine/campaign/build.py": "engine.feed.contracts",
+    "engine/feed/contracts.py": "engine.campaign.build",
     "engine/audit/lake.py": "engine.bench.suite",
     "engine/bench/suite.py": "engine.commands.bench",
     "engine/commands/book.py": "engine.cli",
@@ -82,4 +83,4 @@ def test_a_room_that_no_contract_names_is_refused(tree: Path) -> None:
 
 def test_the_engine_has_few_rooms() -> None:
     rooms = {p.stem for p in (REPO_ROOT / "engine").iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
-    assert len(rooms) <= 30, sorted(rooms)
+    assert len(rooms) <= 31, sorted(rooms)

@@ -106,3 +106,62 @@ def bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--day", action="store_true", help="also 24 hours of 50 million records; minutes, and 3 GB of disk")
     parser.add_argument("--keep", metavar="DIR", type=read_path, help="write the figures there, as dated JSON")
     parser.add_argument("--json", action="store_true")
+
+
+def download(parser: argparse.ArgumentParser) -> None:
+    """Of `engine.commands.download`."""
+    parser.add_argument(
+        "--symbols", required=True, metavar="ROOT|CONTRACT", help="a product, whose front month is taken, or a contract"
+    )
+    parser.add_argument("--start", required=True, metavar="DAY", help="first UTC day, YYYY-MM-DD")
+    parser.add_argument("--end", metavar="DAY", help="the UTC day behind the last one, YYYY-MM-DD; with --every what there is")
+    parser.add_argument(
+        "--every", metavar="SPAN", help="go on fetching what has come since: 1d, 12h, 30m; needs --yes and --max-usd"
+    )
+    parser.add_argument("--schema", choices=("mbo",), default="mbo", help="what the engine reads (default mbo)")
+    parser.add_argument("--dataset", default="GLBX.MDP3", help="the vendor's name of the venue's data (default GLBX.MDP3)")
+    parser.add_argument("--yes", action="store_true", help="pay without being asked")
+    parser.add_argument("--max-usd", type=float, metavar="X", help="refuse what costs more")
+    parser.add_argument(
+        "--batch", choices=("auto", "always", "never"), default="auto", help="as a batch job (default: above 1 GB)"
+    )
+    parser.add_argument(
+        "--key-file", type=read_path, metavar="FILE", help="the key, in a file of mode 600; default $DATABENTO_API_KEY"
+    )
+    parser.add_argument("--budget-s", type=float, default=3600.0, help="give up after so many seconds without any progress")
+    parser.add_argument("--timeout-s", type=float, default=60.0, help="a connection that is silent for so long is dead")
+    parser.add_argument("--gateway", metavar="URL", help="another service than the vendor's, such as `gateway`")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    add_lake(parser)
+
+
+def split(parser: argparse.ArgumentParser) -> None:
+    """Of `engine.commands.split`."""
+    parser.add_argument("file", type=read_path, metavar="FILE", help="an mbo file of the vendor's history, of many contracts")
+    parser.add_argument("--out", type=read_path, metavar="DIR", help="where the parts go (default beside the file)")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+
+
+def gateway(parser: argparse.ArgumentParser) -> None:
+    """Of `engine.commands.gateway`."""
+    parser.add_argument("files", type=read_path, nargs="*", metavar="FILE", help="mbo files of the vendor's history to play")
+    parser.add_argument("--dt", action="append", default=[], metavar="DAY", help="play the lake's file of a day")
+    parser.add_argument("--symbol", metavar="ROOT", help="of this product (default the instrument's)")
+    parser.add_argument("--http-port", type=int, default=0, help="of the historical API; 0 is any (default)")
+    parser.add_argument("--live-port", type=int, default=0, help="of the live protocol; 0 is any (default)")
+    parser.add_argument("--speed", type=float, default=1.0, help="times real time; 0 is as fast as the reader (default 1)")
+    parser.add_argument("--key-file", type=read_path, metavar="FILE", help="the key that opens it; made where it is missing")
+    parser.add_argument("--heartbeat-s", type=float, help="between heartbeats, whatever a client asks for")
+    parser.add_argument(
+        "--slow-after-s", type=float, default=1.0, help="a reader that keeps it waiting so long is slow (default 1)"
+    )
+    parser.add_argument("--usd-per-gb", type=float, default=1.8, help="what it says that data cost (default 1.8)")
+    parser.add_argument("--job-polls", type=int, default=1, help="looks at a batch job until it is done (default 1)")
+    parser.add_argument(
+        "--close-at-end", action="store_true", help="end live sessions at the tape's end instead of falling quiet"
+    )
+    parser.add_argument(
+        "--fault", action="append", default=[], metavar="SPEC", help="KIND@POINT[:key=value,…], see the description"
+    )
+    parser.add_argument("--json", action="store_true", help="say where it listens as one line of JSON")
+    add_lake(parser)
