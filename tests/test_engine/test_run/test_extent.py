@@ -45,6 +45,7 @@ CASES: dict[str, tuple[float, float | None, int]] = {
     "to the declared end, empty bins too": (250, 10, 10),
     "a broken last bin without an event is left out": (250, 10.5, 10),
     "a broken last bin with an event is not": (1_020, 10.5, 11),
+    "a record of the time at which the snapshot was captured": (0.1, None, 1),
     "an event behind the declared end": (1_150, 10, 12),
     "a declared end on a bin's edge with an event before it": (999.9, 10, 10),
 }
@@ -54,7 +55,7 @@ CASES: dict[str, tuple[float, float | None, int]] = {
 def test_bins_are_counted_beforehand(case: str, tmp_path: Path) -> None:
     last_ms, end_bins, expected = CASES[case]
     end = None if end_bins is None else OPEN + round(end_bins * BIN)
-    path = write_dbn(tmp_path / "day.dbn", to_array(session(50, last_ms)), end_ns=end)
+    path = write_dbn(tmp_path / "day.dbn", to_array(session(last_ms)), end_ns=end)
     assert extent(path) == Extent(OPEN, OPEN + expected * BIN, expected, BIN)
     assert played(path) == (OPEN, expected)
 

@@ -1,5 +1,6 @@
 """Kept states: a replay that begins at any bin gives the bits of the undisturbed one; whose signal is whose."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,8 @@ def test_the_number_of_bins_is_each_replays_own(session: Path, whole: Played, ke
     bins, replay = play(session, kept, 210, n_bins=220)
     assert began_at(replay) == 200
     assert bins.fields.tobytes() == whole[0].fields[210:220].tobytes()
-    assert len(play(session, kept, 300, n_bins=220)[0].fields) == 0  # beyond its last one
+    for n_bins in (220, 200):  # both end before it, one with a bin that a state is kept at
+        assert len(play(session, kept, 300, n_bins=n_bins)[0].fields) == 0
 
 
 def test_a_first_bin_below_nought_is_refused(session: Path) -> None:
@@ -87,16 +89,19 @@ def test_a_compressed_file_that_cannot_be_decoded_for_want_of_room_gives_the_sam
     packed = tmp_path / f"{session.name}.zst"
     packed.write_bytes(zstandard.compress(session.read_bytes()))
     cold = play(packed, None)
-    play(packed, tmp_path / "kept")
+    play(packed, tmp_path / "kept", n_bins=150)
+    assert began_at(play(packed, tmp_path / "kept", 110)[1]) == 100  # from here on of decoded records
+    shutil.rmtree(tmp_path / "kept" / "records")
     with room_for(1000):
         found = play(packed, tmp_path / "kept", 310)
     assert began_at(found[1]) == 300
     require_same(found, cold, 310)
 
 
+@pytest.mark.parametrize("is_broken", [False, True])
 @pytest.mark.parametrize("chunk", [1, 7, 4096])
-def test_a_change_of_id_before_the_state_is_counted_and_told(chunk: int, tmp_path: Path) -> None:
-    """Two files of two ids; the second goes on for 300 bins of one record each."""
+def test_what_was_told_of_files_before_the_state_is_told_again(chunk: int, is_broken: bool, tmp_path: Path) -> None:
+    """Two files of two ids, the first one broken or not; the second goes on for 300 bins of one record each."""
     old, new = to_array(build_up()), to_array([*build_up(), *build_up()])
     new = np.concatenate([new, np.repeat(new[-1:], 300)])
     new["instrument_id"] = 7
@@ -109,8 +114,11 @@ def test_a_change_of_id_before_the_state_is_counted_and_told(chunk: int, tmp_pat
         write_dbn(tmp_path / "b-20260206.dbn", new, {SYMBOL: 7}),
     ]
 
+    if is_broken:
+        paths[0].write_bytes(paths[0].read_bytes()[:-3])
     cold = play(paths, None, chunk_records=chunk)
-    assert "changes of the contract's instrument id: 1" in cold[1].notices[0]
+    assert "changes of the contract's instrument id: 1" in cold[1].notices[-1]
+    assert len(cold[1].notices) == 1 + is_broken
     play(paths, tmp_path / "kept", chunk_records=chunk)
     found = play(paths, tmp_path / "kept", 205, chunk_records=chunk)
     assert began_at(found[1]) == 200
