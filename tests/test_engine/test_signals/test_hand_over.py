@@ -62,7 +62,7 @@ def walked(name: str) -> Any:
     return signal.run(inputs(signal, example_bins(N_BINS, seed=11)))
 
 
-@pytest.mark.parametrize("n_seen", [0, 1, 151, 1215, 1600])
+@pytest.mark.parametrize("n_seen", [1, 151, 1215])
 @pytest.mark.parametrize("name", signal_names())
 def test_after_a_hand_over_every_signal_says_what_it_says_of_the_whole_session(bins: Columns, name: str, n_seen: int) -> None:
     def make() -> SignalLike:
@@ -173,7 +173,7 @@ def test_what_is_carried_is_the_model_that_the_session_before_ended_with(name: s
     assert twin._clock.fits[0] == 0
 
 
-@pytest.mark.parametrize("n_seen", [40, 165, 166, 1600])
+@pytest.mark.parametrize("n_seen", [40, 166, 1215])
 @pytest.mark.parametrize("name", LEARNED)
 def test_a_hand_over_with_a_carried_model_is_ready_at_once_and_exact(bins: Columns, name: str, n_seen: int) -> None:
     state = carried(name)
