@@ -49,23 +49,19 @@ class Door:
         self.n_stalled = 0  # streams dropped with 1013
         self.n_silent = 0  # streams whose peer shows no sign of life now
         self.connections: Collection[object] = ()  # the listener's, once it is made
-        self._half_open: dict[object, Callable[[], None]] = {}  # in order of arrival
+        self.half_open: dict[object, Callable[[], None]] = {}  # in order of arrival
         self._shut: Callable[[], None] | None = None  # the listener's, while it listens
-
-    @property
-    def n_half_open(self) -> int:
-        return len(self._half_open)
 
     def figures(self) -> SocketFigures:
         """What Prometheus is told."""
-        return SocketFigures(len(self.connections), self.n_half_open, self.n_silent, self.n_refused, self.n_stalled)
+        return SocketFigures(len(self.connections), len(self.half_open), self.n_silent, self.n_refused, self.n_stalled)
 
     def wait_for(self, connection: object, give_up: Callable[[], None]) -> None:
         """Remember a connection whose request is not complete; the one that waits longest makes room where there are too many."""
-        self._half_open[connection] = give_up
-        if len(self._half_open) > self.limits.max_half_open:
-            oldest = next(iter(self._half_open))
-            self._half_open.pop(oldest)()
+        self.half_open[connection] = give_up
+        if len(self.half_open) > self.limits.max_half_open:
+            oldest = next(iter(self.half_open))
+            self.half_open.pop(oldest)()
 
     def shut(self) -> None:
         """Take no more connections; those that are there go on. Who comes now reaches a replica that shares the port."""
@@ -78,7 +74,7 @@ class Door:
 
     def forget(self, connection: object) -> None:
         """Its request is complete, or it has gone."""
-        self._half_open.pop(connection, None)
+        self.half_open.pop(connection, None)
 
 
 class Timer:

@@ -136,6 +136,7 @@ class PrivateReplay:
         self._is_left = True
         if self._task is not None:
             self._task.cancel()
+            self._task = None  # how it ended leads back to here: without the circle the engine is freed at once
         if self._session is not None:
             self._workshop.release(self._session)
         self._on_over(self)

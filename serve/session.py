@@ -84,7 +84,7 @@ class Session:
         self._blocks: Iterator[BinBlock] = iter(())
         self._ahead: BinBlock | None = None
         self._taken_up = 0, 0  # UTC ns: when the last bin's records were, and when its rows were ready
-        self._closed = False
+        self._closed = threading.Event()  # what asks whether to go on knows this and not us, so that no circle keeps our memory
         self._first = request.resume_from
         self.extent: Extent | None = None  # known once the source is open
         self.next_bin = request.resume_from
@@ -118,7 +118,7 @@ class Session:
         EngineError
             The file cannot be read, holds nothing from that time on, or ends before that bin.
         """
-        if self._closed:
+        if self._closed.is_set():
             return
         request, first = self.request, self.next_bin
         reach = self._reach()
@@ -131,14 +131,14 @@ class Session:
             signal=self.choice.build(),
             block_bins=1,
             checkpoints=request.checkpoints,
-            is_cancelled=lambda: self._closed,  # nobody fast-forwards for a client that has gone
+            is_cancelled=self._closed.is_set,  # nobody fast-forwards for a client that has gone
             keyframes=request.keyframes,
             from_bin=first,
         )
         self._first = first
         self._blocks = iter(replay)
         self._ahead = self._next_block()
-        if self._ahead is not None or self._closed:
+        if self._ahead is not None or self._closed.is_set():
             return
         self.n_bins = int(replay.runner.engine.run["bin_seq"][0])
         if self.n_bins == 0:
@@ -267,7 +267,7 @@ class Session:
 
     def close(self) -> None:
         """Let go of the source; from any thread, also while `open` or `step` runs in another."""
-        self._closed = True
+        self._closed.set()
         self._blocks = iter(())
         if self._warming is not None:
             self._warming[1].cancel()
@@ -280,7 +280,7 @@ class Session:
             self._trade(block)
             self._recent.append(block.grid, fields=block.bins)
             self.n_bins = int(block.bins["bin_seq"][-1]) + 1
-        elif not self._closed:
+        elif not self._closed.is_set():
             for book in self._papers:
                 book.finish()
             self._papers = []
@@ -345,7 +345,7 @@ class Session:
             return failed
         self._recent.add(reads)
         past = Past(self.request, self.config, self.choice, self._first, self._recent.n_seen, self._recent.since(0, reads))
-        return self._aside.submit(warmed, wanted, past, lambda: self._closed)
+        return self._aside.submit(warmed, wanted, past, self._closed.is_set)
 
     def _notices(self) -> list[str]:
         notices = []

@@ -44,6 +44,8 @@ FOUND_BY_NAME: Final = {
     "reconfigure": "Ray Serve, with a deployment's user_config",
     "check_health": "Ray Serve",
     "record_autoscaling_stats": "Ray Serve, for a policy of one's own",
+    "handle_parser_exception": "uvicorn",
+    "send_400_response": "uvicorn",
     "utcnow": "whoever reads the time by `datetime`",
     "today": "whoever reads the time by `datetime`",
 }

@@ -174,7 +174,7 @@ def test_too_many_half_requests_push_out_the_oldest_and_nobody_who_asks() -> Non
         async with listening(hello, **PATIENT, max_half_open=2) as at, at.peer() as first, at.peer() as second:
             await first.say(b"GET /")
             await second.say(b"GET /")
-            await until(lambda: at.door.n_half_open == 2)
+            await until(lambda: len(at.door.half_open) == 2)
             async with at.peer() as third:
                 assert await status_of(first) == 408
                 await third.say(get())
@@ -188,7 +188,7 @@ def test_too_many_half_requests_push_out_the_oldest_and_nobody_who_asks() -> Non
 def test_one_connection_too_many_is_told_to_try_later() -> None:
     async def main() -> None:
         async with listening(hello, **PATIENT, max_connections=2) as at, at.peer(), at.peer():
-            await until(lambda: at.door.n_half_open == 2)
+            await until(lambda: len(at.door.half_open) == 2)
             async with at.peer() as third:
                 assert await status_of(third) == 503
                 assert b"2 connections are open" in await third.rest()
@@ -219,7 +219,7 @@ def test_a_reader_that_takes_nothing_of_a_long_answer_is_cut_and_a_slow_one_is_n
     async def main() -> tuple[int, int]:
         async with listening(long, request_s=0.1, farewell_s=0.1, stall_s=0.3) as at, at.peer(16384) as stuck:
             await stuck.say(get(end=b""))
-            await until(lambda: at.door.n_half_open == 1)  # it is answered, and awaited to ask again
+            await until(lambda: len(at.door.half_open) == 1)  # it is answered, and awaited to ask again
             async with at.peer() as prompt:
                 await prompt.say(get())
                 got = len(await prompt.rest())

@@ -1,76 +1,16 @@
-"""A WebSocket on the replica's own listener: what it writes, when it waits, and how it finds out who is gone."""
+"""A WebSocket on the replica's own listener: what it writes, when it waits, how it ends."""
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
-from starlette.applications import Starlette
-from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.asyncio.client import connect
 
-from serve.frames import BinFrames
-from serve.stream_socket import StreamSocket
-from serve.wire import Outlet, frame, outlet_of
-from tests.test_serve.listening import BINARY, CLOSE, PING, PONG, TEXT, TIMEOUT_S, Listening, listening, masked, until
-
-PATIENT: dict[str, Any] = {"farewell_s": 30.0, "stall_s": 30.0, "silent_s": 60.0, "lost_s": 90.0}  # to wait for them is to fail
-QUICK: dict[str, Any] = PATIENT | {"watch_s": 0.02}
-SMALL = 4096  # bytes a kernel takes for a client that reads nothing
-GRID = bytes(range(256)) * 128  # 32 kB
-
-Body = Callable[[Outlet, WebSocket], Awaitable[None]]
-
-
-def bin_of(bin_seq: int) -> BinFrames:
-    return BinFrames(bin_seq, f'{{"type":"grid_update","bin_seq":{bin_seq}', GRID)
-
-
-@dataclass
-class Told:
-    """What the app's side of a stream learned."""
-
-    end: list[BaseException | None] = field(default_factory=list)
-
-
-def app_of(body: Body, told: Told) -> Starlette:
-    async def endpoint(websocket: WebSocket) -> None:
-        await websocket.accept()
-        outlet = outlet_of(websocket)
-        assert isinstance(outlet, StreamSocket)
-        try:
-            await body(outlet, websocket)
-            told.end.append(None)
-        except WebSocketDisconnect as gone:
-            told.end.append(gone)
-
-    return Starlette(routes=[WebSocketRoute("/", endpoint)])
-
-
-def run(body: Body, client: Callable[[Listening, Told], Coroutine[Any, Any, None]], **limits: Any) -> Told:
-    async def main() -> Told:
-        told = Told()
-        async with listening(app_of(body, told), **(PATIENT | limits)) as at:
-            await client(at, told)
-        return told
-
-    return asyncio.run(main())
-
-
-async def waits(outlet: Outlet, websocket: WebSocket) -> None:
-    """A stream with nothing to say."""
-    await websocket.receive()
-
-
-async def floods(outlet: Outlet, websocket: WebSocket) -> None:
-    """As fast as the client reads."""
-    for bin_seq in range(1 << 20):
-        await outlet.send_bin(frame(bin_of(bin_seq)), 0)
-
+from serve.wire import Outlet, frame
+from tests.test_serve.bin_sockets import GRID, QUICK, SMALL, Told, bin_of, floods, run, waits
+from tests.test_serve.listening import BINARY, CLOSE, TEXT, TIMEOUT_S, Listening, masked, until
 
 # --- what is written ---
 
@@ -278,97 +218,6 @@ def test_an_app_that_fails_ends_its_stream_with_a_close_frame(caplog: pytest.Log
 
     run(body, client)
     assert "a mistake of ours" in caplog.text
-
-
-# --- who is still there ---
-
-
-def test_a_client_is_pinged_when_it_says_nothing_and_counted_when_it_does_not_answer() -> None:
-    async def client(at: Listening, told: Told) -> None:
-        async with at.stream() as peer:
-            assert await peer.frame() == (PING, b"")
-            await until(lambda: at.door.n_silent == 1)
-            await peer.say(masked(PONG, b""))
-            await until(lambda: at.door.n_silent == 0)
-            await until(lambda: at.door.n_silent == 1)
-        await until(lambda: at.door.n_silent == 0)
-        assert at.door.n_stalled == 0
-
-    run(waits, client, **(QUICK | {"silent_s": 0.2}))
-
-
-def test_a_client_whose_pings_are_answered_among_the_bins() -> None:
-    async def body(outlet: Outlet, websocket: WebSocket) -> None:
-        while True:
-            for bin_seq in range(8):
-                await outlet.send_bin(frame(bin_of(bin_seq)), 0)
-
-    async def client(at: Listening, told: Told) -> None:
-        async with at.stream() as peer:
-            await peer.say(masked(PING, b"are you there"))
-            assert await peer.frame_of(PONG) == b"are you there"
-
-    run(body, client)
-
-
-def test_a_client_that_never_answers_is_dropped_in_the_end() -> None:
-    async def body(outlet: Outlet, websocket: WebSocket) -> None:
-        await outlet.send_bin(frame(bin_of(41)), 0)
-        await waits(outlet, websocket)
-
-    async def client(at: Listening, told: Told) -> None:
-        async with at.stream() as peer:
-            await peer.frame_of(BINARY)
-            assert json.loads(await peer.frame_of(TEXT)) == {
-                "type": "error",
-                "code": "stalled",
-                "message": "no ping was answered for 0.3 s; connect again with resume_from",
-                "resume_from": 42,
-            }
-            assert await peer.frame() == (CLOSE, (1013).to_bytes(2, "big") + b"no ping was answered for 0.3 s")
-        assert at.door.n_stalled == 1
-
-    assert run(body, client, **(QUICK | {"silent_s": 0.2, "lost_s": 0.3})).end == [None]
-
-
-def test_a_client_that_takes_nothing_is_dropped_and_told_where_to_go_on_should_it_wake() -> None:
-    async def client(at: Listening, told: Told) -> None:
-        async with at.stream(SMALL) as peer:
-            await until(lambda: bool(told.end))  # who waited to write has learned it
-            texts = []
-            while (got := await peer.frame())[0] != CLOSE:
-                texts += [json.loads(got[1])] if got[0] == TEXT else []
-            *headers, error = texts
-            assert error["code"] == "stalled"
-            assert error["resume_from"] == headers[-1]["bin_seq"] + 1
-            assert int.from_bytes(got[1][:2], "big") == 1013
-
-    (end,) = run(floods, client, **(QUICK | {"stall_s": 0.3})).end
-    assert isinstance(end, WebSocketDisconnect)
-
-
-def test_a_client_that_takes_nothing_and_does_not_wake_is_cut() -> None:
-    async def client(at: Listening, told: Told) -> None:
-        async with at.stream(SMALL):
-            await until(lambda: not at.door.connections)
-        assert at.door.n_stalled == 1
-
-    run(floods, client, **(QUICK | {"stall_s": 0.2, "farewell_s": 0.1}))
-
-
-def test_a_slow_reader_is_no_stalled_one() -> None:
-    async def client(at: Listening, told: Told) -> None:
-        async with at.stream(SMALL) as peer:
-            loop = asyncio.get_running_loop()
-            began, n = loop.time(), 0
-            while loop.time() - began < 1.5:  # five times as long as a stalled one is waited for
-                await peer.frame_of(BINARY)
-                n += 1
-                await asyncio.sleep(0.05)
-            assert not told.end
-            assert at.door.n_stalled == 0
-
-    run(floods, client, **(QUICK | {"stall_s": 0.3}))
 
 
 # --- what we stand on ---

@@ -23,6 +23,9 @@ export interface ConnectionEvents {
 
 const NORMAL = 1000;
 const GIVE_UP = new Set([1008, 1011]);
+/** A server that takes controls says something each second once it has begun: silent for longer, it is frozen or cut off. */
+const SILENT_MS = 4000;
+const LOOK_MS = 500;
 /** Milliseconds of work between two breaths, so that painting and input are not starved. */
 const SLICE_MS = 8;
 
@@ -43,6 +46,9 @@ export class Connection {
   private head = 0;
   private draining = false;
   private closed: { code: number; reason: string } | null = null;
+  private watch: ReturnType<typeof setInterval> | null = null;
+  private heardMs = 0;
+  private lookedMs = 0;
   private readonly channel = new MessageChannel();
 
   constructor(address: () => string, on: ConnectionEvents, now: () => number, backoff = new Backoff()) {
@@ -76,6 +82,7 @@ export class Connection {
       this.on.opened();
     };
     socket.onmessage = (event: MessageEvent<string | ArrayBuffer>) => {
+      this.heardMs = this.now();
       this.queue.push(event.data);
       this.wake();
     };
@@ -144,7 +151,26 @@ export class Connection {
     if (frame.type === "error") {
       this.lastError = { code: String(frame.code ?? ""), message: String(frame.message ?? "") };
     }
+    if (
+      frame.type === "runtime_config" &&
+      isObject(frame.capabilities) &&
+      frame.capabilities.control === true
+    ) {
+      this.heardMs = this.lookedMs = this.now();
+      this.watch ??= setInterval(() => this.look(), LOOK_MS);
+    }
     return this.on.text(frame);
+  }
+
+  /** No socket tells that the other side stands still. */
+  private look(): void {
+    const now = this.now();
+    // A page that was held itself hears what came meanwhile only after this call.
+    if (now - this.lookedMs > SILENT_MS / 2) this.heardMs = now;
+    this.lookedMs = now;
+    if (now - this.heardMs < SILENT_MS || this.closed !== null) return;
+    this.closed = { code: 1006, reason: `nothing came for ${SILENT_MS / 1000} s` };
+    this.wake();
   }
 
   private ended(closed: { code: number; reason: string }): void {
@@ -174,6 +200,8 @@ export class Connection {
   private drop(): void {
     if (this.timer !== null) clearTimeout(this.timer);
     this.timer = null;
+    if (this.watch !== null) clearInterval(this.watch);
+    this.watch = null;
     this.closed = null;
     this.queue = [];
     this.head = 0;
