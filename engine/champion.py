@@ -4,6 +4,7 @@ Source: interfaces.md, "Champion".
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -84,6 +85,21 @@ class Promise(BaseModel):
     plan: dict[str, JsonValue] = Field(description="what the walking kernels go by")
 
 
+class FittedState(BaseModel):
+    """The fitted state of a learned signal at the end of the last session that its judge saw: `engine.signals.carried`.
+
+    Its bytes lie beside the versions, in a file named by their hash; `with_fitted` reads them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset_id: str = Field(min_length=1, description="session that it was fitted on")
+    end_ns: int = Field(description="UTC; end of that session: it has seen nothing later")
+    n_bytes: int = Field(gt=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of its bytes")
+    data: bytes = Field(b"", exclude=True, repr=False, description="its bytes, once read; never in the version's file")
+
+
 class Champion(BaseModel):
     """One promoted signal: everything needed to build it again and to know where it came from."""
 
@@ -110,6 +126,7 @@ class Champion(BaseModel):
     source: SignalSource | None = Field(None, description="of a signal that is not built in")
     promise: Promise | None = Field(None, description="none for versions that were made before there was one")
     gate: Gate | None = Field(None, description="what the gate found; none for versions that were made before there was one")
+    fitted: FittedState | None = Field(None, description="of a learned signal; none for versions made before there was one")
 
     @property
     def standing(self) -> Standing:
@@ -160,6 +177,11 @@ def version_path(lake: Lake, version: int) -> Path:
     return lake.models / f"champion-{version:06d}.yaml"
 
 
+def fitted_path(lake: Lake, digest: str) -> Path:
+    """File of a fitted state by the SHA-256 of its bytes."""
+    return lake.models / "fitted" / f"{digest}.state"
+
+
 def pointer_path(lake: Lake) -> Path:
     """File that names the version in service."""
     return lake.models / POINTER_FILE
@@ -189,6 +211,10 @@ def write_champion(lake: Lake, champion: Champion) -> Path:
         del values["promise"]
     if champion.gate is None:
         del values["gate"]
+    if champion.fitted is None:
+        del values["fitted"]
+    else:
+        _write_fitted(lake, champion.fitted)
     text = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     try:
         write_new(path, text.encode())
@@ -211,6 +237,38 @@ def read_champion(lake: Lake, version: int | None = None) -> Champion:
     if version is None:
         return read_pointed(lake, read_pointer(lake))
     return _read_version(lake, version)
+
+
+def with_fitted(lake: Lake, champion: Champion) -> Champion:
+    """A champion with the bytes of its fitted state, as it is to be built; the same where it carries none.
+
+    Raises
+    ------
+    ChampionError
+        They are gone, or not what they were when it was promoted.
+    """
+    if champion.fitted is None or champion.fitted.data:
+        return champion
+    path = fitted_path(lake, champion.fitted.sha256)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ChampionError(
+            f"the fitted state of champion version {champion.version} is gone: {path}. Promote the run again, or roll back"
+        ) from None
+    if sha256(data).hexdigest() != champion.fitted.sha256:
+        raise ChampionError(
+            f"{path} is not as it was promoted: its SHA-256 differs from that of champion version {champion.version}. Roll back"
+        )
+    return champion.model_copy(update={"fitted": champion.fitted.model_copy(update={"data": data})})
+
+
+def _write_fitted(lake: Lake, fitted: FittedState) -> None:
+    path = fitted_path(lake, fitted.sha256)
+    if not fitted.data or sha256(fitted.data).hexdigest() != fitted.sha256:
+        raise ChampionError(f"the fitted state to be written to {path} does not hash to its name; make it with fitted_of")
+    with suppress(FileExistsError):  # of another version, and the same bytes
+        write_new(path, fitted.data)
 
 
 def read_pointed(lake: Lake, pointer: PointerState) -> Champion:

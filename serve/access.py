@@ -1,11 +1,27 @@
-"""Who may connect: the token and the browser's origin."""
+"""Who may ask: the token, the name by which the service is asked for, and the browser's origin."""
 
 import hmac
-from urllib.parse import urlsplit
+import re
+from typing import Final, NamedTuple
 
 from starlette.requests import HTTPConnection
 
-from serve.settings import is_loopback
+from engine.errors import ConfigError
+from serve.settings import ServeSettings, is_loopback
+
+# As RFC 3986 and RFC 6454 write them, and nothing that only looks like it: a browser and we must read the same name.
+_NAME: Final = r"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252}))"
+_HOST: Final = re.compile(rf"{_NAME}(?::(?P<port>[0-9]{{1,5}}))?", re.ASCII)
+_ORIGIN: Final = re.compile(rf"(?P<scheme>https?)://{_NAME}(?::(?P<port>[0-9]{{1,5}}))?", re.ASCII)
+_PORTS: Final = {"http": 80, "https": 443}
+_ANY_ADDRESS: Final = ("0.0.0.0", "::", "")
+
+
+class Address(NamedTuple):
+    """A name as it is written in a ``Host`` header or an origin; ``port`` 0 where none is written."""
+
+    name: str
+    port: int
 
 
 def given_token(connection: HTTPConnection) -> str | None:
@@ -24,6 +40,39 @@ def is_token_right(connection: HTTPConnection, token: str | None) -> bool:
     return given is not None and hmac.compare_digest(given.encode(), token.encode())
 
 
+def read_address(text: str) -> Address | None:
+    """A ``Host`` header; None where it is none."""
+    found = _HOST.fullmatch(text)
+    return None if found is None else _address(found)
+
+
+def read_host(text: str) -> str:
+    """A name that ``--allow-host`` gives; a port behind it says nothing.
+
+    Raises
+    ------
+    ConfigError
+        It is no name.
+    """
+    found = read_address(text)
+    if found is None:
+        raise ConfigError(f"--allow-host was {text!r}; it must be a name or an address, like desk.example or [2001:db8::1]")
+    return found.name
+
+
+def is_host_known(address: Address, settings: ServeSettings) -> bool:
+    """Whether a service goes by a name.
+
+    A page whose name was made to resolve to this machine is of another name than we are, and must learn nothing. Where a token
+    guards the service it cannot; there any name will do, unless some are listed.
+    """
+    if is_loopback(address.name) or address.name in settings.allowed_hosts:
+        return True
+    if address.name == settings.host.lower() and settings.host not in _ANY_ADDRESS:
+        return True
+    return settings.token is not None and not settings.allowed_hosts
+
+
 def is_origin_allowed(connection: HTTPConnection, allowed: tuple[str, ...], *, guarded: bool) -> bool:
     """Whether a browser's page may connect.
 
@@ -38,19 +87,18 @@ def is_origin_allowed(connection: HTTPConnection, allowed: tuple[str, ...], *, g
     guarded : bool
         Whether a token is required.
     """
-    origin = connection.headers.get("origin")
-    if origin is None or origin in allowed:
+    origins = connection.headers.getlist("origin")
+    if not origins or (len(origins) == 1 and origins[0] in allowed):
         return True
-    try:
-        page = urlsplit(origin)
-        host = urlsplit(f"//{connection.headers.get('host', '')}")
-        same = (page.hostname, page.port or _default_port(page.scheme)) == (host.hostname, host.port or 80)
-    except ValueError:  # a port that is no number
+    page = _ORIGIN.fullmatch(origins[0])
+    host = read_address(connection.headers.get("host", ""))
+    if len(origins) > 1 or page is None or host is None:
         return False
-    if page.hostname is None or host.hostname is None:
-        return False
-    return (guarded and same) or (is_loopback(page.hostname) and is_loopback(host.hostname))
+    name, port = _address(page)
+    default = _PORTS[page["scheme"]]  # also of the host: what stands before us may speak https
+    same = (name, port or default) == (host.name, host.port or default)
+    return (guarded and same) or (is_loopback(name) and is_loopback(host.name))
 
 
-def _default_port(scheme: str) -> int:
-    return 443 if scheme == "https" else 80
+def _address(found: re.Match[str]) -> Address:
+    return Address(found["name"].strip("[]").lower().removesuffix("."), int(found["port"] or 0))

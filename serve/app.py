@@ -7,17 +7,22 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from engine.errors import EngineError
 from serve.access import is_token_right
+from serve.answers import error_answer, json_answer
+from serve.api import Api
+from serve.guard import HEADERS, Guard
 from serve.page import Page
 from serve.service import Service
 from serve.settings import STREAM_PATH
 from serve.stream import Stream
+from serve.words import without_paths_in
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +40,7 @@ def build_app(service: Service, background: Sequence[Background] = ()) -> Starle
     background : sequence of callables
         Called with the app; their coroutines run until it ends.
     """
+    api = Api(service)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -44,6 +50,7 @@ def build_app(service: Service, background: Sequence[Background] = ()) -> Starle
             yield
         finally:
             await service.go_away()  # while whatever carries the streams still runs
+            await asyncio.to_thread(api.close)
             for task in tasks:
                 task.cancel()
             for result in await asyncio.gather(*tasks, return_exceptions=True):
@@ -56,25 +63,36 @@ def build_app(service: Service, background: Sequence[Background] = ()) -> Starle
         status = 200 if body["status"] == "ok" else 503
         if not is_token_right(request, service.settings.token):
             body = {name: body[name] for name in ("status", "service")}  # enough for a load balancer, nothing to learn
-        return JSONResponse(body, status)
-
-    async def champion(request: Request) -> Response:
-        if not is_token_right(request, service.settings.token):
-            return JSONResponse({"error": "a token is required: Authorization: Bearer or ?token="}, 401)
-        try:
-            return JSONResponse(await asyncio.to_thread(service.champion))
-        except EngineError as error:
-            return JSONResponse({"error": str(error)}, 500)
+        return json_answer(without_paths_in(body), status)
 
     async def stream(websocket: WebSocket) -> None:
         await Stream(websocket, service).run()
 
-    return Starlette(
+    async def not_a_stream(request: Request) -> Response:
+        return error_answer("this is a WebSocket; open it with ws:// or wss://", 426, {"upgrade": "websocket"})
+
+    app = Starlette(
         routes=[
             Route("/health", health),
-            Route("/v1/model/champion", champion),
+            *api.routes(),
             WebSocketRoute(STREAM_PATH, stream),
-            Mount("/", Page(service.settings.page_dir)),
+            Route(STREAM_PATH, not_a_stream),
         ],
+        middleware=[Middleware(Guard, settings=service.settings)],
+        exception_handlers={HTTPException: _refused, Exception: _failed},
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False
+    app.router.default = Page(service.settings.page_dir)  # behind the routes, so that what they refuse stays refused
+    return app
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        return error_answer(f"{request.method} is not answered here; ask with GET", 405, {"allow": "GET, HEAD"})
+    return error_answer(error.detail, error.status_code, dict(error.headers or {}))
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return error_answer(f"the service failed: {type(error).__name__}; see its log", 500, HEADERS)

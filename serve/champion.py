@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
 
-from engine.champion import Champion, PointerState, read_champion, read_pointed, read_pointer
+from engine.champion import Champion, PointerState, read_champion, read_pointed, read_pointer, with_fitted
 from engine.config import InstrumentConfig
 from engine.constants import NS_PER_DAY
 from engine.dataset.read import Dataset
@@ -21,7 +21,7 @@ from engine.lake import Lake
 from engine.run.runner import Runner, Span
 from engine.schema import GRID_F64
 from engine.signals.base import SignalContext, SignalLike
-from engine.signals.promoted import load_built_in, promoted_class
+from engine.signals.promoted import begun, load_built_in, promoted_class
 from engine.signals.registry import BUILT_IN, signal_of
 from engine.signals.statistical.perm_derivative import PermDerivative, perm_params_from_config
 from serve.request import with_overrides
@@ -66,7 +66,8 @@ class SignalChoice:
         """A fresh signal; None where the instrument's own one is switched off."""
         if not self.enabled:
             return None
-        return signal_of(self._class, self.parameters, self.context)
+        signal = signal_of(self._class, self.parameters, self.context)
+        return signal if self.champion is None else begun(self.champion, signal)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -87,7 +88,15 @@ class SignalChoice:
             "standing": INSTRUMENT if self.champion is None else self.champion.standing,
             "because": reason_of(self.champion),
             "parameters": self.parameters,
+            "fitted": _fitted_line(self.champion),
         }
+
+
+def _fitted_line(champion: Champion | None) -> dict[str, Any] | None:
+    """What a learned signal was fitted on before the stream began; None where it begins anew."""
+    if champion is None or champion.fitted is None:
+        return None
+    return {"dataset_id": champion.fitted.dataset_id, "end_ns": str(champion.fitted.end_ns)}
 
 
 def reason_of(champion: Champion | None) -> str | None:
@@ -188,7 +197,7 @@ class ChampionWatcher:
         self._trust = trust or Trust()
         self._lake = lake
         self._config = config
-        self._poll_s = poll_s
+        self.poll_s = poll_s
         self._on_change = on_change
         self._etag = ""
         self._serving = Serving(0, None, _now())
@@ -263,6 +272,7 @@ class ChampionWatcher:
     def _ready(self, champion: Champion) -> Champion:
         self._trust.require(champion)
         check_champion(champion, self._config, self._lake)
+        champion = with_fitted(self._lake, champion)
         warm_up(choose_signal(champion, self._config))
         return champion
 
@@ -276,7 +286,7 @@ class ChampionWatcher:
         return None
 
     def _watch(self) -> None:
-        while not self._stop.wait(self._poll_s):
+        while not self._stop.wait(self.poll_s):
             self.poll()
 
     def _raise_alarm(self, text: str) -> bool:

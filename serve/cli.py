@@ -8,7 +8,7 @@ from typing import Final
 from engine.door import ADDRESS_HELP, Command, Door, add_assume_symbol, add_lake, read_path
 from engine.ray_environment import default_address
 from serve.query import PERM_FIELDS, QUERY_NAMES
-from serve.settings import CHAMPION, DEFAULT_HOST, DEFAULT_PORT, LOG_LEVELS, TOKEN_ENV
+from serve.settings import CHAMPION, DEFAULT_HOST, DEFAULT_PORT, LOG_FORMATS, LOG_LEVELS, TOKEN_ENV
 from serve.trust import ALLOW_ENV
 
 
@@ -27,10 +27,22 @@ def _run(parser: argparse.ArgumentParser) -> None:
     )
     add_assume_symbol(parser)
     add_lake(parser)
-    parser.add_argument("--replicas", type=int, default=1, help="processes that serve streams; default 1")
+    parser.add_argument("--replicas", type=int, default=1, metavar="N", help="processes that serve streams; default 1")
+    parser.add_argument("--max-replicas", type=int, metavar="N", help="more of them while there are more streams, up to N")
+    parser.add_argument(
+        "--streams-per-replica", type=int, metavar="N", help="with --max-replicas: streams that one is for; default 100"
+    )
+    parser.add_argument("--detach", action="store_true", help="serve on without this terminal; python -m serve stop ends it")
     parser.add_argument("--address", default=default_address(), help=ADDRESS_HELP)
     parser.add_argument(
         "--allow-origin", action="append", default=[], metavar="URL", help="origin of another web page that may connect"
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="name by which the service may be asked for beside this machine's own; with a token any, unless one is named here",
     )
     foreign = parser.add_argument_group("champions whose signal is not built in; without these none is loaded")
     foreign.add_argument("--allow-signals", action="store_true", help="load whatever is promoted: its source runs here")
@@ -42,6 +54,9 @@ def _run(parser: argparse.ArgumentParser) -> None:
         help=f"load the signal whose source has this SHA-256; may be given again; also {ALLOW_ENV}=HASH,HASH or all",
     )
     parser.add_argument("--log-level", default="INFO", choices=LOG_LEVELS, help="of the service's own log; default INFO")
+    parser.add_argument(
+        "--log-format", default="text", choices=LOG_FORMATS, help="lines to read, or an object of JSON a line; default text"
+    )
     parser.add_argument(
         "--model",
         default=CHAMPION,
@@ -78,12 +93,23 @@ def _status(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="machine-readable")
 
 
+def _stop(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"of the service on this machine; default {DEFAULT_PORT}")
+
+
 def _tail(parser: argparse.ArgumentParser) -> None:
     _add_url(parser)
     parser.add_argument("--bins", type=int, metavar="N", help="end after N bins; default at the end of the data")
     for name in QUERY_NAMES:
         if name != "token":
             parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="X", help="passed to the stream")
+
+
+def _model_at(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("when", metavar="DAY|ISO-TIME", help="YYYY-MM-DD, or a moment; without a zone New York's is meant")
+    parser.add_argument("--symbol", help="default every symbol that has a record")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    add_lake(parser)
 
 
 def _add_url(parser: argparse.ArgumentParser) -> None:
@@ -95,6 +121,18 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "status": Command(
         "how it is doing", "serve.commands:status", "How the service is doing; exit code 1 when it is not well.", _status
     ),
+    "stop": Command(
+        "end the one on this machine",
+        "serve.commands:stop",
+        "Say goodbye to the clients of the service on a port of this machine, and end it.",
+        _stop,
+    ),
+    "model-at": Command(
+        "which model spoke at any bin",
+        "serve.spoken:model_at",
+        "Which model spoke at a moment, or on a day: from the chained record that every stream writes, each link of it checked.",
+        _model_at,
+    ),
     "tail": Command(
         "its stream, a line per bin",
         "serve.commands:follow",
@@ -103,7 +141,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
 }
 DOOR: Final = Door(
-    "Serve one instrument's bins and its signal's scores on Ray Serve; Ctrl-C ends it.",
+    "Serve one instrument's bins and its signal's scores on Ray Serve; Ctrl-C or a hang-up ends it, unless --detach.",
     COMMANDS,
     bare=Command("page, API and stream; Ctrl-C ends it", "serve.commands:run", arguments=_run),
     allow_abbrev=False,

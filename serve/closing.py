@@ -6,6 +6,7 @@ from typing import Final
 from engine.errors import EngineError, SourceChangedError
 from serve.frames import message
 from serve.send_queue import Close
+from serve.words import without_paths
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,11 @@ class BusyError(EngineError):
 
 
 def error_close(code: str, text: str, close_code: int, resume_from: int | None = None) -> Close:
-    """An ``error`` and its close code; ``resume_from`` is where a client goes on that connects again."""
+    """An ``error`` and its close code; ``resume_from`` is where a client goes on that connects again.
+
+    It is told what is wrong with a file, not where that lies.
+    """
+    text = without_paths(text)
     reason = text.encode()[:_REASON_BYTES].decode(errors="ignore")
     place = {} if resume_from is None else {"resume_from": resume_from}
     return Close(message("error", code=code, message=text, **place), close_code, reason)

@@ -1,60 +1,62 @@
-"""What the service's commands do with their arguments: run it, ask how it is doing, follow its stream."""
+"""What the service's commands do with their arguments: run it, end it, ask how it is doing, follow its stream."""
 
 import argparse
 import os
 import signal
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from engine.champion import read_champion, read_pointer
-from engine.config import InstrumentConfig, load_instrument, require_instrument
+from engine.config import InstrumentConfig
 from engine.constants import NS_PER_DAY
-from engine.dataset.sealed import require_open_day
-from engine.door import FAILED, print_json, read_day
-from engine.errors import ChampionError, ConfigError, WorkError
+from engine.door import FAILED, print_json
+from engine.errors import ConfigError, EngineError, WorkError
 from engine.jit import cache_dir
-from engine.lake import Lake, raw_file
 from engine.ray_environment import prepare_ray_environment
-from engine.run.replay import Replay
 from engine.run.runner import Runner, Span
-from engine.source.records import open_source
-from serve.champion import check_champion
-from serve.client import fetch_health, health_lines, stream_url, tail
-from serve.latency import read_capture
+from serve.client import fetch_health, health_lines, stream_url
+from serve.detached import Noted, end_driver, end_marked, forget_address, logs, require_note, start_head
+from serve.launch import Launch, read_launch
 from serve.page import start_page
-from serve.query import HORIZONS, PERM_FIELDS, QUERY_NAMES
-from serve.request import last_day, perm_value, read_horizons, read_model, read_number, read_start_time, refuse_idle
-from serve.settings import (
-    CHAMPION,
-    DEFAULT_HOST,
-    DEFAULT_PORT,
-    MAX_PROJECTION,
-    TOKEN_ENV,
-    Projection,
-    ServeSettings,
-    StreamDefaults,
-    require_token,
-)
-from serve.trust import read_trust
+from serve.query import QUERY_NAMES
+from serve.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_ENV
+from serve.tail import tail
 
 
 def run(options: argparse.Namespace) -> int:
-    """The service, until Ctrl-C."""
-    overrides: dict[str, Any] = {
-        name: perm_value(name, value) for name in PERM_FIELDS if (value := getattr(options, name)) is not None
-    }
-    perm_names = tuple(overrides)
-    if options.projection_horizons_bins is not None:
-        overrides[HORIZONS] = read_horizons(options.projection_horizons_bins)
-    config = load_instrument(overrides=overrides)
-    settings = _settings(options, config, perm_names)
-    dbn = _check_day(settings, config)
-    _check_model(settings, config)
-    _check_port(settings.host, settings.port)
-    return _serve(settings, config, dbn, options.address)
+    """The service, until Ctrl-C; detached, until `stop`."""
+    launch = read_launch(options)
+    _check_port(launch.settings.host, launch.settings.port)
+    return _serve(launch, options.address, options.detach)
+
+
+def stop(options: argparse.Namespace) -> int:
+    """Say goodbye to the clients of a service of this machine, and end it."""
+    noted = require_note(options.port)
+    prepare_ray_environment(is_own=noted.mark is not None)
+    driver = noted.driver_process()
+    if driver is not None:
+        end_driver(driver)
+    elif noted.driver is None:
+        from serve.ray_cluster import say_goodbye
+
+        try:
+            say_goodbye(noted.address, is_ours=noted.mark is not None)
+        except EngineError as error:
+            if noted.mark is None:
+                raise
+            print(f"notice: its clients were not told: {error}", flush=True)
+        finally:
+            if noted.mark is not None:
+                end_marked(noted.mark)
+                forget_address(noted.address)
+    noted.remove()
+    print(f"ended the service on port {noted.port}", flush=True)
+    return 0
 
 
 def status(options: argparse.Namespace) -> int:
@@ -85,94 +87,6 @@ def _base(options: argparse.Namespace) -> str:
     return url
 
 
-def _settings(options: argparse.Namespace, config: InstrumentConfig, perm_names: tuple[str, ...]) -> ServeSettings:
-    require_instrument(config, options.product_type or config.product_type, options.symbol or config.symbol)
-    if not 1 <= options.port <= 65535:
-        raise ConfigError(f"--port was {options.port}; it must be 1 to 65535")
-    if not 1 <= options.replicas <= 64:
-        raise ConfigError(f"--replicas was {options.replicas}; it must be 1 to 64")
-    model = read_model(options.model, "--model")
-    refuse_idle(perm_names, model)
-    return ServeSettings(
-        lake=Lake.open(options.lake),
-        host=options.host,
-        port=options.port,
-        replicas=options.replicas,
-        token=require_token(options.host),
-        allowed_origins=tuple(options.allow_origin),
-        trust=read_trust(options.allow_signals, options.allow_signal),
-        assumes_symbol=options.assume_symbol,
-        defaults=StreamDefaults(
-            dt=None if options.dt is None else read_day(options.dt).isoformat(),
-            start_time=None if options.start_time is None else read_start_time(options.start_time),
-            model=model,
-            perm_names=perm_names,
-            projection=_projection(options),
-            sealed_ok=options.sealed_ok,
-        ),
-        log_level=options.log_level,
-        latency=read_capture(
-            options.perf_latency_jsonl,
-            options.perf_window_start_et,
-            options.perf_window_end_et,
-            options.perf_summary_every_bins,
-        ),
-    )
-
-
-def _projection(options: argparse.Namespace) -> Projection:
-    scale, damping = options.projection_cubic_scale, options.projection_damping_lambda
-    if scale is not None and not options.projection_use_cubic:
-        raise ConfigError(f"--projection-cubic-scale was {scale} without --projection-use-cubic, so changes nothing; give both")
-    values = {
-        "cubic_scale": scale if scale is None else read_number("--projection-cubic-scale", scale),
-        "damping_lambda": damping if damping is None else read_number("--projection-damping-lambda", damping),
-    }
-    for name, value in values.items():
-        if value is not None and not 0 <= value <= MAX_PROJECTION:
-            raise ConfigError(f"--projection-{name.replace('_', '-')} was {value}; it must be 0 to {MAX_PROJECTION:g}")
-    return Projection(options.projection_use_cubic, **{name: float(value) for name, value in values.items() if value is not None})
-
-
-def _check_day(settings: ServeSettings, config: InstrumentConfig) -> Path:
-    """Open what a stream without wishes would open, so that a bad file is refused before anything starts."""
-    lake, defaults = settings.lake, settings.defaults
-    day = read_day(defaults.dt or last_day(lake, config.symbol_root))
-    if not defaults.sealed_ok:
-        require_open_day(lake, config.symbol, day.isoformat())
-    dbn = raw_file(lake, config.symbol_root, day.isoformat())
-    source = open_source([dbn], config, day, assumes_symbol=settings.assumes_symbol)
-    Replay(source, config, start_time=defaults.start_time, block_bins=1)
-    return dbn
-
-
-def _check_model(settings: ServeSettings, config: InstrumentConfig) -> None:
-    """Refuse to start with a version that cannot serve, or beside a champion that may not be loaded; say what will not act.
-
-    A champion that is damaged is the watcher's to report.
-    """
-    lake, defaults = settings.lake, settings.defaults
-    if isinstance(defaults.model, int):
-        version = read_champion(lake, defaults.model)
-        settings.trust.require(version)
-        check_champion(version, config, lake)
-        return
-    try:
-        if defaults.model != CHAMPION or read_pointer(lake).version is None:
-            return
-        champion = read_champion(lake)
-    except (ChampionError, OSError):
-        return
-    settings.trust.require(champion)
-    if defaults.perm_names:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in defaults.perm_names)
-        print(
-            f"notice: {flags} changes the instrument's own signal only, and champion version {champion.version} scores; add "
-            "--model instrument to have the former",
-            flush=True,
-        )
-
-
 def _check_port(host: str, port: int) -> None:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -188,29 +102,29 @@ def _check_port(host: str, port: int) -> None:
             ) from None
 
 
-def _serve(settings: ServeSettings, config: InstrumentConfig, dbn: Path, address: str) -> int:
-    prepare_ray_environment(is_own=address == "local")
+def _serve(launch: Launch, address: str, is_detached: bool) -> int:
+    is_own = address == "local"
+    prepare_ray_environment(is_own=is_own)
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")  # Serve's own log stays in its files; ours is shown
-    from serve.deployment import ServeCluster  # here, since Ray is imported only where it is used
+    from serve.ray_cluster import ServeCluster  # here, since Ray is imported only where it is used
 
+    settings, config = launch.settings, launch.config
+    _compile(config)
+    print(f"starting Ray Serve for {config.product_type}:{config.symbol}, data {launch.dbn.name} …", flush=True)
+    if is_detached:
+        return _detach(launch, address)
     ended = threading.Event()
     cluster = ServeCluster(address)
-    _compile(config)
-    print(f"starting Ray Serve for {config.product_type}:{config.symbol}, data {dbn.name} …", flush=True)
+    noted: Noted | None = None
     try:
         _on_signals(ended, breaks_off=True)
-        cluster.start(settings, config)
-        _on_signals(ended, breaks_off=False)  # again: Ray takes some of them for itself while it starts
+        with _hang_up_held():
+            cluster.start(launch)
+            _on_signals(ended, breaks_off=False)  # again: Ray takes some of them for itself while it starts
         if not ended.is_set():
-            host = f"[{settings.host}]" if ":" in settings.host else settings.host
-            print(f"Ray dashboard  {cluster.dashboard_url or '-'}")
-            query = {"product_type": config.product_type, "symbol": config.symbol}
-            wishes = {"dt": settings.defaults.dt, "start_time": settings.defaults.start_time}
-            query |= {name: value for name, value in wishes.items() if value is not None}
-            print(f"page           http://{host}:{settings.port}/?{urlencode(query, safe=':')}")
-            if start_page(settings.page_dir) is None:
-                print("               not built: make page builds it in a checkout, where Node is; the stream works without it")
-            print(f"serving        http://{host}:{settings.port}/  (Ctrl-C ends it)", flush=True)
+            noted = Noted.of_driver(settings.host, settings.port, cluster.head, cluster.dashboard_url)
+            noted.write()
+            _say_where(launch, cluster.dashboard_url, "Ctrl-C ends it")
         ended.wait()
     except KeyboardInterrupt:
         _on_signals(ended, breaks_off=False)
@@ -219,12 +133,66 @@ def _serve(settings: ServeSettings, config: InstrumentConfig, dbn: Path, address
     finally:
         print("ending …", flush=True)
         cluster.stop()
+        if noted is not None:
+            noted.remove()
     print("ended", flush=True)
     return 0
 
 
+def _detach(launch: Launch, address: str) -> int:
+    """Deploy to a Ray that no process of ours holds, and leave."""
+    from serve.ray_cluster import ServeCluster
+
+    settings, mark, dashboard = launch.settings, None, ""
+    if address == "local":
+        address, dashboard, mark = start_head()
+    cluster = ServeCluster(address)
+    try:
+        cluster.start(launch)
+        dashboard = cluster.dashboard_url or dashboard
+        Noted(settings.host, settings.port, cluster.head, dashboard, mark).write()
+        _say_where(launch, dashboard, f"python -m serve stop --port {settings.port} ends it")
+        print(f"log            {logs()}", flush=True)
+    except BaseException as error:
+        if mark is not None:
+            end_marked(mark)
+            forget_address(address)
+        if isinstance(error, RuntimeError):
+            raise WorkError(f"Ray Serve did not start: {' '.join(str(error).split())}") from None
+        raise
+    finally:
+        cluster.leave()
+    return 0
+
+
+def _say_where(launch: Launch, dashboard_url: str, end: str) -> None:
+    settings, config = launch.settings, launch.config
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    print(f"Ray dashboard  {dashboard_url or '-'}")
+    query = {"product_type": config.product_type, "symbol": config.symbol}
+    wishes = {"dt": settings.defaults.dt, "start_time": settings.defaults.start_time}
+    query |= {name: value for name, value in wishes.items() if value is not None}
+    print(f"page           http://{host}:{settings.port}/?{urlencode(query, safe=':')}")
+    if start_page(settings.page_dir) is None:
+        print("               not built: make page builds it in a checkout, where Node is; the stream works without it")
+    print(f"serving        http://{host}:{settings.port}/  ({end})", flush=True)
+
+
+@contextmanager
+def _hang_up_held() -> Iterator[None]:
+    """Keep a hang-up for afterwards, and from the processes that are started meanwhile: they end when we say so.
+
+    A terminal that closes sends it to them too, and a Ray that ended by it could not say goodbye to anybody.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+
 def _on_signals(ended: threading.Event, *, breaks_off: bool) -> None:
-    """Let Ctrl-C and a polite kill set ``ended``, and break off what is being waited for.
+    """Let Ctrl-C, a polite kill and a terminal that closes set ``ended``, and break off what is being waited for.
 
     While Ray starts it may swallow the exception, never the event.
     """
@@ -234,8 +202,9 @@ def _on_signals(ended: threading.Event, *, breaks_off: bool) -> None:
         if breaks_off:
             raise KeyboardInterrupt
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, take)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # ignored: nohup asks to go on
+            signal.signal(number, take)
 
 
 def _compile(config: InstrumentConfig) -> None:

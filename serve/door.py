@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
+from serve.figures import SocketFigures
+
 _SPARE_DESCRIPTORS: Final = 256  # for files, Ray and the event loop
 _MIN_CONNECTIONS: Final = 64
 
@@ -48,10 +50,15 @@ class Door:
         self.n_silent = 0  # streams whose peer shows no sign of life now
         self.connections: Collection[object] = ()  # the listener's, once it is made
         self._half_open: dict[object, Callable[[], None]] = {}  # in order of arrival
+        self._shut: Callable[[], None] | None = None  # the listener's, while it listens
 
     @property
     def n_half_open(self) -> int:
         return len(self._half_open)
+
+    def figures(self) -> SocketFigures:
+        """What Prometheus is told."""
+        return SocketFigures(len(self.connections), self.n_half_open, self.n_silent, self.n_refused, self.n_stalled)
 
     def wait_for(self, connection: object, give_up: Callable[[], None]) -> None:
         """Remember a connection whose request is not complete; the one that waits longest makes room where there are too many."""
@@ -59,6 +66,15 @@ class Door:
         if len(self._half_open) > self.limits.max_half_open:
             oldest = next(iter(self._half_open))
             self._half_open.pop(oldest)()
+
+    def shut(self) -> None:
+        """Take no more connections; those that are there go on. Who comes now reaches a replica that shares the port."""
+        if self._shut is not None:
+            self._shut()
+
+    def opened(self, shut: Callable[[], None]) -> None:
+        """The listener listens, and this ends it."""
+        self._shut = shut
 
     def forget(self, connection: object) -> None:
         """Its request is complete, or it has gone."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 _LAGS_KEPT: Final = 2048
 _JITTER_SHARE: Final = 1 / 16  # of a new difference in the running mean: RFC 3550, section 6.4.1
@@ -47,12 +47,24 @@ class SessionFigures:
 
 
 @dataclass(frozen=True)
+class SocketFigures:
+    """The sockets of a replica's listener."""
+
+    open: int = 0
+    half_open: int = 0  # that have not said yet what they want
+    silent: int = 0  # whose peer shows no sign of life now
+    refused: int = 0  # since the replica began: answered before the app saw them
+    stalled: int = 0  # since then: streams dropped with 1013
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """A replica's figures at one moment."""
 
     clients: int
     sessions: Sequence[SessionFigures]
     memory_bytes: int  # resident, of the whole process
+    sockets: SocketFigures
 
     @property
     def ring_bytes(self) -> int:
@@ -75,6 +87,7 @@ class Figures:
     swaps: int = 0
     lags_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_LAGS_KEPT))  # sending after due, recent bins
     sessions: Callable[[], Sequence[SessionFigures]] = lambda: ()  # asked at each snapshot
+    sockets: Callable[[], SocketFigures] = SocketFigures  # the same
 
     _new_lags_ms: list[float] = field(default_factory=list)
 
@@ -103,7 +116,7 @@ class Figures:
         clients : int
             Open streams.
         """
-        return Snapshot(clients, tuple(self.sessions()), memory_bytes())
+        return Snapshot(clients, tuple(self.sessions()), memory_bytes(), self.sockets())
 
 
 def memory_bytes() -> int:

@@ -49,6 +49,8 @@ class BinFrames:
     bin_end_ns: int = 0
     ingest_ns: int = field(default=0, compare=False)
     grid_ready_ns: int = field(default=0, compare=False)
+    # When the last of its records was taken up; 0 where they were taken up at once, as from a file.
+    last_ingest_ns: int = field(default=0, compare=False)
 
     def header(self, dropped_bins: int) -> str:
         """The complete ``grid_update`` text.

@@ -1,17 +1,21 @@
 """Which replays run in this replica: one for all clients that ask for the same, and one each for those who go their own way."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from serve.closing import BusyError
 from serve.figures import SessionFigures
+from serve.logs import tell
 from serve.moment import Moment
 from serve.private import PrivateReplay
 from serve.request import StreamRequest
 from serve.shared import Cursor, SharedSession
 from serve.workshop import Workshop
+
+logger = logging.getLogger(__name__)
 
 # Clients that were cut off together come back some bins apart; who is first decides where computing begins.
 _RESUME_MARGIN: Final = 256
@@ -152,10 +156,12 @@ class Hub:
         first_bin = max(0, request.resume_from - _RESUME_MARGIN)
         shared = SharedSession(self._next_number(), request, first_bin, self._workshop, self._over)
         self._shared[shared] = key
+        tell(logger, "session begins", session=shared.number, dt=request.dt.isoformat(), start_time=request.start_time)
         return shared
 
     def _over(self, shared: SharedSession) -> None:
-        self._shared.pop(shared, None)
+        if self._shared.pop(shared, None) is not None:
+            tell(logger, "session ends", session=shared.number)
 
     def _next_number(self) -> int:
         self._n_begun += 1

@@ -22,6 +22,14 @@ logger = logging.getLogger(__name__)
 SUMMARY_EVERY: Final = 200  # bins
 _ZONE: Final = ZoneInfo(SESSION_TZ)
 _QUANTILES: Final = (0.5, 0.95, 0.99)
+# From which moment to which: first record taken up, last one, grid ready, sent.
+_SPANS: Final = {
+    "first_ingest_to_ready": (0, 2),
+    "last_ingest_to_ready": (1, 2),
+    "ready_to_sent": (2, 3),
+    "first_ingest_to_sent": (0, 3),
+    "last_ingest_to_sent": (1, 3),
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ class LatencyLog:
         self._start = None if capture.start is None else read_clock(capture.start)
         self._end = None if capture.end is None else read_clock(capture.end)
         self._file: int | None = _open(capture.path)
-        self._spans: list[tuple[float, float, float]] = []  # microseconds, since the last summary
+        self._spans: list[tuple[float, ...]] = []  # microseconds, since the last summary
 
     def sent(self, stream: int, frames: BinFrames, sent_ns: int) -> None:
         """A bin has left.
@@ -83,26 +91,25 @@ class LatencyLog:
         """
         if self._file is None or not self._is_within(frames.bin_end_ns):
             return
-        to_ready = (frames.grid_ready_ns - frames.ingest_ns) / 1000
-        to_sent = (sent_ns - frames.grid_ready_ns) / 1000
+        first_ns, last_ns = frames.ingest_ns, frames.last_ingest_ns or frames.ingest_ns
+        moments = (first_ns, last_ns, frames.grid_ready_ns, sent_ns)
+        spans = {name: (moments[end] - moments[begin]) / 1000 for name, (begin, end) in _SPANS.items()}
         line = {
             "stream": stream,
             "bin_seq": frames.bin_seq,
             "bin_end_ns": frames.bin_end_ns,
-            "ingest_ns": frames.ingest_ns,
+            "first_ingest_ns": first_ns,
+            "last_ingest_ns": last_ns,
             "grid_ready_ns": frames.grid_ready_ns,
             "sent_ns": sent_ns,
-            "ingest_to_ready_us": to_ready,
-            "ready_to_sent_us": to_sent,
-            "ingest_to_sent_us": to_ready + to_sent,
-        }
+        } | {f"{name}_us": span for name, span in spans.items()}
         try:
             os.write(self._file, f"{json.dumps(line)}\n".encode())
         except OSError as error:  # a full disk must not end a stream
             logger.error("%s: %s; latency is no longer measured", self._capture.path, error.strerror)
             self.close()
             return
-        self._spans.append((to_ready, to_sent, to_ready + to_sent))
+        self._spans.append(tuple(spans.values()))
         if len(self._spans) == self._capture.summary_every:
             self._summarise()
 
@@ -120,11 +127,10 @@ class LatencyLog:
     def _summarise(self) -> None:
         spans, self._spans = self._spans, []
         quantiles = np.quantile(np.array(spans), _QUANTILES, axis=0)  # (quantile, span)
-        names = ("ingest to ready", "ready to sent", "ingest to sent")
-        told = [
-            f"{name} " + " ".join(f"p{100 * q:g} {value:.0f}" for q, value in zip(_QUANTILES, column, strict=True))
-            for name, column in zip(names, quantiles.T, strict=True)
-        ]
+        told = []
+        for name, column in zip(_SPANS, quantiles.T, strict=True):
+            values = " ".join(f"p{100 * q:g} {value:.0f}" for q, value in zip(_QUANTILES, column, strict=True))
+            told.append(f"{name.replace('_', ' ')} {values}")
         logger.info("latency of %d bins, us: %s", len(spans), "; ".join(told))
 
 

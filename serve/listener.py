@@ -6,6 +6,7 @@ one process less on its way, and a close frame is always sent.
 """
 
 import asyncio
+import logging
 import socket
 from functools import partial
 from typing import Any, Final, cast
@@ -18,6 +19,7 @@ from serve.http_socket import HttpSocket
 from serve.stream_socket import StreamSocket
 
 _SEND_BUFFER_BYTES: Final = 256 << 10  # the kernel's part of what may wait for a slow reader, about 8 bins
+_CLIENTS_FAULTS: Final = ("Invalid HTTP request received.", "Invalid UTF-8 sequence received from client.")
 _MAX_CONTROL_BYTES: Final = 64 << 10
 
 
@@ -44,12 +46,19 @@ def open_listener(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a line tells of us, and not of what a client sent: those it could make us write without end."""
+    return record.getMessage() not in _CLIENTS_FAULTS
+
+
 def make_server(app: ASGIApp, door: Door) -> uvicorn.Server:
     """A uvicorn server for an app whose lifespan somebody else runs, with sockets of our own."""
+    logging.getLogger("uvicorn.error").addFilter(_is_ours)
     made = uvicorn.Config(
         app,
         lifespan="off",
         log_config=None,
+        log_level="warning",  # its lines at INFO and below hold addresses and headers, tokens among them
         access_log=False,
         http=cast(Any, partial(HttpSocket, door=door)),  # called like the class it stands for
         ws=cast(Any, partial(StreamSocket, door=door)),
@@ -66,7 +75,9 @@ def make_server(app: ASGIApp, door: Door) -> uvicorn.Server:
 
 async def run_listener(app: ASGIApp, listener: socket.socket, door: Door | None = None) -> None:
     """Serve an app on a listening socket until cancelled."""
-    server = make_server(app, door or Door(SocketLimits()))
+    door = door or Door(SocketLimits())
+    server = make_server(app, door)
+    door.opened(lambda: _stop_listening(server))
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
     try:
         await asyncio.shield(serving)
@@ -74,3 +85,8 @@ async def run_listener(app: ASGIApp, listener: socket.socket, door: Door | None 
         server.should_exit = True  # the server ends itself: cancelled, it would leave its connections open
         await serving
         raise
+
+
+def _stop_listening(server: uvicorn.Server) -> None:
+    for one in getattr(server, "servers", ()):  # there once it has begun
+        one.close()

@@ -5,7 +5,6 @@ A stream only computes and hands over; one thread of the replica writes. Replica
 
 import logging
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +18,7 @@ from engine.trades.evidence import Evidence
 from engine.trades.paper import Closed, Opened, PaperTrader, acting_score, plan_of
 from engine.trades.record import LiveRecord
 from engine.trades.track import standing_of, told
+from serve.backlog import Backlog
 from serve.settings import INSTRUMENT
 
 logger = logging.getLogger(__name__)
@@ -86,6 +86,7 @@ class _Kept:
     evidence: Evidence
     trouble: str = ""
     since: str = ""  # of the trouble, ISO 8601, UTC
+    only_read: bool = False  # the trouble was met in reading: it is over once reading succeeds
 
 
 class PaperDesk:
@@ -95,7 +96,7 @@ class PaperDesk:
         self._lake = lake
         self._kept: dict[int, _Kept] = {}
         self._lock = threading.Lock()
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="live-record")
+        self._writer = Backlog("live record")
 
     def open(self, champion: Champion | None, seen: Seen, first_bin: int) -> PaperBook | None:
         """Begin to trade a champion in a stream, from a bin on; None where it promised nothing, or cannot be traded."""
@@ -109,15 +110,16 @@ class PaperDesk:
 
     def submit(self, champion: Champion, entries: list[dict[str, Any]]) -> None:
         """Have entries written, in order, without waiting."""
-        self._writer.submit(self._append, champion, entries).add_done_callback(_tell)
+        at = _now()
+        self._writer.put(lambda: self._append(champion, [{**entry, "written_at": at} for entry in entries]))
 
     def close(self) -> None:
         """Write what is still to be written, and end."""
-        self._writer.shutdown(wait=True)
+        self._writer.close()
 
     def flush(self) -> None:
-        """Wait until what was handed over so far is written."""
-        self._writer.submit(lambda: None).result()
+        """Wait until what was handed over so far is written, or was tried in vain once more."""
+        self._writer.flush()
 
     def standing(self, champion: Champion | None) -> str:
         """``instrument``, ``proven``, ``not_proven`` or ``forced`` as the gate left it, or ``on_trial`` by the live record."""
@@ -146,14 +148,15 @@ class PaperDesk:
         return {"message": kept.trouble, "since": kept.since} if kept is not None and kept.trouble else None
 
     def _append(self, champion: Champion, entries: list[dict[str, Any]]) -> None:
-        at = _now()
         with self._lock:
             kept = self._of(champion)
             try:
-                kept.record.append([{**entry, "written_at": at} for entry in entries])
+                kept.record.append(entries)
                 kept.trouble = ""
             except (EngineError, OSError) as error:
                 self._trouble(kept, champion, f"the live record is not written: {error}")
+                if isinstance(error, OSError):
+                    raise  # to be tried again: what lies behind it waits
 
     def _read(self, champion: Champion) -> _Kept:
         """What the record says by now, others' entries included."""
@@ -161,8 +164,12 @@ class PaperDesk:
             kept = self._of(champion)
             try:
                 kept.record.refresh()
+                if kept.only_read:
+                    kept.trouble, kept.only_read = "", False
             except (EngineError, OSError) as error:
-                self._trouble(kept, champion, str(error))
+                if not kept.trouble or kept.only_read:
+                    self._trouble(kept, champion, str(error))
+                    kept.only_read = True
         return kept
 
     def _note(self, champion: Champion, text: str) -> None:
@@ -182,13 +189,7 @@ class PaperDesk:
     def _trouble(kept: _Kept, champion: Champion, text: str) -> None:
         if kept.trouble != text:
             logger.error("champion version %d: %s", champion.version, text)
-            kept.trouble, kept.since = text, _now()
-
-
-def _tell(written: "Future[None]") -> None:
-    """What no record may raise must not end unseen with its thread's work."""
-    if error := written.exception():
-        logger.error("the live record's writer failed", exc_info=error)
+            kept.trouble, kept.since, kept.only_read = text, _now(), False
 
 
 def _now() -> str:

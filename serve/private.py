@@ -13,7 +13,7 @@ from serve.moment import Moment
 from serve.pacing import Pacer
 from serve.request import StreamRequest
 from serve.send_queue import Item, SendQueue, Text
-from serve.session import CONFIG_KIND, ConfigFrame, Session
+from serve.session import CONFIG_KIND, MODEL_CHANGE, ConfigFrame, Session
 from serve.shared import framed_turn, told_of
 from serve.workshop import Workshop
 
@@ -136,6 +136,7 @@ class PrivateReplay:
         self._is_left = True
         if self._task is not None:
             self._task.cancel()
+            self._task = None  # how it ended leads back to here: without the circle the engine is freed at once
         if self._session is not None:
             self._workshop.release(self._session)
         self._on_over(self)
@@ -187,7 +188,7 @@ class PrivateReplay:
     async def _put(self, items: Any) -> None:
         for item in items:
             if isinstance(item, ConfigFrame):
-                self._workshop.figures.swaps += 1
+                self._workshop.figures.swaps += item.reason == MODEL_CHANGE
                 await self._queue.put_text(Text(item.text, CONFIG_KIND))
             else:
                 await self._queue.put_bin(item)

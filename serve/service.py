@@ -1,9 +1,11 @@
 """What all streams of one replica share: settings, the watched champion, threads, counters; and its state of health."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from engine.champion import Champion, history
@@ -11,14 +13,17 @@ from engine.config import InstrumentConfig
 from engine.errors import EngineError
 from engine.lake import raw_file
 from serve.champion import ChampionWatcher, Serving, choose_signal, reason_of
-from serve.figures import Figures
+from serve.figures import Figures, Snapshot
 from serve.hub import Hub
 from serve.latency import LatencyLog
 from serve.pacing import Clock, WallClock
 from serve.paper import PaperDesk
 from serve.request import last_day
-from serve.settings import CHAMPION, SERVICE_NAME, ServeSettings
+from serve.settings import CHAMPION, INSTRUMENT, SERVICE_NAME, ServeSettings
+from serve.spoken import SpokenDesk
 from serve.workshop import Workshop
+
+logger = logging.getLogger(__name__)
 
 _PACE: Final = ("session", "shared", "clients", "state", "next_bin", "ring_bytes", "lag_ms", "lag_p99_ms", "jitter_ms")
 
@@ -65,12 +70,16 @@ class Service:
         self.streams: set[OpenStream] = set()
         self.closing = False
         self.desk = PaperDesk(settings.lake)
+        self.spoken = SpokenDesk(settings.lake)
         self.workshop = Workshop(
-            lambda: self.settings.limits, self.clock, self.serving_of, self.desk, self.figures, lambda: self.closing
+            lambda: self.settings.limits, self.clock, self.serving_of, self.desk, self.spoken, self.figures, lambda: self.closing
         )
         self.hub = Hub(self.workshop)
         self.figures.sessions = self.hub.figures
         self.latency: LatencyLog | None = None
+        self.before_goodbye: Callable[[], None] = lambda: None  # stops taking connections, where other replicas take them
+        self.deployments: dict[str, Any] | None = None  # what Ray Serve says of all replicas, where one runs us
+        self._refused: dict[str, str] | None = None  # the last change of settings, if it could not be taken
         self._default: Callable[[], Serving] = lambda: self.watcher.serving
         self._began = time.monotonic()
 
@@ -86,6 +95,17 @@ class Service:
         self._default = self.serving_of(self.settings.defaults.model)
         if self.settings.latency is not None:
             self.latency = LatencyLog(self.settings.latency)
+
+    def change_settings(self, settings: ServeSettings) -> None:
+        """Take other limits: from the next stream, turn and look on; open streams and sessions keep what they began with."""
+        self.settings, self._refused = settings, None
+        self.watcher.poll_s = settings.limits.champion_poll_s
+        self.workshop.take_limits()
+        logger.info("limits are now %s", settings.limits)
+
+    def refuse_settings(self, why: str) -> None:
+        """Keep the settings, and show why others were not taken until some are."""
+        self._refused = {"kind": "settings", "message": why, "since": datetime.now(UTC).isoformat(timespec="milliseconds")}
 
     def serving_of(self, model: str | int) -> Callable[[], Serving]:
         """What tells a stream what it scores with: the champion, whichever it is by then, or what does not change.
@@ -104,6 +124,7 @@ class Service:
     async def go_away(self) -> int:
         """Say goodbye to every client (close code 1001) and take no more; how many there were."""
         self.closing = True
+        self.before_goodbye()
         streams = list(self.streams)
         for stream in streams:
             stream.go_away()
@@ -127,6 +148,7 @@ class Service:
         await asyncio.to_thread(self.watcher.stop)
         self.workshop.stop()
         await asyncio.to_thread(self.desk.close)
+        await asyncio.to_thread(self.spoken.close)
         if self.latency is not None:
             self.latency.close()
 
@@ -147,7 +169,7 @@ class Service:
         """The body of ``/health``."""
         trouble = self.trouble()
         serving, scoring = self.watcher.serving, self._default()
-        figures = self.figures
+        figures, held = self.figures, self.snapshot()
         return {
             "status": "ok" if trouble is None else "error",
             "reason": trouble,
@@ -158,8 +180,12 @@ class Service:
             "champion": None if serving.champion is None else self._summary(serving.champion),
             "model": self._model(scoring.champion) | {"since": scoring.since},
             "alarms": self._alarms(serving.champion),
+            "deployments": self.deployments,
+            "limits": asdict(self.settings.limits),
             "sessions": self.hub.n_sessions,
             "clients": len(self.streams),
+            "memory_bytes": held.memory_bytes,
+            "ring_bytes": held.ring_bytes,
             "lag_ms": figures.lag_quantile_ms(0.5),
             "lag_p99_ms": figures.lag_quantile_ms(0.99),
             "pace": [{name: told[name] for name in _PACE if name in told} for told in self.hub.told()],
@@ -170,6 +196,19 @@ class Service:
             "streams_refused": figures.streams_refused,
             "uptime_s": round(time.monotonic() - self._began, 1),
         }
+
+    def snapshot(self) -> Snapshot:
+        """What this replica holds now."""
+        return self.figures.snapshot(len(self.streams))
+
+    def standing(self) -> tuple[int, str]:
+        """Version and standing of the champion that serves; 0 and ``instrument`` where none does."""
+        champion = self.watcher.serving.champion
+        return (0, INSTRUMENT) if champion is None else (champion.version, self.desk.standing(champion))
+
+    def alarm_kinds(self) -> list[str]:
+        """Kind of each alarm that ``/health`` shows."""
+        return [alarm["kind"] for alarm in self._alarms(self.watcher.serving.champion)]
 
     def champion(self) -> dict[str, Any]:
         """The body of ``/v1/model/champion``: what is served now, and the history.
@@ -218,5 +257,8 @@ class Service:
         """What an operator must know: a champion that cannot be taken, a record that is broken or not written."""
         alarm = self.watcher.alarm
         found = [] if alarm is None else [{"kind": "champion", "message": alarm.message, "since": alarm.since}]
-        trouble = None if champion is None else self.desk.trouble(champion)
-        return found if trouble is None else [*found, {"kind": "record", **trouble}]
+        found += [] if self._refused is None else [self._refused]
+        for trouble in (None if champion is None else self.desk.trouble(champion), self.spoken.trouble):
+            if trouble is not None:
+                found.append({"kind": "record", **trouble})
+        return found

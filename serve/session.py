@@ -24,11 +24,14 @@ from serve.paper import PaperBook, PaperDesk, Seen
 from serve.recent import RecentBins
 from serve.request import StreamRequest
 from serve.settings import CHAMPION, Limits, Projection
+from serve.spoken import Speaker, SpokenDesk
+from serve.standing import STANDING_CHANGE, StandingWatch
 from serve.warming import Past, Warmed, let_see, warmed
 
 logger = logging.getLogger(__name__)
 
 CONFIG_KIND: Final = "runtime_config"
+MODEL_CHANGE: Final = "model_change"
 CAPABILITIES: Final = {"control": True, "step": True, "backfill": True, "resume": True}
 
 
@@ -39,6 +42,7 @@ class ConfigFrame:
     text: str
     effective_bin_seq: int
     plain: str = ""
+    reason: str | None = None
 
 
 class Session:
@@ -56,6 +60,8 @@ class Session:
         How much of the past to remember.
     desk : PaperDesk, optional
         Keeps the record of the champion's paper trades; without one nothing is traded.
+    spoken : SpokenDesk, optional
+        Keeps the record of which model spoke at which bin.
     """
 
     def __init__(
@@ -65,8 +71,10 @@ class Session:
         aside: Executor,
         limits: Limits | None = None,
         desk: PaperDesk | None = None,
+        spoken: SpokenDesk | None = None,
     ) -> None:
         self._desk = desk
+        self._standing = StandingWatch(desk)
         self._seen: Seen | None = None
         self._papers: list[PaperBook] = []  # of the champion, and before it of those whose trades are still under way
         self._turn = threading.Lock()  # held by who computes bins: a client may leave while one is under way
@@ -76,6 +84,10 @@ class Session:
         self._taken = serving()
         self.config = config_for(self._taken.champion, request.config)
         self.choice = choose_signal(self._taken.champion, self.config)
+        self._speaker: Speaker | None = None
+        if spoken is not None:
+            config, day = self.config, request.dt.isoformat()
+            self._speaker = Speaker(spoken, config.symbol, request.dbn.name, day, config.cell_width_ms)
         self._encoder = FrameEncoder(self.config.n_rows)
         self._recent = RecentBins(required_columns(self.choice), self.config.n_rows, (limits or Limits()).recent_bytes)
         self._warming: tuple[int, Future[Warmed]] | None = None  # the generation meant, too
@@ -84,7 +96,7 @@ class Session:
         self._blocks: Iterator[BinBlock] = iter(())
         self._ahead: BinBlock | None = None
         self._taken_up = 0, 0  # UTC ns: when the last bin's records were, and when its rows were ready
-        self._closed = False
+        self._closed = threading.Event()  # what asks whether to go on knows this and not us, so that no circle keeps our memory
         self._first = request.resume_from
         self.extent: Extent | None = None  # known once the source is open
         self.next_bin = request.resume_from
@@ -118,7 +130,7 @@ class Session:
         EngineError
             The file cannot be read, holds nothing from that time on, or ends before that bin.
         """
-        if self._closed:
+        if self._closed.is_set():
             return
         request, first = self.request, self.next_bin
         reach = self._reach()
@@ -131,14 +143,14 @@ class Session:
             signal=self.choice.build(),
             block_bins=1,
             checkpoints=request.checkpoints,
-            is_cancelled=lambda: self._closed,  # nobody fast-forwards for a client that has gone
+            is_cancelled=self._closed.is_set,  # nobody fast-forwards for a client that has gone
             keyframes=request.keyframes,
             from_bin=first,
         )
         self._first = first
         self._blocks = iter(replay)
         self._ahead = self._next_block()
-        if self._ahead is not None or self._closed:
+        if self._ahead is not None or self._closed.is_set():
             return
         self.n_bins = int(replay.runner.engine.run["bin_seq"][0])
         if self.n_bins == 0:
@@ -193,7 +205,7 @@ class Session:
         if reason is None:
             return ConfigFrame(plain, self.next_bin, plain)
         fields |= {"reason": reason, "effective_bin_seq": self.next_bin}
-        return ConfigFrame(message(CONFIG_KIND, **fields), self.next_bin, plain)
+        return ConfigFrame(message(CONFIG_KIND, **fields), self.next_bin, plain, reason)
 
     def _extent_fields(self) -> dict[str, Any]:
         """``session`` of a ``runtime_config``: ``n_bins`` only where it is certain."""
@@ -220,6 +232,8 @@ class Session:
 
     def _step(self) -> list[ConfigFrame | BinFrames]:
         frames: list[ConfigFrame | BinFrames] = [*self._change_signal()]
+        if not frames and self._standing.is_news(self.choice.champion):
+            frames.append(self.config_frame(STANDING_CHANGE))
         block, self._ahead = self._ahead or self._next_block(), None
         if block is None:
             self.ended = True
@@ -257,30 +271,40 @@ class Session:
             logger.exception("a stream could not take generation %d of the signal", generation)
             self._taken = replace(self._taken, generation=generation)
             return self._change_signal()  # to what came meanwhile, if anything did
-        if ready.serving.generation != wanted.generation or self._recent.n_seen - ready.n_seen > self._recent.capacity:
+        n_behind = self.n_bins - ready.n_bins
+        if ready.serving.generation != wanted.generation or n_behind > self._recent.capacity:
             return self._change_signal()  # overtaken meanwhile: warm again
-        let_see(ready.signal, ready.config, self._recent.since(ready.n_seen, ready.choice.reads))
+        let_see(ready.signal, ready.config, self._recent.since(self._recent.n_seen - n_behind, ready.choice.reads))
         self._replay.runner.take_over(ready.signal, ready.config)
         self._taken, self.config, self.choice = ready.serving, ready.config, ready.choice
         self._take_up_paper()
-        return [self.config_frame("model_change")]
+        return [self.config_frame(MODEL_CHANGE)]
 
     def close(self) -> None:
         """Let go of the source; from any thread, also while `open` or `step` runs in another."""
-        self._closed = True
+        self._closed.set()
         self._blocks = iter(())
+        self._silence()
         if self._warming is not None:
             self._warming[1].cancel()
+
+    def _silence(self) -> None:
+        """No bin comes any more."""
+        if self._speaker is not None:
+            self._speaker.end()
 
     def _next_block(self) -> BinBlock | None:
         begun = time.time_ns()
         block = next(self._blocks, None)
         self._taken_up = begun, time.time_ns()
         if block is not None:
+            if self._speaker is not None:
+                self._speaker.see(block, self.choice)
             self._trade(block)
             self._recent.append(block.grid, fields=block.bins)
             self.n_bins = int(block.bins["bin_seq"][-1]) + 1
-        elif not self._closed:
+        elif not self._closed.is_set():
+            self._silence()
             for book in self._papers:
                 book.finish()
             self._papers = []
@@ -330,10 +354,7 @@ class Session:
 
     def _record(self) -> dict[str, Any]:
         """What the live record adds to what is said of the model."""
-        if self._desk is None:
-            return {}
-        champion = self.choice.champion
-        return {"standing": self._desk.standing(champion), "record": self._desk.line(champion)}
+        return self._standing.now(self.choice.champion)
 
     def _begin_to_warm(self, wanted: Serving) -> Future[Warmed]:
         """Hand the recent bins to another thread; columns that were not kept so far are from here on."""
@@ -344,8 +365,9 @@ class Session:
             failed.set_exception(error)
             return failed
         self._recent.add(reads)
-        past = Past(self.request, self.config, self.choice, self._first, self._recent.n_seen, self._recent.since(0, reads))
-        return self._aside.submit(warmed, wanted, past, lambda: self._closed)
+        recent, before = self._recent, self.n_bins - self._recent.n_seen
+        past = Past(self.request, self.n_bins, recent.since(0, reads), lambda: before + recent.n_seen, recent.capacity // 2)
+        return self._aside.submit(warmed, wanted, past, self._closed.is_set)
 
     def _notices(self) -> list[str]:
         notices = []

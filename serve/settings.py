@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +22,7 @@ CHAMPION: Final = "champion"
 INSTRUMENT: Final = "instrument"
 MAX_PROJECTION: Final = 1e6  # of what scales or damps a projection
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOG_FORMATS: Final = ("text", "json")
 _PACKAGE: Final = Path(__file__).resolve().parent
 _BROUGHT: Final = _PACKAGE / "built_page"  # in a wheel; a checkout builds it beside the page's sources
 PAGE_DIR: Final = _BROUGHT if _BROUGHT.is_dir() else _PACKAGE.parent / "frontend" / "dist"
@@ -80,13 +81,15 @@ class ServeSettings:
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     replicas: int = 1
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)  # not in a log that shows settings
     allowed_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()  # names by which it may be asked for, beside its own
     page_dir: Path = PAGE_DIR
     defaults: StreamDefaults = StreamDefaults()
     limits: Limits = Limits()
     trust: Trust = Trust()
     log_level: str = "INFO"
+    log_format: str = "text"  # or "json", an object a line
     latency: "Capture | None" = None
     assumes_symbol: bool = False  # of raw files that do not say whose records they hold
 

@@ -14,7 +14,7 @@ from serve.pacing import Pacer
 from serve.request import StreamRequest
 from serve.ring import Ring
 from serve.send_queue import Close, Item, Text
-from serve.session import CONFIG_KIND, ConfigFrame, Session
+from serve.session import CONFIG_KIND, MODEL_CHANGE, ConfigFrame, Session
 from serve.wire import Framed, frame
 from serve.workshop import Workshop
 
@@ -185,7 +185,7 @@ class SharedSession:
             await clock.sleep_until(pacer.due(session.n_bins))  # the end, too, is said in its time
 
     def _say(self, config: ConfigFrame) -> None:
-        self._workshop.figures.swaps += 1
+        self._workshop.figures.swaps += config.reason == MODEL_CHANGE
         self._renewed = self._workshop.clock.now()
         self.ring.say(config)
         self._wake()

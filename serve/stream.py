@@ -17,6 +17,7 @@ from serve.access import is_origin_allowed, is_token_right
 from serve.closing import BAD_REQUEST, GOING_AWAY, NORMAL, TRY_LATER, close_for, error_close
 from serve.control import ControlError, read_control
 from serve.frames import message
+from serve.logs import STREAM, tell
 from serve.player import Player
 from serve.request import read_request
 from serve.send_queue import Close, SendQueue, Text
@@ -122,6 +123,8 @@ class Stream:
         service.figures.streams_opened += 1
         self._number = service.figures.streams_opened
         self.state = StreamState.STARTING
+        STREAM.set(str(self._number))
+        tell(logger, "stream begins", dt=request.dt.isoformat(), start_time=request.start_time, speed=request.speed)
         self._player = Player(request, service.hub, self._woken.set)
         await self._exchange(self._player, outlet)
 
@@ -150,7 +153,9 @@ class Stream:
             for task in (receiver, sender, controller):
                 task.cancel()
             results = await asyncio.gather(receiver, sender, controller, return_exceptions=True)
+            session = self.session
             player.leave()
+            tell(logger, "stream ends", session=session, last_bin=player.last_bin, dropped_bins=player.n_skipped)
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, WebSocketDisconnect):
                 raise result

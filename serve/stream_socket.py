@@ -135,6 +135,11 @@ class StreamSocket(WebSocketsSansIOProtocol):
         else:
             super().send_500_response()
 
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True  # by a refusal of the app's own, which uvicorn takes for none
+
     async def run_asgi(self) -> None:
         extensions: dict[Any, Any] = self.scope["extensions"] or {}
         self.scope["extensions"] = extensions | {OUTLET: self}

@@ -1,20 +1,27 @@
-"""A signal that is to take over in a running replay, made ready aside: built, and shown the bins that it remembers."""
+"""A signal that is to take over in a running replay, made ready aside: where it would stand had it scored from bin 0 on.
 
-from collections.abc import Callable
+It sees what it must of the session's past (`engine.signals.hand_over`): the recent bins that the replay has kept, where they
+reach back far enough, else the session is read again from its file, from the kept state before the first bin needed, while
+the stream goes on with the signal it has. So memory stays bounded, and what a stream says after a change is bit for bit what
+``tune score`` says of the session's dataset: for a champion that carries a fitted state, with ``--champion VERSION``.
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
 from numpy.typing import NDArray
 
 from engine.config import InstrumentConfig
+from engine.errors import SourceError
 from engine.run.replay import Replay
-from engine.schema import GRID_COLUMNS
+from engine.signals.base import Columns as Inputs
 from engine.signals.base import SignalLike, signal_inputs
+from engine.signals.hand_over import catch_up
 from engine.source.records import open_source
 from serve.champion import MICROSTATES, Serving, SignalChoice, choose_signal, config_for
 from serve.relabel import state5_codes
-from serve.request import StreamRequest
+from serve.request import StreamRequest, with_overrides
 
 STATE5: Final = "perm_state5_code"
 Columns = dict[str, NDArray[Any]]  # grid columns (n, n_rows) and bin fields (n,), by name
@@ -22,66 +29,105 @@ Columns = dict[str, NDArray[Any]]  # grid columns (n, n_rows) and bin fields (n,
 
 @dataclass(frozen=True)
 class Past:
-    """What a replay that began at bin ``first`` still has of the ``n_seen`` bins since, under the signal that scores now."""
+    """What a replay still has of the bins that it has computed so far.
+
+    ``n_bins`` of the session, the last of them last in ``columns``; ``bins_by_now`` says how many there are by now, of which the
+    replay can give the last ``room`` by itself.
+    """
 
     request: StreamRequest
-    config: InstrumentConfig
-    choice: SignalChoice
-    first: int
-    n_seen: int
+    n_bins: int
     columns: Columns
+    bins_by_now: Callable[[], int]
+    room: int
+
+    @property
+    def first(self) -> int:
+        """Number of the first bin of ``columns``."""
+        return self.n_bins - len(self.columns[MICROSTATES])
 
 
 @dataclass(frozen=True)
 class Warmed:
-    """A signal that has seen the recent ones of a replay's first ``n_seen`` bins."""
+    """A signal that stands behind a session's first ``n_bins`` bins."""
 
     serving: Serving
     config: InstrumentConfig
     choice: SignalChoice
     signal: SignalLike | None
-    n_seen: int
+    n_bins: int
 
 
 def warmed(serving: Serving, past: Past, is_cancelled: Callable[[], bool]) -> Warmed:
-    """Build a signal and let it see as many of the recent bins as it can remember."""
+    """Build a signal and let it catch up with a session.
+
+    Raises
+    ------
+    EngineError
+        It does not load, or the session cannot be read again.
+    """
     config = config_for(serving.champion, past.request.config)
     choice = choose_signal(serving.champion, config)
-    signal = choice.build()
-    if signal is not None:
-        columns = {name: column[-signal.memory_bins :] for name, column in past.columns.items()}
-        let_see(signal, config, _with_bins_before(past, columns, signal.memory_bins, is_cancelled))
-    return Warmed(serving, config, choice, signal, past.n_seen)
+    if not choice.enabled:
+        return Warmed(serving, config, choice, None, past.n_bins)
+
+    def fresh() -> SignalLike:
+        signal = choice.build()
+        assert signal is not None
+        return signal
+
+    reader = fresh()  # says what is read
+
+    def bins_from(first: int) -> Iterator[Inputs]:
+        if first < past.first:
+            yield from _read_again(past, config, reader, first, is_cancelled)
+        elif first < past.n_bins:
+            kept = {name: column[first - past.first :] for name, column in past.columns.items()}
+            yield _inputs_of(reader, config, kept)
+
+    return Warmed(serving, config, choice, *catch_up(fresh, bins_from, past.n_bins))
 
 
 def let_see(signal: SignalLike | None, config: InstrumentConfig, columns: Columns) -> None:
     """Let a signal see bins that are gone, labelled as its config labels them."""
-    if signal is None or len(columns[MICROSTATES]) == 0:
-        return
+    if signal is not None and len(columns[MICROSTATES]):
+        signal.run(_inputs_of(signal, config, columns))
+
+
+def _inputs_of(signal: SignalLike, config: InstrumentConfig, columns: Columns) -> Inputs:
     labelled = columns | {STATE5: state5_codes(columns[MICROSTATES], config.state5_table)}
-    signal.run(signal_inputs(signal, labelled, labelled))
+    return signal_inputs(signal, labelled, labelled)
 
 
-def _with_bins_before(past: Past, columns: Columns, n_wanted: int, is_cancelled: Callable[[], bool]) -> Columns:
-    """The bins before those kept, too, where the replay began in the session's middle and the signal remembers further back."""
-    n_kept = len(columns[MICROSTATES])
-    if past.first == 0 or n_kept < past.n_seen or n_kept >= n_wanted:
-        return columns
-    begin = max(0, past.first + past.n_seen - n_wanted)
+def _read_again(
+    past: Past, config: InstrumentConfig, signal: SignalLike, first: int, is_cancelled: Callable[[], bool]
+) -> Iterator[Inputs]:
+    """What a signal reads of a session from a bin on, until the replay can give the rest by itself."""
     request = past.request
+    unscored = with_overrides(config, {"perm_runtime_enabled": False}, "a session that is read again")
     replay = Replay(
-        open_source([request.dbn], past.config, request.dt, assumes_symbol=request.assumes_symbol),
-        past.config,
+        open_source([request.dbn], unscored, request.dt, assumes_symbol=request.assumes_symbol),
+        unscored,
         start_time=request.start_time,
-        n_bins=past.first,
-        signal=past.choice.build(),
         checkpoints=request.checkpoints,
         keyframes=request.keyframes,
-        from_bin=begin,
+        from_bin=first,
         is_cancelled=is_cancelled,
     )
-    before: dict[str, list[NDArray[Any]]] = {name: [] for name in columns}
+    at, until = first, past.n_bins
     for block in replay:
-        for name, parts in before.items():
-            parts.append(np.array(block.grid[name] if name in GRID_COLUMNS else block.bins[name]))
-    return {name: np.concatenate([*parts, columns[name]]) for name, parts in before.items()}
+        start = int(block.bins["bin_seq"][0])
+        n, low = len(block.bins), max(first - start, 0)
+        while low < n:
+            high = min(n, until - start)
+            if low < high:
+                grid = {name: block.grid[name][low:high] for name in signal.required_columns}
+                yield signal_inputs(signal, grid, block.bins[low:high])
+                low = high
+                at = start + high
+            if at == until:
+                now = past.bins_by_now()
+                if now - until <= past.room:
+                    return
+                until = now
+    raise SourceError(f"{request.dbn.name} gave {at} bins when read again, and {until} when the stream read it")

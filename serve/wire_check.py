@@ -28,6 +28,10 @@ class FrameChecker:
         """Where a client goes on that connects again."""
         return 0 if self._last is None else self._last["bin_seq"] + 1
 
+    def reconnected(self) -> None:
+        """Follow the same stream over another connection: its config comes first again, its bins go on where they broke off."""
+        self._header = self.config = None
+
     def text(self, kind: str, text: str, values: dict[str, Any]) -> None:
         """Take a text frame that was already parsed.
 

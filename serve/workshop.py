@@ -10,6 +10,7 @@ from serve.paper import PaperDesk
 from serve.request import StreamRequest
 from serve.session import Session
 from serve.settings import Limits
+from serve.spoken import SpokenDesk
 
 
 class Workshop:
@@ -29,6 +30,8 @@ class Workshop:
         What tells a replay what it scores with.
     desk : PaperDesk
         Keeps the record of the champion's paper trades.
+    spoken : SpokenDesk
+        Keeps the record of which model spoke at which bin.
     figures : Figures
         Counts.
     is_closing : callable
@@ -41,18 +44,18 @@ class Workshop:
         clock: Clock,
         serving_of: Callable[[str | int], Callable[[], Serving]],
         desk: PaperDesk,
+        spoken: SpokenDesk,
         figures: Figures,
         is_closing: Callable[[], bool],
     ) -> None:
         self._limits = limits
         self._serving_of = serving_of
-        self._desk = desk
+        self._desk, self._spoken = desk, spoken
         self.clock = clock
         self.figures = figures
         self.is_closing = is_closing
-        first = limits()
-        self.start_pool = ThreadPoolExecutor(first.start_workers, thread_name_prefix="stream-start")
-        self.bin_pool = ThreadPoolExecutor(first.bin_workers, thread_name_prefix="stream-bins")
+        self._workers = limits().start_workers, limits().bin_workers
+        self.start_pool, self.bin_pool = _pools(*self._workers)
         self._aside = ThreadPoolExecutor(1, thread_name_prefix="signal-warm")
         self._private_aside = ThreadPoolExecutor(1, thread_name_prefix="private-warm")
         # Where a client leaves with paper trades open, the rest of the way is computed, and nobody waits for it.
@@ -63,6 +66,15 @@ class Workshop:
         """Those that hold now."""
         return self._limits()
 
+    def take_limits(self) -> None:
+        """Change the number of threads where other limits hold now; what runs goes on where it is."""
+        workers = self.limits.start_workers, self.limits.bin_workers
+        if workers != self._workers:
+            before, self._workers = (self.start_pool, self.bin_pool), workers
+            self.start_pool, self.bin_pool = _pools(*workers)
+            for pool in before:
+                pool.shutdown(wait=False)
+
     def session(self, request: StreamRequest, *, shared: bool) -> Session:
         """A replay that is not open yet.
 
@@ -72,7 +84,7 @@ class Workshop:
             What is to score is unknown, damaged, or does not fit.
         """
         aside: Executor = self._aside if shared else self._private_aside
-        return Session(request, self._serving_of(request.model), aside, self.limits, self._desk)
+        return Session(request, self._serving_of(request.model), aside, self.limits, self._desk, self._spoken)
 
     def release(self, session: Session) -> None:
         """Let go of a replay that nobody watches any more; paper trades that are open are followed to their end."""
@@ -85,3 +97,11 @@ class Workshop:
         """End the threads, once each has finished what it is at."""
         for pool in (self.start_pool, self.bin_pool, self._aside, self._private_aside, self._settle):
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _pools(start_workers: int, bin_workers: int) -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
+    """What private replays start on, and what they compute on."""
+    return (
+        ThreadPoolExecutor(start_workers, thread_name_prefix="stream-start"),
+        ThreadPoolExecutor(bin_workers, thread_name_prefix="stream-bins"),
+    )

@@ -17,6 +17,7 @@ SHARED = REPO_ROOT.parent / "shared"
 # the lake is not.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(REPO_ROOT / "lake" / "cache" / "kernels"))
 os.environ["SPYMASTER_LAKE"] = tempfile.mkdtemp(prefix="spymaster-test-lake-")
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="spymaster-test-state-")  # where a service notes itself
 prepare_ray_environment(is_own=True)  # read when Ray is imported, which some test modules do
 os.environ.pop("VP_INSTRUMENT_CONFIG_PATH", None)
 os.environ.pop("SPYMASTER_TOKEN", None)

@@ -41,6 +41,9 @@ FOUND_BY_NAME: Final = {
     "persistent_id": "pickle",
     "persistent_load": "pickle",
     "on_trial_result": "Ray Tune's callbacks",
+    "reconfigure": "Ray Serve, with a deployment's user_config",
+    "check_health": "Ray Serve",
+    "record_autoscaling_stats": "Ray Serve, for a policy of one's own",
     "utcnow": "whoever reads the time by `datetime`",
     "today": "whoever reads the time by `datetime`",
 }

@@ -20,6 +20,8 @@ MAX_COMPARED: Final = 4000  # rows in the halvings; a fixed draw of more
 MIN_SPANS: Final = N_BLOCKS  # observations that the tests of luck want: of several sessions longer spans make as many
 _SEED: Final = 20170301
 _TIME: Final = "time_key"
+_SHOWN: Final = ("dataset_id", "n_sessions", "sessions", "block_pnl", "sharpe")
+_HOLD: Final = ("mean_hold_ms", "n_bins", "warmup_bins", "rules_json")  # what `hold_blocks` reads
 COLUMNS: Final = ("n_trials", "chance_sharpe", "deflated_sharpe", "spa_p", "pbo")
 
 
@@ -62,7 +64,7 @@ def with_luck(
     together = pool(rows) if pooled is None else pooled
     times = [_time_of(row) for row in together.select("sources_json", "sessions").iter_rows(named=True)]
     together = together.with_columns(pl.Series(_TIME, times, dtype=pl.String)).sort("run_id", "threshold")
-    shown = of_runs(together, ranking)
+    shown = of_runs(together, ranking).select(_TIME, *_SHOWN)  # of many rows the rest takes longer to read than to judge
     groups: dict[str, _Group] = {}
     lucks: list[Luck] = []
     added: list[tuple[int, float, float, float, float]] = []
@@ -123,7 +125,7 @@ class _Group:
         panel, n_known = tried.panel(sessions, own)
         spans = units(panel, len(sessions), MIN_SPANS)
         enough = peers.filter(pl.col("n_signals") >= max(min_signals, 1))
-        longest = max((hold_blocks(row) for row in enough.iter_rows(named=True)), default=0.0)
+        longest = max((hold_blocks(row) for row in enough.select(*_HOLD).iter_rows(named=True)), default=0.0)
         per_span = len(sessions) * N_BLOCKS / spans.shape[1]
         mean_length = int(block_width(np.array([longest]), per_span)[0])
         p = superiority(spans, mean_length)

@@ -43,6 +43,10 @@ same run, counted once. Without --threshold the levels are percentiles of the fi
 
 Nothing here can see whether scores from outside look ahead, so such a run cannot be promoted.
 """
+TRADES_HELP: Final = """\
+The trades behind a run's figures: its signal is scored again over its dataset and walked by the judge's kernels, and must come to
+what the run's row says. A run whose signal has changed since, whose scores came from outside or whose session is sealed has none.
+"""
 PROMOTE_HELP: Final = """\
 Make a run the champion: an immutable version in lake/models, registered in MLflow, and the pointer that every serving replica
 watches is moved to it. The alias `champion` in the MLflow registry follows the pointer; the pointer is the truth.
@@ -110,6 +114,9 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--sessions", action="store_true", help=SESSIONS_HELP)
     parser.add_argument("--sort", choices=SORTS, default=SORTS[0], help=f"what is best (default {SORTS[0]})")
+    parser.add_argument("--sweep", metavar="SWEEP", help="only the points of this sweep, whichever sweep scored them first")
+    parser.add_argument("--each-threshold", action="store_true", help="a row for each threshold of a run, not its best alone")
+    parser.add_argument("--arrow", type=read_path, metavar="FILE", help="write it as an Arrow IPC stream and print nothing")
 
 
 def _signals(parser: argparse.ArgumentParser) -> None:
@@ -128,16 +135,23 @@ def _list_signals(parser: argparse.ArgumentParser) -> None:
     _signals(parser)
 
 
-def _one_signal(parser: argparse.ArgumentParser) -> None:
+def _one_signal(parser: argparse.ArgumentParser, *, or_champion: bool = False) -> None:
     _common(parser)
     _signals(parser)
-    parser.add_argument("--signal", required=True)
+    parser.add_argument("--signal", required=not or_champion)
     parser.add_argument("--dataset-id", required=True)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the signal")
 
 
 def _score(parser: argparse.ArgumentParser) -> None:
-    _one_signal(parser)
+    _one_signal(parser, or_champion=True)
+    parser.add_argument(
+        "--champion",
+        type=int,
+        metavar="VERSION",
+        help="instead of --signal: a version's signal and parameters, begun with the fitted state that it carries; what a stream "
+        "of that session scores",
+    )
     parser.add_argument(
         "--out", type=read_path, required=True, metavar="FILE.parquet", help="bin_seq, score, ready; metadata inside"
     )
@@ -155,6 +169,15 @@ def _judge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a rule: tp_ticks, sl_ticks, cooldown_bins and so on"
     )
+
+
+def _trades(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("run_id", metavar="RUN_ID")
+    parser.add_argument("--threshold", type=float, help="score level to trade at; default the run's best in sample")
+    _signals(parser)
+    parser.add_argument("--built-in-only", action="store_true", help="run no code of a signal that is not built in")
+    parser.add_argument("--arrow", type=read_path, metavar="FILE", help="write them as an Arrow IPC stream and print nothing")
 
 
 def _online_sim(parser: argparse.ArgumentParser) -> None:
@@ -200,8 +223,9 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "sweep": Command("run a sweep on Ray and show its leaderboard", "tune.commands:sweep", SWEEP_HELP, _sweep),
     "list-signals": Command("the signals and their parameters", "tune.commands:list_signals", arguments=_list_signals),
     "list-datasets": Command("the datasets of the lake", "tune.commands:list_lake_datasets", arguments=_common),
-    "compare": Command("the leaderboard over all sweeps", "tune.commands:compare", arguments=_compare),
-    "score": Command("a signal's series over a dataset, as a parquet file", "tune.commands:score", arguments=_score),
+    "compare": Command("the leaderboard over all sweeps", "tune.board_commands:compare", arguments=_compare),
+    "trades": Command("the trades of a run, one by one", "tune.board_commands:trades", TRADES_HELP, _trades),
+    "score": Command("a signal's series over a dataset, as a parquet file", "tune.score_command:score", arguments=_score),
     "judge": Command("a score series of your own before the same judge", "tune.commands:judge", JUDGE_HELP, _judge),
     "online-sim": Command(
         "one signal bin by bin, timed, equal to the batch", "tune.commands:online_sim", ONLINE_HELP, _online_sim

@@ -4,43 +4,31 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import wraps
-from hashlib import sha256
 from typing import Any, Final
-
-import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from engine.config import parse_overrides, validate
 from engine.dataset.read import Dataset, list_datasets
 from engine.errors import ConfigError, no_room
-from engine.files import write_atomic
 from engine.lake import Lake, config_file
 from engine.ray_environment import default_address, require_ray
 from engine.signals.bundle import read_bundle
 from engine.signals.registry import BUILT_IN_WHERE, get_signal, origin, signal_names, signals_of
 from engine.tables import console
 from tune import promote as promotion
-from tune.beside import Beside
+from tune.board_commands import print_foot
 from tune.code_version import code_version
-from tune.coefficients import CAPTION as COEFFICIENTS_CAPTION
-from tune.coefficients import coefficient_table
 from tune.config import read_sweep_config
 from tune.errors import RunFailedError
 from tune.gate import REFUSED, GateError
-from tune.judgement import OUTSIDE, UNPROVEN_ROWS
 from tune.judging import JudgeConfig
 from tune.judging import judge as judge_series
-from tune.leaderboard import caption, parameter_parts, records, render, unfolded
-from tune.ledger import HANDED_OUT, TrialLedger
-from tune.notebook import standings
+from tune.leaderboard import parameter_parts, records, render, unfolded
 from tune.online import simulate_online
 from tune.run import SweepOutcome, new_state, read_state, run_sweep, state_path
 from tune.screen import Screen
 from tune.tables import Column, Fitted
-from tune.trial import load_market, signal_series
+from tune.trial import load_market
 
 SMOKE_CONFIG: Final = "smoke_perm_derivative"
 TOP: Final = 20
@@ -105,7 +93,7 @@ def _show_outcome(outcome: SweepOutcome, as_json: bool, with_sessions: bool) -> 
         out.print(render(outcome.ranking, f"{outcome.sweep_id}: best runs", TOP), "")
         if with_sessions:
             out.print(unfolded(outcome.ranking, TOP), "")
-        _print_foot(outcome.ranking.head(TOP), outcome.beside)
+        print_foot(outcome.ranking.head(TOP), outcome.beside)
     else:
         out.print("no run took enough trades to be ranked; lower eval.min_signals or widen the grid")
     ranked, failed = len(outcome.ranking), len(outcome.failures)
@@ -176,86 +164,6 @@ def list_lake_datasets(args: argparse.Namespace) -> int:
         _print_json(rows)
     else:
         print_datasets(rows)
-    return 0
-
-
-def compare(args: argparse.Namespace) -> int:
-    """The leaderboard over every sweep of the lake."""
-    lake = Lake.open(args.lake)
-    if args.min_signals < 1 or args.top < 1:
-        raise ConfigError(f"--min-signals was {args.min_signals} and --top {args.top}; both must be at least 1")
-    found = standings(lake, args.signal, args.dataset, args.sort, args.min_signals, args.top, args.all)
-    beside, n_loose = found.beside, found.n_loose
-    ranking = beside.ranking
-    if args.json:
-        _print_json(records(ranking))
-        return 0
-    out = console()
-    loose = (
-        f"{n_loose} runs under looser rules (mid fills, no fee or delay, unsound bins, lookahead) are not shown; --all shows them"
-        if n_loose
-        else ""
-    )
-    if not len(ranking):
-        none = f"no run with {args.min_signals} trades or more in {lake.results}; run a sweep: python -m tune sweep"
-        out.print(none, highlight=False, soft_wrap=True)
-        out.print(loose, highlight=False)
-        return 0
-    out.print(render(ranking, f"best runs by {args.sort}", args.top), "")
-    if args.sessions:
-        out.print(unfolded(ranking, args.top), "")
-    _print_foot(ranking, beside)
-    if (table := coefficient_table(ranking)) is not None:
-        out.print("", table, COEFFICIENTS_CAPTION, highlight=False)
-    if loose:
-        out.print(loose, highlight=False)
-    return 0
-
-
-def _print_foot(ranking: pl.DataFrame, beside: Beside) -> None:
-    """What the columns mean, and what to make of them."""
-    out = console()
-    outside = [UNPROVEN_ROWS] if ranking.get_column("signal_name").str.starts_with(f"{OUTSIDE}:").any() else []
-    for line in (caption(ranking), *outside, *beside.lines):
-        out.print(line, highlight=False)
-
-
-@_knowing
-def score(args: argparse.Namespace) -> int:
-    """One signal's series over a dataset: ``bin_seq, score, ready``, and what made it as the file's metadata."""
-    parameters = parse_overrides(args.set)
-    get_signal(args.signal)
-    lake = Lake.open(args.lake)
-    dataset = Dataset.open(lake, args.dataset_id)
-    market = load_market(dataset, [get_signal(args.signal)])
-    series = signal_series(args.signal, parameters, market)
-    metadata = {
-        "dataset_id": dataset.dataset_id,
-        "dataset_checksum": dataset.checksum,
-        "signal": args.signal,
-        "parameters": json.dumps(get_signal(args.signal).Params(**parameters).model_dump(mode="json"), sort_keys=True),
-        "code_version": code_version(args.signal),
-    }
-    table = pa.table(
-        {
-            "bin_seq": dataset.bins(["bin_seq"])["bin_seq"],
-            "score": pa.array(series["score"].copy()),
-            "ready": pa.array(series["ready"].copy()),
-        }
-    ).replace_schema_metadata(metadata)
-    identity = json.dumps(
-        [HANDED_OUT, *(metadata[name] for name in ("dataset_checksum", "signal", "parameters", "code_version"))]
-    )
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    TrialLedger(lake).add_series(sha256(identity.encode()).hexdigest()[:16], dataset, args.signal, now)  # before it is handed out
-    buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer, compression="zstd")
-    write_atomic(args.out, buffer.getvalue().to_pybytes())
-    summary = {"out": str(args.out), "n_bins": dataset.n_bins, "n_ready": int(series["ready"].sum()), **metadata}
-    if args.json:
-        _print_json(summary)
-    else:
-        print(f"{args.out}: {summary['n_bins']} bins, {summary['n_ready']} of them ready, {args.signal} on {dataset.dataset_id}")
     return 0
 
 

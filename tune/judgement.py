@@ -10,17 +10,15 @@ import polars as pl
 from engine.dataset.read import Dataset
 from engine.errors import ConfigError
 from engine.schema import Floats
-from engine.trades.kernels import SL, TP
-from engine.trades.paper import REASONS
 from tune.beside import Beside, with_luck
 from tune.leaderboard import interval, rank, records
 from tune.outofsample import fold_picks, stitch
-from tune.trial import Point, load_market
+from tune.scoring import Scored, walk_all
+from tune.trades_table import trades_of
+from tune.trial import Market, Point, load_market
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from tune.scoring import Scored
 
 OUTSIDE: Final = "series"  # leads the name of a run whose scores came from outside, before a colon
 UNPROVEN: Final = (
@@ -117,26 +115,18 @@ class Judgement:
             It was not judged at that threshold.
         """
         at = self.thresholds.index(self._level(threshold))
-        scored, ts_ns = self._walked
-        part = slice(int(scored.trades.first[at]), int(scored.trades.first[at + 1]))
-        t, rules = scored.trades, self._point.rules
-        reason, pnl = t.reason[part], t.pnl[part]
-        booked = np.where(reason == TP, rules.tp_ticks, pnl)
-        if rules.fill == "mid":
-            booked = np.where((reason == SL) & ~t.met_gap[part], -rules.sl_ticks, booked)
-        utc = pl.Datetime("ns", "UTC")
-        return pl.DataFrame(
-            {
-                "fired_bin": t.fired[part],
-                "entry_bin": t.entry[part],
-                "exit_bin": t.exit_bin[part],
-                "entry_time": pl.Series(ts_ns[t.entry[part]]).cast(utc),
-                "exit_time": pl.Series(ts_ns[t.exit_bin[part]]).cast(utc),
-                "side": t.sign[part],
-                "outcome": pl.Series([REASONS[int(code)] for code in reason], dtype=pl.String),
-                "pnl_ticks": pnl,
-                "net_ticks": booked - rules.fee_ticks,
-            }
+        scored, market = self._walked
+        rules, utc = self._point.rules, pl.Datetime("ns", "UTC")
+        return trades_of(scored, at, rules, market.ts_ns, market.tape(rules)).select(
+            "fired_bin",
+            "entry_bin",
+            "exit_bin",
+            pl.col("entry_ns").cast(utc).alias("entry_time"),
+            pl.col("exit_ns").cast(utc).alias("exit_time"),
+            pl.col("direction").alias("side"),
+            pl.col("reason").alias("outcome"),
+            "pnl_ticks",
+            "net_ticks",
         )
 
     def equity(self, threshold: float | None = None) -> pl.DataFrame:
@@ -154,7 +144,7 @@ class Judgement:
         rows, n_folds = list(self._rows.sort("threshold").iter_rows(named=True)), self._point.rules.n_folds
         block_n, block_pnl = (np.array([row[name] for row in rows]) for name in ("block_n", "block_pnl"))
         n, pnl = stitch(fold_picks(rows, n_folds), block_n, block_pnl, n_folds)
-        _, ts_ns = self._walked
+        ts_ns = self._walked[1].ts_ns
         ends = np.linspace(self._point.rules.warmup_bins, len(ts_ns) - 1, len(n) + 1).astype(np.int64)[1:]
         time = pl.Series(ts_ns[ends]).cast(pl.Datetime("ns", "UTC"))
         return pl.DataFrame({"time": time, "n_signals": n.astype(np.int64), "equity_ticks": np.cumsum(pnl)})
@@ -220,13 +210,11 @@ class Judgement:
         return "\n".join(self.lines)
 
     @cached_property
-    def _walked(self) -> "tuple[Scored, Any]":
-        """The trades of every threshold, and the ends of all bins."""
-        from tune.scoring import walk_all
-
+    def _walked(self) -> tuple[Scored, Market]:
+        """The trades of every threshold, and what they met."""
         market = load_market(self.dataset, [])
         rules = self._point.rules
-        return walk_all(self.scores, market.tape(rules), self.thresholds, [rules], self._mode), market.ts_ns
+        return walk_all(self.scores, market.tape(rules), self.thresholds, [rules], self._mode), market
 
     def _level(self, threshold: float | None) -> float:
         if threshold is None:

@@ -67,7 +67,7 @@ SHOWN: Final = (
 )
 
 
-def rank(rows: pl.DataFrame, objective: str, min_signals: int) -> pl.DataFrame:
+def rank(rows: pl.DataFrame, objective: str, min_signals: int, *, each_threshold: bool = False) -> pl.DataFrame:
     """The best row of each candidate over all its sessions together, named by its latest run; best first among those of the same
     rules, loose ones behind all strict ones.
 
@@ -81,9 +81,11 @@ def rank(rows: pl.DataFrame, objective: str, min_signals: int) -> pl.DataFrame:
         that the order is fixed. A row that has no such figure stands behind all that have one.
     min_signals : int
         Rows with fewer trades do not count.
+    each_threshold : bool
+        Every row of each candidate, not its best alone; the order is the same.
     """
     told = _enough(pool(rows), min_signals)
-    return _best_first(at_once(told, told.n_unique("run_id")), objective)
+    return _best_first(at_once(told, told.n_unique("run_id")), objective, each_threshold)
 
 
 def _enough(rows: pl.DataFrame, min_signals: int) -> pl.DataFrame:
@@ -93,13 +95,12 @@ def _enough(rows: pl.DataFrame, min_signals: int) -> pl.DataFrame:
     return with_mark(rows.filter(pl.col("n_signals") >= max(min_signals, 1), is_whole))
 
 
-def _best_first(rows: pl.DataFrame, objective: str) -> pl.DataFrame:
+def _best_first(rows: pl.DataFrame, objective: str, each_threshold: bool = False) -> pl.DataFrame:
     keys = [pl.col(name).fill_nan(None) for name in (objective, "expectancy_low", "n_signals")]
-    return in_groups(
-        rows.select(*SHOWN, MARK, GROUP)
-        .sort([*keys, pl.col("run_id"), pl.col("threshold")], descending=[True, True, True, False, False], nulls_last=True)
-        .unique("run_id", keep="first", maintain_order=True)
+    ordered = rows.select(*SHOWN, MARK, GROUP).sort(
+        [*keys, pl.col("run_id"), pl.col("threshold")], descending=[True, True, True, False, False], nulls_last=True
     )
+    return in_groups(ordered if each_threshold else ordered.unique("run_id", keep="first", maintain_order=True))
 
 
 def without_loose(rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:

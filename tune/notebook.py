@@ -14,11 +14,12 @@ from tune.beside import Beside, with_luck
 from tune.coefficients import with_added
 from tune.config import Objective, SweepConfig, parse_sweep_config, read_sweep_config
 from tune.judgement import is_outside
+from tune.judging import JUDGED
 from tune.leaderboard import rank, without_loose
 from tune.ledger import TrialLedger
 from tune.pooled import pool
 from tune.results import ResultStore
-from tune.run import SweepOutcome, new_state
+from tune.run import SweepOutcome, new_state, read_state
 from tune.run import run_sweep as run_to_end
 from tune.screen import Screen
 
@@ -29,19 +30,29 @@ class Standings:
 
     beside: Beside
     n_loose: int
+    rows: pl.DataFrame  # that were ranked, as ``ResultStore.rows`` gives them
 
 
 def standings(
-    lake: Lake, signal: str | None, dataset: str | None, sort: str, min_signals: int, top: int, with_all: bool
+    lake: Lake,
+    signal: str | None,
+    dataset: str | None,
+    sort: str,
+    min_signals: int,
+    top: int,
+    with_all: bool,
+    *,
+    sweep: str | None = None,
+    each_threshold: bool = False,
 ) -> Standings:
     """The best runs of a lake, whoever made them.
 
     Raises
     ------
     ConfigError
-        There is no run of that signal or dataset; those there are, are told.
+        There is no run of that signal, dataset or sweep; those there are, are told.
     """
-    rows = ResultStore(lake).rows()
+    rows = _rows_of(lake, sweep)
     for column, wanted in (("signal_name", signal), ("dataset_id", dataset)):
         if wanted is not None:
             known = sorted(set(rows.get_column(column)))
@@ -52,8 +63,18 @@ def standings(
             rows = rows.filter(rows.get_column(column) == wanted)
     rows, n_loose = (rows, 0) if with_all else without_loose(rows)
     pooled = pool(rows)
-    best_first = with_added(rank(pooled, sort, min_signals).head(top), pooled, sort)
-    return Standings(with_luck(best_first, rows, TrialLedger(lake).trials(), min_signals, pooled), n_loose)
+    best_first = with_added(rank(pooled, sort, min_signals, each_threshold=each_threshold).head(top), pooled, sort)
+    return Standings(with_luck(best_first, rows, TrialLedger(lake).trials(), min_signals, pooled), n_loose, rows)
+
+
+def _rows_of(lake: Lake, sweep: str | None) -> pl.DataFrame:
+    """The rows of every run, or of those that a sweep asked for, whichever sweep scored them first."""
+    store = ResultStore(lake)
+    if sweep is None:
+        return store.rows()
+    if sweep == JUDGED:
+        return store.rows().filter(pl.col("sweep_id") == JUDGED)
+    return store.rows(read_state(lake, sweep).run_ids)
 
 
 def compare(

@@ -14,6 +14,7 @@ import polars as pl
 
 from engine.champion import (
     Champion,
+    FittedState,
     Gate,
     history,
     move_pointer,
@@ -22,6 +23,7 @@ from engine.champion import (
     roll_back,
     version_path,
     versions,
+    with_fitted,
     write_champion,
 )
 from engine.dataset.read import Dataset
@@ -34,6 +36,7 @@ from engine.trades.track import checked_track
 from tune.code_version import code_version
 from tune.config import SweepConfig
 from tune.errors import RunFailedError
+from tune.fitted import fitted_after
 from tune.gate import GateError, failed_checks, figures_of, instrument_differs, judged_rows
 from tune.judgement import is_outside
 from tune.leaderboard import METRICS, rank
@@ -126,6 +129,7 @@ def promote_run(lake: Lake, run_id: str, threshold: float | None, because: str |
         promise = promise_of(*_of_its_sweep(lake, row), row, prediction_mode(get_signal(champion.signal)))
     _require_loads(champion)
     champion = champion.model_copy(update={"promise": promise, "gate": _pass_gate(lake, row, because)})
+    champion = champion.model_copy(update={"fitted": fitted_after(lake, champion, _of_its_sweep(lake, row)[0])})
     champion = _stored(lake, champion)
     try:
         registry = ChampionRegistry(lake)
@@ -192,7 +196,7 @@ def roll_back_champion(lake: Lake) -> dict[str, Any]:
     """
     pointer = read_pointer(lake)
     if pointer.trail and pointer.trail[-1] is not None:
-        _require_loads(read_champion(lake, pointer.trail[-1]))
+        _require_loads(with_fitted(lake, read_champion(lake, pointer.trail[-1])))
     now = roll_back(lake)
     if now.version is None:
         return _without(lake, pointer.version)
@@ -306,7 +310,8 @@ def _stored(lake: Lake, champion: Champion) -> Champion:
     """The version on file that says the same, else a new one."""
     for version in versions(lake):
         stored = read_champion(lake, version)
-        if stored == champion.model_copy(update={"version": version, "created_at": stored.created_at}):
+        same = {"version": version, "created_at": stored.created_at, "fitted": _unread(champion.fitted)}
+        if stored == champion.model_copy(update=same):
             return stored
     while True:
         try:
@@ -318,6 +323,11 @@ def _stored(lake: Lake, champion: Champion) -> Champion:
             champion = champion.model_copy(update={"version": taken[-1] + 1})  # another promotion was faster
         else:
             return champion
+
+
+def _unread(fitted: FittedState | None) -> FittedState | None:
+    """As a version's file has it."""
+    return None if fitted is None else fitted.model_copy(update={"data": b""})
 
 
 def _follow(lake: Lake, registry: ChampionRegistry, champion: Champion, before: int | None) -> dict[str, Any]:

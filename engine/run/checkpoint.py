@@ -18,6 +18,7 @@ from engine.jit import source_hash
 from engine.run.runner import Runner
 from engine.run.snapshot import restore_book
 from engine.schema import pack, unpack
+from engine.source.decoded import DecodedSource
 from engine.source.id_changes import IdChanges
 from engine.source.records import START, Place, Source
 
@@ -42,6 +43,7 @@ class Checkpoint:
         config = runner.config
         identity = [files, config.symbol, config.tick_int, config.n_absolute_ticks, config.grid_radius_ticks]
         identity += [int(run[name]) for name in ("warm_start", "day_start", "day_end")]
+        identity.append(isinstance(source, DecodedSource))  # a place among decoded records is none in the files
         identity.append(source_hash())  # a book made by other code is another book
         self._key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
         self.path = folder / f"{config.symbol}_{source.dt:%Y%m%d}_{self._key[:16]}.book"

@@ -30,6 +30,7 @@ _TAIL: Final = 1 << 16  # records from the end in which the latest is looked for
 class Extent:
     """A session's bins: ``start_ns`` of the first one, ``end_ns`` of the last one, ``bin_ns`` their width, UTC ns.
 
+    Bin i starts at ``start_ns + i * bin_ns``.
     ``n_bins`` is None where only a replay tells; ``end_ns`` is then how far the data may reach at most.
     """
 
@@ -37,10 +38,6 @@ class Extent:
     end_ns: int
     n_bins: int | None
     bin_ns: int
-
-    def start_of(self, bin_seq: int) -> int:
-        """When a bin starts, UTC ns."""
-        return self.start_ns + bin_seq * self.bin_ns
 
     def bin_at(self, ts_ns: int) -> int:
         """Number of the bin that holds a time, UTC ns, its start included; below 0 before the first one."""
@@ -58,8 +55,8 @@ def extent_of(
     Parameters
     ----------
     source
-        Records of the locked contract. Read are its last ones, and where no ``start_time`` is given its first ones; its
-        ``place`` is lost.
+        Records of the locked contract. Read are its last ones, and where no ``start_time`` is given its first ones; a replay
+        that is under way over it goes on undisturbed.
     start_time
         New York wall-clock time of the first bin, HH:MM or HH:MM:SS; None for the first event.
     keyframes
@@ -70,6 +67,14 @@ def extent_of(
     Extent or None
         None where no start is given and nothing happens inside the session.
     """
+    before = source.place, source.id_changes
+    try:
+        return _extent_of(source, config, start_time, keyframes)
+    finally:
+        source.place, source.id_changes = before
+
+
+def _extent_of(source: Source, config: InstrumentConfig, start_time: str | None, keyframes: Path | None) -> Extent | None:
     day_start, day_end = source.window
     first = None if start_time is None else first_bin_ns(source, start_time)
     sessions = open_intervals(config.symbol_root, source.dt)
@@ -117,14 +122,15 @@ def _latest_ns(source: Source) -> int | None:
     """Time of the session's latest record; None where the end of the data does not show it."""
     start, end = source.window
     tail: Iterator[MboRecords] | None = source.tail(_TAIL)
-    latest = None
+    latest = told_later = 0
     for records in tail or ():
+        ts, captured = records["ts_event"], records["ts_recv"]
+        if ((captured < start) | (captured >= end) | (ts >= end)).any():
+            return None  # what lies outside the session is the run's to judge
+        # Snapshots and clears have times of their own, which no later record must leave open.
         is_dated = (records["flags"] & c.F_SNAPSHOT != 0) | (records["action"] == c.ACTION_CLEAR)
-        is_outside = (records["ts_recv"] < start) | (records["ts_recv"] >= end) | (records["ts_event"] >= end)
-        if is_dated.any() or is_outside.any():
-            return None  # what lies behind the session, or has a time of its own, is the run's to judge
         is_priced = (records["action"] == c.ACTION_ADD) | (records["action"] == c.ACTION_MODIFY)
-        ts = records["ts_event"][~is_priced | (records["price"] != c.UNDEF_PRICE)]
-        if len(ts):
-            latest = max(latest or 0, int(np.max(ts)))
-    return latest
+        counts = ~is_dated & (~is_priced | (records["price"] != c.UNDEF_PRICE))
+        latest = max(latest, int(np.max(ts[counts], initial=0)))
+        told_later = max(told_later, int(np.max(np.maximum(ts, captured)[is_dated], initial=0)))
+    return latest if latest >= max(told_later, 1) else None

@@ -4,8 +4,8 @@ A state is what the engine holds between two bins, and where in the source it st
 Both are bound to all that decides their bits: the file, the instrument, the span, the code, the signal and what it knew at its
 start. So the bins that follow are those of a replay from the session's start, to the last bit.
 
-What the next bin waits for is a copy of the arrays: 0.9 ms for 3.1 MB of a simulated hour. They are packed and written by another
-thread, and where that one has not done with the state before, this one is left out.
+What the next bin waits for is a copy of the arrays: 0.9 ms for 3.1 MB of a simulated hour, and a learned signal's snapshot of up
+to 7 ms. They are packed and written by another thread; until that one has done with a state no other is taken.
 
 Source: engine.md sections 2 to 5 for what a state is.
 """
@@ -13,6 +13,7 @@ Source: engine.md sections 2 to 5 for what a state is.
 import hashlib
 import json
 import os
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
@@ -31,20 +32,26 @@ from engine.modules import OURS, is_standard, standing, top_of
 from engine.run.runner import Runner
 from engine.schema import pack, unpack
 from engine.signals.base import SignalLike
+from engine.signals.carried import own_of
 from engine.source.id_changes import IdChanges
 from engine.source.records import Place, Source
 
 KEYFRAME_BINS: Final = 3_000  # between two states; half of them are run anew on the average start
 FOLDER_BYTES: Final = 8 << 30  # of all states together
+MOST_WAITING: Final = 4  # states of one process that wait to be written; each holds its arrays
 _FILLED_TO: Final = 0.9  # what is left of that once the least recently used have gone
 
 ENGINE_KIND: Final = "state of a replay"
 SIGNAL_KIND: Final = "state of a replay's signal"
 END_KIND: Final = "end of a replay"
 _ENGINE, _SIGNAL, _END = ".engine", ".signal", "end.bins"
+_OURS: Final = (_ENGINE, _SIGNAL, Path(_END).suffix, ".tmp")  # the last of writers that were killed
 _COMPUTING: Final = ("numba", "scikit-learn", "lightgbm", "xgboost-cpu")  # distributions, some of which may not be there
 # Fields of the instrument that no state of the engine depends on: they shape labels, scores, and what others make of them.
 _OF_NO_STATE: Final = ("perm_", "state5_table", "projection_horizons_bins", "price_decimals")
+
+
+_waiting: Final = threading.BoundedSemaphore(MOST_WAITING)
 
 
 class Resumed(NamedTuple):
@@ -106,12 +113,13 @@ class Keyframes:
             if self._signal is not None and not self._restore_signal(self._signal, of_signal["state"].tobytes()):
                 return None
             told = json.loads(arrays["told"].tobytes())
-            *numbers, n_records = arrays["place"].tolist()
+            file_number, first, n_before, instrument_id, n_records = arrays["place"].tolist()
+            place = Place(file_number, first, n_before, instrument_id, IdChanges(**told["id_changes"]))
             runner.go_on_from(arrays, n_records)
             self.began_at = kept
             for file, (notices, remarks) in zip(self._source.files, told["files"], strict=False):
                 file.notices, file.remarks = notices, remarks
-            return Resumed(Place(*numbers, IdChanges(**told["id_changes"])), n_records, told["quality_counts"])
+            return Resumed(place, n_records, told["quality_counts"])
         return None
 
     def _read(self, kept: int) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]] | None:
@@ -123,7 +131,6 @@ class Keyframes:
         for path, kind, key in parts:
             try:
                 found.append(unpack(kind, key, path.read_bytes()))
-                os.utime(path)  # the least recently used go first
             except (ConfigError, OSError) as error:
                 why = f"{error.strerror}" if isinstance(error, OSError) else f"{error}"
                 self._notice(f"{self.path.name}/{path.name} could not be used, an earlier state or the session's start is: {why}")
@@ -131,6 +138,8 @@ class Keyframes:
                     path.unlink(missing_ok=True)
                 self._done.discard(kept // self.every_bins)
                 return None
+            with suppress(OSError):
+                os.utime(path)  # the least recently used go first
         return found[0], found[-1]
 
     def _restore_signal(self, signal: SignalLike, data: bytes) -> bool:
@@ -162,7 +171,10 @@ class Keyframes:
             # Another signal took over in mid-session, and what it holds depends on when; or a fit is under way, which a state
             # would wait for: the next bin asks again.
             return
-        if self._writing is not None and not self._writing.done():
+        if self._engine_path(bin_seq).exists() and (self._signal is None or self._signal_path(bin_seq).exists()):
+            self._done.add(slot)  # by another replay of the session
+            return
+        if (self._writing is not None and not self._writing.done()) or not _waiting.acquire(blocking=False):
             return
         self._done.add(slot)
         jobs = [(self._engine_path(bin_seq), ENGINE_KIND, self._key, self._arrays_of(runner, place, n_records, quality_counts))]
@@ -170,10 +182,12 @@ class Keyframes:
             try:
                 state = np.frombuffer(self._signal.snapshot(), np.uint8)
             except Exception as error:  # others' code may raise what it likes; the bins go on
+                _waiting.release()
                 self._notice(f"{self._signal.name} gave no state to keep ({type(error).__name__}); a later start is run anew")
                 return
             jobs.append((self._signal_path(bin_seq), SIGNAL_KIND, self._signal_key or "", {"state": state}))
         self._writing = _writer().submit(self._write, jobs)
+        self._writing.add_done_callback(lambda _: _waiting.release())
 
     def end(self, runner: Runner) -> None:
         """The last bin is out: note how many the session has, where nobody wanted fewer."""
@@ -274,7 +288,7 @@ def signal_key(signal: SignalLike, of_engine: str, at_start: bytes) -> str:
     ConfigError
         There is no source of it, or it gives no parameters.
     """
-    home = type(signal)
+    home = type(own_of(signal))
     parts = [of_engine, home.__module__, home.__qualname__, signal.name, signal.params.model_dump_json(), signal.memory_bins]
     return json.dumps([*parts, hashlib.sha256(at_start).hexdigest(), _code_of(home)])
 
@@ -317,6 +331,8 @@ def make_room(folder: Path, most_bytes: int) -> None:
     """Remove the least recently used states from a folder that holds more than ``most_bytes``, down to nine tenths of them."""
     found: list[tuple[int, int, Path]] = []
     for path in folder.glob("*/*"):
+        if path.suffix not in _OURS:
+            continue  # decoded records may lie here, too
         with suppress(OSError):  # another process may have removed it
             state = path.stat()
             found.append((state.st_mtime_ns, state.st_size, path))

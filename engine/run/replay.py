@@ -22,7 +22,7 @@ from engine.run.runner import WARM_UP_NS, Runner, Span
 from engine.signals.base import SignalContext, SignalLike
 from engine.signals.statistical.perm_derivative import PermDerivative, perm_params_from_config
 from engine.source.content import Content
-from engine.source.decoded import decode_once
+from engine.source.decoded import DecodedSource, decode_once
 from engine.source.records import CHUNK_RECORDS, START, Place, Source
 
 SESSION_TZ = "America/New_York"
@@ -121,8 +121,8 @@ class Replay:
         self.from_bin = from_bin
         self.runner.hurry_to(from_bin)
         self.keyframes: Keyframes | None = None
-        self._records_folder = None if keyframes is None else (checkpoints or keyframes) / "records"
         if keyframes is not None:
+            self._records_folder = (checkpoints or keyframes) / "records"
             self.keyframes = Keyframes(keyframes, source, self.runner)
             self.runner.stop_every(self.keyframes.every_bins)
         self.content: Content | None = None  # whoever wants to know which records went in
@@ -173,7 +173,9 @@ class Replay:
     def _keep(self, n_records: int) -> None:
         """Between two bins, ``n_records`` of the source being in: keep a state where one is due."""
         if self.keyframes is not None:
-            self.keyframes.see(self.runner, self.source.place, n_records, self.quality_counts)
+            # A place among decoded records is none in the files, should they have to be read instead.
+            place = START if isinstance(self.source, DecodedSource) else self.source.place
+            self.keyframes.see(self.runner, place, n_records, self.quality_counts)
 
     def _begin(self) -> tuple[Place, int]:
         """Where to begin reading, and how many records of the source a kept state or a kept book holds already."""
@@ -189,7 +191,7 @@ class Replay:
         if source is self.source:
             return resumed.place, resumed.n_records
         self.source = source
-        return resumed.place._replace(n_before=resumed.n_records), resumed.n_records
+        return START._replace(n_before=resumed.n_records), resumed.n_records
 
     def _take_checkpoint(self) -> tuple[Place, int]:
         """Where to begin reading, and how many records a kept book holds already; where none is kept, one will be."""

@@ -230,6 +230,7 @@ class Runner:
 
     def _key(self) -> str:
         signal = "" if self.signal is None else f"{self.signal.name} {self.signal.params.model_dump_json()}"
+        signal += getattr(self.signal, "state_id", "")  # of the fitted state that it began with
         return f"{self.config.config_version} {self.span} {signal} {source_hash()}"
 
     def _extras(self) -> dict[str, NDArray[Any]]:

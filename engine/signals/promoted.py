@@ -1,10 +1,13 @@
 """A champion's signal: built in, or loaded from the source that stands in the champion, and then only where that is allowed."""
 
-from engine.champion import Champion, SignalSource, source_digest
+from hashlib import sha256
+
+from engine.champion import Champion, FittedState, SignalSource, source_digest
 from engine.errors import ChampionError, ConfigError
 from engine.modules import source_files, standing, top_of
 from engine.signals.base import SignalContext, SignalLike
 from engine.signals.bundle import Bundle, load_bundle
+from engine.signals.carried import begun_with, fitted_state
 from engine.signals.declaration import require_declared
 from engine.signals.registry import BUILT_IN, get_signal, load_class, origin, signal_of
 
@@ -84,7 +87,34 @@ def make_promoted(champion: Champion, context: SignalContext | None = None) -> S
         As `promoted_class` does; or a parameter is not allowed.
     """
     own = SignalContext(champion.cell_width_ms, champion.grid_radius_ticks, champion.tick_int)
-    return signal_of(promoted_class(champion), champion.parameters, context or own)
+    return begun(champion, signal_of(promoted_class(champion), champion.parameters, context or own))
+
+
+def begun(champion: Champion, signal: SignalLike) -> SignalLike:
+    """A champion's fresh signal with the fitted state that the champion carries, if any.
+
+    Raises
+    ------
+    ChampionError
+        The state was not read (`engine.champion.with_fitted`), is damaged, or belongs to other parameters or another grid.
+    """
+    fitted = champion.fitted
+    if fitted is None:
+        return signal
+    if not fitted.data:
+        raise ChampionError(f"the fitted state of champion version {champion.version} was not read; read it with with_fitted")
+    try:
+        return begun_with(signal, fitted.data)
+    except ConfigError as error:
+        raise ChampionError(f"champion version {champion.version} carries a fitted state that does not load: {error}") from error
+
+
+def fitted_of(signal: SignalLike, dataset_id: str, end_ns: int) -> FittedState | None:
+    """What a champion carries of a signal that has seen a session to its end, UTC ns; None where there is nothing to carry."""
+    data = fitted_state(signal)
+    if data is None:
+        return None
+    return FittedState(dataset_id=dataset_id, end_ns=end_ns, n_bytes=len(data), sha256=sha256(data).hexdigest(), data=data)
 
 
 def load_built_in(name: str) -> type[SignalLike]:

@@ -9,6 +9,7 @@ import { cellAt } from "./store/cell.ts";
 import { Session } from "./store/session.ts";
 import { Timing } from "./store/timing.ts";
 import { Connection, type ConnectionEvents } from "./stream/connection.ts";
+import { silenceLimitMs } from "./stream/liveness.ts";
 import { type PageQuery, streamUrl, withoutToken } from "./stream/query.ts";
 import { type Chip, chipFor, staleAfterMs } from "./stream/state.ts";
 import { CellPanel, cellLines, Tooltip } from "./ui/cell-panel.ts";
@@ -199,6 +200,7 @@ export class App {
         session.acknowledged(frame);
         return null;
       case "heartbeat":
+        session.beats = true;
         return null;
       default:
         session.counters.unknownMessages++;
@@ -294,9 +296,24 @@ export class App {
   }
 
   /** Ten times a second: what changes without new data. */
+  /** How long the connection may be silent, ms; null where nobody can say. */
+  private silenceLimit(): number | null {
+    const { config, configured, lastBinMs, paused, speed, beats } = this.session;
+    if (!config || !configured) return null;
+    return silenceLimitMs({
+      cellWidthMs: config.cellWidthMs,
+      // Who takes controls waits for them, and says each second that it does.
+      heartbeats: beats || config.capabilities.control === true,
+      paused,
+      speed,
+      streaming: lastBinMs !== null && lastBinMs >= this.connection.phaseSinceMs,
+    });
+  }
+
   private tick(): void {
     const { session, connection, controls } = this;
     const now = performance.now();
+    connection.requireHeard(this.silenceLimit());
     const chip = this.chip();
     this.topBar.status(chip);
     this.topBar.dataAge(session, now, chip.state === "PAUSED" || chip.state === "ENDED");

@@ -1,11 +1,14 @@
 """Tokens and origins."""
 
+from pathlib import Path
+
 import pytest
 from starlette.requests import HTTPConnection
 
 from engine.errors import ConfigError
-from serve.access import is_origin_allowed, is_token_right
-from serve.settings import is_loopback, require_token
+from engine.lake import Lake
+from serve.access import is_host_known, is_origin_allowed, is_token_right, read_address, read_host
+from serve.settings import ServeSettings, is_loopback, require_token
 
 TOKEN = "correct-horse-battery"
 
@@ -72,11 +75,75 @@ def test_without_a_token_everybody_passes() -> None:
         ("null", "", True, False),  # neither has a name: that is not the same one
         ("http://desk.example", "", True, False),
         ("http://127.0.0.1:8002", "", False, False),
+        ("https://desk.example", "desk.example", True, True),  # what stands before us speaks https, and the host names no port
+        ("http://127.0.0.1:8002\\@evil.example", "127.0.0.1:8002", False, False),
+        ("http://evil.example\\127.0.0.1", "127.0.0.1:8002", False, False),
+        ("http://[::1].evil.example", "127.0.0.1:8002", False, False),
+        ("http://[::1]evil", "127.0.0.1:8002", False, False),
+        ("http://user@127.0.0.1", "127.0.0.1:8002", False, False),
+        ("http://127.0.0.1/", "127.0.0.1:8002", False, False),
+        ("ftp://127.0.0.1", "127.0.0.1:8002", False, False),
+        ("http://LOCALHOST:1", "LocalHost", False, True),
+        ("http://127.0.0.1", "127.0.0.1:8002\\.evil", False, False),
     ],
 )
 def test_pages_of_other_origins_are_refused(origin: str, host: str, guarded: bool, passes: bool) -> None:
     given = connection(origin=origin, host=host)
     assert is_origin_allowed(given, ("https://listed.example",), guarded=guarded) is passes
+
+
+def test_two_origins_are_none() -> None:
+    raw = [(b"host", b"127.0.0.1"), *[(b"origin", b"http://127.0.0.1")] * 2]
+    given = HTTPConnection({"type": "http", "headers": raw, "query_string": b""})
+    assert not is_origin_allowed(given, (), guarded=False)
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "listed", "bound", "is_known"),
+    [
+        ("127.0.0.1:8002", None, (), "127.0.0.1", True),
+        ("LOCALHOST", None, (), "127.0.0.1", True),
+        ("localhost.", None, (), "127.0.0.1", True),
+        ("[::1]:8002", None, (), "127.0.0.1", True),
+        ("evil.example", None, (), "127.0.0.1", False),
+        ("127.0.0.1.evil.example", None, (), "127.0.0.1", False),
+        ("127.0.0.2", None, (), "127.0.0.1", False),
+        ("desk.example", None, ("desk.example",), "127.0.0.1", True),
+        ("desk.example:8443", None, ("desk.example",), "127.0.0.1", True),
+        ("www.desk.example", None, ("desk.example",), "127.0.0.1", False),
+        ("evil.example", TOKEN, (), "0.0.0.0", True),  # the token guards
+        ("evil.example", TOKEN, ("desk.example",), "0.0.0.0", False),
+        ("10.0.0.5", TOKEN, ("desk.example",), "10.0.0.5", True),  # bound to it
+        ("0.0.0.0", TOKEN, ("desk.example",), "0.0.0.0", False),
+        ("127.0.0.1", TOKEN, ("desk.example",), "10.0.0.5", True),
+    ],
+)
+def test_a_service_goes_by_these_names(
+    host: str, token: str | None, listed: tuple[str, ...], bound: str, is_known: bool, tmp_path: Path
+) -> None:
+    settings = ServeSettings(lake=Lake(tmp_path), host=bound, token=token, allowed_hosts=listed)
+    address = read_address(host)
+    assert address is not None
+    assert is_host_known(address, settings) is is_known
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a\\b", "a@b", "[::1", "::1", "a:b", "a:", "http://a", "a/b", "-a", "a:123456"])
+def test_what_is_no_name_is_refused_at_launch(text: str) -> None:
+    assert read_address(text) is None
+    with pytest.raises(ConfigError, match=r"--allow-host was .*; it must be a name or an address"):
+        read_host(text)
+
+
+def test_a_name_is_read_without_its_port_and_in_small_letters() -> None:
+    assert [read_host(text) for text in ("Desk.Example", "desk.example:80", "[2001:DB8::1]:80")] == [
+        "desk.example",
+        "desk.example",
+        "2001:db8::1",
+    ]
+
+
+def test_settings_that_are_shown_show_no_token(tmp_path: Path) -> None:
+    assert TOKEN not in repr(ServeSettings(lake=Lake(tmp_path), token=TOKEN))
 
 
 def test_a_program_sends_no_origin_and_passes() -> None:

@@ -1,13 +1,9 @@
 """The plain HTTP routes, over a real socket."""
 
-import contextlib
-import json
+import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
-from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,34 +11,11 @@ from engine.champion import move_pointer, version_path
 from engine.config import InstrumentConfig
 from engine.lake import Lake
 from serve.client import health_lines
-from serve.settings import ServeSettings
+from serve.settings import STREAM_PATH, ServeSettings
+from tests.conftest import REPO_ROOT
+from tests.test_serve.asking import Client
 from tests.test_serve.conftest import Promote
-from tests.test_serve.server import Running, serving
-
-
-@dataclass
-class Answer:
-    """What a GET came back with."""
-
-    status_code: int
-    content_type: str
-    text: str
-
-    def json(self) -> Any:
-        return json.loads(self.text)
-
-
-@dataclass
-class Client:
-    """Sends a path as it stands: a library would tidy up the ones that try to climb out."""
-
-    running: Running
-
-    def get(self, path: str, headers: dict[str, str] | None = None) -> Answer:
-        with contextlib.closing(HTTPConnection("127.0.0.1", self.running.port, timeout=10)) as connection:
-            connection.request("GET", path, headers=headers or {})
-            response = connection.getresponse()
-            return Answer(response.status, response.headers["content-type"].partition(";")[0], response.read().decode())
+from tests.test_serve.server import serving
 
 
 @pytest.fixture
@@ -65,7 +38,7 @@ def test_health_is_503_with_the_reason_when_there_is_nothing_to_play(client: Cli
     shutil.rmtree(lake.raw_dir("MNQ"))
     response = client.get("/health")
     assert response.status_code == 503
-    assert "symbol=MNQ" in response.json()["reason"]
+    assert response.json()["reason"].startswith("the lake holds no *<YYYYMMDD>*.dbn[.zst] file")  # and no word of where that is
 
 
 def test_health_is_503_when_nobody_watches_the_champion(client: Client) -> None:
@@ -176,7 +149,7 @@ def test_a_history_that_is_damaged_is_said_and_not_served(client: Client, lake: 
     path.write_text("signal: [")
     answer = client.get("/v1/model/champion")
     assert answer.status_code == 500
-    assert f"{path} is not valid YAML at line 1, column 10" in answer.json()["error"]
+    assert answer.json()["error"].startswith(f"{path.name} is not valid YAML at line 1, column 10")
     assert client.get("/health").status_code == 200
 
 
@@ -190,3 +163,59 @@ def test_the_start_page_is_the_first_there_is(client: Client, tmp_path: Path) ->
     (dist / "index.html").write_text("first")
     assert client.get("/").text == "first"
     assert client.get("/vacuum-pressure.html").text == "second"
+
+
+def test_files_of_the_page_are_packed_known_and_kept(client: Client, tmp_path: Path) -> None:
+    dist = tmp_path / "dist"
+    (dist / "assets").mkdir(parents=True)
+    (dist / "index.html").write_text("<title>page</title>" + " " * 2000)
+    script = "export const x = 1;\n" * 200
+    (dist / "assets" / "index-B4x_9zQ1.js").write_text(script)
+    (dist / "assets" / "plain.js").write_text(script)
+    (dist / "assets" / "noise-0123456789.bin").write_bytes(bytes(range(256)) * 8)
+    expected = {
+        "/": ("no-cache", "text/html; charset=utf-8"),
+        "/index.html": ("no-cache", "text/html; charset=utf-8"),
+        "/assets/index-B4x_9zQ1.js": ("public, max-age=31536000, immutable", "text/javascript; charset=utf-8"),
+        "/assets/plain.js": ("no-cache", "text/javascript; charset=utf-8"),
+        "/assets/noise-0123456789.bin": ("public, max-age=31536000, immutable", "application/octet-stream"),
+    }
+    for path, (cache, kind) in expected.items():
+        answer = client.get(path, {"accept-encoding": "gzip, br"})
+        assert (answer.headers["cache-control"], answer.headers["content-type"]) == (cache, kind)
+        assert ("content-encoding" in answer.headers) is (not path.endswith(".bin"))
+        bare = client.get(path)
+        assert "content-encoding" not in bare.headers
+        assert bare.data == answer.unpacked
+        assert bare.headers["etag"] == answer.headers["etag"]
+        known = client.get(path, {"if-none-match": bare.headers["etag"]})
+        assert (known.status_code, known.data, known.headers["cache-control"]) == (304, b"", cache)
+        head = client.get(path, method="HEAD")
+        assert (head.status_code, head.data, head.headers["content-length"]) == (200, b"", str(len(bare.data)))
+    before = client.get("/assets/plain.js").headers["etag"]
+    (dist / "assets" / "plain.js").write_text(script + "// more")
+    assert client.get("/assets/plain.js").headers["etag"] != before
+
+
+def test_the_pages_policy_lets_no_script_run_that_stands_in_a_page(client: Client, tmp_path: Path) -> None:
+    for path in ("/", "/health", "/nothing", "/v1/model/champion"):
+        policy = dict(part.split(" ", 1) for part in client.get(path).headers["content-security-policy"].split("; "))
+        assert (policy["default-src"], policy["script-src"], policy["style-src"]) == ("'none'", "'self'", "'self'")
+        assert policy["frame-ancestors"] == "'none'"
+    page = (REPO_ROOT / "frontend" / "vacuum-pressure.html").read_text()
+    assert " style=" not in page + client.get("/").text  # nor a style
+    assert not re.search(r"<script(?![^>]* src=)|\son[a-z]+=", page + client.get("/").text)
+
+
+def test_what_is_not_there_and_what_is_not_answered_is_json(client: Client, tmp_path: Path) -> None:
+    gone = client.get("/nothing.js")
+    assert (gone.status_code, gone.content_type, gone.json()) == (
+        404,
+        "application/json",
+        {"error": "there is nothing of that name"},
+    )
+    posted = client.get("/health", method="POST")
+    assert (posted.status_code, posted.headers["allow"]) == (405, "GET, HEAD")
+    assert posted.json() == {"error": "POST is not answered here; ask with GET"}
+    plain = client.get(STREAM_PATH)
+    assert (plain.status_code, plain.headers["upgrade"]) == (426, "websocket")

@@ -14,10 +14,12 @@ from engine.config import InstrumentConfig, load_instrument
 from engine.lake import Lake
 from serve import commands
 from serve.cli import main
-from serve.client import _bin_line, _config_line, health_lines, stream_url, tail
+from serve.client import health_lines, stream_url
+from serve.launch import Launch
 from serve.query import QUERY_NAMES
 from serve.request import read_request
 from serve.settings import Limits, ServeSettings, StreamDefaults
+from serve.tail import _bin_line, _config_line, tail
 from serve.trust import Trust
 from tests.test_serve.conftest import Promote
 from tests.test_serve.server import SkippingClock, serving
@@ -26,7 +28,7 @@ from tests.test_serve.server import SkippingClock, serving
 @pytest.fixture(autouse=True)
 def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is refused here is refused before Ray is so much as imported."""
-    monkeypatch.setitem(sys.modules, "serve.deployment", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -190,8 +192,8 @@ def started_with(monkeypatch: pytest.MonkeyPatch, lake: Lake, *arguments: str) -
     handed: list[tuple[ServeSettings, InstrumentConfig]] = []
     monkeypatch.setattr(commands, "_check_port", lambda host, port: None)  # whether one is free is another test's
 
-    def take(settings: ServeSettings, config: InstrumentConfig, *_: object) -> int:
-        handed.append((settings, config))
+    def take(launch: Launch, *_: object) -> int:
+        handed.append((launch.settings, launch.config))
         return 0
 
     monkeypatch.setattr(commands, "_serve", take)
@@ -211,6 +213,7 @@ def test_a_launch_without_flags_is_the_instruments_own(lake: Lake, monkeypatch: 
 def test_each_flag_reaches_what_it_is_of(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPYMASTER_TOKEN", "correct-horse-battery")
     more = ["--host", "0.0.0.0", "--allow-origin", "https://a.example", "--allow-origin", "https://b.example"]
+    more += ["--allow-host", "Desk.example:8443", "--allow-host", "[::2]"]
     more += ["--allow-signal", "a" * 64, "--allow-signal", "b" * 64]
     settings, config = started_with(monkeypatch, lake, *FLAGS, *OF_THE_SIGNAL, *more)
     assert (settings.host, settings.port, settings.replicas) == ("0.0.0.0", 8765, 3)
@@ -218,6 +221,7 @@ def test_each_flag_reaches_what_it_is_of(lake: Lake, monkeypatch: pytest.MonkeyP
     at_launch = ("perm_zscore_window_bins", "perm_d2_weight", "perm_enable_weighted_blend")
     assert settings.defaults == StreamDefaults(dt="2026-02-06", start_time="09:25:10", perm_names=at_launch)
     assert settings.allowed_origins == ("https://a.example", "https://b.example")
+    assert settings.allowed_hosts == ("desk.example", "::2")
     assert settings.trust == Trust(False, ("a" * 64, "b" * 64))
     before, after = load_instrument().model_dump(), config.model_dump()
     assert {name: after[name] for name in before if before[name] != after[name]} == {

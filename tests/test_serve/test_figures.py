@@ -90,9 +90,11 @@ def test_health_tells_each_figure_under_its_name(lake: Lake, config: InstrumentC
             "sealed_ok": False,
         },
         "alarms": [{"kind": "champion", "message": "it does not load", "since": "2026-02-07T01:02:03.000+00:00"}],
+        "deployments": None,
         "sessions": 0,  # no engine runs for them
         "pace": [],
         "clients": 3,
+        "ring_bytes": 0,
         "lag_ms": 1.0,
         "lag_p99_ms": 200.0,
         "bins_served": 200,
@@ -140,7 +142,7 @@ def test_trouble_is_the_first_that_keeps_it_from_serving(lake: Lake, config: Ins
     service = service_of(lake, config)
     assert service.trouble() == "the champion is not being watched"
     assert service.health()["status"] == "error"
-    service.watcher._poll_s = 60.0
+    service.watcher.poll_s = 60.0
     service.watcher.start()
     try:
         assert service.trouble() is None

@@ -11,7 +11,8 @@ from engine.champion import move_pointer
 from engine.config import InstrumentConfig
 from engine.lake import Lake
 from serve.client import fetch_health
-from serve.latency import Capture
+from serve.frames import BinFrames
+from serve.latency import Capture, LatencyLog
 from serve.settings import Limits, ServeSettings, StreamDefaults
 from tests.test_serve.conftest import Promote
 from tests.test_serve.server import Running, listen, serving
@@ -79,7 +80,37 @@ def test_each_bin_sent_is_a_line_with_its_moments_in_order(
     assert [line["bin_seq"] for line in lines] == list(range(99, 199))  # the bins that end from 09:25:10.0 to 09:25:19.9
     assert {line["stream"] for line in lines} == {1}
     for line in lines:
-        assert 0 < line["ingest_ns"] <= line["grid_ready_ns"] <= line["sent_ns"]
-        assert line["ingest_to_sent_us"] == pytest.approx((line["sent_ns"] - line["ingest_ns"]) / 1000)
+        first, last, ready, sent = (line[name] for name in ("first_ingest_ns", "last_ingest_ns", "grid_ready_ns", "sent_ns"))
+        assert 0 < first == last <= ready <= sent  # a file's records are taken up at once
+        spans = {"first_ingest_to_ready": ready - first, "last_ingest_to_ready": ready - last, "ready_to_sent": sent - ready}
+        spans |= {"first_ingest_to_sent": sent - first, "last_ingest_to_sent": sent - last}
+        assert {name: line[f"{name}_us"] for name in spans} == pytest.approx({name: ns / 1000 for name, ns in spans.items()})
     summaries = [record.getMessage() for record in caplog.records if record.name == "serve.latency"]
     assert [text.split(":")[0] for text in summaries] == ["latency of 50 bins, us"] * 2
+
+
+def test_a_live_bins_first_and_last_records_are_told_apart_and_summed_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Three bins whose last record came 60 us after the first, were ready 10, 20 and 30 us later and sent 1 us after that."""
+    log = LatencyLog(Capture(tmp_path / "latency.jsonl", summary_every=3))
+    caplog.set_level("INFO", "serve.latency")
+    for bin_seq, ready_us in enumerate((10, 20, 30)):
+        ready_ns = 1_000_060_000 + ready_us * 1000
+        frames = BinFrames(bin_seq, "", b"", ingest_ns=1_000_000_000, last_ingest_ns=1_000_060_000, grid_ready_ns=ready_ns)
+        log.sent(1, frames, ready_ns + 1000)
+    log.close()
+    line = json.loads(capture_line(tmp_path / "latency.jsonl"))
+    assert (line["first_ingest_ns"], line["last_ingest_ns"]) == (1_000_000_000, 1_000_060_000)
+    assert (line["first_ingest_to_ready_us"], line["last_ingest_to_ready_us"], line["ready_to_sent_us"]) == (70.0, 10.0, 1.0)
+    assert (line["first_ingest_to_sent_us"], line["last_ingest_to_sent_us"]) == (71.0, 11.0)
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "serve.latency"]
+    assert told == (
+        "latency of 3 bins, us: first ingest to ready p50 80 p95 89 p99 90; last ingest to ready p50 20 p95 29 p99 30; "
+        "ready to sent p50 1 p95 1 p99 1; first ingest to sent p50 81 p95 90 p99 91; last ingest to sent p50 21 p95 30 p99 31"
+    )
+
+
+def capture_line(path: Path) -> str:
+    """The first line of what was measured."""
+    return path.read_text().splitlines()[0]

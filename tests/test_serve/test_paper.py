@@ -19,8 +19,9 @@ from engine.trades.paper import REASONS, acting_score, plan_values
 from engine.trades.record import LiveRecord, record_path
 from engine.trades.tape import tape_of
 from serve.champion import ChampionWatcher
+from serve.frames import BinFrames
 from serve.paper import PaperDesk
-from serve.session import Session
+from serve.session import ConfigFrame, Session
 from tests.sessions import Bins, join
 from tests.test_engine.test_trades.test_record import read_entries
 from tests.test_serve.conftest import Promote
@@ -221,7 +222,8 @@ def test_at_a_swap_the_old_champions_trades_go_on_to_their_end(
     second = promote(lake, {"d2_weight": 1.0}, promise=promise_by(rules))
     watcher.poll()
     frames = play(session)
-    assert len(frames) == 400 - entry - 2 + 1  # every bin, and the runtime_config
+    assert [frame.bin_seq for frame in frames if isinstance(frame, BinFrames)] == list(range(entry + 2, 400))
+    assert [frame.reason for frame in frames if isinstance(frame, ConfigFrame)][:1] == ["model_change"]  # then what it earned
     assert recorded(lake, desk, 1) == [trade for trade in before if trade[0] <= fired]
     assert recorded(lake, desk, 2) == judged(dataset, second, rules, first_bin=entry + 2)
 

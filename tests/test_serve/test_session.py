@@ -233,7 +233,7 @@ def test_every_signal_serves_as_champion_and_says_what_a_sweep_says(
     assert swept["ready"].any()
 
 
-def test_a_model_with_a_longer_memory_than_the_bins_kept_is_warmed_on_what_there_is(
+def test_a_model_with_a_longer_memory_than_the_bins_kept_is_shown_the_session_read_again(
     lake: Lake, config: InstrumentConfig, promote: Promote
 ) -> None:
     watcher = ChampionWatcher(lake, config, 1.0)
@@ -244,7 +244,7 @@ def test_a_model_with_a_longer_memory_than_the_bins_kept_is_warmed_on_what_there
     promote(lake, {"zscore_window_bins": 90, "zscore_min_periods": 20})
     watcher.poll()
     first = received(session.step()).fields[0]
-    assert first["runtime_model_sample_count"] == 41
+    assert first["runtime_model_sample_count"] == 94  # its memory, the window and three bins, and this bin
     assert first["runtime_model_ready"]
 
 

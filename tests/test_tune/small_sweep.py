@@ -69,7 +69,8 @@ def points_of(lake: Lake, **changes: Any) -> list[Point]:
 def evaluated(lake: Lake, points: list[Point]) -> list[RunResult]:
     """Points evaluated here, without Ray."""
     names = {point.dataset_id for point in points}
-    markets = {name: load_market(Dataset.open(lake, name), [get_signal("perm_derivative")]) for name in names}
+    classes = [get_signal(name) for name in sorted({point.signal for point in points})]
+    markets = {name: load_market(Dataset.open(lake, name), classes) for name in names}
     results = [outcome for outcome in evaluate_batch(points, markets) if isinstance(outcome, RunResult)]
     assert len(results) == len(points)
     return results

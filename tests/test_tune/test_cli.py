@@ -1,22 +1,29 @@
 """The door: exit codes, one line for each mistake, JSON where a table is printed. No Ray is started here."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
 from engine.dataset.read import Dataset
+from engine.errors import EngineError
 from engine.lake import Lake
 from engine.signals.registry import get_signal
 from tests.conftest import REPO_ROOT
 from tests.test_tune.small_sweep import DATASET, finished_sweep
 from tune.cli import main
+from tune.errors import RunFailedError
+from tune.results import ResultStore
 from tune.trial import load_market, signal_series
+from tune.walked import walk_again
 
 Capture = pytest.CaptureFixture[str]
 
@@ -119,6 +126,63 @@ def test_compare_lists_the_best_runs(lake: Lake, capsys: Capture) -> None:
     assert rates == sorted(rates, reverse=True)
     assert main(["compare", "--lake", str(lake.root), "--signal", "perm_derivative", "--min-signals", "100000"]) == 0
     assert "no run with 100000 trades" in capsys.readouterr().out
+
+
+def test_compare_takes_the_runs_of_a_sweep_and_every_threshold(lake: Lake, capsys: Capture) -> None:
+    first = finished_sweep(lake)
+    finished_sweep(lake, name="other", eval={"tp_ticks": 3, "sl_ticks": 2, "max_hold_bins": 200, "warmup_bins": 100})
+
+    def compared(*arguments: str) -> list[dict[str, Any]]:
+        assert main(["compare", "--lake", str(lake.root), "--json", "--top", "1000", *arguments]) == 0
+        found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+        return found
+
+    assert {row["eval_tp_ticks"] for row in compared()} == {2.0, 3.0, 4.0}
+    own = compared("--sweep", first)
+    assert {row["eval_tp_ticks"] for row in own} == {2.0, 4.0}
+    assert [row["run_id"] for row in compared("--sweep", "small")] == [row["run_id"] for row in own]
+    each = compared("--sweep", first, "--each-threshold")
+    bests = {row["run_id"]: row["threshold"] for row in reversed(each)}  # the first of each run in the order of rank
+    assert len(each) > len(own)
+    assert bests == {row["run_id"]: row["threshold"] for row in own}
+    assert main(["compare", "--lake", str(lake.root), "--sweep", "nope"]) == 2
+    assert "sweep was 'nope'" in capsys.readouterr().err
+
+
+def test_trades_are_told_one_by_one_and_add_up_to_the_runs_row(lake: Lake, capsys: Capture) -> None:
+    finished_sweep(lake)
+    row = ResultStore(lake).rows().filter(pl.col("n_signals") > 20).row(0, named=True)
+    asked = ["trades", row["run_id"], "--threshold", str(row["threshold"]), "--lake", str(lake.root)]
+    assert main([*asked, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert len(told["trades"]) == row["n_signals"]
+    assert sum(one["net_ticks"] for one in told["trades"]) / row["n_signals"] == pytest.approx(row["expectancy_ticks"])
+    assert sum(one["direction"] > 0 for one in told["trades"]) == row["n_up"]
+    assert main([*asked, "--built-in-only"]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert len(lines) == row["n_signals"]
+    assert last.startswith(f"run {row['run_id']} at threshold {row['threshold']:g}: {row['n_signals']} trades, net ")
+    assert main(["trades", "0123456789abcdef", "--lake", str(lake.root)]) == 2
+    assert "no such run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"code_version": "another"}, "was scored by another version of perm_derivative (another, now "),
+        ({"signal_name": "series:mine"}, "scores from outside, which are not kept"),
+        ({"dataset_checksum": "0"}, "was scored on another dataset of the name random_walk"),
+        ({"dataset_id": "gone"}, "gone"),
+        ({"n_signals": 3}, "its row says 3"),
+        ({"expectancy_ticks": 5.0}, "ticks net now; its row says"),
+    ],
+)
+def test_a_run_that_cannot_be_made_again_has_no_trades(lake: Lake, change: dict[str, Any], words: str) -> None:
+    finished_sweep(lake)
+    row = ResultStore(lake).rows().filter(pl.col("n_signals") > 20).row(0, named=True)
+    assert len(walk_again(lake, row).trades) == row["n_signals"]
+    with pytest.raises((EngineError, RunFailedError), match=re.escape(words)):
+        walk_again(lake, {**row, **change})
 
 
 def test_lists(lake: Lake, capsys: Capture) -> None:

@@ -4,7 +4,7 @@ import { AutoScale } from "../layers/scale.ts";
 import { LAYER_TABLE, type LayerId } from "../layers/table.ts";
 import { checkConfig } from "../wire/config.ts";
 import { FrameSequence, type Reject, RejectBudget } from "../wire/sequence.ts";
-import type { Bin, BinHeader, RuntimeConfig, Violation } from "../wire/types.ts";
+import type { Bin, BinHeader, RuntimeConfig, RuntimeModelInfo, Violation } from "../wire/types.ts";
 import { compareConfigs, type ParameterChange } from "./diff.ts";
 import { EventLog } from "./events.ts";
 import { Projection } from "./projection.ts";
@@ -66,6 +66,8 @@ export class Session {
   /** UTC ms of the start of bin 0. */
   originMs = 0;
   paused = false;
+  /** Whether a heartbeat came on this connection. */
+  beats = false;
   speed: number | null = null;
   ended: { readonly bins: number } | null = null;
   scales: Record<LayerId, AutoScale>;
@@ -116,6 +118,7 @@ export class Session {
   connectionOpened(): void {
     this.configured = false;
     this.paused = false;
+    this.beats = false;
     this.budget = new RejectBudget();
   }
 
@@ -239,13 +242,24 @@ export class Session {
       return;
     }
     this.projection!.setHorizons(after.horizons);
-    if (change.kind !== "promotion") return;
+    if (change.kind !== "promotion") {
+      this.standingChange(before.model, after.model);
+      return;
+    }
     const seq = after.effectiveBinSeq ?? (this.ring!.count ? this.ring!.last + 1 : 0);
     this.pendingSeam = { seq, before: modelLabel(before), after: modelLabel(after), changes: change.changes };
     const title = `Model changed: ${modelLabel(before)} → ${modelLabel(after)}`;
     const lines = change.changes.map((c) => `${c.name}: ${plain(c.before)} → ${plain(c.after)}`);
     this.notify(title, lines.length > 0 ? lines : ["same parameters"]);
     this.events.add("model", [title, ...lines].join(" · "), seq);
+  }
+
+  /** The same model, of which more is known by now: a demotion is told as loudly as a promotion. */
+  private standingChange(before: RuntimeModelInfo, after: RuntimeModelInfo): void {
+    if (before.standing === after.standing) return;
+    const title = `Model is ${after.standing.replaceAll("_", " ")}`;
+    this.notify(title, after.record === "" ? [] : [after.record]);
+    this.events.add("model", [title, after.record].filter(Boolean).join(" · "));
   }
 
   private applySeam(header: BinHeader): void {

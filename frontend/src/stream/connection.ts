@@ -22,9 +22,12 @@ export interface ConnectionEvents {
 }
 
 const NORMAL = 1000;
+const LOST = 1006;
 const GIVE_UP = new Set([1008, 1011]);
 /** Milliseconds of work between two breaths, so that painting and input are not starved. */
 const SLICE_MS = 8;
+/** A look that comes later than this was held up, and what the socket heard meanwhile is not read yet. */
+const HELD_UP_MS = 1500;
 
 export class Connection {
   phase: Phase = "idle";
@@ -43,6 +46,8 @@ export class Connection {
   private head = 0;
   private draining = false;
   private closed: { code: number; reason: string } | null = null;
+  private heardAtMs = 0;
+  private lookedAtMs = 0;
   private readonly channel = new MessageChannel();
 
   constructor(address: () => string, on: ConnectionEvents, now: () => number, backoff = new Backoff()) {
@@ -72,10 +77,12 @@ export class Connection {
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     socket.onopen = () => {
+      this.heardAtMs = this.now();
       this.enter("open");
       this.on.opened();
     };
     socket.onmessage = (event: MessageEvent<string | ArrayBuffer>) => {
+      this.heardAtMs = this.now();
       this.queue.push(event.data);
       this.wake();
     };
@@ -98,6 +105,18 @@ export class Connection {
   /** A bin that was read well: the way is good again. */
   healthy(): void {
     if (this.backoff.tries > 0) this.backoff.reset();
+  }
+
+  /** Gives the socket up and connects again where nothing was heard for longer; to be called several times a second. */
+  requireHeard(withinMs: number | null): void {
+    const now = this.now();
+    const heldUp = now - this.lookedAtMs > HELD_UP_MS; // a laptop that slept: read first, then judge
+    this.lookedAtMs = now;
+    const silentMs = now - this.heardAtMs;
+    if (withinMs === null || heldUp || this.phase !== "open" || silentMs <= withinMs) return;
+    this.lastError = null;
+    const reason = `no frame and no heartbeat for ${(silentMs / 1000).toFixed(1)} s`;
+    this.ended({ code: LOST, reason });
   }
 
   /** Gives up for a reason found in the page. */

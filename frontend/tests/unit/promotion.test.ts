@@ -91,6 +91,21 @@ describe("a promotion in mid-stream", () => {
     expect(texts(session)).toEqual(["model: Model changed: perm_derivative → ads"]);
   });
 
+  test("a demotion is told, and a trade more of the record is not", () => {
+    const { session } = open(model({ standing: "proven", record: "1 live trade" }));
+    const say = (fields: Fields) =>
+      session.runtimeConfig(runtimeConfig({ reason: "standing_change", ...model(fields) }));
+    expect(say({ standing: "proven", record: "2 live trades" })).toBeNull();
+    expect(texts(session)).toEqual([]);
+    expect(session.config!.model.record).toBe("2 live trades");
+    expect(say({ standing: "on_trial", record: "79 live trades" })).toBeNull();
+    expect(session.notices.map(({ title, lines }) => [title, lines])).toEqual([
+      ["Model is on trial", ["79 live trades"]],
+    ]);
+    expect(texts(session)).toEqual(["model: Model is on trial · 79 live trades"]);
+    expect(session.seams).toEqual([]);
+  });
+
   test("other horizons speak from the next bin on", () => {
     const { session } = open();
     bins(session, 0, 1);

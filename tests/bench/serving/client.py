@@ -39,6 +39,7 @@ class Client(asyncio.BufferedProtocol):
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport | None = None
+        self.ended: asyncio.Future[None] = self._loop.create_future()
         self.begun_at = self._loop.time()
         self.first_bin_at: float | None = None
         self.close_code: int | None = None
@@ -79,6 +80,7 @@ class Client(asyncio.BufferedProtocol):
         self._read(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.ended.set_result(None)
         self._on_end(self)
 
     # --- frames ---

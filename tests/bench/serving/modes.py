@@ -26,7 +26,7 @@ Figures = dict[str, Any]
 
 async def steady(target: Target, args: argparse.Namespace) -> Figures:
     """Clients on one session, then as many on a bare echo of the same frames."""
-    ours = await _stay(target, args.clients, args.seconds, private=args.private)
+    ours = await stay(target, args.clients, args.seconds, private=args.private)
     with tempfile.TemporaryDirectory() as folder:
         echo = await _sent("echo", await _recorded(target, Path(folder)), args)
     return _beside(ours, echo)
@@ -47,7 +47,7 @@ async def _recorded(target: Target, folder: Path) -> Path:
 
 async def _sent(kind: str, frames: Path, args: argparse.Namespace) -> Figures:
     with served(kind, frames, PERIOD_S) as process:
-        return await _stay(Target(process, "127.0.0.1", ""), args.clients, min(args.seconds, _ECHO_S), private=False)
+        return await stay(Target(process, "127.0.0.1", ""), args.clients, min(args.seconds, _ECHO_S), private=False)
 
 
 def _beside(ours: Figures, echo: Figures) -> Figures:
@@ -61,29 +61,29 @@ def _beside(ours: Figures, echo: Figures) -> Figures:
 
 async def storm(target: Target, args: argparse.Namespace) -> Figures:
     """One client keeps the session alive; the others come back to one bin at once."""
-    await target.connect_all(1)
+    (watcher,) = await target.connect_all(1)
     figures: Figures = {"clients": args.clients, "resume_from": args.bin}
     clients = await target.connect_all(args.clients, f"resume_from={args.bin}")
     figures |= _first_frames(clients)
     figures["first_bins"] = sorted({client.bins[0] for client in clients if client.bins})
     figures["errors"] = sorted({client.error.decode() for client in clients if client.error})
-    _leave(clients)
+    await _leave([watcher, *clients])
     return figures
 
 
 async def churn(target: Target, args: argparse.Namespace) -> Figures:
     """Connect, read a bin, leave; memory after the first hundred against memory at the end."""
-    doors = asyncio.Semaphore(_CHURN_AT_ONCE)
+    doors, looks_each = asyncio.Semaphore(_CHURN_AT_ONCE), max(1, min(100, args.connects // 4))
     n_done, n_failed, rss, files = 0, 0, [], []
 
     async def one() -> None:
         nonlocal n_done, n_failed
         async with doors:
             (client,) = await target.connect_all(1)
-            client.leave()
+            await _leave([client])
         n_failed += client.first_bin_at is None
         n_done += 1
-        if n_done % 100 == 0:
+        if n_done % looks_each == 0:
             rss.append(round(target.process.rss_mb(), 1))
             files.append(target.process.n_files())
             print(f"{n_done} connects, {rss[-1]} MB, {files[-1]} descriptors", file=sys.stderr)
@@ -111,14 +111,14 @@ async def soak(target: Target, args: argparse.Namespace) -> Figures:
         figures["gone"] += old.close_code is not None
         figures["dropped"] += old.n_dropped
         figures["broken"] += old.n_broken
-        old.leave()
+        await _leave([old])
         clients += await target.connect_all(1)
         figures["reconnects"] += 1
         if loop.time() >= minute:
             minute += 60.0
             figures["rss_mb"].append(round(target.process.rss_mb(), 1))
             print(f"{figures} {target.process.n_files()} descriptors", file=sys.stderr)
-    _leave(clients)
+    await _leave(clients)
     return figures
 
 
@@ -140,7 +140,7 @@ async def record(target: Target) -> list[tuple[str, bytes]]:
     return frames
 
 
-async def _stay(target: Target, n_clients: int, seconds: float, *, private: bool) -> Figures:
+async def stay(target: Target, n_clients: int, seconds: float, *, private: bool) -> Figures:
     """Let so many clients in, then measure for a while."""
     process: Process = target.process
     figures: Figures = {"clients": n_clients, "rss_before_mb": round(process.rss_mb(), 1)}
@@ -161,7 +161,7 @@ async def _stay(target: Target, n_clients: int, seconds: float, *, private: bool
     figures["dropped"] = sum(client.n_dropped for client in clients)
     figures["broken"] = sum(client.n_broken for client in clients)
     figures["gone"] = sum(client.transport is None or client.transport.is_closing() for client in clients)
-    _leave(clients)
+    await _leave(clients)
     return figures
 
 
@@ -176,6 +176,7 @@ def _first_frames(clients: list[Client]) -> Figures:
     }
 
 
-def _leave(clients: list[Client]) -> None:
+async def _leave(clients: list[Client]) -> None:
     for client in clients:
         client.leave()
+    await asyncio.gather(*(client.ended for client in clients))

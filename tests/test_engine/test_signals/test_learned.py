@@ -143,6 +143,20 @@ def test_a_late_fit_is_counted_and_the_old_model_holds() -> None:
     assert set(after["late_fits"]) == {1}
 
 
+def test_a_fit_is_under_way_from_its_data_end_until_it_is_done() -> None:
+    """The bin at which the data end starts it; done before it takes effect, it keeps nobody waiting."""
+    model, bins = make(), bins_for(make())
+    gate = _Gate(model)
+    model.run(part(bins, 0, FIRST))
+    assert not model.is_fitting
+    model.run(part(bins, FIRST, FIRST + 1))
+    assert model.is_fitting
+    assert not model.is_fit_due
+    gate.open.set()
+    model.settle()
+    assert not model.is_fitting
+
+
 def test_a_run_that_waits_is_never_late() -> None:
     model, bins = make(), bins_for(make())
     gate = _Gate(model)

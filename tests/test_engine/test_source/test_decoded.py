@@ -10,6 +10,7 @@ import zstandard
 from engine.config import load_instrument
 from engine.source.decoded import DecodedSource, decode_once, forget_decoded
 from engine.source.records import Place, Source, open_source
+from tests.full_disk import room_for
 from tests.reference import F_LAST, F_SNAPSHOT, Record
 from tests.streams import DAY, DAY_START, INSTRUMENT_ID, OPEN, build_up, record, to_array, write_dbn
 
@@ -119,3 +120,20 @@ def test_forgetting_takes_the_copies_and_nothing_else(file: Path, tmp_path: Path
     (folder / "left.part").write_text("broken off")
     forget_decoded(folder)
     assert [path.name for path in folder.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("room", [0, 100])
+def test_without_room_the_source_itself_is_read(room: int, file: Path, tmp_path: Path) -> None:
+    expected = ids(decoded(file, tmp_path / "before"))
+    with room_for(room):
+        source = decoded(file, tmp_path / "records")
+        assert not isinstance(source, DecodedSource)
+        assert ids(source) == expected
+    assert copies(tmp_path / "records") == 0
+    assert isinstance(decoded(file, tmp_path / "records"), DecodedSource)
+
+
+def test_a_folder_that_cannot_be_is_an_error(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "records").write_text("a file")
+    with pytest.raises(FileExistsError):
+        decoded(file, tmp_path / "records")

@@ -20,7 +20,7 @@ from engine.files import sha256_file
 from engine.lake import Lake
 from engine.source.decoded import decode_once
 from engine.source.held_file import HeldFile
-from engine.source.records import Source, open_source
+from engine.source.records import START, Place, Source, open_source
 from tests.streams import DAY, build_up, record, to_array, write_dbn
 
 CONFIG = load_instrument()
@@ -257,16 +257,39 @@ def test_damaged_decoded_records_are_made_anew(damage: Callable[[Path, Path], No
     assert decoded(packed, tmp_path / "kept") == OLD.tobytes()
 
 
-def test_decoded_records_that_are_cut_while_they_are_read_are_one_line(packed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", [0, 40])
+def test_where_decoded_records_are_cut_while_they_are_read_the_rest_comes_from_the_file(
+    start: int, packed: Path, tmp_path: Path
+) -> None:
     source = decode_once(open_source([packed], CONFIG, DAY), tmp_path / "kept", 2**62)
     (data,) = (tmp_path / "kept").glob("*.mbo")
-    with pytest.raises(SourceChangedError, match=str(data)):
+    place = START._replace(n_before=start)
+    assert b"".join(source_records_cut(source, data, place)) == OLD[start:].tobytes()
+    assert len(source.notices) == 1
+    assert source.notices[0].startswith("the decoded records were lost, the rest is read from the files themselves: ")
+    assert source.end_ns == open_source([packed], CONFIG, DAY).end_ns  # nothing is wrong with those
+    assert decoded(packed, tmp_path / "kept") == OLD.tobytes()
+
+
+def test_where_the_file_has_changed_too_it_is_one_line(packed: Path, tmp_path: Path) -> None:
+    source = decode_once(open_source([packed], CONFIG, DAY), tmp_path / "kept", 2**62)
+    (data,) = (tmp_path / "kept").glob("*.mbo")
+    shorten(packed)
+    with pytest.raises(SourceChangedError, match=str(packed)):
         list(source_records_cut(source, data))
 
 
-def source_records_cut(source: Source, data: Path) -> Iterator[int]:
-    for part in source.records(16):
-        yield len(part)
+def test_the_rest_ends_where_the_decoded_records_did(packed: Path, tmp_path: Path) -> None:
+    """They were decoded up to the record that shows 100 ms to be over, the third behind the book's 13."""
+    source = decode_once(open_source([packed], CONFIG, DAY), tmp_path / "kept", int(OLD["ts_event"][14]))
+    (data,) = (tmp_path / "kept").glob("*.mbo")
+    os.truncate(data, 1)
+    assert b"".join(part.tobytes() for part in source.records(4)) == OLD[:15].tobytes()
+
+
+def source_records_cut(source: Source, data: Path, start: Place = START) -> Iterator[bytes]:
+    for part in source.records(16, start):
+        yield part.tobytes()
         if data.stat().st_size > 1000:
             os.truncate(data, 1000)
 
