@@ -49,3 +49,13 @@ def test_the_wall_clock_never_wakes_early() -> None:
 
     when, now = asyncio.run(scenario())
     assert now >= when
+
+
+def test_bins_are_counted_as_due_from_the_moment_each_is() -> None:
+    pacer = Pacer(cell_width_ms=250, speed=2.0, first_bin=10)
+    assert pacer.period_s == 0.125
+    assert Pacer(cell_width_ms=250, speed=0.0).period_s == 0.0
+    pacer.start(64.0)
+    for now, n_due in ((63.0, 0), (64.0, 1), (64.124, 1), (64.125, 2), (65.0, 9)):
+        assert pacer.n_due(10, now) == n_due, now
+    assert (pacer.n_due(12, 64.249), pacer.n_due(12, 64.25)) == (0, 1)
