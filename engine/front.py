@@ -74,7 +74,7 @@ SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "begin": ("demo",),
     "data": ("simulate", "replay", "campaign", "book", "check", "check-signal", "datasets"),
     "research": ("sweep", "compare", "score", "judge", "promote"),
-    "live": ("serve", "serve status", "serve stop", "serve tail"),
+    "live": ("serve", "serve status", "serve tail"),
     "more": ("help", "schema", "completion"),
 }
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from engine.dataset.sealed import require_open
 from engine.errors import DatasetError
 from engine.lake import Lake
-from serve.asides import Asides
+from serve.asides import AsideError, Asides
 
 FILTERS: Final = ("dataset", "signal", "sweep")
 _TOLD: Final = b"told"
@@ -127,9 +127,18 @@ def state_of(lake: Lake) -> str:
 
 
 def read_table(path: Path) -> Table:
-    """A table from its file, mapped and not read."""
-    with pa.ipc.open_stream(pa.memory_map(str(path))) as stream:
-        rows = stream.read_all()
+    """A table from its file; it is read and not mapped, as a file that is cut under a mapping ends the process.
+
+    Raises
+    ------
+    AsideError
+        The file is gone or damaged.
+    """
+    try:
+        with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
+            rows = stream.read_all()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise AsideError(f"{path.name} cannot be read: {error}; delete it in the lake's cache/boards, it is made again") from error
     return Table(json.loads(rows.schema.metadata[_TOLD]), rows)
 
 

@@ -32,7 +32,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--streams-per-replica", type=int, metavar="N", help="with --max-replicas: streams that one is for; default 100"
     )
-    parser.add_argument("--detach", action="store_true", help="serve on without this terminal; python -m serve stop ends it")
+    parser.add_argument("--detach", action="store_true", help="serve on without this terminal; %(prog)s stop ends it")
     parser.add_argument("--address", default=default_address(), help=ADDRESS_HELP)
     parser.add_argument(
         "--allow-origin", action="append", default=[], metavar="URL", help="origin of another web page that may connect"

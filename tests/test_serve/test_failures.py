@@ -243,6 +243,7 @@ def test_no_bin_waits_for_the_wall_clock() -> None:
         "_send",
         "_send_bin",  # when a bin was sent, for the latency log; a heartbeat's own time
         "_beat",
+        "refuse_settings",  # since when settings are refused, for /health
     }
     for path in sorted((REPO_ROOT / "serve").glob("*.py")):
         assert wall_clock_calls(path) <= noted, path.name

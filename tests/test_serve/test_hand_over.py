@@ -230,8 +230,13 @@ def test_every_line_of_the_config_frame(lake: Lake, config: InstrumentConfig, pr
         "mode": "replay",
         "deployment_stage": "local",
         "projection_model": {"use_cubic": False, "cubic_scale": 1 / 6, "damping_lambda": 0.0},
-        # Of the session's first bin, not of the one it goes on from. So short a file does not tell how many there are.
-        "session": {"dt": DAY, "start_ns": str(first_ns), "end_ns": str(first_ns + N_BINS * 100_000_000)},
+        # Of the session's first bin, not of the one it goes on from. How many there are is certain of a whole file.
+        "session": {
+            "dt": DAY,
+            "start_ns": str(first_ns),
+            "end_ns": str(first_ns + N_BINS * 100_000_000),
+            "n_bins": N_BINS,
+        },
         "notices": [],
         "config_version": session.config.config_version,
         "perm_d2_weight": 0.5,

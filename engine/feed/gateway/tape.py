@@ -29,7 +29,7 @@ class Contract:
 
 @dataclass(frozen=True)
 class Tape:
-    """Records in the order of capture, on disk and mapped from there.
+    """Records in the order of capture, mapped from a copy on disk that has no name any more.
 
     ``released_ns`` (n,) is when each may be sent at the earliest: its capture time, or an earlier record's that is later.
     """
@@ -67,7 +67,7 @@ class Tape:
 
 
 def open_tape(paths: Sequence[Path], work: Path) -> Tape:
-    """Read files into one tape, whose records lie in the folder ``work``.
+    """Read files into one tape, whose records lie on the disk of the folder ``work`` and in no file of it.
 
     Raises
     ------
@@ -88,6 +88,7 @@ def open_tape(paths: Sequence[Path], work: Path) -> Tape:
     if not Path(out.name).stat().st_size:
         raise SourceError(f"{paths[0]} holds no mbo record; give files with records")
     mapped: MboRecords = np.memmap(out.name, MBO_DTYPE, mode="r")
+    Path(out.name).unlink()  # a file without a name cannot be cut under the mapping, which would end the process
     if (np.diff(mapped["ts_recv"].astype(np.int64)) < 0).any() and len(paths) > 1:
         mapped = mapped[np.argsort(mapped["ts_recv"], kind="stable")]  # files of one day, each of another contract
     return Tape(

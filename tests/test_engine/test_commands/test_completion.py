@@ -67,7 +67,7 @@ TOP = {name for name in commands() if " " not in name}
     [
         ("spymaster ", TOP),
         ("spymaster rep", {"replay"}),
-        ("spymaster serve ", {"status", "tail"}),
+        ("spymaster serve ", {"model-at", "status", "stop", "tail"}),
         ("spymaster serve sta", {"status"}),
         ("spymaster help list-", {"list-signals", "list-datasets"}),
         ("spymaster help da", {"data", "datasets"}),

@@ -64,7 +64,7 @@ def test_each_whole_minute_has_the_hash_of_its_records(whole: Dataset) -> None:
         "chunks": expected,
         "id": sha256(" ".join(expected).encode()).hexdigest(),
     }
-    assert whole.manifest["schema_minor"] == 1
+    assert (whole.manifest["schema_version"], whole.manifest["schema_minor"]) == (3, 0)  # it came with 2.1
     file = whole.manifest["source_files"][0]["sha256"]
     assert sources_of(whole.manifest) == (f"records:{whole.manifest['content']['id']}", file)
 
