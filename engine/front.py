@@ -72,8 +72,8 @@ MOUNTS: Final = (
 # What the help of a screen's height shows with a line each, group by group; the rest of a door's commands it only names.
 SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "begin": ("demo",),
-    "data": ("simulate", "replay", "campaign", "book", "check", "check-signal", "datasets"),
-    "research": ("sweep", "compare", "score", "judge", "promote"),
+    "data": ("simulate", "replay", "campaign", "check", "check-signal", "datasets"),
+    "research": ("list-signals", "sweep", "compare", "score", "judge", "promote"),
     "live": ("serve", "serve status", "serve tail"),
     "more": ("help", "schema", "completion"),
 }

@@ -79,6 +79,7 @@ GIVEN: dict[str, tuple[list[str], int]] = {
     "tune list-datasets": ([], 0),
     "tune compare": ([], 0),
     "tune score": (["--signal", "ads", "--dataset-id", HELD, "--out", "{lake}/s.parquet"], 2),
+    "tune trades": (["{held_run}"], 2),
     "tune judge": (["--scores", "{scores}", "--dataset-id", HELD], 2),
     "tune online-sim": (["--signal", "ads", "--dataset-id", HELD], 2),
     "tune promote": (["{run}"], REFUSED),
@@ -92,12 +93,17 @@ READS_NO_DATASET = {  # what they are given is a raw file, a signal or nothing
     "engine replay",
     "engine campaign",  # writes datasets of raw files; what it writes of sealed records is sealed with them
     "engine book",
+    "engine split",  # of a raw file
+    "engine download",  # brings raw files
+    "engine gateway",  # plays raw files
     "engine check-signal",
     "engine check-realism",
     "engine demo",  # tune's and serve's commands
     "engine bench",  # a lake of its own
     "serve status",
     "serve tail",
+    "serve stop",
+    "serve model-at",  # the record of which model spoke
 }
 
 
@@ -109,6 +115,7 @@ def test_no_command_reads_a_sealed_session_until_it_is_unsealed(swept: tuple[Lak
     filled = {
         "lake": str(lake.root),
         "run": run_id,
+        "held_run": run_of_sealed(lake),
         "sweep": str(tmp_path / "sweep.yaml"),
         "scores": str(tmp_path / "scores.parquet"),
     }
@@ -229,6 +236,18 @@ def evaluate_sealed(lake: Lake, point: Any) -> list[dict[str, Any]]:
         return evaluated(lake, [point])[0].rows
     finally:
         hidden.rename(folder)
+
+
+def run_of_sealed(lake: Lake) -> str:
+    """A run on the sealed session, from before it was sealed."""
+    folder = seals_folder(lake)
+    hidden = folder.rename(folder.with_name("aside"))
+    try:
+        finished_sweep(lake)
+    finally:
+        hidden.rename(folder)
+    meta = ResultStore(lake).meta()
+    return str(meta.filter(meta.get_column("dataset_id") == HELD).item(0, "run_id"))
 
 
 def meta_row(lake: Lake, run_id: str, threshold: float) -> dict[str, Any]:
