@@ -121,6 +121,7 @@ def test_health_tells_each_figure_under_its_name(lake: Lake, config: InstrumentC
             "version": 1,
             "source": "champion",
             "parameters": champion.parameters,
+            "fitted": None,  # it begins anew in each stream
             "since": service.watcher.serving.since,
             "standing": "not_proven",
             "because": None,

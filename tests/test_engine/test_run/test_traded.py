@@ -178,7 +178,7 @@ def test_run_that_goes_on_from_within_a_bin_knows_what_traded_in_it(n: int) -> N
 
 
 @given(stream=records(actions="AAACCTTTTTMFNR"))
-@settings(max_examples=40)
+@settings(max_examples=10)
 def test_nothing_is_lost_in_hostile_streams_and_both_readings_agree(stream: list[Record]) -> None:
     bins = run_engine(CONFIG, [*SNAPSHOT, *stream])
     require_whole(bins)
