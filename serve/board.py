@@ -138,7 +138,7 @@ def read_table(path: Path) -> Table:
         with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
             rows = stream.read_all()
     except (OSError, pa.ArrowInvalid) as error:
-        raise AsideError(f"{path.name} cannot be read: {error}; delete it in the lake's cache/boards, it is made again") from error
+        raise AsideError(f"{path.name} is gone or damaged; delete it in the lake's cache/boards, and it is made again") from error
     return Table(json.loads(rows.schema.metadata[_TOLD]), rows)
 
 

@@ -5,13 +5,17 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from engine.lake import Lake
 from serve.asides import _AT_ONCE, _WAITING, AsideError, Asides, BadAskError, TooManyError, _environment
-from serve.board import state_of
+from serve.board import read_table, state_of
 from tests.blocks import publish_random
 from tests.test_tune.small_sweep import DATASET, finished_sweep
+
+
+GONE = r"^a\.arrow is gone or damaged; delete it in the lake's cache/boards, and it is made again$"
 
 
 def run(coroutine: Any) -> Any:
@@ -97,3 +101,21 @@ def test_the_state_of_the_results_changes_with_what_is_ranked_and_with_nothing_e
         assert state_of(lake) != swept
         (folder / "part-x.parquet").unlink()
         assert state_of(lake) == swept
+
+
+def test_a_table_that_is_cut_or_gone_is_one_line_and_one_read_before_stays_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.arrow"
+    rows = pa.table({"x": list(range(100_000))}).replace_schema_metadata({"told": '{"n": 1}'})
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, rows.schema) as stream:
+        stream.write_table(rows)
+    read = read_table(path)
+    os.truncate(path, 5000)  # under a mapping the next look would end the process
+    assert (read.told, sum(read.rows["x"].to_pylist())) == ({"n": 1}, 99_999 * 100_000 // 2)
+    with pytest.raises(AsideError, match=GONE):
+        read_table(path)
+    path.write_bytes(b"")
+    with pytest.raises(AsideError, match=GONE):
+        read_table(path)
+    path.unlink()
+    with pytest.raises(AsideError, match=GONE):
+        read_table(path)

@@ -102,6 +102,18 @@ def test_files_of_one_day_are_laid_together_by_capture(tmp_path: Path) -> None:
     assert open_tape(files, tmp_path).records.tobytes() == rows.tobytes()
 
 
+def test_what_is_mapped_lies_in_no_file_that_could_be_cut(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    days = two_days(tmp_path)
+    tape = open_tape(days, work)
+    assert list(work.iterdir()) == []
+    before = tape.records.tobytes()
+    for path in days:
+        path.write_bytes(b"")
+    assert tape.records.tobytes() == before
+
+
 def test_a_fault_happens_after_its_skips_and_as_often_as_it_should() -> None:
     faults = Faults()
     faults.add(Fault.read("status@batch.download:skip=1,times=2"))
