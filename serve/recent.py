@@ -57,8 +57,10 @@ class RecentBins:
         until_end = min(kept, self.capacity - place)  # the rest begins the ring again
         for name, ring in self._ring.items():
             values = columns[name] if name in GRID_COLUMNS else fields[name]
-            ring[place : place + until_end] = values[n - kept : n - kept + until_end]
-            if until_end < kept:
+            if until_end == n:
+                ring[place : place + n] = values
+            else:
+                ring[place : place + until_end] = values[n - kept : n - kept + until_end]
                 ring[: kept - until_end] = values[n - kept + until_end :]
         self._n_seen += n
 

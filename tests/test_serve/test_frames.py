@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from engine.schema import BIN_FIELD_NAMES, GRID_COLUMNS, MODEL_FIELD_NAMES, grid_schema
+from engine.schema import BIN_DTYPE, BIN_FIELD_NAMES, GRID_COLUMNS, MODEL_FIELD_NAMES, grid_schema
 from serve.frames import FrameEncoder, decode_grid, decode_header, encode_header, is_text_integer, message
-from tests.blocks import random_block
+from tests.blocks import cut, random_block
 
 
 @pytest.mark.parametrize("radius", [1, 5, 50, 200])
@@ -89,6 +89,64 @@ def test_a_number_that_is_none_of_json_is_never_sent() -> None:
     block.bins["runtime_model_d1"] = np.nan
     with pytest.raises(ValueError, match="JSON"):
         encode_header(block.bins[0].tolist(), "x")
+
+
+def by_json(row: np.void, model_name: str, trades: list[dict[str, object]]) -> str:
+    """A header as `json` writes it."""
+    values = {name: row[name].item() for name in row.dtype.names or ()}
+    header: dict[str, object] = {"type": "grid_update"}
+    header |= {name: str(values[name]) if is_text_integer(name) else values[name] for name in BIN_FIELD_NAMES}
+    if np.isnan(row["mid_price"]):
+        header["mid_price"] = None
+    header["runtime_model_name"] = model_name
+    header |= {name: values[name] for name in MODEL_FIELD_NAMES}
+    header |= {"model_trades": trades} if trades else {}
+    return json.dumps(header, separators=(",", ":"))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_header_is_to_the_last_character_what_json_writes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = np.zeros(50, BIN_DTYPE)
+    for name in rows.dtype.names or ():
+        kind = rows.dtype[name]
+        if kind.kind == "f":
+            bits = rng.integers(0, 2**64, len(rows), np.uint64).view(np.float64)  # all that a double can be
+            plain = rng.choice([0.0, -0.0, 0.1, 1e16, 1e-5, 1e22, 5e-324, 1.7976931348623157e308, 21000.125], len(rows))
+            rows[name] = np.where(np.isfinite(bits) & (rng.random(len(rows)) < 0.5), bits, plain)
+        elif kind.kind == "b":
+            rows[name] = rng.random(len(rows)) < 0.5
+        else:
+            ends = np.iinfo(kind)
+            rows[name] = rng.integers(ends.min, ends.max, len(rows), kind, endpoint=True)
+            rows[name][:4] = [ends.min, ends.max, 0, 1]
+    rows["mid_price"][::3] = np.nan
+    names = ["perm_derivative", "", 'a "quoted" \\ 100 %s %d', "Kräfte\n\u2028"]
+    trades: list[dict[str, object]] = [{"id": "3-7", "pnl_ticks": 0.1 + 0.2, "outcome": None, "met_gap": True}]
+    for i, row in enumerate(rows):
+        name, told = names[i % len(names)], trades if i % 2 else []
+        assert encode_header(row.tolist(), name, told) + "}" == by_json(row, name, told)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["mid_price", "runtime_model_score"])
+def test_a_field_that_json_cannot_say_is_named(name: str, wrong: float) -> None:
+    row = random_block(1, 5, seed=6).bins
+    row[name] = wrong
+    if name == "mid_price" and np.isnan(wrong):
+        assert '"mid_price":null,' in encode_header(row[0].tolist(), "x")
+        return
+    with pytest.raises(ValueError, match=f"{name} was -?(nan|inf); JSON has no such number"):
+        encode_header(row[0].tolist(), "x")
+
+
+@pytest.mark.parametrize("sizes", [(1, 3, 2), (16, 1, 5), (2, 2)])
+def test_a_longer_block_and_a_shorter_one_after_it_leave_nothing_of_each_other(sizes: tuple[int, ...]) -> None:
+    encoder = FrameEncoder(11)
+    for seed, size in enumerate(sizes):
+        block = random_block(size, 5, seed)
+        told = [encoder.encode(one)[0] for one in cut(block, 1)]
+        assert encoder.encode(block) == told == [FrameEncoder(11).encode(one)[0] for one in cut(block, 1)]
 
 
 def test_a_missing_price_has_a_mark_of_its_own_and_zero_is_a_price() -> None:
