@@ -88,14 +88,17 @@ check: setup  ## format, lint, types, import contract
 bench: setup  ## how fast this machine is at it; minutes, keeps the figures
 	@$(PY) -m engine bench --day --keep tests/bench/results
 	@$(PY) tests/bench/evaluation.py
+	@$(PY) -m tests.bench.serving steady --clients 100 --seconds 60
+	@$(PY) -m tests.bench.serving churn
 
-soak: setup  ## hours of random input against the plain reading: EXAMPLES=2000 new ones per test; the judge's long calibration
+soak: setup  ## hours of random input against the plain reading: EXAMPLES=2000 new ones per test; the judge's calibration; HOURS=8 serving
 	@bash tests/setup.sh
 	@SPYMASTER_FUZZ_EXAMPLES=$(or $(EXAMPLES),2000) $(PY) -m pytest --timeout=36000 tests/parity/test_fuzz_files.py \
 		tests/parity/test_fuzz_streams.py tests/parity/test_guarantees.py
 	@$(PY) -m tests.test_tune.calibration_tails
 	@$(PY) -m tests.test_tune.calibration_luck
 	@$(PY) -m tests.test_tune.calibration_gate
+	@$(PY) -m tests.bench.serving soak --hours $(or $(HOURS),8)
 
 # Files of the page go to its own tool, as globs; no FILES at all means both.
 PAGE_GLOBS = $(foreach f,$(patsubst frontend/%,%,$(filter frontend/%,$(FILES))),--mutate '$(if $(filter %.ts,$f),$f,$(f:%/=%)/**/*.ts)')
