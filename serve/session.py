@@ -148,7 +148,7 @@ class Session:
             self.config,
             start_time=request.start_time,
             signal=self.choice.build(),
-            block_bins=1,
+            block_bins=1,  # where no more are asked for
             checkpoints=request.checkpoints,
             is_cancelled=self._closed.is_set,  # nobody fast-forwards for a client that has gone
             keyframes=request.keyframes,

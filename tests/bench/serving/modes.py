@@ -71,8 +71,8 @@ async def storm(target: Target, args: argparse.Namespace) -> Figures:
     return figures
 
 
-async def rush(target: Target, args: argparse.Namespace) -> Figures:
-    """One client without a pace, from a session's first bin to its last; twice, as the first one pays for what is made but once."""
+async def rush(target: Target, _: argparse.Namespace) -> Figures:
+    """One client without a pace, from a session's first bin to its last; the first of two pays for what is made once."""
     figures: Figures = {}
     for _ in range(2):
         shares: dict[str, float] = {}
