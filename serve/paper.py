@@ -103,15 +103,18 @@ class PaperBook:
         """Another signal scores from the next bin on: nothing fires any more, what is open is followed to its end."""
         self._is_left = True
 
-    def update(self, block: BinBlock) -> list[ModelTrade]:
-        """Take in the next bins; what became of trades in them."""
+    def update(self, block: BinBlock) -> list[list[ModelTrade]]:
+        """Take in the next bins; for each, what became of trades in it."""
         score = None
         if not self._is_left and block.outputs is not None:
             score = acting_score(block.outputs, self._trader.masked)
-        told = self._hand_over(self._trader.update(block.bins, score))
-        self.n_bins = int(block.bins["bin_seq"][-1]) + 1
-        if not self._is_left and self._desk.states.is_due(self.n_bins):
-            self._desk.states.keep(self._whose, self.n_bins, self._snapshot())
+        told = []
+        for i in range(block.n):  # each bin tells its own, and a state is kept where it is due, however long the block
+            one = slice(i, i + 1)
+            told.append(self._hand_over(self._trader.update(block.bins[one], None if score is None else score[one])))
+            self.n_bins = int(block.bins["bin_seq"][i]) + 1
+            if not self._is_left and self._desk.states.is_due(self.n_bins):
+                self._desk.states.keep(self._whose, self.n_bins, self._snapshot())
         return told
 
     def resume(self, n_bins: int) -> bool:

@@ -49,15 +49,20 @@ class RecentBins:
         """Bins added so far, forgotten ones included."""
         return self._n_seen
 
-    def append(self, columns: Mapping[str, NDArray[Any]], i_bin: int = 0, fields: BinRows | None = None) -> None:
-        """Keep one bin of a block; ``columns`` have shape (n, n_rows), ``fields`` is the block's (n,) of BIN_DTYPE."""
-        place = self._n_seen % self.capacity
-        for name, kept in self._ring.items():
-            if name in GRID_COLUMNS:
-                kept[place] = columns[name][i_bin]
-            elif fields is not None:
-                kept[place] = fields[name][i_bin]
-        self._n_seen += 1
+    def append(self, columns: Mapping[str, NDArray[Any]], fields: BinRows) -> None:
+        """Keep the bins of a block; ``columns`` have shape (n, n_rows), ``fields`` is the block's (n,) of BIN_DTYPE."""
+        n = len(fields)
+        kept = min(n, self.capacity)  # of a block longer than the ring: its last bins
+        place = (self._n_seen + n - kept) % self.capacity
+        until_end = min(kept, self.capacity - place)  # the rest begins the ring again
+        for name, ring in self._ring.items():
+            values = columns[name] if name in GRID_COLUMNS else fields[name]
+            if until_end == n:
+                ring[place : place + n] = values
+            else:
+                ring[place : place + until_end] = values[n - kept : n - kept + until_end]
+                ring[: kept - until_end] = values[n - kept + until_end :]
+        self._n_seen += n
 
     def since(self, n_seen: int, columns: tuple[str, ...] | None = None) -> dict[str, NDArray[Any]]:
         """Copies of the bins added after the first ``n_seen``, oldest first, shape (n, n_rows) or (n,).

@@ -1,6 +1,7 @@
 """One replay: source, bins, frames. No Ray, no socket, no waiting; whoever drives it keeps the pace, for one client or for many.
 
-Its bins are those of a dataset made from the same file: the same `engine.run.replay` over the same kernels, one bin at a time.
+Its bins are those of a dataset made from the same file: the same `engine.run.replay` over the same kernels, in blocks no longer
+than what is wanted now, so that what was computed was also handed out.
 """
 
 import logging
@@ -21,10 +22,11 @@ from engine.source.records import Source, open_source
 from serve.champion import Serving, choose_signal, config_for, required_columns
 from serve.frames import SCHEMA_VERSION, STREAM_FORMAT, BinFrames, FrameEncoder, message
 from serve.moment import Moment, bin_of
+from serve.notices import notices_of
 from serve.paper import ModelTrade, PaperBook, PaperDesk, Seen
 from serve.recent import RecentBins
 from serve.request import StreamRequest
-from serve.settings import CHAMPION, Limits, Projection
+from serve.settings import Limits
 from serve.spoken import Speaker, SpokenDesk
 from serve.standing import STANDING_CHANGE, StandingWatch
 from serve.warming import Past, Warmed, let_see, warmed
@@ -97,7 +99,8 @@ class Session:
         self._blocks: Iterator[BinBlock] = iter(())
         self._ahead: BinBlock | None = None
         self.told: list[ModelTrade] = []  # of the champion's trades in the last bin computed; once ended, of what was open
-        self._taken_up = 0, 0  # UTC ns: when the last bin's records were, and when its rows were ready
+        self._told: list[list[ModelTrade]] = []  # the same for each bin of the last block; empty where nothing is traded
+        self._taken_up = 0, 0  # UTC ns: when the last block's records were, and when its rows were ready
         self._closed = threading.Event()  # what asks whether to go on knows this and not us, so that no circle keeps our memory
         self._is_over = False  # the data have ended
         self._first = request.resume_from  # bin that the replay begins at
@@ -145,16 +148,16 @@ class Session:
             self.config,
             start_time=request.start_time,
             signal=self.choice.build(),
-            block_bins=1,
+            block_bins=1,  # where no more are asked for
             checkpoints=request.checkpoints,
             is_cancelled=self._closed.is_set,  # nobody fast-forwards for a client that has gone
             keyframes=request.keyframes,
             from_bin=self._first,
         )
         self._blocks = iter(replay)
-        self._ahead = self._next_block()
+        self._ahead = self._next_block(1)
         while self._ahead is not None and self.n_bins <= first:  # from where trades on paper were kept
-            self._ahead = self._next_block()
+            self._ahead = self._next_block(max(1, first - self.n_bins))
         if self._ahead is not None or self._closed.is_set():
             return
         self.n_bins = int(replay.runner.engine.run["bin_seq"][0])
@@ -205,7 +208,7 @@ class Session:
             "session_tz": SESSION_TZ,
             "session": self._extent_fields(),
             "capabilities": CAPABILITIES,
-            "notices": self._notices(),
+            "notices": notices_of(self.request, self.choice, config),
         }
         plain = message(CONFIG_KIND, **fields)
         if reason is None:
@@ -223,32 +226,26 @@ class Session:
         return fields
 
     def turn(self, n_bins: int) -> list[ConfigFrame | BinFrames]:
-        """The next bins, as `step` gives them; fewer at the end of the data."""
+        """The next bins, each after the ``runtime_config`` of a signal that takes over with it; fewer at the end of the data."""
         frames: list[ConfigFrame | BinFrames] = []
-        for _ in range(n_bins):
-            frames += self.step()
-            if self.ended:
-                break
+        end = self.next_bin + n_bins
+        while self.next_bin < end and not self.ended:
+            with self._turn:
+                frames += self._step(end - self.next_bin)
         return frames
 
-    def step(self) -> list[ConfigFrame | BinFrames]:
-        """The next bin, after the ``runtime_config`` of a signal that takes over with it; no bin at the end of the data."""
-        with self._turn:
-            return self._step()
-
-    def _step(self) -> list[ConfigFrame | BinFrames]:
+    def _step(self, n_bins: int) -> list[ConfigFrame | BinFrames]:
+        """As many of the next bins as come in one block."""
         frames: list[ConfigFrame | BinFrames] = [*self._change_signal()]
         if not frames and self._standing.is_news(self.choice.champion):
             frames.append(self.config_frame(STANDING_CHANGE))
-        block, self._ahead = self._ahead or self._next_block(), None
+        block, self._ahead = self._ahead or self._next_block(n_bins), None
         if block is None:
             self.ended = True
             return frames
-        ingest_ns, ready_ns = self._taken_up
-        encoded = replace(self._encoder.encode(block, 0, self.told), ingest_ns=ingest_ns, grid_ready_ns=ready_ns)
-        self.next_bin = encoded.bin_seq + 1
-        frames.append(encoded)
-        return frames
+        encoded = self._encoder.encode(block, self._told, *self._taken_up)
+        self.next_bin = encoded[-1].bin_seq + 1
+        return frames + encoded
 
     @property
     def wants_change(self) -> bool:
@@ -299,16 +296,21 @@ class Session:
         if self._speaker is not None:
             self._speaker.end()
 
-    def _next_block(self) -> BinBlock | None:
+    def _next_block(self, n_bins: int) -> BinBlock | None:
+        """The next bins in one block, so many at most; one where none came yet."""
+        if self._replay is not None and self.n_bins > 0:
+            self._replay.runner.hurry_to(self.n_bins + n_bins)
         begun = time.time_ns()
         block = next(self._blocks, None)
         self._taken_up = begun, time.time_ns()
         if block is not None:
             if self._speaker is not None:
                 self._speaker.see(block, self.choice)
-            self.told = [told for book in self._papers for told in book.update(block)]
+            told = [book.update(block) for book in self._papers]
+            self._told = [[one for by_book in of_bin for one in by_book] for of_bin in zip(*told, strict=True)]
+            self.told = self._told[-1] if self._told else []
             self._papers = [book for book in self._papers if not book.is_done]
-            self._recent.append(block.grid, fields=block.bins)
+            self._recent.append(block.grid, block.bins)
             self.n_bins = int(block.bins["bin_seq"][-1]) + 1
         elif not self._closed.is_set() and not self._is_over:
             self._is_over = True
@@ -333,7 +335,7 @@ class Session:
         with self._turn:
             for book in self._papers:
                 book.leave()
-            while self.n_paper_open and not is_stopping() and self._next_block() is not None:
+            while self.n_paper_open and not is_stopping() and self._next_block(1) is not None:
                 pass
         self.close()
 
@@ -383,17 +385,3 @@ class Session:
         recent, before = self._recent, self.n_bins - self._recent.n_seen
         past = Past(self.request, self.n_bins, recent.since(0, reads), lambda: before + recent.n_seen, recent.capacity // 2)
         return self._aside.submit(warmed, wanted, past, self._closed.is_set)
-
-    def _notices(self) -> list[str]:
-        notices = []
-        request, names = self.request, ", ".join(self.request.perm_names)
-        if names and self.choice.origin == CHAMPION:
-            notices.append(
-                f"perm_* values configure the instrument's own signal; champion version {self.choice.version} scores instead, so "
-                f"{names} changes nothing. With model=instrument it does"
-            )
-        elif "perm_mixed_weight" in request.perm_names and not self.config.perm_enable_weighted_blend:
-            notices.append("perm_mixed_weight changes nothing without perm_enable_weighted_blend=true")
-        if request.projection != Projection():
-            notices.append("projection_model is for clients that project the spectrum's score; nothing here is computed from it")
-        return notices

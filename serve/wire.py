@@ -4,7 +4,7 @@ What a server sends is not masked (RFC 6455, section 5.1), so one framing serves
 the socket is not ours, the same frames go the ASGI way.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from starlette.websockets import WebSocket
@@ -99,7 +99,9 @@ class PlainOutlet:
 
 def frame(frames: BinFrames) -> Framed:
     """Frame a bin for all clients that missed none before it."""
-    return Framed(replace(frames, grid=b""), _both(frames, frames.grid, 0), len(frames.grid))
+    made = frames.ingest_ns, frames.grid_ready_ns, frames.last_ingest_ns
+    without = BinFrames(frames.bin_seq, frames.head, b"", frames.bin_end_ns, *made)
+    return Framed(without, _both(frames, frames.grid, 0), len(frames.grid))
 
 
 def outlet_of(websocket: WebSocket) -> Outlet:
@@ -110,15 +112,17 @@ def outlet_of(websocket: WebSocket) -> Outlet:
 
 def message_frame(opcode: int, payload: bytes) -> bytes:
     """One unfragmented, unmasked frame. Source: RFC 6455, section 5.2."""
-    n = len(payload)
+    return _frame_head(opcode, len(payload)) + payload
+
+
+def _frame_head(opcode: int, n: int) -> bytes:
     if n <= _MAX_LENGTH_7:
-        head = bytes((_FIN | opcode, n))
-    elif n < 1 << 16:
-        head = bytes((_FIN | opcode, _LENGTH_16)) + n.to_bytes(2, "big")
-    else:
-        head = bytes((_FIN | opcode, _LENGTH_64)) + n.to_bytes(8, "big")
-    return head + payload
+        return bytes((_FIN | opcode, n))
+    if n < 1 << 16:
+        return bytes((_FIN | opcode, _LENGTH_16)) + n.to_bytes(2, "big")
+    return bytes((_FIN | opcode, _LENGTH_64)) + n.to_bytes(8, "big")
 
 
 def _both(frames: BinFrames, grid: bytes, dropped_bins: int) -> bytes:
-    return message_frame(TEXT, frames.header(dropped_bins).encode()) + message_frame(BINARY, grid)
+    text = frames.header(dropped_bins).encode()
+    return b"".join((_frame_head(TEXT, len(text)), text, _frame_head(BINARY, len(grid)), grid))

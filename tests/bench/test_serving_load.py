@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench.serving.modes import churn, stay, steady, storm
+from tests.bench.serving.modes import churn, rush, stay, steady, storm
 from tests.bench.serving.session import Target, simulated
 
 pytestmark = pytest.mark.slow
@@ -43,6 +43,16 @@ def test_a_hundred_come_back_at_once_to_the_bin_they_missed(lake: Path) -> None:
     figures = loaded(lake, storm, bin=300)
     assert (figures["without_frame"], figures["errors"], figures["first_bins"]) == (0, [], [300])
     assert figures["first_frame_max_s"] < FIRST_FRAMES_WITHIN_S
+
+
+def test_one_client_without_a_pace_gets_every_bin_for_less_than_a_paced_one_costs(lake: Path) -> None:
+    with Target.started(lake, 4, "") as target:
+        figures = asyncio.run(rush(target, argparse.Namespace()))
+    with Target.started(lake, 1, "") as target:
+        paced = asyncio.run(stay(target, 1, SECONDS / 2, private=False))
+    assert (figures["dropped"], figures["broken"]) == (0, 0)
+    assert figures["bins"] == 1200  # all of the session's two minutes
+    assert figures["cpu_us_per_bin"] < 0.5 * paced["cpu_us_per_bin"]
 
 
 def test_memory_and_descriptors_stay_where_they_are_while_clients_come_and_go(lake: Path) -> None:

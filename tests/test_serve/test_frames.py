@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from engine.schema import BIN_FIELD_NAMES, GRID_COLUMNS, MODEL_FIELD_NAMES, grid_schema
+from engine.schema import BIN_DTYPE, BIN_FIELD_NAMES, GRID_COLUMNS, MODEL_FIELD_NAMES, grid_schema
 from serve.frames import FrameEncoder, decode_grid, decode_header, encode_header, is_text_integer, message
-from tests.blocks import random_block
+from tests.blocks import cut, random_block
 
 
 @pytest.mark.parametrize("radius", [1, 5, 50, 200])
@@ -17,7 +17,7 @@ def test_grid_decodes_to_the_same_bits_with_pyarrow(radius: int) -> None:
     block = random_block(3, radius, seed=11)
     encoder = FrameEncoder(2 * radius + 1)
     for i in range(block.n):
-        data = encoder.encode(block, i).grid
+        data = encoder.encode(block)[i].grid
         with pa.ipc.open_stream(data) as reader:
             assert reader.schema.equals(grid_schema(), check_metadata=True)
             batches = list(reader)
@@ -36,23 +36,23 @@ def test_a_frame_is_what_arrows_own_writer_would_write() -> None:
     with pa.ipc.new_stream(sink, grid_schema()) as writer:
         arrays = [pa.array(block.grid[name][0]) for name in GRID_COLUMNS]
         writer.write_batch(pa.record_batch(arrays, schema=grid_schema()))
-    assert FrameEncoder(11).encode(block).grid == sink.getvalue().to_pybytes()
+    assert FrameEncoder(11).encode(block)[0].grid == sink.getvalue().to_pybytes()
 
 
 def test_frames_of_two_bins_do_not_share_memory() -> None:
     block = random_block(2, 5, seed=4)
     encoder = FrameEncoder(11)
-    first = encoder.encode(block, 0).grid
-    before = bytes(first)
-    encoder.encode(block, 1)
-    assert first == before
+    first, second = (frames.grid for frames in encoder.encode(block))
+    before = bytes(first), bytes(second)
+    encoder.encode(random_block(2, 5, seed=5))
+    assert (first, second) == before
 
 
 def test_header_keeps_every_field_type_first_and_64_bit_as_text() -> None:
     block = random_block(2, 5, seed=5)
     row = block.bins[1]
     row["best_bid_price_int"] = 2**62 + 1
-    frames = FrameEncoder(11).encode(block, 1)
+    frames = FrameEncoder(11).encode(block)[1]
     text = frames.header(dropped_bins=7)
     raw = json.loads(text)
     assert next(iter(raw)) == "type"
@@ -88,13 +88,71 @@ def test_a_number_that_is_none_of_json_is_never_sent() -> None:
     block = random_block(1, 5, seed=6)
     block.bins["runtime_model_d1"] = np.nan
     with pytest.raises(ValueError, match="JSON"):
-        encode_header(block.bins[0], "x")
+        encode_header(block.bins[0].tolist(), "x")
+
+
+def by_json(row: np.void, model_name: str, trades: list[dict[str, object]]) -> str:
+    """A header as `json` writes it."""
+    values = {name: row[name].item() for name in row.dtype.names or ()}
+    header: dict[str, object] = {"type": "grid_update"}
+    header |= {name: str(values[name]) if is_text_integer(name) else values[name] for name in BIN_FIELD_NAMES}
+    if np.isnan(row["mid_price"]):
+        header["mid_price"] = None
+    header["runtime_model_name"] = model_name
+    header |= {name: values[name] for name in MODEL_FIELD_NAMES}
+    header |= {"model_trades": trades} if trades else {}
+    return json.dumps(header, separators=(",", ":"))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_header_is_to_the_last_character_what_json_writes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = np.zeros(50, BIN_DTYPE)
+    for name in rows.dtype.names or ():
+        kind = rows.dtype[name]
+        if kind.kind == "f":
+            bits = rng.integers(0, 2**64, len(rows), np.uint64).view(np.float64)  # all that a double can be
+            plain = rng.choice([0.0, -0.0, 0.1, 1e16, 1e-5, 1e22, 5e-324, 1.7976931348623157e308, 21000.125], len(rows))
+            rows[name] = np.where(np.isfinite(bits) & (rng.random(len(rows)) < 0.5), bits, plain)
+        elif kind.kind == "b":
+            rows[name] = rng.random(len(rows)) < 0.5
+        else:
+            ends = np.iinfo(kind)
+            rows[name] = rng.integers(ends.min, ends.max, len(rows), kind, endpoint=True)
+            rows[name][:4] = [ends.min, ends.max, 0, 1]
+    rows["mid_price"][::3] = np.nan
+    names = ["perm_derivative", "", 'a "quoted" \\ 100 %s %d', "Kräfte\n\u2028"]
+    trades: list[dict[str, object]] = [{"id": "3-7", "pnl_ticks": 0.1 + 0.2, "outcome": None, "met_gap": True}]
+    for i, row in enumerate(rows):
+        name, told = names[i % len(names)], trades if i % 2 else []
+        assert encode_header(row.tolist(), name, told) + "}" == by_json(row, name, told)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["mid_price", "runtime_model_score"])
+def test_a_field_that_json_cannot_say_is_named(name: str, wrong: float) -> None:
+    row = random_block(1, 5, seed=6).bins
+    row[name] = wrong
+    if name == "mid_price" and np.isnan(wrong):
+        assert '"mid_price":null,' in encode_header(row[0].tolist(), "x")
+        return
+    with pytest.raises(ValueError, match=f"{name} was -?(nan|inf); JSON has no such number"):
+        encode_header(row[0].tolist(), "x")
+
+
+@pytest.mark.parametrize("sizes", [(1, 3, 2), (16, 1, 5), (2, 2)])
+def test_a_longer_block_and_a_shorter_one_after_it_leave_nothing_of_each_other(sizes: tuple[int, ...]) -> None:
+    encoder = FrameEncoder(11)
+    for seed, size in enumerate(sizes):
+        block = random_block(size, 5, seed)
+        told = [encoder.encode(one)[0] for one in cut(block, 1)]
+        assert encoder.encode(block) == told == [FrameEncoder(11).encode(one)[0] for one in cut(block, 1)]
 
 
 def test_a_missing_price_has_a_mark_of_its_own_and_zero_is_a_price() -> None:
     block = random_block(1, 5, seed=6)
     block.bins["mid_price"], block.bins["best_bid_price_int"], block.bins["last_trade_price_int"] = np.nan, 2**63 - 1, 0
-    text = FrameEncoder(11).encode(block).header(dropped_bins=0)
+    text = FrameEncoder(11).encode(block)[0].header(dropped_bins=0)
     raw, values = json.loads(text), decode_header(text)
     assert (raw["mid_price"], raw["best_bid_price_int"], raw["last_trade_price_int"]) == (None, str(2**63 - 1), "0")
     assert (values["mid_price"], values["best_bid_price_int"], values["last_trade_price_int"]) == (None, 2**63 - 1, 0)
@@ -104,7 +162,7 @@ def test_trades_stand_in_the_header_of_their_bin_and_where_there_are_none_nothin
     block = random_block(2, 5, seed=13)
     opened = {"id": "3-7", "price_int": str(2**62 + 1), "entry_ns": "1", "outcome": None, "pnl_ticks": None}
     closed = opened | {"outcome": "tp", "pnl_ticks": 0.1 + 0.2, "exit_ns": "2"}
-    with_trades, without = (FrameEncoder(11).encode(block, 1, told).header(0) for told in ([opened, closed], []))
+    with_trades, without = (FrameEncoder(11).encode(block, told)[1].header(0) for told in ([[], [opened, closed]], []))
     assert without == with_trades.replace(f',"model_trades":{json.dumps([opened, closed], separators=(",", ":"))}', "")
     assert "model_trades" not in without
     first, second = decode_header(with_trades)["model_trades"]
@@ -156,7 +214,7 @@ def test_a_header_names_the_signal_of_its_block_and_leaves_in_every_field_its_ow
         kind = block.bins.dtype[name].kind
         block.bins[name] = [i % 2 == 0, i % 2 == 1] if kind == "b" else [1 + i, 64 + i]
     for i_bin in (0, 1):
-        raw = json.loads(FrameEncoder(11).encode(block, i_bin).header(0))
+        raw = json.loads(FrameEncoder(11).encode(block)[i_bin].header(0))
         assert raw["runtime_model_name"] == "crystal_ball"
         row = block.bins[i_bin]
         assert {name: decode_header(json.dumps(raw))[name] for name in row.dtype.names} == {
@@ -168,8 +226,7 @@ def test_a_header_names_the_signal_of_its_block_and_leaves_in_every_field_its_ow
 def test_a_bin_is_named_by_its_sequence_not_by_its_place_in_the_block() -> None:
     block = random_block(3, 5, seed=10)
     block.bins["bin_seq"] = [40, 41, 42]
-    assert [FrameEncoder(11).encode(block, i).bin_seq for i in range(3)] == [40, 41, 42]
-    assert FrameEncoder(11).encode(block).bin_seq == 40
+    assert [frames.bin_seq for frames in FrameEncoder(11).encode(block)] == [40, 41, 42]
 
 
 def test_a_grid_frame_holds_one_batch_neither_none_nor_two() -> None:

@@ -55,7 +55,7 @@ def test_a_signal_that_fell_behind_the_bins_kept_is_warmed_again(
     watcher.poll()
     frames += play(session, SWAP)  # warmed on what was there at its beginning
     aside.run()
-    frames += session.step()
+    frames += session.turn(1)
     takes = n_behind <= KEPT
     assert len(configs(frames)) == takes
     assert len(aside.tasks) == (not takes)

@@ -79,7 +79,7 @@ def open_session(
 def play(session: Session, n_bins: int | None = None) -> list[ConfigFrame | BinFrames]:
     frames: list[ConfigFrame | BinFrames] = []
     while not session.ended and (n_bins is None or session.next_bin < session.request.resume_from + n_bins):
-        frames += session.step()
+        frames += session.turn(1)
     return frames
 
 
@@ -243,7 +243,7 @@ def test_a_model_with_a_longer_memory_than_the_bins_kept_is_shown_the_session_re
     play(session, 100)
     promote(lake, {"zscore_window_bins": 90, "zscore_min_periods": 20})
     watcher.poll()
-    first = received(session.step()).fields[0]
+    first = received(session.turn(1)).fields[0]
     assert first["runtime_model_sample_count"] == 94  # its memory, the window and three bins, and this bin
     assert first["runtime_model_ready"]
 
@@ -370,5 +370,5 @@ def test_a_closed_session_stops_reading(lake: Lake, config: InstrumentConfig) ->
     session = Session(request_of(lake, config), lambda: ChampionWatcher(lake, config, 1.0).serving, Inline())
     session.close()
     session.open()
-    assert session.step() == []
+    assert session.turn(1) == []
     assert session.ended

@@ -56,4 +56,4 @@ def test_a_recording_without_a_word_is_streamed_where_that_is_asked_for(lake: La
     request = read_request([], config, lake, StreamDefaults(), assumes_symbol=True)
     trusted = Session(request, lambda: watcher.serving, Inline())
     trusted.open()
-    assert trusted.step()
+    assert trusted.turn(1)

@@ -68,11 +68,11 @@ def test_an_open_stream_learns_of_a_demotion_between_two_bins(
     session.open()
     said = json.loads(session.config_frame().text)["runtime_model"]
     assert said["standing"] == "proven"
-    frames = [frame for _ in range(10) for frame in session.step()]
+    frames = [frame for _ in range(10) for frame in session.turn(1)]
     assert all(isinstance(frame, BinFrames) for frame in frames)
     lose(desk, champion, 1, 79)
     clock = 1.0
-    config_frame, bin_frame = session.step()
+    config_frame, bin_frame = session.turn(1)
     assert isinstance(config_frame, ConfigFrame)
     assert isinstance(bin_frame, BinFrames)
     told = json.loads(config_frame.text)
@@ -82,7 +82,7 @@ def test_an_open_stream_learns_of_a_demotion_between_two_bins(
     assert told["runtime_model"]["record"].startswith("on trial: 79 live trades")
     assert told["runtime_model"] | {"standing": "proven", "record": said["record"]} == said  # and nothing else changed
     clock = 2.0
-    (bin_frame,) = session.step()
+    (bin_frame,) = session.turn(1)
     assert isinstance(bin_frame, BinFrames)
 
 
@@ -95,12 +95,12 @@ def test_none_rollback_and_promotion_again_are_told_alike(
     session = Session(request_of(lake, config), lambda: watcher.serving, Inline(), None, desk)
     session.open()
     for _ in range(100):
-        session.step()
+        session.turn(1)
     told = []
     for version in (None, first.version, None, first.version):
         move_pointer(lake, version)
         watcher.poll()
-        config_frame, bin_frame = session.step()
+        config_frame, bin_frame = session.turn(1)
         assert isinstance(config_frame, ConfigFrame)
         assert isinstance(bin_frame, BinFrames)
         said = json.loads(config_frame.text)

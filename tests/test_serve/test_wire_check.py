@@ -17,7 +17,7 @@ def frames() -> list[tuple[str, bytes]]:
     block = random_block(4, 5, seed=21)
     block.bins["event_id"] = 100
     encoder = FrameEncoder(11)
-    return [((pair := encoder.encode(block, i)).header(0), pair.grid) for i in range(block.n)]
+    return [(pair.header(0), pair.grid) for pair in encoder.encode(block)]
 
 
 def configured() -> FrameChecker:
@@ -83,7 +83,7 @@ def test_a_frame_that_does_not_fit_its_header_is_named(frames: list[tuple[str, b
 
     checker = configured()
     head(checker, frames[0][0])
-    short = FrameEncoder(9).encode(random_block(1, 4, seed=1)).grid
+    short = FrameEncoder(9).encode(random_block(1, 4, seed=1))[0].grid
     with pytest.raises(FrameOrderError, match="9 rows"):
         checker.binary(short)
 

@@ -2,6 +2,7 @@
 
     python -m tests.bench.serving steady [--clients 100] [--seconds 30]    lag, processors, memory, skipped bins, ratios
     python -m tests.bench.serving storm [--clients 100] [--bin 600]        all resume at one bin at once: time to the first frame
+    python -m tests.bench.serving rush                                     one client at speed=0: bins a second, processor time
     python -m tests.bench.serving churn [--connects 2000]                  connect, read a bin, leave: memory and descriptors
     python -m tests.bench.serving fanout [--clients 1000] [--seconds 30]   our listener alone, without engine, beside the echo
     python -m tests.bench.serving soak [--hours 8] [--clients 100]         steady, with 1,000 reconnects an hour
@@ -20,10 +21,10 @@ import tempfile
 from pathlib import Path
 
 from serve.door import raise_descriptor_limit
-from tests.bench.serving.modes import churn, fanout, soak, steady, storm
+from tests.bench.serving.modes import churn, fanout, rush, soak, steady, storm
 from tests.bench.serving.session import Target, running, simulated
 
-MODES = {"steady": steady, "storm": storm, "churn": churn, "fanout": fanout, "soak": soak}
+MODES = {"steady": steady, "storm": storm, "rush": rush, "churn": churn, "fanout": fanout, "soak": soak}
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -72,6 +73,7 @@ def _session_s(args: argparse.Namespace) -> int:
     longest = {
         "steady": args.seconds,
         "storm": args.bin / 10,
+        "rush": 210.0,
         "churn": 0.1 * args.connects,
         "fanout": 0.0,
         "soak": args.hours * 3600,

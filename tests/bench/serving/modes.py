@@ -71,6 +71,23 @@ async def storm(target: Target, args: argparse.Namespace) -> Figures:
     return figures
 
 
+async def rush(target: Target, _: argparse.Namespace) -> Figures:
+    """One client without a pace, from a session's first bin to its last; the first of two pays for what is made once."""
+    figures: Figures = {}
+    for _ in range(2):
+        shares: dict[str, float] = {}
+        with used(target.process, shares):
+            client = await target.connect("speed=0")
+            await client.ended
+        n_bins, took_s = len(client.bins), client.arrivals[-1] - client.begun_at
+        figures = {"bins": n_bins, "dropped": client.n_dropped, "broken": client.n_broken}
+        figures["first_frame_s"] = round(client.arrivals[0] - client.begun_at, 3)
+        figures["bins_per_s"] = round(n_bins / (client.arrivals[-1] - client.arrivals[0]), 1)
+        figures["cpu_us_per_bin"] = round(1e6 * shares["cpu"] * took_s / n_bins, 1)
+        figures["generator_us_per_bin"] = round(1e6 * shares["generator_cpu"] * took_s / n_bins, 1)
+    return figures
+
+
 async def churn(target: Target, args: argparse.Namespace) -> Figures:
     """Connect, read a bin, leave; memory after the first hundred against memory at the end."""
     doors, looks_each = asyncio.Semaphore(_CHURN_AT_ONCE), max(1, min(100, args.connects // 4))
