@@ -54,7 +54,9 @@ def titles(pids: list[int]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("end", "code"), [(close_terminal, 0), (kill_driver, -signal.SIGKILL), (stop_it, 0)], ids=lambda value: str(value)
+    ("end", "code"),
+    [(close_terminal, 0), (kill_driver, -signal.SIGKILL), (stop_it, 0)],
+    ids=["terminal closed", "driver killed", "stopped"],
 )
 def test_a_service_in_a_terminal_ends_with_a_word_to_its_clients(
     started: Started, end: Callable[[Started], None], code: int
