@@ -14,7 +14,6 @@ from serve.board import read_table, state_of
 from tests.blocks import publish_random
 from tests.test_tune.small_sweep import DATASET, finished_sweep
 
-
 GONE = r"^a\.arrow is gone or damaged; delete it in the lake's cache/boards, and it is made again$"
 
 
