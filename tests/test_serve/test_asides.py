@@ -14,7 +14,6 @@ from serve.board import read_table, state_of
 from tests.blocks import publish_random
 from tests.test_tune.small_sweep import DATASET, finished_sweep
 
-
 GONE = r"^a\.arrow is gone or damaged; delete it in the lake's cache/boards, and it is made again$"
 
 
@@ -43,7 +42,7 @@ def test_all_who_ask_at_once_get_one_table_and_the_next_one_gets_it_from_before(
             assert (newer != older, newer.name.endswith("-two.arrow")) == (True, True)
             with pytest.raises(BadAskError, match="no run of 'nope'"):
                 await asides.table(words(lake, "--dataset=nope"), "one")
-            asides._under_way.update({str(i): None for i in range(_AT_ONCE + _WAITING)})  # type: ignore[dict-item]
+            asides._under_way.update({str(i): None for i in range(_AT_ONCE + _WAITING)})  # type: ignore[misc]
             with pytest.raises(TooManyError, match="18 tables are being made"):
                 await asides.table(words(lake, "--min-signals=7"), "one")
         finally:
