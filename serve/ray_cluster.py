@@ -53,8 +53,13 @@ class ServeCluster:
         except RuntimeError as error:
             raise RuntimeError(_last_word(error)) from error
 
-    def join(self) -> None:
+    def join(self, *, shows_log: bool = True) -> None:
         """Start or join Ray, and no more.
+
+        Parameters
+        ----------
+        shows_log : bool
+            Whether what replicas log is printed here, too.
 
         Raises
         ------
@@ -63,7 +68,7 @@ class ServeCluster:
         """
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         own: dict[str, Any] = {"dashboard_host": "127.0.0.1", "object_store_memory": OBJECT_STORE_BYTES}
-        arguments = {"address": with_port(self._address), **(own if self._is_own else {})}
+        arguments = {"address": with_port(self._address), "log_to_driver": shows_log, **(own if self._is_own else {})}
         context = begin_ray(ray.init, arguments, logging.WARNING)
         self.dashboard_url = f"http://{context.dashboard_url}/" if context.dashboard_url else ""
         self.head = str(context.address_info["address"])
@@ -97,7 +102,7 @@ def say_goodbye(address: str, *, is_ours: bool) -> None:
         No Ray answers there, or no service of ours runs on it.
     """
     cluster = ServeCluster(address)
-    cluster.join()
+    cluster.join(shows_log=False)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)  # how slow a replica is in ending is nobody's concern
     try:
         handle = ray_serve.get_app_handle(APP_NAME)

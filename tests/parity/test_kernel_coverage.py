@@ -16,7 +16,7 @@ from tests.conftest import REPO_ROOT
 
 DECORATORS = ("kernel", "inline_kernel")
 LEAST_SHARE = 0.95
-MOST_SECONDS = 500  # for a busy machine; 120 on an idle one
+MOST_SECONDS = 900  # for a busy machine; 150 on an idle one
 WALKS = (
     "outcomes_at_the_touch",
     "a_trade_is_out_before_a_close_and_before_a_roll",
@@ -44,6 +44,7 @@ SELECTION = [
     "tests/test_engine/test_simulate/test_session.py::test_a_longer_session_begins_like_a_shorter_one",
     *(f"tests/test_engine/test_simulate/test_edge.py::test_{name}" for name in EDGES),
     "tests/conformance/test_conformance.py::test_engine_gives_every_answer",
+    "--deselect=tests/test_engine/test_run/test_traded.py::test_nothing_is_lost_in_hostile_streams_and_both_readings_agree",
 ]
 
 

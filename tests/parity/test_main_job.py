@@ -117,7 +117,9 @@ def streamed(shell: Shell, champion: dict[str, Any]) -> Iterator[tuple[dict[str,
                 elif values["type"] == "runtime_config":
                     config = config or values
                 else:
+                    left_open = values.pop("model_trades", [])
                     assert values == {"type": "end", "bins": N_BINS}
+                    assert {trade["exit_bin"] for trade in left_open} <= {N_BINS - 1}
         yield config, headers, grids
     finally:
         server.send_signal(signal.SIGINT)

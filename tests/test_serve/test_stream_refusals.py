@@ -49,7 +49,7 @@ def test_a_damaged_raw_file_is_named(serve: Serve, lake: Lake) -> None:
 def test_our_own_fault_is_1011_and_the_next_stream_works(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     running = serve()
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "step", lambda self: 1 // 0)
+        patch.setattr(Session, "turn", lambda self, n_bins: 1 // 0)
         with running.connect(speed="0") as connection:
             heard = listen(connection)
             assert closing(connection)[0] == 1011
