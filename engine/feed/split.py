@@ -10,20 +10,19 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
 import databento_dbn as dbn
 import numpy as np
 import zstandard
-from databento_dbn.metadata import MappingInterval
 
 from engine.errors import ConfigError, SourceError, WorkError
 from engine.feed.dbn_stream import DbnStream
 from engine.feed.gateway.tape import Contract, contracts_of
 from engine.files import fsync_path, sha256_blocks, writing
 from engine.schema import MBO_DTYPE, MboRecords
+from engine.simulate.file import SymbolInterval, SymbolMapping
 
 _PIECE: Final = 1 << 16
 _PART: Final = np.dtype("<u2")  # number of a part
@@ -36,19 +35,6 @@ class Part:
     symbol: str
     path: Path
     n_records: int
-
-
-@dataclass
-class _Interval:
-    start_date: date
-    end_date: date
-    symbol: str
-
-
-@dataclass
-class _Mapping:
-    raw_symbol: str
-    intervals: Sequence[MappingInterval]
 
 
 class _Writer:
@@ -188,7 +174,7 @@ def _part_name(symbol: str, path: Path) -> str:
 
 
 def _head(metadata: Any, symbol: str, contracts: list[Contract]) -> bytes:
-    spans = [_Interval(one.first, one.end, str(one.instrument_id)) for one in contracts]
+    spans = [SymbolInterval(one.first, one.end, str(one.instrument_id)) for one in contracts]
     return bytes(
         dbn.Metadata(
             dataset=metadata.dataset,
@@ -198,7 +184,7 @@ def _head(metadata: Any, symbol: str, contracts: list[Contract]) -> bytes:
             stype_in=dbn.SType.from_str("raw_symbol"),
             stype_out=dbn.SType.from_str("instrument_id"),
             symbols=[symbol],
-            mappings=[_Mapping(symbol, spans)],
+            mappings=[SymbolMapping(symbol, spans)],
             ts_out=False,
             version=int(metadata.version),
         )

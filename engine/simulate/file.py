@@ -19,8 +19,11 @@ from engine.simulate.queues import Feed
 
 
 @dataclass
-class _MappingInterval:
-    """The encoder takes any object with these attributes (its own class is a protocol)."""
+class SymbolInterval:
+    """Days on which a symbol has an instrument id, the last one not included.
+
+    The encoder takes any object with these attributes (its own class is a protocol).
+    """
 
     start_date: date
     end_date: date
@@ -28,7 +31,9 @@ class _MappingInterval:
 
 
 @dataclass
-class _SymbolMapping:
+class SymbolMapping:
+    """A symbol with its instrument ids."""
+
     raw_symbol: str
     intervals: Sequence[MappingInterval]
 
@@ -41,7 +46,7 @@ def session_metadata(symbol: str, feed: Feed) -> dbn.Metadata:
     """Metadata as Databento writes them for one raw symbol; the mapping holds on every UTC day of the session."""
     first_day = datetime.fromtimestamp(feed.start_ns // NS_PER_S, UTC).date()
     last_day = datetime.fromtimestamp((feed.end_ns - 1) // NS_PER_S, UTC).date()
-    interval = _MappingInterval(first_day, last_day + timedelta(days=1), str(feed.instrument_id))
+    interval = SymbolInterval(first_day, last_day + timedelta(days=1), str(feed.instrument_id))
     return dbn.Metadata(
         dataset="GLBX.MDP3",
         start=feed.start_ns,
@@ -50,7 +55,7 @@ def session_metadata(symbol: str, feed: Feed) -> dbn.Metadata:
         stype_in=dbn.SType.from_str("raw_symbol"),
         stype_out=dbn.SType.from_str("instrument_id"),
         symbols=[symbol],
-        mappings=[_SymbolMapping(symbol, [interval])],
+        mappings=[SymbolMapping(symbol, [interval])],
         version=3,
     )
 

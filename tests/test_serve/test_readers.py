@@ -76,7 +76,7 @@ def session(tmp_path_factory: pytest.TempPathFactory, config: InstrumentConfig) 
     simulate(raw / "glbx-mdp3-20260206.mbo.dbn", seed=5, seconds=BINS // 10, rate=400.0, start="2026-02-06T09:25")
     node = shutil.which("node")
     if node is None or not (PAGE / "node_modules" / "apache-arrow").is_dir():
-        pytest.skip("no Node here, or the page's packages are not installed")
+        pytest.skip("Node's reader needs Node and the page's packages, and make installs those only where Node is")
     with serving(ServeSettings(lake=lake), config) as running:
         url = running.url(speed="0")
         bins = asyncio.run(recorded(url))

@@ -1,12 +1,11 @@
 """What a request asks for: the form of the vendor's HTTP API checked, symbols and times resolved against the tape."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import databento_dbn as dbn
-from databento_dbn.metadata import MappingInterval
 
 from engine.constants import MBO_RECORD_BYTES, NS_PER_DAY, NS_PER_S
 from engine.errors import EngineError
@@ -14,6 +13,7 @@ from engine.feed.gateway.names import INPUTS, Names
 from engine.feed.gateway.tape import Contract, Tape
 from engine.feed.moments import iso_ns
 from engine.schema import MboRecords
+from engine.simulate.file import SymbolInterval, SymbolMapping
 
 SCHEMA: Final = "mbo"
 _MAX_SYMBOLS: Final = 2_000
@@ -27,21 +27,6 @@ class Refused(EngineError):
         self.code = code
         self.body = {"detail": {"case": case, "message": message, "status_code": code, "docs": None, "payload": None}}
         self.headers = {"Retry-After": str(retry_after)} if retry_after >= 0 else {}
-
-
-@dataclass
-class _Interval:
-    """The encoder takes any object with these attributes."""
-
-    start_date: date
-    end_date: date
-    symbol: str
-
-
-@dataclass
-class _Mapping:
-    raw_symbol: str
-    intervals: Sequence[MappingInterval]
 
 
 @dataclass(frozen=True)
@@ -87,11 +72,11 @@ class Query:
 
     def metadata(self) -> bytes:
         """The head of a DBN stream of these records."""
-        spans: dict[str, list[_Interval]] = {}
+        spans: dict[str, list[SymbolInterval]] = {}
         for asked, one in self.contracts:
             first, end = max(one.first, day_of(self.start_ns)), min(one.end, day_of(self.end_ns - 1) + timedelta(days=1))
             key = one.symbol if self.given["stype_in"] == "parent" else asked
-            spans.setdefault(key, []).append(_Interval(first, end, str(one.instrument_id)))
+            spans.setdefault(key, []).append(SymbolInterval(first, end, str(one.instrument_id)))
         return bytes(
             dbn.Metadata(
                 dataset=self.tape.dataset,
@@ -102,7 +87,7 @@ class Query:
                 stype_in=dbn.SType.from_str(self.given["stype_in"]),
                 stype_out=dbn.SType.from_str("instrument_id"),
                 symbols=self.given["symbols"].split(","),
-                mappings=[_Mapping(key, intervals) for key, intervals in spans.items()],
+                mappings=[SymbolMapping(key, intervals) for key, intervals in spans.items()],
                 version=3,
             )
         )
