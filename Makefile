@@ -83,6 +83,7 @@ check: setup  ## format, lint, types, import contract
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
+	@$(VENV)/bin/mypy frontend/tools/*.py frontend/tests/support/*.py
 	@$(VENV)/bin/lint-imports --no-cache
 
 bench: setup  ## how fast this machine is at it; minutes, keeps the figures

@@ -43,10 +43,9 @@ def record(dbn: Path, start_time: str, n_bins: int) -> list[str | bytes]:
         session = Session(request, lambda: serving, aside)
         session.open()
         frames: list[str | bytes] = [session.config_frame().text]
-        while session.n_bins < n_bins and not session.ended:
-            for frame in session.step():
-                if isinstance(frame, BinFrames):
-                    frames += [frame.header(dropped_bins=0), frame.grid]
+        for frame in session.turn(n_bins):
+            if isinstance(frame, BinFrames):
+                frames += [frame.header(dropped_bins=0), frame.grid]
         session.close()
     return frames
 

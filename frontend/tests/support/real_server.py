@@ -7,7 +7,7 @@ python real_server.py promote LAKE VERSION
 import sys
 from pathlib import Path
 
-from engine.__main__ import main as engine_main
+from engine.front import main as engine_main
 from engine.champion import Champion, move_pointer, write_champion
 from engine.config import load_instrument
 from engine.lake import Lake
