@@ -7,9 +7,9 @@ python real_server.py promote LAKE VERSION
 import sys
 from pathlib import Path
 
-from engine.front import main as engine_main
 from engine.champion import Champion, move_pointer, write_champion
 from engine.config import load_instrument
+from engine.front import main as engine_main
 from engine.lake import Lake
 from engine.signals.base import SignalContext
 from engine.signals.registry import make_signal
