@@ -18,6 +18,7 @@ from engine.simulate.session import simulate
 from serve.champion import choose_signal, warm_up
 from serve.settings import Limits, ServeSettings
 from tests.test_serve.server import Running, Serve, serving
+from tests.test_serve.started import Started, starting
 
 SEED: Final = 20260206
 SECONDS: Final = 40
@@ -99,6 +100,13 @@ def promote(config: InstrumentConfig) -> Promote:
         return champion
 
     return do
+
+
+@pytest.fixture
+def started(lake: Lake) -> Iterator[Started]:
+    """``python -m serve`` on a Ray of its own, once it says that it serves."""
+    with starting(lake) as service:
+        yield service
 
 
 @pytest.fixture

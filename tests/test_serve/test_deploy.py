@@ -19,7 +19,7 @@ from engine.lake import Lake
 from tests.conftest import REPO_ROOT
 from tests.test_serve.conftest import Promote
 from tests.test_serve.deployed import COMMAND, Head, head_of_ray, health, until, watching
-from tests.test_serve.test_deployment import free_port, listening
+from tests.test_serve.started import free_port, listening
 
 pytestmark = [
     pytest.mark.slow,

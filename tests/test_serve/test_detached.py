@@ -16,10 +16,9 @@ from engine.lake import Lake
 from serve.detached import Noted
 from tests.conftest import REPO_ROOT
 from tests.test_serve.deployed import health, watching
-from tests.test_serve.test_deployment import END_S, MARK, Started, free_port, marked_processes, started, wait_for_end
+from tests.test_serve.started import END_S, MARK, Started, free_port, marked_processes, wait_for_end
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-__all__ = ["started"]  # the fixture
 
 
 def close_terminal(service: Started) -> None:
