@@ -47,7 +47,7 @@ def texts_under(folder: Path) -> dict[str, bytes]:
 
 
 def awaited(urls: list[str], wanted: str) -> str:
-    """What some addresses of Ray's say, once they listen and tell of what is wanted: they have no event to wait for, only asking."""
+    """What addresses of Ray say, once they listen and tell of what is wanted: there is no event to await, only asking."""
     deadline = time.monotonic() + EXPORT_S
     while True:
         try:
