@@ -64,6 +64,18 @@ def test_champion_comes_back_exactly(lake: Lake) -> None:
     assert type(back.parameters["zscore_window_bins"]) is int
 
 
+@pytest.mark.parametrize("name", ["source", "promise", "gate", "fitted"])
+def test_what_a_champion_has_not_is_not_written_down(name: str, lake: Lake) -> None:
+    assert name not in yaml.safe_load(write_champion(lake, make(1)).read_text())
+
+
+def test_a_champions_gate_is_written_down(lake: Lake) -> None:
+    gate = {"failed": ["too few trades"], "because": "to see it live"}
+    written = write_champion(lake, make(1, gate=gate))
+    assert read_champion(lake, 1) == make(1, gate=gate)
+    assert yaml.safe_load(written.read_text())["gate"] == gate
+
+
 def test_a_version_is_never_overwritten(lake: Lake) -> None:
     write_champion(lake, make(1))
     with pytest.raises(ChampionError, match=r"version 1 exists .* next free one is 2"):

@@ -212,6 +212,15 @@ class Depth(engine.Signal):
         out["ready"] = True
 
 
+class HalfMade:
+    """Has what a signal's object has, and nothing that its class needs."""
+
+    params = None
+
+    def run(self) -> None:
+        """Never called."""
+
+
 def test_a_signal_of_ones_own_runs_without_being_registered(dataset: engine.Dataset) -> None:
     found = engine.run_signal(Depth, dataset, rows=2)
     bid, ask = dataset.grid("bid_depth"), dataset.grid("ask_depth")
@@ -261,6 +270,7 @@ MISTAKES: list[tuple[Callable[[engine.Dataset], Any], str]] = [
     (lambda d: engine.run_signal("pfq", d), "signal 'pfq' is not known"),
     (lambda d: engine.run_signal(3, d), "signal was 3"),  # type: ignore[arg-type]
     (lambda d: engine.run_signal(int, d), "signal was <class 'int'>"),  # type: ignore[arg-type]
+    (lambda d: engine.run_signal(HalfMade, d), "signal was <class"),  # type: ignore[arg-type]
     (lambda d: engine.run_signal("pfp", 3), "data was 3"),  # type: ignore[arg-type]
     (lambda d: engine.run_signal("pfp", "nope"), "dataset 'nope' is not in"),
     (lambda d: engine.run_signal("pfp", d, lag=3), "unknown key 'lag' in the parameters of signal pfp"),

@@ -163,6 +163,8 @@ def test_every_file_that_ships_is_valid(path: Path) -> None:
         ("campaign", {"sweep_axes": MISSING, "bundles": MISSING}),
         ("campaign", {"base_capture.capture_end_et": "23:59:59"}),
         ("campaign", {"bundles": [{}]}),
+        ("campaign", {"bundles.0.projection_use_cubic": True}),
+        ("campaign", {"sweep_axes.projection_use_cubic": [True, False]}),
         ("instrument", {"perm_d2_weight": 0}),
         ("instrument", {"c1_v_add": 1e100}),
         ("instrument", {"zscore_min_periods": 2}),

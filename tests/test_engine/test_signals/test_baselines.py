@@ -137,3 +137,16 @@ def test_micro_price_of_one_state_is_its_mean_move_over_how_often_it_does_not_re
     assert score == pytest.approx([0.0] * 6 + [1 / 3, 0.0, -1 / 3])
     assert ready == [False] * 6 + [True] * 3
     assert not any(scored("micro_price", bins, **params | {"min_train_bins": 5})[1])
+
+
+def test_micro_price_tells_spreads_apart_and_takes_the_widest_as_one() -> None:
+    """A longer bid lets the mid rise by half a tick at a spread of one, and does nothing wider: spreads 2 and 3 are one state.
+
+    Each state is left for balance at once, which moves nothing: g = 1/2 at one tick and 0 wider. A crossed market is no quote.
+    """
+    steps = [(9, 10, 3, 1), (9, 11, 2, 2), (9, 11, 3, 1), (9, 11, 2, 2), (9, 12, 3, 1), (9, 12, 2, 2)]
+    steps += [(9, 10, 3, 1), (9, 11, 3, 1), (9, 12, 3, 1), (10, 9, 3, 1)]
+    params = {"n_imbalances": 1, "n_spreads": 2, "refit_interval_bins": 6, "min_train_bins": 3}
+    score, ready = scored("micro_price", quotes(*steps), **params)
+    assert score == pytest.approx([0.0] * 6 + [0.5, 0.0, 0.0, 0.0])
+    assert ready == [False] * 6 + [True] * 3 + [False]

@@ -204,6 +204,25 @@ def test_an_id_that_changes_within_a_recording_is_followed(tmp_path: Path) -> No
     assert source.id_changes.count == 1
 
 
+@pytest.mark.parametrize(("before_midnight_ns", "is_taken"), [(1, True), (0, False)])
+def test_at_midnight_a_mapping_ends(before_midnight_ns: int, is_taken: bool, tmp_path: Path) -> None:
+    """The contract is id 1 on one day and 2 on the next: a record of midnight must name id 2."""
+    next_day = DAY + dt.timedelta(1)
+    intervals = [
+        SimpleNamespace(start_date=DAY, end_date=next_day, symbol="1"),
+        SimpleNamespace(start_date=next_day, end_date=next_day + dt.timedelta(1), symbol="2"),
+    ]
+    midnight = int(dt.datetime.combine(next_day, dt.time(), dt.UTC).timestamp()) * 10**9
+    word = bytes(dbn.SymbolMappingMsg(1, 1, midnight - before_midnight_ns, RAW, SYMBOL, RAW, SYMBOL, 0, 2**64 - 1))
+    metadata = head([SYMBOL], RAW, mappings=[SimpleNamespace(raw_symbol=SYMBOL, intervals=intervals)])
+    path = written(tmp_path, metadata + A + word)
+    if is_taken:
+        assert read_all(open_source([path], CONFIG)) == A
+    else:
+        with pytest.raises(SourceError, match="to another id in its metadata than to 1"):
+            read_all(open_source([path], CONFIG))
+
+
 def test_a_recording_without_a_word_is_taken_where_that_is_asked_for(tmp_path: Path) -> None:
     source = open_source([written(tmp_path, LIVE + A)], CONFIG, assumes_symbol=True)
     assert read_all(source) == A
