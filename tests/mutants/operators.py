@@ -207,7 +207,7 @@ class _Walk:
         method = getattr(self, f"on_{type(node).__name__.lower()}", None)
         if method is not None:
             method(node)
-        if not isinstance(node, ast.JoinedStr):  # the words of a message
+        if not isinstance(node, ast.JoinedStr) and not _is_type(node):  # the words of a message; what no code reads
             self.children(node)
 
     def on_compare(self, node: ast.Compare) -> None:
@@ -283,7 +283,7 @@ class _Walk:
                 middle = self.source[first[1] : second[0]].decode()
                 self.add("swapped arguments", two, self.text(two) + middle + self.text(one), (first[0], second[1]))
         for keyword in node.keywords:
-            if keyword.arg is not None and not isinstance(self.statement, ast.Raise):
+            if keyword.arg not in (None, "strict") and not isinstance(self.statement, ast.Raise):
                 start, stop = self.at(keyword.lineno, keyword.col_offset), self.span(keyword.value)[1]
                 after = self.source[stop : stop + 40]
                 stop += len(after) - len(after.lstrip(b", ")) if after[:1] == b"," else 0
@@ -313,6 +313,10 @@ def _targets(node: ast.stmt) -> list[ast.expr]:
     if isinstance(node, ast.Assign):
         return [e for t in node.targets for e in (t.elts if isinstance(t, ast.Tuple) else [t])]
     return [node.target] if isinstance(node, ast.AugAssign) else []
+
+
+def _is_type(node: ast.expr) -> bool:
+    return isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "Callable"
 
 
 def _is_for_types(test: ast.expr) -> bool:

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,7 @@ class Trier:
         copy_tree(root, self.tree)
         self.kernels = kernels
         self._log = folder / "log"
+        self._aside = Path(tempfile.mkdtemp(prefix="mutants-"))  # short: the paths of sockets are limited
         env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(self.tree)}
         self._zygote = Zygote(env)
         self._stamp = 1_000_000_000
@@ -101,6 +103,7 @@ class Trier:
 
     def close(self) -> None:
         self._zygote.close()
+        shutil.rmtree(self._aside, ignore_errors=True)
 
     def write(self, source: str, text: bytes) -> None:
         """Put a mutant in a source's place, with a time of its own: Python knows compiled files by time and size."""
@@ -118,7 +121,8 @@ class Trier:
 
     def _pytest(self, mode: str, names: Iterable[str], limit_s: float, kernels: Path | None = None) -> tuple[str, str]:
         limit = (f"--timeout={limit_s:.0f}", "--timeout-method=signal")
-        args = ["-x", "-q", *QUIETLY, *limit, *names]
+        # A folder of its own for what tests write: two runs that clean up in one trip over each other.
+        args = ["-x", "-q", *QUIETLY, f"--basetemp={self._aside / 't'}", *limit, *names]
         env = {"NUMBA_DISABLE_JIT": "1" if mode == PLAIN else "0", "NUMBA_CACHE_DIR": str(kernels or self.kernels)}
         answer = self._zygote.run(self.tree, args, env, limit_s + 10, self._log)
         return answer, self._log.read_text(errors="replace")

@@ -68,4 +68,6 @@ def test_a_days_stretches_are_by_session_and_bin_and_of_that_day_only(tmp_path: 
 def test_a_model_is_known_by_its_name_its_parameters_and_its_fitted_state() -> None:
     base = model_hash("jad", {"a": 1}, None)
     assert base == model_hash("jad", {"a": 1}, None)
-    assert len({base, model_hash("ads", {"a": 1}, None), model_hash("jad", {"a": 2}, None), model_hash("jad", {"a": 1}, "x")}) == 4
+    assert (
+        len({base, model_hash("ads", {"a": 1}, None), model_hash("jad", {"a": 2}, None), model_hash("jad", {"a": 1}, "x")}) == 4
+    )
