@@ -3,12 +3,14 @@
 import errno
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from engine.files import seal_folder, sha256_file, write_atomic, write_kept, write_new, writing
 from tests.full_disk import room_for
+from tests.synced import syncs
 
 
 def mode(path: Path) -> int:
@@ -95,3 +97,34 @@ def test_what_can_be_made_anew_is_not_kept_where_it_cannot_be_and_only_there(tmp
     (tmp_path / "a" / "b").mkdir(parents=True)
     with pytest.raises(IsADirectoryError):
         write_kept(tmp_path / "a", b"x")
+
+
+# What a crash of the machine leaves: bytes before their name, and the name in its folder
+
+
+@pytest.mark.parametrize("write", [write_atomic, write_new])
+def test_a_file_is_on_the_disk_whole_before_it_gets_its_name(write: Callable[[Path, bytes], None], tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    with syncs() as seen:
+        write(path, b"x" * 1000)
+    of_file, of_folder = seen
+    assert of_file.size == 1000
+    assert of_file.path.parent == tmp_path
+    assert of_file.path.name.startswith(".a.json.")  # not under its name yet
+    assert (of_folder.path, of_folder.names) == (tmp_path, ("a.json",))
+
+
+def test_a_folder_is_on_the_disk_file_by_file_before_it_gets_its_name(tmp_path: Path) -> None:
+    made = tmp_path / ".making"
+    made.mkdir()
+    for name in ("b", "a"):
+        (made / name).write_bytes(name.encode() * 10)
+    with syncs() as seen:
+        seal_folder(made, tmp_path / "done")
+    assert [(one.path, one.size, one.names) for one in seen] == [
+        (made / "a", 10, ()),
+        (made / "b", 10, ()),
+        (made, -1, ("a", "b")),
+        (tmp_path, -1, ("done",)),
+    ]
+    assert {oct((tmp_path / "done" / name).stat().st_mode & 0o777) for name in "ab"} == {"0o444"}

@@ -38,45 +38,6 @@ def pairs_of(files: list[Path], lake: Path) -> list[dict[str, Any]]:
     return found
 
 
-def test_simulated_week_is_continuous(week: list[Path], tmp_path: Path) -> None:
-    pairs = pairs_of(week, tmp_path)
-    assert len(pairs) == DAYS - 1
-    assert all(pair["judged"] and pair["same"] for pair in pairs)
-    assert all(pair["n_end"] == pair["n_opening"] > 1000 for pair in pairs)
-
-
-def test_first_simulated_day_is_that_of_a_single_one(week: list[Path], tmp_path: Path) -> None:
-    (alone,) = simulate_days(tmp_path / "one.dbn", days=1, seed=5, seconds=10.0, rate=500.0, start="2026-02-02T09:30")
-    assert alone.path.read_bytes() == week[0].read_bytes()
-
-
-def test_simulated_days_follow_each_other_and_differ(week: list[Path]) -> None:
-    sources = [open_source([path], CONFIG) for path in week]
-    assert [source.dt for source in sources] == [sources[0].dt + timedelta(days=i) for i in range(DAYS)]
-    flows = []
-    for source in sources:
-        records = np.concatenate(list(source.records()))
-        flow = records[records["flags"] & F_SNAPSHOT == 0]
-        assert (np.diff(flow["ts_event"].astype(np.int64)) >= 0).all()
-        start, end = source.window
-        assert start <= flow["ts_event"][0] <= flow["ts_event"][-1] < end
-        flows.append(flow["order_id"].tolist())
-    assert len({tuple(flow[:50]) for flow in flows}) == DAYS
-
-
-@pytest.fixture
-def es(monkeypatch: pytest.MonkeyPatch) -> InstrumentConfig:
-    path = REPO_ROOT / "engine" / "instruments" / "es.yaml"
-    monkeypatch.setenv(INSTRUMENT_ENV, str(path))
-    return load_instrument()
-
-
-def test_esh4_opens_with_the_book_of_the_day_before(es: InstrumentConfig, tmp_path: Path) -> None:
-    files = [shared_path(f"data/esh4-glbx-mdp3-202312{day}.mbo.dbn.zst") for day in (24, 25)]
-    (pair,) = pairs_of(files, tmp_path)
-    assert (pair["judged"], pair["same"], pair["n_end"], pair["n_opening"]) == (True, True, 8725, 8725)
-
-
 # One difference at a time
 
 
@@ -266,22 +227,35 @@ def test_fill_against_its_queue(case: str) -> None:
 # What cannot be judged says why
 
 
-def test_files_days_apart_are_not_judged(week: list[Path], tmp_path: Path) -> None:
-    (pair,) = pairs_of([week[0], week[2]], tmp_path)
-    assert (pair["judged"], pair["problem"]) == (False, "")
-    assert "2 days apart" in pair["reason"]
+def test_files_are_compared_in_the_order_of_their_days_whatever_they_are_called(tmp_path: Path) -> None:
+    """The later day's file is called a and comes first, too."""
+    first, second = two_days(tmp_path, [], snapshot(*BOOK))
+    later, earlier = second.rename(tmp_path / "a-20260207.dbn"), first.rename(tmp_path / "z-20260206.dbn")
+    (pair,) = pairs_of([later, earlier], tmp_path)
+    assert (pair["before"], pair["after"], pair["judged"], pair["same"]) == (earlier.name, later.name, True, True)
+
+
+def test_a_file_without_a_day_comes_first_and_is_not_judged(tmp_path: Path) -> None:
+    nothing = tmp_path / "a-20260208.dbn"
+    nothing.write_bytes(b"")
+    first, second = two_days(tmp_path, [], snapshot(*BOOK))
+    pairs = pairs_of([first, second, nothing], tmp_path)
+    assert [(pair["before"], pair["after"], pair["judged"]) for pair in pairs] == [
+        (nothing.name, first.name, False),
+        (first.name, second.name, True),
+    ]
+
+
+@pytest.mark.parametrize(("day", "n"), [("2026-02-05", 0), ("2026-02-06", 1), ("2026-02-07", 1), ("2026-02-08", 0)])
+def test_only_pairs_with_the_day_that_is_asked_for(day: str, n: int, tmp_path: Path) -> None:
+    files = two_days(tmp_path, [], snapshot(*BOOK))
+    found = check_lake(Lake(tmp_path), day, files, continuity=True)
+    assert [pair["judged"] for pair in found["continuity"]] == [True] * n
 
 
 def test_day_without_a_snapshot_is_not_judged(tmp_path: Path) -> None:
     (pair,) = pairs_of(two_days(tmp_path, [], [record("A", 5)]), tmp_path)
     assert "no snapshot" in pair["reason"]
-
-
-def test_unreadable_neighbour_is_not_judged(week: list[Path], tmp_path: Path) -> None:
-    bad = tmp_path / "mnq-20260203.mbo.dbn"
-    bad.write_bytes(b"")
-    pairs = pairs_of([week[0], bad], tmp_path)
-    assert [pair["judged"] for pair in pairs] == [False]
 
 
 def test_empty_file_has_no_opening_snapshot(tmp_path: Path) -> None:
@@ -314,3 +288,58 @@ def test_bad_number_of_days_is_refused_and_writes_nothing(given: dict[str, Any],
     with pytest.raises(ConfigError, match=told):
         simulate_days(tmp_path / how.pop("name"), seed=1, **how)
     assert list(tmp_path.iterdir()) == []
+
+
+# Whole days, simulated and real: last, as they take the longest
+
+
+def test_simulated_week_is_continuous(week: list[Path], tmp_path: Path) -> None:
+    pairs = pairs_of(week, tmp_path)
+    assert len(pairs) == DAYS - 1
+    assert all(pair["judged"] and pair["same"] for pair in pairs)
+    assert all(pair["n_end"] == pair["n_opening"] > 1000 for pair in pairs)
+
+
+def test_first_simulated_day_is_that_of_a_single_one(week: list[Path], tmp_path: Path) -> None:
+    (alone,) = simulate_days(tmp_path / "one.dbn", days=1, seed=5, seconds=10.0, rate=500.0, start="2026-02-02T09:30")
+    assert alone.path.read_bytes() == week[0].read_bytes()
+
+
+def test_simulated_days_follow_each_other_and_differ(week: list[Path]) -> None:
+    sources = [open_source([path], CONFIG) for path in week]
+    assert [source.dt for source in sources] == [sources[0].dt + timedelta(days=i) for i in range(DAYS)]
+    flows = []
+    for source in sources:
+        records = np.concatenate(list(source.records()))
+        flow = records[records["flags"] & F_SNAPSHOT == 0]
+        assert (np.diff(flow["ts_event"].astype(np.int64)) >= 0).all()
+        start, end = source.window
+        assert start <= flow["ts_event"][0] <= flow["ts_event"][-1] < end
+        flows.append(flow["order_id"].tolist())
+    assert len({tuple(flow[:50]) for flow in flows}) == DAYS
+
+
+@pytest.fixture
+def es(monkeypatch: pytest.MonkeyPatch) -> InstrumentConfig:
+    path = REPO_ROOT / "engine" / "instruments" / "es.yaml"
+    monkeypatch.setenv(INSTRUMENT_ENV, str(path))
+    return load_instrument()
+
+
+def test_esh4_opens_with_the_book_of_the_day_before(es: InstrumentConfig, tmp_path: Path) -> None:
+    files = [shared_path(f"data/esh4-glbx-mdp3-202312{day}.mbo.dbn.zst") for day in (24, 25)]
+    (pair,) = pairs_of(files, tmp_path)
+    assert (pair["judged"], pair["same"], pair["n_end"], pair["n_opening"]) == (True, True, 8725, 8725)
+
+
+def test_files_days_apart_are_not_judged(week: list[Path], tmp_path: Path) -> None:
+    (pair,) = pairs_of([week[0], week[2]], tmp_path)
+    assert (pair["judged"], pair["problem"]) == (False, "")
+    assert "2 days apart" in pair["reason"]
+
+
+def test_unreadable_neighbour_is_not_judged(week: list[Path], tmp_path: Path) -> None:
+    bad = tmp_path / "mnq-20260203.mbo.dbn"
+    bad.write_bytes(b"")
+    pairs = pairs_of([week[0], bad], tmp_path)
+    assert [pair["judged"] for pair in pairs] == [False]

@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +57,14 @@ def campaign(tmp_path: Path) -> Campaign:
     return load_campaign(write_campaign(tmp_path))
 
 
-def run(lake: Lake, campaign: Campaign, **how: object) -> tuple[CampaignReport, list[str]]:
+def run(
+    lake: Lake, campaign: Campaign, watched: list[tuple[float, str]] | None = None, **how: object
+) -> tuple[CampaignReport, list[str]]:
     """The report, and the lines that were said."""
     said: list[str] = []
-    report = run_campaign(lake, campaign, say=said.append, watch=lambda share, note: None, **how)  # type: ignore[arg-type]
+    seen: list[tuple[float, str]] = [] if watched is None else watched
+    watch = lambda share, note: seen.append((share, note))  # noqa: E731
+    report = run_campaign(lake, campaign, say=said.append, watch=watch, **how)  # type: ignore[arg-type]
     return report, said
 
 
@@ -141,10 +146,19 @@ def test_a_failing_variant_is_named_and_costs_no_other(ray_running: None, lake: 
     blocked = variants[1].dataset_id
     lake.datasets.mkdir(parents=True)
     (lake.datasets / blocked).write_text("in the way")
-    report, said = run(lake, campaign)
+    watched: list[tuple[float, str]] = []
+    report, said = run(lake, campaign, watched)
     assert list(report.failures) == [blocked]
-    assert report.n_built == 3
+    assert (report.n_built, report.n_present) == (3, 0)
     assert any(line.startswith("failed") and blocked in line for line in said)
+    done = [line.split(":")[0].split()[1] for line in said if line.startswith(("built", "failed"))]
+    assert done == ["1/4", "2/4", "3/4", "4/4"]
+    shares = [share for share, _ in watched]
+    assert shares == sorted(shares)
+    assert all(0.0 <= share <= 1.0 for share in shares)
+    assert watched[-1] == (1.0, "4/4 variants, 0 bins under way")
+    seconds = [float(line.split(" in ")[1].removesuffix(" s")) for line in said if line.startswith("built")]
+    assert all(0.0 <= one < 240.0 for one in seconds)
     states = {one["dataset_id"]: one["state"] for one in report.variants}
     assert [states[v.dataset_id] for v in variants] == ["ready", "failed", "ready", "ready"]
     (lake.datasets / blocked).unlink()
@@ -311,6 +325,22 @@ def test_ctrl_c_is_remembered_where_the_exception_is_swallowed() -> None:
     assert signal.getsignal(signal.SIGINT) is before
     with _ctrl_c() as again:
         assert not again.is_set()
+
+
+def test_ctrl_c_is_left_alone_in_another_thread_and_where_it_is_ignored() -> None:
+    def enter() -> tuple[bool, object]:
+        with _ctrl_c() as pressed:
+            return pressed.is_set(), signal.getsignal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(enter).result(20.0) == (False, before)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert enter() == (False, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # One file for all of a campaign

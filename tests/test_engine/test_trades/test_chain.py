@@ -1,12 +1,12 @@
 """A chained record on the disk: what is there when it is told to be there, and how a line reads."""
 
-import os
 from pathlib import Path
 
 import pytest
 
 from engine.errors import ChampionError
 from engine.trades.chain import Chain, Entry, Kind, digest_of, text_of
+from tests.synced import syncs
 
 KIND = Kind("the record", "the root", lambda entry: entry["key"])
 ROOT = "0" * 64
@@ -16,46 +16,26 @@ def chain_at(path: Path, taken: list[Entry] | None = None) -> Chain:
     return Chain(path, KIND, lambda: ROOT, None if taken is None else taken.append)
 
 
-@pytest.fixture
-def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Name and size, when it was synced, of each file or folder that was."""
-    seen: list[tuple[str, int]] = []
-    really = os.fsync
-
-    def fsync(handle: int) -> None:
-        path = Path(os.readlink(f"/proc/self/fd/{handle}"))
-        seen.append((path.name, -1 if path.is_dir() else os.fstat(handle).st_size))
-        really(handle)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    return seen
-
-
-def test_entries_are_on_the_disk_whole_before_the_head_tells_of_them(tmp_path: Path, synced: list[tuple[str, int]]) -> None:
+def test_entries_are_on_the_disk_whole_before_the_head_tells_of_them(tmp_path: Path) -> None:
     chain = chain_at(tmp_path / "models" / "record.jsonl")
-    assert chain.append([{"key": 1}, {"key": 2}]) == 2
+    with syncs() as seen:
+        assert chain.append([{"key": 1}, {"key": 2}]) == 2
     size = chain.path.stat().st_size
-    assert synced[:2] == [("record.jsonl", size), ("models", -1)]  # a new file is in its folder only once that is synced
-
-    del synced[:]
-    assert chain.append([{"key": 3}]) == 1
-    assert synced[0] == ("record.jsonl", chain.path.stat().st_size)
+    assert (seen[0].path, seen[0].size) == (chain.path, size)
+    assert (seen[1].path, seen[1].names) == (chain.path.parent, ("record.jsonl",))  # a new file is there once its folder says so
+    with syncs() as seen:
+        assert chain.append([{"key": 3}]) == 1
+    assert (seen[0].path, seen[0].size) == (chain.path, chain.path.stat().st_size)
     assert chain.path.stat().st_size > size
-    of_head = chain_at(tmp_path / "beside" / "other.jsonl")  # how often a folder is synced for a head alone
-    del synced[:]
-    of_head.append([{"key": 1}])
-    n_folder_new = sum(name == "beside" for name, _ in synced)
-    del synced[:]
-    of_head.append([{"key": 2}])
-    assert sum(name == "beside" for name, _ in synced) == n_folder_new - 1
+    assert [one.names for one in seen if one.names] == [("record.head", "record.jsonl")]  # for the head's sake only
 
 
-def test_what_is_known_is_not_written_again_and_costs_no_sync(tmp_path: Path, synced: list[tuple[str, int]]) -> None:
+def test_what_is_known_is_not_written_again_and_costs_no_sync(tmp_path: Path) -> None:
     chain = chain_at(tmp_path / "record.jsonl")
     assert chain.append([{"key": 1}, {"key": 1}]) == 1
-    del synced[:]
-    assert chain.append([{"key": 1}]) == 0
-    assert synced == []
+    with syncs() as seen:
+        assert chain.append([{"key": 1}]) == 0
+    assert seen == []
 
 
 def test_each_entry_is_taken_once_in_order_with_its_links(tmp_path: Path) -> None:
