@@ -1,6 +1,18 @@
 """A slow book that knows each order's place in its queue, and the sweeps of a simulated session on it."""
 
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import databento
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.schema import MBO_DTYPE
+
+START_NS = int(datetime(2026, 2, 6, 14, tzinfo=UTC).timestamp()) * 10**9  # 09:00 in New York
+LAST, SNAPSHOT = 128, 32
 
 
 class Resting(NamedTuple):
@@ -85,3 +97,68 @@ def apply_sweep(book: SlowBook, event: list[dict[str, Any]]) -> None:
             assert i == len(fills) - 1, "only the last order hit may be left with a rest"
             assert (update["action"], update["size"]) == ("M", order.size - fill["size"])
             book.modify(update["order_id"], resting(update))
+
+
+def open_store(path: Path) -> databento.DBNStore:
+    """The file as databento reads it; from its bytes, as ``from_file`` leaves the file open."""
+    return databento.DBNStore.from_bytes(path.read_bytes())
+
+
+def decode(path: Path) -> NDArray[np.void]:
+    """The records of a file as databento reads them, in our dtype."""
+    return open_store(path).to_ndarray().astype(databento_dtype()).view(MBO_DTYPE)
+
+
+def databento_dtype() -> np.dtype[Any]:
+    """Our layout with databento's one-character strings for action and side."""
+    names = MBO_DTYPE.names or ()
+    return np.dtype([(name, "S1" if name in ("action", "side") else MBO_DTYPE[name].str) for name in names])
+
+
+def split_events(records: NDArray[np.void]) -> list[list[dict[str, Any]]]:
+    """Records after the snapshot, an event a list."""
+    names = ("action", "side", "order_id", "price", "size", "flags", "ts_event", "ts_recv")
+    columns = {name: records[name].tolist() for name in names}
+    events: list[list[dict[str, Any]]] = [[]]
+    for i in range(len(records)):
+        record = {name: columns[name][i] for name in names} | {
+            "action": chr(columns["action"][i]),
+            "side": chr(columns["side"][i]),
+        }
+        events[-1].append(record)
+        if record["flags"] & LAST:
+            events.append([])
+    assert events.pop() == [], "the file ends inside an event"
+    return events
+
+
+@cache
+def walked(path: str) -> tuple[list[tuple[int, int, int]], list[tuple[int, int]]]:
+    """Follow a whole file with the slow book, checking every event.
+
+    Returns
+    -------
+    Per event end its time, best bid and best ask; and per second the occupied levels and the orders.
+    """
+    records = decode(Path(path))
+    book = SlowBook()
+    n_snapshot = int(np.flatnonzero(records["flags"] == LAST | SNAPSHOT)[0]) + 1
+    for record in split_events(records[:n_snapshot])[0][1:]:
+        book.add(record["order_id"], resting(record))
+    quotes = [(START_NS, *book.best())]
+    sizes: list[tuple[int, int]] = []
+    for event in split_events(records[n_snapshot:]):
+        head = event[0]
+        assert len({(r["ts_event"], r["ts_recv"]) for r in event}) == 1, "an event has one time"
+        assert [r["flags"] for r in event] == [0] * (len(event) - 1) + [LAST]
+        if head["action"] == "T":
+            apply_sweep(book, event)
+        else:
+            assert len(event) == 1
+            {"A": book.add, "C": book.cancel, "M": book.modify}[head["action"]](head["order_id"], resting(head))
+        bid, ask = book.best()
+        assert bid < ask, f"crossed at {head['ts_event']}"
+        if head["ts_event"] // 10**9 != quotes[-1][0] // 10**9:
+            sizes.append((len(book.queues["A"]) + len(book.queues["B"]), len(book.orders)))
+        quotes.append((head["ts_event"], bid, ask))
+    return quotes, sizes

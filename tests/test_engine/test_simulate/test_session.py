@@ -7,42 +7,21 @@ import time
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import databento
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from engine.errors import ConfigError
-from engine.schema import MBO_DTYPE
 from engine.simulate.session import PRODUCTS, SimulationSummary, simulate, simulate_days
-from tests.test_engine.test_simulate.slow_book import SlowBook, apply_sweep, resting
+from tests.test_engine.test_simulate.slow_book import LAST, SNAPSHOT, START_NS, decode, open_store, walked
 
 TICK = 250_000_000
-START_NS = int(datetime(2026, 2, 6, 14, tzinfo=UTC).timestamp()) * 10**9  # 09:00 in New York
 UNDEFINED = 2**63 - 1
-LAST, SNAPSHOT = 128, 32
 SECONDS = 60.0
 SEED = 7
-
-
-def open_store(path: Path) -> databento.DBNStore:
-    """The file as databento reads it; from its bytes, as ``from_file`` leaves the file open."""
-    return databento.DBNStore.from_bytes(path.read_bytes())
-
-
-def decode(path: Path) -> NDArray[np.void]:
-    """The records of a file as databento reads them, in our dtype."""
-    return open_store(path).to_ndarray().astype(databento_dtype()).view(MBO_DTYPE)
-
-
-def databento_dtype() -> np.dtype[Any]:
-    """Our layout with databento's one-character strings for action and side."""
-    names = MBO_DTYPE.names or ()
-    return np.dtype([(name, "S1" if name in ("action", "side") else MBO_DTYPE[name].str) for name in names])
 
 
 @pytest.fixture(scope="module")
@@ -51,55 +30,6 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[SimulationSummary
     path = tmp_path_factory.mktemp("simulated") / "session.dbn"
     summary = simulate(path, seed=SEED, seconds=SECONDS)
     return summary, decode(path)
-
-
-def split_events(records: NDArray[np.void]) -> list[list[dict[str, Any]]]:
-    """Records after the snapshot, an event a list."""
-    names = ("action", "side", "order_id", "price", "size", "flags", "ts_event", "ts_recv")
-    columns = {name: records[name].tolist() for name in names}
-    events: list[list[dict[str, Any]]] = [[]]
-    for i in range(len(records)):
-        record = {name: columns[name][i] for name in names} | {
-            "action": chr(columns["action"][i]),
-            "side": chr(columns["side"][i]),
-        }
-        events[-1].append(record)
-        if record["flags"] & LAST:
-            events.append([])
-    assert events.pop() == [], "the file ends inside an event"
-    return events
-
-
-@cache
-def walked(path: str) -> tuple[list[tuple[int, int, int]], list[tuple[int, int]]]:
-    """Follow a whole file with the slow book, checking every event.
-
-    Returns
-    -------
-    Per event end its time, best bid and best ask; and per second the occupied levels and the orders.
-    """
-    records = decode(Path(path))
-    book = SlowBook()
-    n_snapshot = int(np.flatnonzero(records["flags"] == LAST | SNAPSHOT)[0]) + 1
-    for record in split_events(records[:n_snapshot])[0][1:]:
-        book.add(record["order_id"], resting(record))
-    quotes = [(START_NS, *book.best())]
-    sizes: list[tuple[int, int]] = []
-    for event in split_events(records[n_snapshot:]):
-        head = event[0]
-        assert len({(r["ts_event"], r["ts_recv"]) for r in event}) == 1, "an event has one time"
-        assert [r["flags"] for r in event] == [0] * (len(event) - 1) + [LAST]
-        if head["action"] == "T":
-            apply_sweep(book, event)
-        else:
-            assert len(event) == 1
-            {"A": book.add, "C": book.cancel, "M": book.modify}[head["action"]](head["order_id"], resting(head))
-        bid, ask = book.best()
-        assert bid < ask, f"crossed at {head['ts_event']}"
-        if head["ts_event"] // 10**9 != quotes[-1][0] // 10**9:
-            sizes.append((len(book.queues["A"]) + len(book.queues["B"]), len(book.orders)))
-        quotes.append((head["ts_event"], bid, ask))
-    return quotes, sizes
 
 
 def test_every_event_fits_the_book_before_it(session: tuple[SimulationSummary, NDArray[np.void]]) -> None:
