@@ -67,6 +67,8 @@ def test_what_ten_contracts_cost_by_hand() -> None:
     book.depth[9, 1] = 9
     book.depth[10, 1] = 1
     assert clip_cost(book, 1, 101) == 0.1
+    book.depth[10, 1] = 0
+    assert clip_cost(book, 1, 101) == 0.7  # slots 9 to 15 are all there are: seven levels off
 
 
 def records_of(rows: list[tuple[str, str, int, int, bool]]) -> MboRecords:

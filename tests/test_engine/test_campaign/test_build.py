@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import databento_dbn
 import numpy as np
 import pytest
+import zstandard
 
 from engine.campaign.build import (
     CampaignReport,
@@ -239,6 +241,43 @@ def test_cold_file_is_refused_and_taken_when_allowed(ray_running: None, tmp_path
     assert "starts cold" in refusal(lake, campaign)
     report, _ = run(lake, campaign, allow_cold=True, limit=1)
     assert report.variants[0]["summary"]["quality"]["cold"] == 100
+
+
+def test_a_file_that_says_nowhere_whose_it_is_is_refused_and_taken_when_allowed(
+    ray_running: None, tmp_path: Path, campaign: Campaign, simulated_file: Path
+) -> None:
+    named = zstandard.ZstdDecompressor().decompressobj().decompress(simulated_file.read_bytes())
+    metadata = databento_dbn.Metadata.decode(named)
+    start = 8 + int.from_bytes(named[4:8], "little")
+    nameless = databento_dbn.Metadata(
+        dataset="GLBX.MDP3",
+        start=metadata.start,
+        end=metadata.end,
+        stype_in=None,
+        stype_out=metadata.stype_out,
+        schema=metadata.schema,
+        symbols=[],
+        mappings=[],
+    ).encode()
+    path = tmp_path / simulated_file.name
+    path.write_bytes(zstandard.compress(nameless + named[start:]))
+    lake = lake_with(path, tmp_path / "lake")
+    assert "says nowhere" in refusal(lake, campaign)
+    report, _ = run(lake, campaign, assumes_symbol=True, limit=1)
+    assert (report.n_built, report.variants[0]["state"]) == (1, "ready")
+
+
+def test_a_campaign_that_only_tells_has_built_nothing() -> None:
+    told = CampaignReport("a", "index.json", []).to_json()
+    assert told == {
+        "name": "a",
+        "index": "index.json",
+        "variants": [],
+        "n_built": 0,
+        "n_present": 0,
+        "failures": {},
+        "notices": [],
+    }
 
 
 @pytest.mark.parametrize("limit", [0, -3])

@@ -17,7 +17,7 @@ from engine.cli import main
 from engine.errors import ConfigError
 from engine.signals import check as check_module
 from engine.signals.bundle import load_bundle, read_bundle
-from engine.signals.check import SignalReport, check_signal
+from engine.signals.check import SignalReport, check_signal, classes_named
 from engine.signals.contract import yield_checks
 from engine.signals.owner import Signal
 from tests.conftest import REPO_ROOT
@@ -271,6 +271,13 @@ def test_a_class_is_named_by_module_from_the_folder_one_stands_in(tmp_path: Path
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + done.stdout
     assert done.stdout.startswith("mine: keeps the contract")
+
+
+def test_a_file_in_a_folder_with_a_colon_is_a_file(tmp_path: Path) -> None:
+    folder = tmp_path / "at 9:30"
+    folder.mkdir()
+    write_signal(folder, "standing.py")
+    assert [cls.name for cls in classes_named(str(folder / "standing.py"))] == ["mine"]
 
 
 def test_every_class_of_a_file_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

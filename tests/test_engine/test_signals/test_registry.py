@@ -359,3 +359,37 @@ def test_the_registry_is_a_mapping(tmp_path: Path) -> None:
     del SIGNALS["mine"]
     with pytest.raises(KeyError):
         SIGNALS["mine"]
+
+
+ADAPTED = (0.001, 0.005, 0.01, 0.05, 0.1, 0.2)
+OF_RATES = (0.02, 0.05, 0.08, 0.1, 0.15, 0.2)
+OF_SHARES = (0.52, 0.55, 0.58, 0.6, 0.65)
+# What a sweep tries where its file says nothing; of learned signals without the thresholds that every bin passes.
+THRESHOLDS = {
+    "ads": OF_RATES,
+    "ads_pfp_svac": OF_RATES,
+    "erd": (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0),
+    "gbm_mf": OF_SHARES,
+    "iirc": (0.001, 0.005, 0.01, 0.02, 0.05),
+    "jad": (0.05, 0.1, 0.15, 0.2, 0.3),
+    "knn_cl": (0.1, 0.2, 0.3),
+    "lsvm_der": (0.3, 0.5, 0.7, 1.0),
+    "micro_price": (0.05, 0.1, 0.2, 0.3),
+    "msd": (0.5, 1.0, 1.5, 2.0, 3.0),
+    "multi_level_ofi": (0.25, 0.5, 1.0, 2.0),
+    "order_flow_imbalance": (0.25, 0.5, 1.0, 2.0),
+    "pca_ad": (0.3, 0.5, 0.8, 1.0, 1.5, 2.0),
+    "perm_derivative": (0.03, 0.05, 0.08, 0.1, 0.15, 0.2),
+    "pfp": ADAPTED,
+    "queue_imbalance": (0.2, 0.4, 0.6, 0.8),
+    "reversal": (0.5, 1.0, 2.0, 3.0),
+    "spg": (0.5, 1.0, 1.5, 2.0, 3.0),
+    "svm_sp": (0.2, 0.4, 0.6, 0.8),
+    "trade_intensity": (0.2, 0.4, 0.6, 0.8),
+    "weighted_mid": (0.1, 0.2, 0.3, 0.4),
+    "xgb_snap": OF_SHARES,
+}
+
+
+def test_thresholds_of_every_signal_that_ships() -> None:
+    assert {name: cls.default_thresholds for name, cls in SIGNALS.items()} == THRESHOLDS

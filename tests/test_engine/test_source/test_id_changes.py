@@ -14,7 +14,7 @@ from engine.config import load_instrument
 from engine.errors import SourceError
 from engine.run.replay import Replay
 from engine.source.records import open_source
-from tests.reference import F_MAYBE_BAD_BOOK, Record
+from tests.reference import F_MAYBE_BAD_BOOK, F_SNAPSHOT, Record
 from tests.streams import DAY, SYMBOL, build_up, harmless, record, to_array, write_dbn
 
 CONFIG = load_instrument()
@@ -93,6 +93,19 @@ def test_clear_of_ours_is_marked_and_stands_between_the_two(one_file: Path) -> N
     assert records["instrument_id"].tolist() == [OLD] * at + [NEW] * 3
     assert records["flags"][at] & F_MAYBE_BAD_BOOK
     assert records["ts_event"][at] == records["ts_event"][at + 1]
+
+
+def test_clear_of_ours_before_a_snapshot_has_the_snapshots_time_and_not_its_orders(tmp_path: Path) -> None:
+    """A snapshot that begins without a clear: its orders' own times are of the day before."""
+    later = rows_of(LATER, NEW, 1)
+    later["flags"] |= F_SNAPSHOT
+    later["ts_event"] -= DAY_NS // 2
+    path = two_intervals(tmp_path / "mnq-20260207.dbn", np.concatenate([rows_of(build_up(), OLD), later]))
+    records = np.concatenate(list(open_source([path], CONFIG, NEXT).records(4)))
+    clear = records[np.flatnonzero(records["action"] == ord("R"))[-1]]
+    assert clear["flags"] & F_MAYBE_BAD_BOOK
+    assert (clear["ts_event"], clear["ts_recv"]) == (later["ts_recv"][0], later["ts_recv"][0])
+    assert (clear["price"], clear["order_id"], clear["size"], chr(clear["side"])) == (2**63 - 1, 0, 0, "N")
 
 
 def test_snapshot_of_the_new_id_needs_no_clear_of_ours(tmp_path: Path) -> None:
