@@ -28,6 +28,11 @@ LEFT_OUT = ("engine/examples/",)  # for reading; run by tests of their own
 NO_TESTS_OF = ("tests/bench/", "tests/test_cluster/", "tests/test_wheel.py", "tests/test_mutants.py",
                "tests/parity/test_kernel_coverage.py", "tests/test_tidy.py", "tests/test_dependencies.py")  # fmt: skip
 WHOLE_SESSIONS = ("tests/parity/",)  # minutes of a day's bins: only with --slow
+# Nothing but whole sessions and processes: hopeless without the compiler.
+NOT_PLAIN = ("tests/test_serve/", "tests/test_engine/test_campaign/test_process.py", "tests/test_engine/test_run/test_keyframe",
+             "tests/test_engine/test_run/test_lost_files.py", "tests/test_engine/test_signals/test_mirrored_runs.py",
+             "tests/test_engine/test_examples.py", "tests/test_engine/test_feed/", "tests/test_tune/test_sweep_process.py",
+             "tests/test_tune/test_calibration", "tests/test_tune/test_own_promotion.py")  # fmt: skip
 NEAR = {"engine": ("tests/test_engine/", "tests/parity/", "tests/conformance/"), "tune": ("tests/test_tune/",),
         "serve": ("tests/test_serve/",)}  # fmt: skip
 FOUND = ("killed", "timeout")
@@ -168,9 +173,7 @@ class Campaign:
         modes = sorted({mode_of(self._root, path) for path in self._files} | {COMPILED})
         for mode in modes:
             files = [
-                f
-                for f in files_of_tests(self._root, near, self._is_slow)
-                if mode == COMPILED or not f.startswith("tests/test_serve/")
+                f for f in files_of_tests(self._root, near, self._is_slow) if mode == COMPILED or not f.startswith(NOT_PLAIN)
             ]
             missing = CoverageMap(self._root, self._kept, mode).missing(files)
             if missing:

@@ -17,7 +17,7 @@ from tests.mutants import recording
 
 COMPILED, PLAIN = "compiled", "plain"  # with Numba's compiler, and without it: only there a kernel's lines are seen
 MOST_SECONDS = {COMPILED: 120, PLAIN: 20}  # a test; slower ones are no use for one mutant of many
-MOST_SECONDS_A_FILE = {COMPILED: 120, PLAIN: 90}  # of work, after which no test of a file is begun
+MOST_SECONDS_A_FILE = {COMPILED: 120, PLAIN: 40}  # of work, after which no test of a file is begun
 
 
 def environment(mode: str, root: Path, kernels: Path) -> dict[str, str]:
