@@ -1,0 +1,112 @@
+"""What whoever follows a feed is handed: records, holes, and how far the feed is known to be complete.
+
+Who records a feed knows more of it than its records tell: that it was alive through a silence, and where it was not. A `Watch` is
+that knowledge, kept beside the recording, so that its replay gives the bins that were seen live.
+
+Source: engine.md section 1; section 4, `gap`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from engine.schema import MboRecords
+
+
+@dataclass(frozen=True)
+class Hole:
+    """Nothing is known of the event time in between, UTC ns; what follows begins with a snapshot: a clear and its orders."""
+
+    since_ns: int
+    until_ns: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What has come since the last one.
+
+    Attributes
+    ----------
+    records : (n,) of MBO_DTYPE
+        Of the contract, in order, each exactly once; may be empty.
+    hole : Hole or None
+        Lies before the records.
+    known_until_ns : int
+        Everything that happened before this event time has been handed out: the newest record's, and where the feed is quiet and
+        alive the market's clock less a margin.
+    is_over : bool
+        The session has ended and nothing follows.
+    """
+
+    records: MboRecords
+    hole: Hole | None
+    known_until_ns: int
+    is_over: bool
+
+
+class Follower(Protocol):
+    """Hands out one contract's feed from the session's first record on."""
+
+    def read(self, timeout_s: float) -> Batch:
+        """What has come; at once where something is there, an empty batch after the timeout, s."""
+        ...
+
+
+@dataclass(frozen=True)
+class PlacedHole:
+    """A hole, and how many of the recording's records of the contract lie before it."""
+
+    n_before: int
+    hole: Hole
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What the recorder of a session's records knew of its feed.
+
+    Attributes
+    ----------
+    holes : tuple of PlacedHole
+        In order; outside them the records are complete, however long the feed was silent.
+    known_until_ns : int or None
+        How far the records were known to be complete in the end, UTC ns; None lets the files' own word stand.
+    """
+
+    holes: tuple[PlacedHole, ...] = ()
+    known_until_ns: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for a file beside the recording."""
+        return {"holes": [{"n_before": one.n_before, **asdict(one.hole)} for one in self.holes], "known_until_ns": self.known_until_ns}
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> "Watch":
+        """The same from those values."""
+        holes = (
+            PlacedHole(one["n_before"], Hole(one["since_ns"], one["until_ns"], one["reason"])) for one in told["holes"]
+        )
+        return cls(tuple(holes), told["known_until_ns"])
+
+    def cut(self, records: MboRecords, n_before: int, n_done: int) -> Iterator[tuple[Hole | None, MboRecords]]:
+        """Records in parts between which holes lie, each with the hole before it; an empty part where several lie at one place.
+
+        Parameters
+        ----------
+        records
+            Consecutive ones, of which ``n_before`` of the recording's lie before the first.
+        n_done
+            Holes that have been handed out.
+        """
+        first = 0
+        before: Hole | None = None
+        for one in self.holes[n_done:]:
+            at = one.n_before - n_before
+            if at > 0 and at >= len(records):
+                break
+            if before is not None or at > first:
+                yield before, records[first : max(at, first)]
+                first = max(at, first)
+            before = one.hole
+        if before is not None or first < len(records):
+            yield before, records[first:]
