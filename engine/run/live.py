@@ -232,7 +232,7 @@ class LiveReplay:
     def _block_bins(self) -> int:
         """Small blocks for a stream that keeps up, large ones where many bins are due."""
         runner = self.runner
-        since = runner.bin_start_ns if runner.n_bins else self.source.window[0]
+        since = max(runner.bin_start_ns, self.source.window[0])  # before the first bin opens, all that came may be due
         due = ((self.known_until_ns or since) - since) // runner.params.bin_ns
         return max(self.block_bins, HURRIED_BINS) if due > HURRIED_BINS else self.block_bins
 
