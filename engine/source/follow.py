@@ -78,14 +78,15 @@ class Watch:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for a file beside the recording."""
-        return {"holes": [{"n_before": one.n_before, **asdict(one.hole)} for one in self.holes], "known_until_ns": self.known_until_ns}
+        return {
+            "holes": [{"n_before": one.n_before, **asdict(one.hole)} for one in self.holes],
+            "known_until_ns": self.known_until_ns,
+        }
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> "Watch":
         """The same from those values."""
-        holes = (
-            PlacedHole(one["n_before"], Hole(one["since_ns"], one["until_ns"], one["reason"])) for one in told["holes"]
-        )
+        holes = (PlacedHole(one["n_before"], Hole(one["since_ns"], one["until_ns"], one["reason"])) for one in told["holes"])
         return cls(tuple(holes), told["known_until_ns"])
 
     def cut(self, records: MboRecords, n_before: int, n_done: int) -> Iterator[tuple[Hole | None, MboRecords]]:

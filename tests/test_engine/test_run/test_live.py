@@ -143,7 +143,9 @@ def test_first_bin_opens_with_a_record(tmp_path: Path) -> None:
 def test_record_behind_a_bin_that_the_clock_closed_is_late_and_counted(ns: int) -> None:
     """The margin was too small: the file, which has no clock, would have had bin 0 open still."""
     late = Record(**{**vars(on(0.2)), "ts_event": OPEN + 3 * BIN - 1 + ns})
-    live, follower = follow(CONFIG, [said(0, *build_up()), said(0.3), said(0.3, late), said(0.3, on(0.35)), said(0.4, is_over=True)])
+    live, follower = follow(
+        CONFIG, [said(0, *build_up()), said(0.3), said(0.3, late), said(0.3, on(0.35)), said(0.4, is_over=True)]
+    )
     bins = live_bins(live, follower)
     assert live.n_overtaken == 1 - ns
     assert bins.fields["bin_event_count"].tolist() == [13, 0, 0, 2]
@@ -152,7 +154,14 @@ def test_record_behind_a_bin_that_the_clock_closed_is_late_and_counted(ns: int) 
 
 
 def test_late_record_within_what_records_had_closed_is_not_overtaken(tmp_path: Path) -> None:
-    given = [said(0, *build_up()), said(0.35, on(0.35)), said(0.35, on(0.1)), said(0.6), said(0.7, on(0.7)), said(0.7, is_over=True)]
+    given = [
+        said(0, *build_up()),
+        said(0.35, on(0.35)),
+        said(0.35, on(0.1)),
+        said(0.6),
+        said(0.7, on(0.7)),
+        said(0.7, is_over=True),
+    ]
     assert both(tmp_path, given).fields["quality"].tolist()[3] == 16
 
 
