@@ -1,8 +1,8 @@
 """Bins that end by the clock: without a record, because everything up to then is known.
 
 A bin that ends by the clock is, to the last bit, the one that the next record would have closed. So the clock closes only what a
-record or the end of the data is sure to close, too: nothing outside the trading session of the last record, since a file that ends
-in closed hours has no bins of them, and never the first bin, which a record opens.
+record or the end of the data is sure to close, too: nothing outside the trading session of the last record, since a file that
+ends in closed hours has no bins of them, and never before the first bin, which a record opens.
 
 Source: engine.md sections 1 and 4.
 """

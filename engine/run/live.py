@@ -1,12 +1,12 @@
 """A live day as blocks of scored bins: what a follower hands out, through the runner of every replay.
 
-Each bin is handed out as soon as it is known: by the record behind it, or in a quiet market by the clock. What was recorded before
-one joined comes first, in large blocks. The bins are those of a replay of the recording, with what its recorder knew of the feed
-(`engine.source.follow.Watch`), to the last bit, however the records come in pieces and whenever the clock is told.
+Each bin is handed out as soon as it is known: by the record behind it, or in a quiet market by the clock. What was recorded
+before one joined comes first, in large blocks. The bins are those of a replay of the recording, with what its recorder knew of
+the feed (`engine.source.follow.Watch`), to the last bit, however the records come in pieces and whenever the clock is told.
 
-They can differ in one case, which is counted: a record that comes in behind what was said to be complete (`n_overtaken`) goes into
-the bin that is open then, and a replay, which has no clock, may have had an earlier one open. The margin of ``known_until_ns`` is
-there to keep that from happening.
+They can differ in one case, which is counted: a record that comes in behind what was said to be complete (`n_overtaken`) goes
+into the bin that is open then, and a replay, which has no clock, may have had an earlier one open. The margin of
+``known_until_ns`` is there to keep that from happening.
 
 Source: engine.md sections 1 and 4.
 """
@@ -30,7 +30,7 @@ from engine.run.runner import HURRIED_BINS, Runner, Span
 from engine.run.state import UNSET
 from engine.schema import MboRecords
 from engine.signals.base import SignalLike
-from engine.source.follow import Batch, Follower, Hole
+from engine.source.follow import Follower, Hole
 from engine.source.id_changes import by_id
 from engine.source.records import START, Source
 
@@ -195,7 +195,8 @@ class LiveReplay:
         source = self.source
         if len(records):
             self._see_times(records)
-        for part, self._instrument_id, source.id_changes in by_id(records, self._instrument_id, source.id_changes):
+        for part, number, changes in by_id(records, self._instrument_id, source.id_changes):
+            self._instrument_id, source.id_changes = number, changes
             n_before = self.n_records
             self.n_records += len(part)
             n_held = min(max(self._n_known - n_before, 0), len(part))

@@ -8,8 +8,8 @@ A minute without a record in open trading is looked at. It is no hole when
 
 Numbers that counted one by one and then leap tell of a hole whatever the rhythm.
 
-Other contracts' records would tell too, and are passed over on purpose: a file cut by contract has none, and a bin's quality would
-depend on the file its records came in.
+Other contracts' records would tell too, and are passed over on purpose: a file cut by contract has none, and a bin's quality
+would depend on the file that its records came in.
 
 A feed that is followed live is watched: heartbeats show it alive, and whoever records it names every hole. Its quiet bins are out
 before their silence is over, so that none may be judged by how long it lasts: in a watched feed only a hole that is told is one.

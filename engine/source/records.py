@@ -77,7 +77,7 @@ class Source:
 
     @property
     def identity(self) -> list[object]:
-        """What tells these records from any others: the files as they lay when they were opened, and what was told of the feed."""
+        """What tells these records from any others: the files as they lay when they were opened, and the watch over them."""
         files: list[object] = [(str(f.path.resolve()), *f.held.mark.state, f.symbol, f.assumes_symbol) for f in self.files]
         return files if self.watch is None else [*files, self.watch.to_json()]
 
@@ -120,8 +120,9 @@ class Source:
         for part in self._parts(chunk, start):
             is_ours = self.id_changes.n_cleared > n_cleared
             n_cleared = self.id_changes.n_cleared
-            for self.hole, records in self.watch.cut(part, n_raw, n_done):
-                n_done += self.hole is not None
+            for hole, records in self.watch.cut(part, n_raw, n_done):
+                self.hole = hole
+                n_done += hole is not None
                 yield records
             n_raw += 0 if is_ours else len(part)
         for one in holes[n_done:]:
@@ -140,7 +141,8 @@ class Source:
                 first = self.files[i].chunk_first
                 if first is not None:
                     self.place = Place(i, first, n, current, self.id_changes)
-                for part, current, self.id_changes in by_id(block, current, self.id_changes):
+                for part, number, changes in by_id(block, current, self.id_changes):
+                    current, self.id_changes = number, changes
                     n += len(part)
                     yield part
 

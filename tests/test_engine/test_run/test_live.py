@@ -1,4 +1,4 @@
-"""A live feed gives the bins of its recording: quiet bins by the clock, holes, silences, the session's edges; by hand, and at random."""
+"""A live feed gives the bins of its recording: by the clock, holes, silences, the session's edges; by hand, at random."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -394,7 +394,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.void]:
     return np.concatenate(list(open_source([path], load_instrument(), DAY).records()))
 
 
-@pytest.mark.parametrize("name", ["perm_derivative", "lsvm_der"])
+@pytest.mark.parametrize("name", ["perm_derivative", "pca_ad"])
 def test_simulated_session_in_any_pieces_is_the_file(name: str, simulated_file: Path, tmp_path: Path) -> None:
     """Scores of a statistical and of a learned signal, too."""
     from engine.signals.base import SignalContext
@@ -546,7 +546,8 @@ def test_replay_of_a_recording_with_holes_begins_at_a_kept_state(
     for first in (61, 130, 200):
         later = file_replay(path, CONFIG, watch, chunk_records=53, keyframes=tmp_path / "k", from_bin=first)
         assert join(later).fields.tobytes() == bins.fields[first:].tobytes()
-        assert later.keyframes is not None and later.keyframes.began_at > 0
+        assert later.keyframes is not None
+        assert later.keyframes.began_at > 0
     unwatched = file_replay(path, CONFIG, None, keyframes=tmp_path / "k", from_bin=200)
     assert not gaps(join(unwatched))
 
