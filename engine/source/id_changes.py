@@ -24,7 +24,7 @@ class IdChanges:
 
     def and_one(self, old: int, record: Record) -> "IdChanges":
         """These, and the change that a record of the new id shows."""
-        n_cleared = self.n_cleared + (record["action"] != c.ACTION_CLEAR)
+        n_cleared = self.n_cleared + int(record["action"] != c.ACTION_CLEAR)
         if self.count:
             return IdChanges(self.count + 1, self.first, n_cleared)
         ts = record["ts_recv"]
