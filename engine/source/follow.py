@@ -15,7 +15,11 @@ from engine.schema import MboRecords
 
 @dataclass(frozen=True)
 class Hole:
-    """Nothing is known of the event time in between, UTC ns; what follows begins with a snapshot: a clear and its orders."""
+    """A span of event time of which nothing is known; what follows begins with a snapshot, that is a clear and the orders after it.
+
+    ``since_ns``: UTC ns of the last record before it, 0 where there is none. ``until_ns``: UTC ns from which on it is known again.
+    ``reason``: one line for people.
+    """
 
     since_ns: int
     until_ns: int
@@ -24,19 +28,12 @@ class Hole:
 
 @dataclass(frozen=True)
 class Batch:
-    """What has come since the last one.
+    """What came since the batch before.
 
-    Attributes
-    ----------
-    records : (n,) of MBO_DTYPE
-        Of the contract, in order, each exactly once; may be empty.
-    hole : Hole or None
-        Lies before the records.
-    known_until_ns : int
-        Everything that happened before this event time has been handed out: the newest record's, and where the feed is quiet and
-        alive the market's clock less a margin.
-    is_over : bool
-        The session has ended and nothing follows.
+    ``records``: of the contract, in order, dtype MBO_DTYPE, may be empty; they are the reader's own to keep. ``hole`` lies before
+    the records. ``known_until_ns``: UTC ns before which every event is handed out: the newest record's time, or where the market
+    is quiet and the feed alive the market's clock less a margin; it never falls. ``is_over``: the recorder has ended the session in
+    good order and nothing follows.
     """
 
     records: MboRecords
@@ -46,10 +43,10 @@ class Batch:
 
 
 class Follower(Protocol):
-    """Hands out one contract's feed from the session's first record on."""
+    """One reader of a live day."""
 
     def read(self, timeout_s: float) -> Batch:
-        """What has come; at once where something is there, an empty batch after the timeout, s."""
+        """What has come, at once where something has; an empty batch after ``timeout_s`` without."""
         ...
 
 
