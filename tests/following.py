@@ -11,14 +11,19 @@ from engine.config import InstrumentConfig
 from engine.run.live import LiveReplay
 from engine.run.replay import Replay
 from engine.schema import MBO_DTYPE
-from engine.source.follow import Batch, Hole, Watch
+from engine.source.follow import Batch, Hole, PlacedHole, Watch
 from engine.source.records import open_source
-from tests.reference import F_SNAPSHOT, UNDEF_PRICE
-from tests.sessions import Bins, join
-from tests.streams import DAY, DAY_START
+from tests.reference import F_LAST, F_SNAPSHOT, UNDEF_PRICE, Record
+from tests.sessions import Bins, join, small_config
+from tests.streams import DAY, DAY_START, INSTRUMENT_ID, OPEN, record, to_array, write_dbn
 
 DAY_NS = 86_400 * 10**9
 NOTHING = np.zeros(0, MBO_DTYPE)
+SECOND = 10**9
+MS = 1_000_000
+CONFIG = small_config()
+SLOW = small_config(cell_width_ms=1000)
+CLOSE = 8 * 3600  # Friday's, s behind 09:00 in New York
 
 
 class MemoryFollower:
@@ -104,3 +109,58 @@ def file_replay(path: Path | list[Path], config: InstrumentConfig, watch: Watch 
     """The replay of files whose feed was watched, or not."""
     paths = path if isinstance(path, list) else [path]
     return Replay(open_source(paths, config, how.pop("day", DAY), watch=watch), config, **how)
+
+
+# By hand, in seconds behind 09:00 in New York
+
+
+def on(second: float, flags: int = F_LAST) -> Record:
+    """A harmless record, s behind 09:00."""
+    return record("A", 5000 + round(second * 10), tick=-6, time=round(second * SECOND), flags=flags)
+
+
+def shifted(part: Sequence[Record], second: float) -> list[Record]:
+    by = round(second * SECOND)
+    return [Record(**{**vars(r), "ts_event": r.ts_event + by, "ts_recv": r.ts_recv + by}) for r in part]
+
+
+def said(second: float, *records: Record, hole: Hole | None = None, is_over: bool = False) -> Batch:
+    """A batch of these records; everything is known up to s behind 09:00."""
+    return Batch(to_array(records) if records else NOTHING, hole, OPEN + round(second * SECOND), is_over)
+
+
+def hole(since: float, until: float) -> Hole:
+    return Hole(OPEN + round(since * SECOND), OPEN + round(until * SECOND), "gateway away")
+
+
+def written(folder: Path, given: Sequence[Batch], config: Any = CONFIG, **how: Any) -> Any:
+    """The replay of a recording of these batches."""
+    rows = np.concatenate([batch.records for batch in given])
+    places = np.cumsum([0, *(len(batch.records) for batch in given)])
+    told = tuple(PlacedHole(int(n), one.hole) for n, one in zip(places, given, strict=False) if one.hole is not None)
+    path = write_dbn(folder / "day-20260206.dbn", rows, {config.symbol: INSTRUMENT_ID}, n_days=2)
+    return file_replay(path, config, Watch(told, given[-1].known_until_ns), **how)
+
+
+def same(live: LiveReplay, found: Bins, replay: Any) -> Bins:
+    """The live bins, which are those of the file, with all that was counted."""
+    bins = join(replay)
+    assert len(found.fields) == len(bins.fields)
+    assert found.to_bytes() == bins.to_bytes()
+    assert live.anomalies == replay.anomalies
+    assert live.quality_counts == replay.quality_counts
+    assert live.runner.silences == replay.runner.silences
+    assert live.runner.holes == replay.runner.holes
+    assert live.runner.quiet == replay.runner.quiet
+    assert live.n_overtaken == 0
+    return found
+
+
+def both(folder: Path, given: Sequence[Batch], config: Any = CONFIG, **how: Any) -> Bins:
+    """The bins of a live feed and of its recording."""
+    live, follower = follow(config, given, **how)
+    return same(live, live_bins(live, follower), written(folder, given, config, **how))
+
+
+def gaps(bins: Bins) -> list[int]:
+    return np.flatnonzero(bins.fields["quality"] & 2).tolist()

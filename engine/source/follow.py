@@ -15,9 +15,9 @@ from engine.schema import MboRecords
 
 @dataclass(frozen=True)
 class Hole:
-    """A span of event time of which nothing is known; what follows begins with a snapshot, that is a clear and the orders after it.
+    """A span of event time of which nothing is known; what follows begins with a snapshot, that is a clear and its orders.
 
-    ``since_ns``: UTC ns of the last record before it, 0 where there is none. ``until_ns``: UTC ns from which on it is known again.
+    ``since_ns``: UTC ns of the last record before it, 0 where there is none. ``until_ns``: UTC ns from where it is known again.
     ``reason``: one line for people.
     """
 
@@ -32,8 +32,8 @@ class Batch:
 
     ``records``: of the contract, in order, dtype MBO_DTYPE, may be empty; they are the reader's own to keep. ``hole`` lies before
     the records. ``known_until_ns``: UTC ns before which every event is handed out: the newest record's time, or where the market
-    is quiet and the feed alive the market's clock less a margin; it never falls. ``is_over``: the recorder has ended the session in
-    good order and nothing follows.
+    is quiet and the feed alive the market's clock less a margin; it never falls. ``is_over``: the recorder has ended the session
+    in good order and nothing follows.
     """
 
     records: MboRecords

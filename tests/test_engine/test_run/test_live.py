@@ -1,6 +1,5 @@
 """A live feed gives the bins of its recording: by the clock, holes, silences, the session's edges; by hand, at random."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,79 +12,42 @@ from numpy.typing import NDArray
 from engine.config import load_instrument
 from engine.errors import ConfigError
 from engine.run import keyframes
+from engine.run.extent import extent_of
 from engine.run.live import LiveReplay
 from engine.run.runner import Runner, Span
-from engine.simulate.session import simulate
-from engine.source.follow import Batch, Hole, PlacedHole, Watch
+from engine.signals.base import SignalContext
+from engine.signals.registry import make_signal
+from engine.source.follow import Batch, Hole, Watch
 from engine.source.records import open_source
 from tests.conftest import shared_path
-from tests.following import DAY_NS, NOTHING, batches, clocks, file_replay, follow, live_bins
+from tests.following import (
+    CLOSE,
+    CONFIG,
+    DAY_NS,
+    MS,
+    NOTHING,
+    SECOND,
+    SLOW,
+    batches,
+    both,
+    clocks,
+    file_replay,
+    follow,
+    live_bins,
+    on,
+    said,
+    same,
+    shifted,
+    written,
+)
 from tests.fuzzing import fuzz, sessions
 from tests.parity.test_real_data import CHRISTMAS, DAY_BEFORE, ES
-from tests.reference import F_LAST, F_SNAPSHOT, Record
+from tests.reference import Record
 from tests.sessions import Bins, join, small_config
-from tests.streams import DAY, DAY_START, INSTRUMENT_ID, MID_TICK, OPEN, SYMBOL, TICK, build_up, record, to_array, write_dbn
+from tests.streams import DAY, DAY_START, OPEN, SYMBOL, build_up, to_array, write_dbn
 from tests.test_engine.test_signals.test_contract import quick
 
-SECOND = 10**9
-MS = 1_000_000
 BIN = 100 * MS
-CONFIG = small_config()
-SLOW = small_config(cell_width_ms=1000)
-CLOSE = 8 * 3600  # Friday's, s behind 09:00 in New York
-
-
-def on(second: float, flags: int = F_LAST) -> Record:
-    """A harmless record, s behind 09:00."""
-    return record("A", 5000 + round(second * 10), tick=-6, time=round(second * SECOND), flags=flags)
-
-
-def shifted(part: Sequence[Record], second: float) -> list[Record]:
-    by = round(second * SECOND)
-    return [Record(**{**vars(r), "ts_event": r.ts_event + by, "ts_recv": r.ts_recv + by}) for r in part]
-
-
-def said(second: float, *records: Record, hole: Hole | None = None, is_over: bool = False) -> Batch:
-    """A batch of these records; everything is known up to s behind 09:00."""
-    return Batch(to_array(records) if records else NOTHING, hole, OPEN + round(second * SECOND), is_over)
-
-
-def hole(since: float, until: float) -> Hole:
-    return Hole(OPEN + round(since * SECOND), OPEN + round(until * SECOND), "gateway away")
-
-
-def numbered(rows: NDArray[np.void]) -> NDArray[np.void]:
-    rows["sequence"] = np.arange(1, len(rows) + 1)
-    return rows
-
-
-def written(folder: Path, given: Sequence[Batch], config: Any = CONFIG, **how: Any) -> Any:
-    """The replay of a recording of these batches."""
-    rows = np.concatenate([batch.records for batch in given])
-    places = np.cumsum([0, *(len(batch.records) for batch in given)])
-    told = tuple(PlacedHole(int(n), one.hole) for n, one in zip(places, given, strict=False) if one.hole is not None)
-    path = write_dbn(folder / "day-20260206.dbn", rows, {config.symbol: INSTRUMENT_ID}, n_days=2)
-    return file_replay(path, config, Watch(told, given[-1].known_until_ns), **how)
-
-
-def same(live: LiveReplay, found: Bins, replay: Any) -> Bins:
-    """The live bins, which are those of the file, with all that was counted."""
-    bins = join(replay)
-    assert len(found.fields) == len(bins.fields)
-    assert found.to_bytes() == bins.to_bytes()
-    assert live.anomalies == replay.anomalies
-    assert live.quality_counts == replay.quality_counts
-    assert live.runner.silences == replay.runner.silences
-    assert live.runner.holes == replay.runner.holes
-    assert live.runner.quiet == replay.runner.quiet
-    assert live.n_overtaken == 0
-    return found
-
-
-def both(folder: Path, given: Sequence[Batch], config: Any = CONFIG, **how: Any) -> Bins:
-    """The bins of a live feed and of its recording."""
-    live, follower = follow(config, given, **how)
-    return same(live, live_bins(live, follower), written(folder, given, config, **how))
 
 
 # By the clock
@@ -116,8 +78,12 @@ def test_quiet_bins_are_those_that_the_next_record_closes(tmp_path: Path) -> Non
 
 
 def test_bins_up_to_the_end_of_what_is_known_come_at_the_end(tmp_path: Path) -> None:
-    bins = both(tmp_path, [said(0, *build_up()), said(0.25, is_over=True)])
-    assert bins.fields["bin_event_count"].tolist() == [13, 0]
+    bins = both(tmp_path, [said(0, *build_up()), said(0.05, on(0.05)), said(0.25, is_over=True)])
+    assert bins.fields["bin_event_count"].tolist() == [14, 0]
+    source = open_source([tmp_path / "day-20260206.dbn"], CONFIG, DAY, watch=Watch((), OPEN + 250 * MS))
+    extent = extent_of(source, CONFIG)
+    assert extent is not None
+    assert (extent.n_bins, extent.end_ns) == (2, OPEN + 2 * BIN)
 
 
 def test_an_event_of_which_a_part_has_come_holds_the_clock_for_a_second(tmp_path: Path) -> None:
@@ -239,167 +205,12 @@ def test_silence_before_the_end_is_quiet_too(tmp_path: Path) -> None:
     assert bins.fields["quality"].tolist() == [0] * 90
 
 
-# Holes
-
-AFTER = build_up(2, size=9)  # the snapshot behind a hole
-
-
-def gaps(bins: Bins) -> list[int]:
-    return np.flatnonzero(bins.fields["quality"] & 2).tolist()
-
-
-def bid_sizes(bins: Bins) -> list[int]:
-    return bins.fields["best_bid_size"].tolist()
-
-
-@pytest.mark.parametrize("captured", [0.45, 0.3, 0.2], ids=["its clear in the last bin", "in an older one", "long ago"])
-def test_hole_marks_each_bin_that_it_touches_and_its_snapshot_falls_where_it_ends(captured: float, tmp_path: Path) -> None:
-    """From 0.15 s to 0.42 s: bins 1 to 4; the clear bears an older time."""
-    snapshot = [Record(**{**vars(r), "ts_recv": OPEN + 450 * MS}) for r in shifted(AFTER, captured)]
-    given = [
-        said(0, *build_up()),
-        said(0.15, on(0.15)),
-        said(0.45, *snapshot, hole=hole(0.15, 0.42)),
-        said(0.61, on(0.61)),
-        said(0.7, is_over=True),
-    ]
-    bins = both(tmp_path, given)
-    assert gaps(bins) == [1, 2, 3, 4]
-    assert bid_sizes(bins) == [5, 5, 5, 5, 9, 9, 9]
-    assert bins.fields["bin_event_count"].tolist() == [13, 1, 0, 0, 5, 0, 1]
-
-
-@pytest.mark.parametrize(
-    ("since", "until", "marked"),
-    [
-        (0.2, 0.3, [2, 3]),  # its end is the first instant of bin 3, its beginning of bin 2
-        (0.199999999, 0.299999999, [1, 2]),
-        (0.12, 0.18, [1]),
-    ],
-)
-def test_bounds_of_a_hole_on_the_edges_of_bins(since: float, until: float, marked: list[int], tmp_path: Path) -> None:
-    given = [
-        said(0, *build_up()),
-        said(0.11, on(0.11)),
-        said(0.5, *shifted(AFTER, 0.31), hole=hole(since, until)),
-        said(0.5, is_over=True),
-    ]
-    assert gaps(both(tmp_path, given)) == marked
-
-
-def test_quiet_bins_before_a_hole_are_not_marked(tmp_path: Path) -> None:
-    given = [said(0, *build_up()), said(0.2), said(0.5, *shifted(AFTER, 0.45), hole=hole(0.2, 0.4)), said(0.5, is_over=True)]
-    assert gaps(both(tmp_path, given)) == [2, 3, 4]
-
-
-def test_two_holes_in_a_row_and_one_at_the_end(tmp_path: Path) -> None:
-    given = [
-        said(0, *build_up()),
-        said(0.1, hole=hole(0.05, 0.1)),
-        said(0.45, *shifted(AFTER, 0.41), hole=hole(0.3, 0.4)),
-        said(0.6, on(0.6)),
-        said(0.8, hole=hole(0.65, 0.8)),
-        said(0.8, is_over=True),
-    ]
-    live, follower = follow(CONFIG, given)
-    bins = same(live, live_bins(live, follower), written(tmp_path, given))
-    assert gaps(bins) == [0, 1, 3, 4, 6, 7]
-    assert live.runner.silences == {"holes": 3}
-    assert [(one.since_ns, one.until_ns) for one in live.holes] == live.runner.holes
-    assert live.notices[0] == f"hole from {OPEN + 50 * MS} to {OPEN + 100 * MS} ns: gateway away"
-
-
-def test_hole_in_closed_hours_is_marked_and_its_bins_are_there(tmp_path: Path) -> None:
-    given = [
-        said(CLOSE - 3, *shifted(build_up(), CLOSE - 3)),
-        said(CLOSE + 10, *shifted(AFTER, CLOSE + 9.5), hole=hole(CLOSE + 5.5, CLOSE + 9)),
-        said(CLOSE + 10, is_over=True),
-    ]
-    assert gaps(both(tmp_path, given, SLOW)) == [8, 9, 10, 11, 12]
-
-
-def test_hole_across_midnight_reaches_into_the_session_that_a_snapshot_opens(tmp_path: Path) -> None:
-    """From 30 s before to 2.5 s behind midnight in UTC, 19:00 in New York; the first bin begins there."""
-    night = -14 * 3600
-    given = [
-        said(night - 40, *shifted(build_up(), night - 40)),
-        said(night + 2.6, *shifted(AFTER, night + 2.6), hole=hole(night - 30, night + 2.5)),
-        said(night + 5, is_over=True),
-    ]
-    rows = np.concatenate([one.records for one in given])
-    path = write_dbn(tmp_path / "n.dbn", rows, n_days=2, day=DAY.replace(day=5))
-    watch = Watch((PlacedHole(13, given[1].hole),), given[-1].known_until_ns)
-    live, follower = follow(SLOW, given, start_time="19:00")
-    bins = same(live, live_bins(live, follower), file_replay(path, SLOW, watch, start_time="19:00"))
-    assert gaps(bins) == [0, 1, 2]
-
-
-def test_what_a_recorder_knew_comes_back_from_json() -> None:
-    watch = Watch((PlacedHole(3, hole(1, 2)), PlacedHole(3, hole(3, 4))), OPEN)
-    assert Watch.from_json(watch.to_json()) == watch
-    assert watch.to_json()["holes"][0] == {
-        "n_before": 3,
-        "since_ns": OPEN + SECOND,
-        "until_ns": OPEN + 2 * SECOND,
-        "reason": "gateway away",
-    }
-    assert Watch.from_json({"holes": [], "known_until_ns": None}) == Watch()
-
-
-def test_records_are_cut_where_holes_lie() -> None:
-    first, second, third = hole(1, 2), hole(2, 3), hole(3, 4)
-    watch = Watch((PlacedHole(10, first), PlacedHole(12, second), PlacedHole(12, third), PlacedHole(15, first)))
-    rows = to_array([on(0.1 * i) for i in range(5)])
-    cut = [(one, part["order_id"].tolist()) for one, part in watch.cut(rows, 10, 0)]
-    ids = rows["order_id"].tolist()
-    assert cut == [(first, ids[:2]), (second, []), (third, ids[2:])]  # the last one lies before the record behind these
-    assert [(one, len(part)) for one, part in watch.cut(rows, 10, 3)] == [(None, 5)]
-    assert [(one, len(part)) for one, part in watch.cut(rows, 11, 1)] == [(None, 1), (second, 0), (third, 3), (first, 1)]
-
-
-# The contract's id changes
-
-
-def test_change_of_id_clears_the_book_as_in_a_file(tmp_path: Path) -> None:
-    rows = [to_array(part) for part in (build_up(), [on(0.15)], shifted(AFTER[1:], 0.3))]
-    for part, number in zip(rows, (1, 1, 2), strict=True):
-        part["instrument_id"] = number
-    files = []
-    for number, part in ((1, np.concatenate(rows[:2])), (2, rows[2])):
-        files.append(write_dbn(tmp_path / f"{number}-20260206.dbn", part, {SYMBOL: number}))
-    watch = Watch((PlacedHole(14, hole(0.15, 0.29)),), OPEN + 500 * MS)
-    given = [
-        Batch(np.concatenate(rows[:2]), None, OPEN, False),
-        Batch(rows[2], watch.holes[0].hole, OPEN, False),
-        said(0.5, is_over=True),
-    ]
-    live, follower = follow(CONFIG, given)
-    replay = file_replay(files, CONFIG, watch)
-    bins = same(live, live_bins(live, follower), replay)
-    assert np.flatnonzero(bins.fields["quality"] & 128).tolist() == [3]
-    assert gaps(bins) == [1, 2]
-    assert live.notices[1:] == replay.notices
-    assert live.n_records == len(rows[0]) + 1 + len(rows[2]) + 1
-    assert len([records for records in replay.source.records(1)]) == live.n_records
-
-
 # Whole sessions, at random
-
-
-@pytest.fixture(scope="module")
-def market(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.void]:
-    """25 s of a simulated market; its first 2,013 records are the snapshot."""
-    path = tmp_path_factory.mktemp("raw") / "glbx-mdp3-20260206.mbo.dbn"
-    simulate(path, seed=3, seconds=25, rate=60.0)
-    return np.concatenate(list(open_source([path], load_instrument(), DAY).records()))
 
 
 @pytest.mark.parametrize("name", ["perm_derivative", "pca_ad"])
 def test_simulated_session_in_any_pieces_is_the_file(name: str, simulated_file: Path, tmp_path: Path) -> None:
     """Scores of a statistical and of a learned signal, too."""
-    from engine.signals.base import SignalContext
-    from engine.signals.registry import make_signal
-
     config = load_instrument(overrides={"grid_radius_ticks": 26})
     context = SignalContext(config.cell_width_ms, config.grid_radius_ticks, config.tick_int)
     params = quick(name) if name != "perm_derivative" else {}
@@ -431,7 +242,7 @@ def test_simulated_session_in_any_pieces_is_the_file(name: str, simulated_file: 
 def test_fuzzed_streams_with_holes_at_any_place_are_the_file(stream: list[Record], seed: int) -> None:
     """Straight from the runner, without hours: a feed whole, and the same in pieces under a clock."""
     rng = np.random.default_rng(seed)
-    rows = numbered(to_array(stream))
+    rows = to_array(stream)
     clock = clocks(rows)
     end = max(int(clock[-1]), OPEN) + int(rng.integers(0, 5)) * 77 * MS
     places = sorted(set(rng.integers(0, len(rows), rng.integers(0, 3)).tolist()))
@@ -500,7 +311,7 @@ def test_replica_begins_at_the_last_kept_state(market: NDArray[np.void], tmp_pat
                 see(*what)
                 keyframes.wait()
 
-            live.keyframes.see = see_and_wait  # type: ignore[method-assign]
+            live.keyframes.see = see_and_wait  # type: ignore[assignment,method-assign]
         bins = live_bins(live, follower)
         keyframes.wait()
         return live, bins
@@ -530,34 +341,7 @@ def test_states_of_a_recording_without_a_name_and_a_bin_below_0_are_refused(tmp_
         follow(CONFIG, [], from_bin=-1)
 
 
-def test_replay_of_a_recording_with_holes_begins_at_a_kept_state(
-    market: NDArray[np.void], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(keyframes, "KEYFRAME_BINS", 60)
-    path = write_dbn(tmp_path / "m-20260206.dbn", market, {SYMBOL: int(market["instrument_id"][0])})
-    holes = tuple(
-        PlacedHole(n, Hole(int(market["ts_event"][n - 1]), int(market["ts_event"][n]) + 150 * MS, "cut")) for n in (2400, 3000)
-    )
-    watch = Watch(holes, OPEN + 26 * SECOND)
-    bins = join(file_replay(path, CONFIG, watch, chunk_records=37, keyframes=tmp_path / "k"))
-    keyframes.wait()
-    assert join(file_replay(path, CONFIG, watch)).to_bytes() == bins.to_bytes()
-    assert len(gaps(bins)) >= 4
-    for first in (61, 130, 200):
-        later = file_replay(path, CONFIG, watch, chunk_records=53, keyframes=tmp_path / "k", from_bin=first)
-        assert join(later).fields.tobytes() == bins.fields[first:].tobytes()
-        assert later.keyframes is not None
-        assert later.keyframes.began_at > 0
-    unwatched = file_replay(path, CONFIG, None, keyframes=tmp_path / "k", from_bin=200)
-    assert not gaps(join(unwatched))
-
-
 def test_cancelled_feed_hands_out_no_more() -> None:
-    live, follower = follow(CONFIG, [said(0, *build_up()), said(0.1), said(0.2)], is_cancelled=lambda: follower.told_ns > OPEN)
+    live, follower = follow(CONFIG, [said(0, *build_up()), said(0.1), said(0.2)])
+    live.is_cancelled = lambda: follower.told_ns > OPEN
     assert [block.n for block in live] == [1]
-
-
-def test_price_of_a_quiet_bin_is_that_of_the_book(tmp_path: Path) -> None:
-    bins = both(tmp_path, [said(0, *build_up()), said(0.3), said(0.3, is_over=True)])
-    assert (bins.fields["best_bid_price_int"] // TICK - MID_TICK).tolist() == [-1, -1, -1]
-    assert F_SNAPSHOT & build_up()[0].flags
