@@ -61,7 +61,7 @@ class Header(NamedTuple):
 
 @dataclass(frozen=True)
 class Piece:
-    """What was read: ``records`` from the number asked for on, then or instead a ``hole``. ``is_newest``: nothing lies behind."""
+    """What was read: ``records`` from the number asked for on, or a ``hole``. ``is_newest``: nothing lies behind yet."""
 
     records: MboRecords
     hole: Hole | None
@@ -271,13 +271,10 @@ class RingReader:
         is_hole = stamps >> np.uint64(63) != 0
         if not np.array_equal(stamps & np.uint64(_IS_HOLE - 1), np.arange(number, number + n, dtype=np.uint64)):
             raise Damaged
-        hole = None
-        if is_hole.any():
-            at = int(np.argmax(is_hole))
-            n, hole = at, self._hole(slots[at].tobytes())
+        hole = self._hole(slots[0].tobytes()) if is_hole[0] else None
+        n = int(np.argmax(is_hole)) if is_hole.any() else n
         records = slots[:n, _STAMP_BYTES:].copy().reshape(-1).view(MBO_DTYPE)
-        end = number + n + (hole is not None)
-        is_newest = end == header.head
+        is_newest = number + n + (hole is not None) == header.head
         return Piece(records, hole, is_newest, header.known_until_ns, is_newest and header.ended == _OVER)
 
     def _header(self) -> Header:

@@ -60,6 +60,7 @@ class DaySegments:
         self._folder, self._symbol, self._dataset = folder, symbol, dataset
         self._most_bytes = most_bytes
         self._descriptor = -1
+        self._left: list[int] = []  # closed to records, not synced yet
         self._at = 0  # bytes written of the open one
         self._head: tuple[int, int] = (0, 0)  # its instrument id and start
         self._journal = JournalWriter(folder / JOURNAL)
@@ -114,19 +115,23 @@ class DaySegments:
             self._journal.add_over(over)
 
     def held(self) -> list[int]:
-        """Descriptors of one's own of all that must be synced, in that order; to be closed by the caller."""
+        """Descriptors of all that is not synced yet, in the order for it; the caller's to close."""
+        left, self._left = self._left, []
         mine = [self._journal.descriptor, self._descriptor] if self.is_open else [self._journal.descriptor]
-        return [*(os.dup(one) for one in mine), os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)]
+        return [*left, *(os.dup(one) for one in mine), os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)]
 
     def close(self) -> None:
-        """Let go of the open segment."""
+        """Nothing more comes to the open segment."""
         if self.is_open:
-            os.close(self._descriptor)
+            self._left.append(self._descriptor)
             self._descriptor = -1
 
     def close_all(self) -> None:
         """Let go of everything."""
         self.close()
+        for one in self._left:
+            os.close(one)
+        self._left = []
         self._journal.close()
 
 
