@@ -153,18 +153,6 @@ def test_hole_across_midnight_reaches_into_the_session_that_a_snapshot_opens(tmp
     assert gaps(bins) == [0, 1, 2]
 
 
-def test_what_a_recorder_knew_comes_back_from_json() -> None:
-    watch = Watch((PlacedHole(3, hole(1, 2)), PlacedHole(3, hole(3, 4))), OPEN)
-    assert Watch.from_json(watch.to_json()) == watch
-    assert watch.to_json()["holes"][0] == {
-        "n_before": 3,
-        "since_ns": OPEN + SECOND,
-        "until_ns": OPEN + 2 * SECOND,
-        "reason": "gateway away",
-    }
-    assert Watch.from_json({"holes": [], "known_until_ns": None}) == Watch()
-
-
 def test_records_are_cut_where_holes_lie() -> None:
     first, second, third = hole(1, 2), hole(2, 3), hole(3, 4)
     watch = Watch((PlacedHole(10, first), PlacedHole(12, second), PlacedHole(12, third), PlacedHole(15, first)))
