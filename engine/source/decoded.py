@@ -107,6 +107,8 @@ def decode_once(source: Source, folder: Path, until_ns: int) -> Source:
     """
     if isinstance(source, DecodedSource) or not any(file.is_compressed for file in source.files):
         return source
+    if source.watch is not None:
+        return source  # its holes are counted in the files' own records
     files = [(str(f.path.resolve()), *f.held.mark.state, f.symbol, f.assumes_symbol) for f in source.files]
     identity = json.dumps([files, source.dt.isoformat(), until_ns])
     stem = folder / hashlib.sha256(identity.encode()).hexdigest()[:24]
