@@ -28,7 +28,7 @@ class RecordedDay:
     `retry` succeeds. ``trouble`` says what is wrong, else it is empty.
     """
 
-    def __init__(self, lake: Lake, symbol: str, day: date, dataset: str, segment_mb: int, ring_mb: int) -> None:
+    def __init__(self, lake: Lake, symbol: str, day: date, dataset: str, segment_mb: int, ring_mb: float) -> None:
         self.day = day
         self.end_ns = day_start_ns(day) + NS_PER_DAY
         folder = day_folder(lake, symbol, day)
@@ -39,7 +39,7 @@ class RecordedDay:
         path = ring_path(lake, symbol, day)
         # What an earlier recorder gave out and could not record may come once more, with the same numbers, or be lost.
         self._given_out = head_left(path)
-        self.ring = RingWriter(path, ring_mb * _MIB // SLOT_BYTES, self.number)
+        self.ring = RingWriter(path, int(ring_mb * _MIB) // SLOT_BYTES, self.number)
         self.trouble = ""
         self.missing_since_ns: int | None = None  # not recorded from there on
         self._recorded_ns = 0

@@ -37,7 +37,7 @@ class Options:
     """What changes no record: sizes of a segment and of the ring, how often the disk is told to keep what it was given."""
 
     segment_mb: int = 64
-    ring_mb: int = 64
+    ring_mb: float = 64
     sync_ms: int = 200
     retry_s: float = 1.0  # between two tries to record again after a full disk
     dataset: str = "GLBX.MDP3"  # for the segments' metadata
@@ -125,17 +125,18 @@ class Recorder:
             self._take_of_day(day, part)
 
     def _take_of_day(self, day: RecordedDay, records: MboRecords) -> None:
-        if day.missing_since_ns is not None and self._hole is None:
-            now_s = time.monotonic()
-            if now_s >= self._retry_at_s and self._resting.is_whole and self._resting.is_at_event_end:
-                self._retry_at_s = now_s + self._options.retry_s
+        if day.missing_since_ns is not None and self._hole is None and time.monotonic() >= self._retry_at_s:
+            if self._resting.is_whole and self._resting.is_at_event_end:
                 day.retry(records, self._newest_ns, self._resting)
         hole, self._hole = self._hole, None
         if self._starts_over and hole is None:
             until_ns = int(captured_ns(records[:1])[0])
             hole = Hole(self._newest_ns, until_ns, "an earlier recorder was ended within a snapshot, which cannot be gone on with")
         self._starts_over = False
+        was_missing = day.missing_since_ns
         self._keep(day, records, hole, 0)
+        if day.missing_since_ns != was_missing:
+            self._retry_at_s = time.monotonic() + self._options.retry_s
 
     def _keep(self, day: RecordedDay, records: MboRecords, hole: Hole | None, n_opening: int) -> None:
         # A snapshot's orders have the times of long ago.
