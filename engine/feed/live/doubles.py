@@ -33,7 +33,7 @@ class Memory:
 
     def keep(self, records: MboRecords) -> None:
         """These were handed on, shape (n,), n > 0."""
-        newest = int(records["ts_event"].max())
+        newest = int(records["ts_event"].astype(np.int64).max())  # an undefined one is below all
         self._kept.append((records, newest))
         self.newest_ns = max(self.newest_ns, newest)
         while self._kept[0][1] < self.newest_ns - self._reorder_ns:

@@ -8,7 +8,7 @@ from typing import Any
 from engine.constants import NS_PER_S
 from engine.feed.contracts import root_of
 from engine.feed.live.sink import FeedKind, FeedState, Sink
-from engine.hours import open_intervals
+from engine.hours import CALENDARS, open_intervals
 
 
 class Gauge:
@@ -50,5 +50,8 @@ class Gauge:
 
 def is_open(symbol: str, ts_ns: int) -> bool:
     """Whether the exchange trades a contract at a time, UTC ns, by the calendar; True where its hours are not known."""
-    spans = open_intervals(root_of(symbol) or "", datetime.fromtimestamp(ts_ns // NS_PER_S, UTC).date())
-    return not len(spans) or bool(((spans[:, 0] <= ts_ns) & (ts_ns < spans[:, 1])).any())
+    root = root_of(symbol)
+    if root not in CALENDARS:
+        return True
+    spans = open_intervals(root, datetime.fromtimestamp(ts_ns // NS_PER_S, UTC).date())
+    return bool(((spans[:, 0] <= ts_ns) & (ts_ns < spans[:, 1])).any())
