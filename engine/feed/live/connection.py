@@ -107,6 +107,7 @@ class Connection:
         self._settings = settings
         self._loop = _Loop(settings, wake)
         self._tap = _Tap(self._loop, wake)
+        self._closing = threading.Lock()
         heartbeat: Any = int(settings.heartbeat_s) if settings.heartbeat_s.is_integer() else settings.heartbeat_s
         self._client = databento.Live(
             key.reveal(), gateway=settings.host, port=settings.port, heartbeat_interval_s=heartbeat, slow_reader_behavior="warn",
@@ -141,7 +142,9 @@ class Connection:
 
     def give_up(self) -> None:
         """Let an `open` that is under way fail; from any thread."""
-        self._loop.call_soon_threadsafe(self._loop.give_up, "stopped")
+        with self._closing:
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._loop.give_up, "stopped")
 
     @property
     def ended(self) -> str | None:
@@ -178,7 +181,8 @@ class Connection:
         asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result(_SHUT_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_SHUT_S)
-        self._loop.close()
+        with self._closing:
+            self._loop.close()
 
     async def _shut(self) -> None:
         self._client.terminate()
