@@ -40,7 +40,9 @@ class Bell:
     def __init__(self, descriptor: int, at: int) -> None:
         call = _CALLS.get(platform.machine())
         if call is None or platform.system() != "Linux":
-            raise ConfigError(f"this machine is {platform.system()} on {platform.machine()}; a live feed needs Linux on x86_64 or aarch64")
+            raise ConfigError(
+                f"this machine is {platform.system()} on {platform.machine()}; a live feed needs Linux on x86_64 or aarch64"
+            )
         self._call, self._descriptor, self._at = call, descriptor, at
         self._rung = self.count()
         # Private to nobody; copy-on-write would give the kernel another page than the writer's.
