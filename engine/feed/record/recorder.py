@@ -230,12 +230,19 @@ class Recorder:
     def _sync_until_stopped(self) -> None:
         while not self._stop.wait(self._options.sync_ms / 1_000):
             if self._is_dirty:
-                with self._lock:
-                    held = self._day.segments.held() if self._day else []
-                    self._is_dirty = False
-                self._sync_all(held)
+                self._sync_now()
             if self._is_state_new:
                 self._write_state()
+
+    def _sync_now(self) -> None:
+        try:
+            with self._lock:
+                self._is_dirty = False
+                held = self._day.segments.held() if self._day else []
+        except OSError as error:  # no descriptor is left, say: tried again with what comes next
+            self._tell(f"alarm: what was recorded last may not be on the disk: {error.strerror}")
+            return
+        self._sync_all(held)
 
     def _sync(self, day: RecordedDay) -> None:
         self._sync_all(day.segments.held())

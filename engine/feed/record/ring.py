@@ -242,6 +242,9 @@ class RingReader:
             self._inode = os.fstat(self._descriptor).st_ino
             self._capacity = _read_header(self._descriptor).capacity
             self._bell = Bell(self._descriptor, _BELL_AT)
+        except ValueError:  # not even a page of it is left
+            os.close(self._descriptor)
+            raise Damaged from None
         except BaseException:
             os.close(self._descriptor)
             raise

@@ -1,10 +1,12 @@
 """A full disk: the segments stop and are gone on with, whoever follows the ring loses nothing, and the hole is named."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from engine.feed.follow import Hole
 from engine.feed.gateway.snapshot import snapshot_of
 from engine.feed.record.follower import DayFollower, open_follower
 from engine.feed.record.place import recorded_segments, recording_holes
@@ -12,7 +14,7 @@ from engine.feed.record.recorder import Recorder, read_state
 from engine.feed.record.segments import segment_head
 from engine.lake import Lake
 from tests.full_disk import room_for
-from tests.recordings import feed, feed_rows, lake_of, recorded, small, take_all, take_n
+from tests.recordings import feed, feed_rows, in_process, lake_of, recorded, small, take_all, take_n
 from tests.streams import DAY, INSTRUMENT_ID, OPEN, SYMBOL
 
 # 256 slots, so that a ring fits where a segment does not; no try to record again but when a test says so, since each new segment
@@ -103,3 +105,45 @@ def test_recording_goes_on_only_between_two_events(lake: Lake) -> None:
     feed(recorder, rows[1_050:], 50)
     recorder.end()
     assert [one.first for one in recorded_segments(lake, SYMBOL, DAY)] == [0, 1_100]
+
+
+MORE_SLOTS: dict[str, float] = {"ring_mb": 1 / 16, "retry_s": 3600.0}  # 1,024, less room than for 1,400 records
+
+
+def die_full(lake: Lake, rows: np.ndarray) -> None:
+    with room_for(HEAD_BYTES + 1_400 * 56):
+        feed(small(lake, **MORE_SLOTS), rows, 50)
+    os._exit(9)
+
+
+def test_a_recorder_killed_while_the_disk_was_full_records_what_only_the_ring_had(lake: Lake) -> None:
+    rows = feed_rows(3_000)
+    assert in_process(die_full, lake, rows[:2_000]) == 9
+    follower = open_follower(lake, SYMBOL, DAY)
+    assert take_n(follower, 2_000).tobytes() == rows[:2_000].tobytes()  # 1,400 of them from the segment
+    recorder = small(lake, **MORE_SLOTS)
+    assert recorder.resume["sequence"][-1] == 1_400
+    feed(recorder, rows[1_400:], 70)
+    recorder.end()
+    rest, holes = take_all(follower)
+    assert (rest.tobytes(), holes) == (rows[2_000:].tobytes(), [])
+    assert recorded(lake).tobytes() == rows.tobytes()
+    assert recording_holes(lake, SYMBOL, DAY) == []
+
+
+def test_what_only_the_ring_had_and_the_vendor_has_no_more_is_a_hole_for_each_where_it_is_one(lake: Lake) -> None:
+    rows = feed_rows(2_500)
+    assert in_process(die_full, lake, rows[:2_000]) == 9
+    follower = open_follower(lake, SYMBOL, DAY)
+    take_n(follower, 2_000)
+    recorder = small(lake, **MORE_SLOTS)
+    again = feed_rows(300, int(rows["ts_event"][-1]))
+    hole = Hole(int(rows["ts_event"][1_399]), int(again["ts_recv"][0]), "aged out")
+    recorder.hole(hole)
+    feed(recorder, again, 50)
+    recorder.end()
+    rest, holes = take_all(follower)
+    assert (rest.tobytes(), holes) == (again.tobytes(), [(0, hole)])
+    late, late_holes = take_all(open_follower(lake, SYMBOL, DAY))
+    assert (late.tobytes(), late_holes) == (np.concatenate([rows[:1_400], again]).tobytes(), [(1_400, hole)])
+    assert [one.first for one in recorded_segments(lake, SYMBOL, DAY)] == [0, 2_001]

@@ -159,13 +159,16 @@ def test_a_slot_of_another_round_is_seen(writer: RingWriter, path: Path) -> None
     assert int.from_bytes(data[slot : slot + 8], "little") == 75
 
 
-@pytest.mark.parametrize("size", [0, 4000, 8192 + 64])
+@pytest.mark.parametrize("size", [0, 4_000, 8_192, 8_192 + 64])
 def test_a_ring_cut_short_under_a_reader_and_the_writer_ends_neither(size: int, writer: RingWriter, path: Path) -> None:
     reader = RingReader(path)
     put(writer, 0, 10)
     os.truncate(path, size)
     with pytest.raises(Damaged):
         reader.read(2, 5)
+    if size < 8_192:
+        with pytest.raises(Damaged):
+            RingReader(path)
     put(writer, 10, 80)
 
 
