@@ -22,7 +22,7 @@ from tests.recordings import feed_rows, lake_of, recorded, take_n
 from tests.streams import DAY, OPEN, SYMBOL, write_dbn
 
 ROWS = feed_rows(3_000, OPEN)
-SPEED = 0.1  # so that it comes within 6 s: a process is there and killed before all of it has come
+SPEED = 0.2  # so that it comes within 3 s: a process is there and killed before all of it has come
 Capture = pytest.CaptureFixture[str]
 
 

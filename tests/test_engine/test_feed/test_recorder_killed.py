@@ -13,6 +13,7 @@ import pytest
 from engine.feed.record.follower import DayFollower, open_follower
 from engine.feed.record.place import recorded_segments, recording_files, recording_holes, rings
 from engine.feed.record.recorder import is_recorded
+from engine.feed.record.resting import Resting
 from engine.lake import Lake
 from tests.recordings import feed_rows, in_process, lake_of, recorded, small, take_all
 from tests.streams import DAY, SYMBOL
@@ -20,6 +21,12 @@ from tests.streams import DAY, SYMBOL
 ROWS = feed_rows(1_200)
 BATCH = 9
 PARTS = (0.0, 0.3, 0.999, 1.0)  # of the bytes of the write that is the last
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiled() -> None:
+    """What is compiled here is there in every process that comes of this one."""
+    Resting().take(ROWS[:1])
 
 
 def die_at(i_write: int, part: float) -> None:
