@@ -15,6 +15,7 @@ import numpy as np
 from engine.feed.follow import Batch, Hole
 from engine.feed.record.journal import JOURNAL, Journal, Segment, read_journal
 from engine.feed.record.place import day_folder, ring_path
+from engine.feed.record.resting import newest_of
 from engine.feed.record.ring import Damaged, Overrun, RingReader
 from engine.feed.record.segments import read_records
 from engine.lake import Lake
@@ -34,6 +35,8 @@ class DayFollower:
         self._ring_path = ring_path(lake, symbol, day)
         self._ring: RingReader | None = None
         self._number = 0  # of the next record
+        self._is_at_head = False  # of the ring: it has nothing more so far
+        self._looked_s = 0.0
         self._known_ns = 0
         self._is_over = False
         self._made: tuple[Segment, int] | None = None  # a book to hand out first, and how much of it has been
@@ -59,18 +62,30 @@ class DayFollower:
         return Batch(records, hole, self._known_ns, self._is_over)
 
     def _know(self, records: MboRecords) -> None:
-        self._known_ns = max(self._known_ns, int(records["ts_event"].max()))
+        self._known_ns = max(self._known_ns, newest_of(records))
 
     def _next(self) -> Batch | None:
         if self._is_over:
             return self._batch(_NOTHING)
         if self._made is not None:
             return self._from_made(*self._made)
-        return self._from_ring() or self._from_segments()
+        batch = self._from_ring()
+        if batch is not None or (self._is_at_head and not self._is_time_to_look()):
+            return batch
+        return self._from_segments()
+
+    def _is_time_to_look(self) -> bool:
+        """Whether the segments may have what the ring has not: a recorder may be killed between the two."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s < _LOOK_S:
+            return False
+        self._looked_s = now_s
+        return True
 
     # --- the ring ---
 
     def _from_ring(self) -> Batch | None:
+        self._is_at_head = False
         ring = self._attached()
         if ring is None:
             return None
@@ -91,7 +106,9 @@ class DayFollower:
             self._know(piece.records)
         if n or self._is_over or self._known_ns > known_ns:
             return self._batch(piece.records, piece.hole)
-        if not ring.is_current():
+        if ring.is_current():
+            self._is_at_head = piece.is_newest
+        else:
             self.close()
         return None
 
