@@ -28,7 +28,7 @@ CUTS = [
     "late_start@live.subscribe close@live.records",
     "aged_out@live.subscribe:seconds=0 reset@live.records",
     "late_start@live.subscribe error@live.subscribe:skip=1 garbage@live.records",
-    "close@live.records close@live.records:skip=1",
+    "error@live.subscribe:times=3 close@live.records",
     "refuse@live.greeting:times=4 stall@live.records",
     "omit@live.records:records=3 close@live.records:after=0",
     "reset@live.records",
