@@ -36,7 +36,7 @@ def test_known_time_goes_on_while_nothing_comes_and_never_past_what_is_to_come(t
     """Records 400 market ms apart at twice the speed: the clock closes what lies between, 100 ms of ours behind it."""
     path, rows = tape(tmp_path / "files", FIRST, dt.time(14), range(0, 4000, 400))
     kept = Kept()
-    given = {"heartbeat_s": 0.5, "clock_rate": 2.0, "margin_s": 0.1}
+    given: dict[str, Any] = {"heartbeat_s": 0.5, "clock_rate": 2.0, "margin_s": 0.1}
     with running([path], tmp_path / "work", speed=2.0) as gateway, gateway.feed(kept, **given):
         kept.wait(lambda: kept.n >= len(rows) + 1)
         kept.wait(lambda: kept.known[-1][0] > rows["ts_event"][-1] + 500 * MS)
@@ -67,7 +67,9 @@ def test_without_a_rate_only_records_say_what_is_known(tmp_path: Path) -> None:
         (FIRST, dt.time(23, 30), "quiet"),
     ],
 )
-def test_only_heartbeats_are_quiet_or_closed_as_the_calendar_says(day: dt.date, first: dt.time, kind: str, tmp_path: Path) -> None:
+def test_only_heartbeats_are_quiet_or_closed_as_the_calendar_says(
+    day: dt.date, first: dt.time, kind: str, tmp_path: Path
+) -> None:
     path, _ = tape(tmp_path / "files", day, first, [0, 10, 20])
     kept = Kept()
     with running([path], tmp_path / "work", speed=10.0) as gateway, gateway.feed(kept, heartbeat_s=0.2, clock_rate=10.0):
@@ -123,7 +125,7 @@ def test_a_gateway_that_was_away_is_found_again_at_once(away_s: float, tmp_path:
     with ExitStack() as stack:
         with running(files, tmp_path / "one") as one:
             one.fault("stall@live.records:after=300")
-            given = {"first_wait_s": 0.25, "longest_wait_s": 2.0, "budget_s": 1.0, "heartbeat_s": 30.0}
+            given: dict[str, Any] = {"first_wait_s": 0.25, "longest_wait_s": 2.0, "budget_s": 1.0, "heartbeat_s": 30.0}
             feed = stack.enter_context(one.feed(kept, **given))
             kept.wait(lambda: kept.n >= 300)
             port = one.ready.live_port
@@ -138,7 +140,9 @@ def test_a_gateway_that_was_away_is_found_again_at_once(away_s: float, tmp_path:
     assert kept.n == 1200
     assert len({row.tobytes() for row in kept.records}) == 1200
     assert kept.states[-1].alarm == ""
-    assert sum("no connection to the vendor" in line for line in kept.lines) <= 3  # one for each thing that was found, not for each try
+    assert (
+        sum("no connection to the vendor" in line for line in kept.lines) <= 3
+    )  # one for each thing that was found, not for each try
 
 
 def test_a_sink_that_fails_ends_the_feed_with_its_own_error(tmp_path: Path) -> None:
@@ -146,9 +150,12 @@ def test_a_sink_that_fails_ends_the_feed_with_its_own_error(tmp_path: Path) -> N
         def take(self, records: NDArray[np.void]) -> None:
             raise OSError(28, "No space left on device")
 
-    with running(two_days(tmp_path / "files"), tmp_path / "work") as gateway, pytest.raises(OSError, match="No space left"):
-        with gateway.feed(Full()) as feed:
-            assert feed.wait(20)
+    with (
+        running(two_days(tmp_path / "files"), tmp_path / "work") as gateway,
+        pytest.raises(OSError, match="No space left"),
+        gateway.feed(Full()) as feed,
+    ):
+        assert feed.wait(20)
 
 
 def test_the_feed_keeps_up_with_the_client_alone(tmp_path: Path) -> None:
