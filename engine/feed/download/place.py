@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import WorkError
-from engine.feed.contracts import root_of
+from engine.source.contracts import root_of
 from engine.feed.download.ledger import Ledger
 from engine.feed.download.plan import Asked
 from engine.files import fsync_path, sha256_file, write_atomic

@@ -8,9 +8,9 @@ from datetime import date, timedelta
 from typing import Any, Self
 
 from engine.errors import ConfigError, among
-from engine.feed.contracts import root_of
+from engine.source.contracts import root_of
 from engine.feed.download.vendor import Vendor
-from engine.feed.rolls import Rolls, read_rolls
+from engine.source.rolls import Rolls, read_rolls
 from engine.lake import Lake
 
 _AT_ONCE = 2_000  # symbols of one request

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from engine.errors import SourceError, WorkError
-from engine.feed.contracts import root_of
+from engine.source.contracts import root_of
 from engine.feed.dbn_stream import DbnStream
 from engine.feed.download.fetch import Listed, fetch, set_aside
 from engine.feed.download.ledger import Ledger

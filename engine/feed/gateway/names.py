@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from engine.constants import ACTION_TRADE
-from engine.feed.contracts import delivery_of, root_of
+from engine.source.contracts import delivery_of, root_of
 from engine.feed.gateway.tape import Contract, Tape
 
 COMBINATIONS: Final = {

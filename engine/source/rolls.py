@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import ConfigError
-from engine.feed.contracts import root_of
+from engine.source.contracts import root_of
 from engine.files import read_yaml
 
 RULES: Final = ("calendar", "volume")
