@@ -14,11 +14,13 @@ from engine.dataset.lineage import CONTENT
 from engine.dataset.publish import publish_dataset
 from engine.dataset.read import Dataset
 from engine.errors import DatasetError, SourceError
+from engine.hours import calendar_version, read_session_kind
 from engine.lake import Lake
 from engine.run.block import BinBlock
 from engine.run.replay import Replay, first_bin_ns
 from engine.source.content import Content
 from engine.source.records import Source, open_source
+from engine.source.rolls import Stretch
 
 _DERIVED = ("projection_horizons_ms", "config_version")
 
@@ -33,7 +35,9 @@ def _provenance(replay: Replay, overrides: Mapping[str, Any]) -> Callable[[], di
         return {
             "source_files": files,
             "dt": replay.source.dt.isoformat(),
+            "session": told_session(replay.source),
             "start_time": replay.start_time,
+            "calendar": calendar_version(config.symbol_root),
             "config": config.resolved(),
             "config_version": config.config_version,
             "overrides": dict(overrides),
@@ -48,6 +52,26 @@ def _provenance(replay: Replay, overrides: Mapping[str, Any]) -> Callable[[], di
         }
 
     return resolve
+
+
+def told_session(source: Source) -> dict[str, Any]:
+    """What a manifest says of the session: its kind, the bounds of what was played, UTC ns, and whether it begins at a roll."""
+    stretch = source.stretch
+    return {
+        "kind": stretch.kind,
+        "start_ns": stretch.start_ns,
+        "end_ns": stretch.end_ns,
+        "is_after_roll": stretch.is_after_roll,
+    }
+
+
+def stretch_of(manifest: Mapping[str, Any]) -> Stretch:
+    """What of a session a dataset's manifest says was played; all of the UTC day where it is older than that."""
+    told = manifest.get("session")
+    if told is None:
+        return Stretch.whole(date.fromisoformat(manifest["dt"]))
+    kind = read_session_kind(told["kind"])
+    return Stretch(kind, told["start_ns"], told["end_ns"], manifest["config"]["symbol"], told["is_after_roll"])
 
 
 def require_whole_book(source: Source, start_time: str | None) -> None:
@@ -223,6 +247,7 @@ def publish_variant(
         config,
         date.fromisoformat(base.manifest["dt"]),
         assumes_symbol=base.manifest.get("assumed_symbol", False),  # taken as it is once, taken as it is again
+        stretch=stretch_of(base.manifest),
     )
     # Of the very files that are read: between a look at a path and its opening the file may become another one.
     for file, opened in zip(files, source.files, strict=True):

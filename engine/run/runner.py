@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from engine.book.kernels import NO_TICK
 from engine.book.owner import grow, make_book, table_for
 from engine.config import InstrumentConfig
-from engine.constants import ANOMALIES, FEED_GAP_NS, NS_PER_S, UNDEF_PRICE
+from engine.constants import ANOMALIES, FEED_GAP_NS, NS_PER_S, Q_ROLL, UNDEF_PRICE
 from engine.field.kernels import make_field
 from engine.field.spectrum import history_bins, make_spectrum
 from engine.jit import source_hash
@@ -45,12 +45,16 @@ NO_NUMBER: Final = -2  # of the record before the first: no step of one leads aw
 
 @dataclass(frozen=True)
 class Span:
-    """When a run begins and ends, ns: the session window, the first bin's start (None: the first event), how many bins."""
+    """When a run begins and ends, ns: the session window, the first bin's start (None: the first event), how many bins.
+
+    ``is_after_roll``: the window begins where another contract became the front month, so that the first bin is this one's first.
+    """
 
     day_start: int
     day_end: int
     first_bin: int | None = None
     n_bins: int | None = None
+    is_after_roll: bool = False
 
 
 # For a book that no bins are made of: whatever is in the files belongs to it. Ends in 2116, long before the clock's 64 bits do.
@@ -374,6 +378,8 @@ class Runner:
 
     def _block(self, out: rs.Out, n: int) -> BinBlock:
         bins = out.bins[:n]
+        if self.span.is_after_roll and bins["bin_seq"][0] == 0:
+            bins["quality"][0] |= Q_ROLL
         grid = GridView(out, n, self.config.k_values)
         if self.signal is None:
             return BinBlock(bins, grid, "")

@@ -13,13 +13,14 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from engine.config import InstrumentConfig
-from engine.constants import ACTION_CLEAR, NS_PER_DAY, UNDEF_TIMESTAMP
+from engine.constants import ACTION_CLEAR, UNDEF_TIMESTAMP
 from engine.errors import SourceError
+from engine.hours import UTC_DAY, SessionKind
 from engine.schema import MboRecords
 from engine.source.dbn_file import DbnFile
 from engine.source.id_changes import IdChanges, clear_before
-from engine.source.identity import day_start_ns
 from engine.source.kernels import are_all_of
+from engine.source.rolls import Stretch
 
 CHUNK_RECORDS: Final = 1 << 16
 
@@ -43,19 +44,24 @@ class Source:
     Orders belong to an instrument id. Where the id behind the contract changes, at a date interval's edge or from one file to
     the next, what rested under the old id must not stay in the book: a clear of ours, marked ``F_MAYBE_BAD_BOOK``, goes before
     the first record of the new id unless that is a clear itself. Each change is counted and told in ``notices``.
+
+    Parameters
+    ----------
+    stretch
+        What of the session is the contract's; default all of the UTC day.
     """
 
-    def __init__(self, files: Sequence[DbnFile], dt: date) -> None:
+    def __init__(self, files: Sequence[DbnFile], dt: date, stretch: Stretch | None = None) -> None:
         self.files = list(files)
         self.dt = dt
+        self.stretch = stretch or Stretch.whole(dt)
         self.id_changes = IdChanges()
         self.place = START
 
     @property
     def window(self) -> tuple[int, int]:
-        """The session, ns: the whole UTC day of ``dt``."""
-        start = day_start_ns(self.dt)
-        return start, start + NS_PER_DAY
+        """Where what is played begins and ends, UTC ns: the session, or what of it is the contract's."""
+        return self.stretch.start_ns, self.stretch.end_ns
 
     @property
     def notices(self) -> list[str]:
@@ -140,7 +146,13 @@ class Source:
 
 
 def open_source(
-    paths: Sequence[Path], config: InstrumentConfig, dt: date | None = None, *, assumes_symbol: bool = False
+    paths: Sequence[Path],
+    config: InstrumentConfig,
+    dt: date | None = None,
+    *,
+    assumes_symbol: bool = False,
+    session: SessionKind = UTC_DAY,
+    stretch: Stretch | None = None,
 ) -> Source:
     """Open DBN files as one session of the locked contract.
 
@@ -149,9 +161,13 @@ def open_source(
     paths
         Files in the order they are to be read.
     dt
-        UTC day of the session; default the date in the last file's name, else the first day of its metadata.
+        Day of the session; default the date in the last file's name, else the first day of its metadata.
     assumes_symbol
         Take a file that nowhere says whose records it holds as the locked contract's, if it holds one instrument.
+    session
+        What a day is: the UTC day, or the trading day whose trade date it is; the files of two UTC days make one of those.
+    stretch
+        What of it is the contract's, where not all.
 
     Raises
     ------
@@ -167,4 +183,4 @@ def open_source(
             dt = date(*(int(part) for part in dated.groups())) if dated else files[-1].first_day
         except ValueError:
             dt = files[-1].first_day
-    return Source(files, dt)
+    return Source(files, dt, stretch or Stretch.whole(dt, session))

@@ -6,7 +6,8 @@
     rolls:
       - {date: 2026-03-16, from: MNQH6, to: MNQM6, rule: volume}
 
-``date`` is the first day of the new contract.
+``date`` is the first trade date of the new contract: from 18:00 in New York the evening before on it is the front month. So a
+trading day has one contract, and the UTC day before the date two.
 """
 
 from collections.abc import Sequence
@@ -14,11 +15,13 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, DatasetError
 from engine.source.contracts import root_of
 from engine.files import read_yaml
+from engine.hours import TRADING_DAY, UTC_DAY, SessionKind, session_window
+from engine.lake import Lake
 
 RULES: Final = ("calendar", "volume")
 _KEYS: Final = ("date", "from", "to", "rule")
@@ -26,25 +29,93 @@ _KEYS: Final = ("date", "from", "to", "rule")
 
 @dataclass(frozen=True)
 class Roll:
-    """From ``day`` on ``after`` is the front month, before it ``before`` was."""
+    """From the trade date ``day`` on ``after`` is the front month, before it ``before`` was."""
 
     day: date
     before: str
     after: str
     rule: str
 
+    @property
+    def at_ns(self) -> int:
+        """When it is: the start of the trade date's session, UTC ns."""
+        return session_window(self.day, TRADING_DAY)[0]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What of a session is one contract's: from ``start_ns`` until ``end_ns``, UTC ns.
+
+    ``contract`` is empty where nobody asked for a product's front month. ``is_after_roll``: it begins where a roll is, so that its
+    first bin is the contract's first.
+    """
+
+    kind: SessionKind
+    start_ns: int
+    end_ns: int
+    contract: str = ""
+    is_after_roll: bool = False
+
+    @classmethod
+    def whole(cls, dt: date, kind: SessionKind = UTC_DAY, contract: str = "") -> Self:
+        """All of a session."""
+        return cls(kind, *session_window(dt, kind), contract)
+
 
 @dataclass(frozen=True)
 class Rolls:
-    """The rolls of a product, ascending; each begins with the contract that the one before ended with."""
+    """The rolls of a product, ascending; each begins with the contract that the one before ended with.
+
+    Before the first roll its ``from`` is the front month, after the last one its ``to``, however long: who asks for a day far
+    beyond it gets a contract that nothing is known of.
+    """
 
     root: str
     rolls: Sequence[Roll]
 
     def front(self, day: date) -> str:
-        """The front month's contract on a day."""
+        """The front month's contract on a trade date."""
         passed = [one for one in self.rolls if one.day <= day]
         return passed[-1].after if passed else self.rolls[0].before
+
+    def front_at(self, ts_ns: int) -> str:
+        """The front month's contract at a time, UTC ns."""
+        passed = [one for one in self.rolls if one.at_ns <= ts_ns]
+        return passed[-1].after if passed else self.rolls[0].before
+
+    def stretches(self, dt: date, kind: SessionKind = UTC_DAY) -> list[Stretch]:
+        """A session cut by contract, in order: one stretch, or one more for each roll in it."""
+        start, end = session_window(dt, kind)
+        begins = [start, *(one.at_ns for one in self.rolls if start < one.at_ns < end)]
+        rolls = {one.at_ns for one in self.rolls}
+        return [
+            Stretch(kind, since, until, self.front_at(since), since in rolls)
+            for since, until in zip(begins, [*begins[1:], end], strict=True)
+        ]
+
+
+def rolls_path(lake: Lake, root: str) -> Path:
+    """Where a product's roll file lies."""
+    return lake.root / "rolls" / f"{root}.yaml"
+
+
+def require_rolls(lake: Lake, root: str) -> Rolls:
+    """A product's rolls.
+
+    Raises
+    ------
+    DatasetError
+        There is no roll file; the line says how to get one.
+    ConfigError
+        It is none, or another product's.
+    """
+    path = rolls_path(lake, root)
+    if not path.exists():
+        raise DatasetError(
+            f"the contract of {root} depends on its rolls and {path} does not exist; write it with "
+            f"python -m engine rolls {root} --write, or name a contract"
+        )
+    return read_rolls(path)
 
 
 def read_rolls(path: Path) -> Rolls:
@@ -59,6 +130,8 @@ def read_rolls(path: Path) -> Rolls:
     if set(values) != {"root", "rolls"}:
         raise ConfigError(f"{path} has the keys {', '.join(map(str, values))}; root and rolls are needed, and no other")
     root, given = str(values["root"]), values["rolls"]
+    if root != path.stem:
+        raise ConfigError(f"{path} has root: {root}; it must be {path.stem}, by which the file is called")
     if not isinstance(given, list) or not given:
         raise ConfigError(f"{path} has no rolls; give a list of {{{', '.join(_KEYS)}}}, one at least")
     rolls = [_read_roll(path, root, number, one) for number, one in enumerate(given, 1)]
