@@ -4,7 +4,7 @@ The calendar is a kept library's; daylight saving, half days and the maintenance
 stands in a dated file of ours over it, ``engine/calendar.yaml``, and what neither knows in one of the user's own, named by
 ``SPYMASTER_CALENDAR``. `calendar_version` says which of them judged.
 
-Source: CME Group, Globex trading hours: the day of trading goes from 17:00 to 16:00 in Chicago, which is 18:00 to 17:00 in New York.
+Source: CME Group, Globex trading hours: a trading day goes from 17:00 to 16:00 in Chicago, which is 18:00 to 17:00 in New York.
 """
 
 import io
@@ -83,8 +83,8 @@ def session_window(dt: date, kind: SessionKind = UTC_DAY) -> tuple[int, int]:
     Parameters
     ----------
     dt
-        The UTC day; or the trade date, whose session begins at 18:00 in New York the evening before and ends at 17:00. It is one by
-        the clock, whether the exchange trades or not: on a holiday's Monday it holds what trades before the halt.
+        The UTC day; or the trade date, whose session begins at 18:00 in New York the evening before and ends at 17:00. It is one
+        by the clock, whether the exchange trades or not: on a holiday's Monday it holds what trades before the halt.
     """
     if kind == TRADING_DAY:
         return _new_york_ns(dt - timedelta(days=1), OPENS), _new_york_ns(dt, CLOSES)
@@ -93,7 +93,7 @@ def session_window(dt: date, kind: SessionKind = UTC_DAY) -> tuple[int, int]:
 
 
 def trade_date_of(ts_ns: int) -> date:
-    """The trade date of a time, UTC ns: from 18:00 in New York on it is the next day's; the hour before belongs to the day's own."""
+    """The trade date of a time, UTC ns: from 18:00 in New York on it is the next day; the hour before is the day's own."""
     local = datetime.fromtimestamp(ts_ns // NS_PER_S, _NEW_YORK)
     return local.date() + timedelta(days=local.time() >= OPENS)
 

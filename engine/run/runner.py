@@ -47,7 +47,7 @@ NO_NUMBER: Final = -2  # of the record before the first: no step of one leads aw
 class Span:
     """When a run begins and ends, ns: the session window, the first bin's start (None: the first event), how many bins.
 
-    ``is_after_roll``: the window begins where another contract became the front month, so that the first bin is this one's first.
+    ``is_after_roll``: the window begins where this contract became the front month.
     """
 
     day_start: int
@@ -55,6 +55,11 @@ class Span:
     first_bin: int | None = None
     n_bins: int | None = None
     is_after_roll: bool = False
+
+    @property
+    def opens_with_roll(self) -> bool:
+        """Whether the run's first bin is the contract's first as the front month, and not one of later that day."""
+        return self.is_after_roll and self.first_bin in (None, self.day_start)
 
 
 # For a book that no bins are made of: whatever is in the files belongs to it. Ends in 2116, long before the clock's 64 bits do.
@@ -378,7 +383,7 @@ class Runner:
 
     def _block(self, out: rs.Out, n: int) -> BinBlock:
         bins = out.bins[:n]
-        if self.span.is_after_roll and bins["bin_seq"][0] == 0:
+        if self.span.opens_with_roll and bins["bin_seq"][0] == 0:
             bins["quality"][0] |= Q_ROLL
         grid = GridView(out, n, self.config.k_values)
         if self.signal is None:

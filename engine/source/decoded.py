@@ -108,7 +108,7 @@ def decode_once(source: Source, folder: Path, until_ns: int) -> Source:
     if isinstance(source, DecodedSource) or not any(file.is_compressed for file in source.files):
         return source
     files = [(str(f.path.resolve()), *f.held.mark.state, f.symbol, f.assumes_symbol) for f in source.files]
-    identity = json.dumps([files, source.window, until_ns])
+    identity = json.dumps([files, source.stretch.kind, source.window, until_ns])
     stem = folder / hashlib.sha256(identity.encode()).hexdigest()[:24]
     data, facts = stem.with_suffix(".mbo"), stem.with_suffix(".json")
     try:

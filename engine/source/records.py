@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from engine.config import InstrumentConfig
-from engine.constants import ACTION_CLEAR, UNDEF_TIMESTAMP
+from engine.constants import ACTION_CLEAR, F_SNAPSHOT, UNDEF_TIMESTAMP
 from engine.errors import SourceError
-from engine.hours import UTC_DAY, SessionKind
+from engine.hours import TRADING_DAY, UTC_DAY, SessionKind
 from engine.schema import MboRecords
 from engine.source.dbn_file import DbnFile
 from engine.source.id_changes import IdChanges, clear_before
@@ -108,8 +108,17 @@ class Source:
         current = start.instrument_id
         n = start.n_before
         for i in range(start.file, len(self.files)):
+            is_head = self._goes_on(i) and (i > start.file or start.first == 0)
+            if is_head:
+                self.place = Place(i, 0, n, current, self.id_changes)
             for block in self.files[i].records(chunk, start.first if i == start.file else 0):
-                first = self.files[i].chunk_first
+                if is_head:  # and until that snapshot is over, the place is the file's start
+                    others = np.flatnonzero(block["flags"] & F_SNAPSHOT == 0)
+                    if not len(others):
+                        continue
+                    block = block[others[0] :]
+                first = None if is_head else self.files[i].chunk_first
+                is_head = False
                 if first is not None:
                     self.place = Place(i, first, n, current, self.id_changes)
                 ids = block["instrument_id"]
@@ -128,6 +137,18 @@ class Source:
                     current = int(ids[first])
                     n += len(part)
                     yield part
+
+    def _goes_on(self, i: int) -> bool:
+        """Whether a file goes on where the one before ended, within one trading day: then the snapshot that opens it is left out.
+
+        The vendor opens each UTC day's file with one. In the midst of a session it tells nothing that the book does not hold, and
+        would count as a burst of orders that nobody sent; who saw that session live got none.
+        """
+        if i == 0 or self.stretch.kind != TRADING_DAY:
+            return False
+        before, file = self.files[i - 1], self.files[i]
+        is_within = self.stretch.start_ns < file.start_ns < self.stretch.end_ns
+        return is_within and before.end_ns == file.start_ns and not before.notices
 
     def tail(self, n: int) -> Iterator[MboRecords] | None:
         """The contract's among the last ``n`` records or so; None where the last file cannot be entered near its end."""

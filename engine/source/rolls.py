@@ -10,6 +10,7 @@
 trading day has one contract, and the UTC day before the date two.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -18,13 +19,14 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from engine.errors import ConfigError, DatasetError
-from engine.source.contracts import root_of
 from engine.files import read_yaml
 from engine.hours import TRADING_DAY, UTC_DAY, SessionKind, session_window
 from engine.lake import Lake
+from engine.source.contracts import root_of
 
 RULES: Final = ("calendar", "volume")
 _KEYS: Final = ("date", "from", "to", "rule")
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class Roll:
 class Stretch:
     """What of a session is one contract's: from ``start_ns`` until ``end_ns``, UTC ns.
 
-    ``contract`` is empty where nobody asked for a product's front month. ``is_after_roll``: it begins where a roll is, so that its
-    first bin is the contract's first.
+    ``contract`` is empty where nobody asked for a product's front month. ``is_after_roll``: it begins where a roll is, so that
+    its first bin is the contract's first.
     """
 
     kind: SessionKind
@@ -147,15 +149,20 @@ def _read_roll(path: Path, root: str, number: int, given: Any) -> Roll:
     where = f"{path}: roll {number}"
     if not isinstance(given, dict) or set(given) != set(_KEYS):
         raise ConfigError(f"{where} must have the keys {', '.join(_KEYS)}, and no other")
+    for key in _KEYS:
+        if not isinstance(given[key], str):
+            raise ConfigError(f"{where} has {key}: {given[key]!r}; a text is needed, in quotes if need be")
     try:
-        day = date.fromisoformat(str(given["date"]))
+        if not _DAY.fullmatch(given["date"]):
+            raise ValueError(given["date"])
+        day = date.fromisoformat(given["date"])
     except ValueError:
         raise ConfigError(f"{where} has the date {given['date']!r}; give it as YYYY-MM-DD") from None
     for key in ("from", "to"):
-        if root_of(str(given[key])) != root:
+        if root_of(given[key]) != root:
             raise ConfigError(f"{where} has {key}: {given[key]!r}; a contract of {root} is needed, like {root}H6")
     if given["from"] == given["to"]:
         raise ConfigError(f"{where} goes from {given['from']} to itself")
     if given["rule"] not in RULES:
         raise ConfigError(f"{where} has rule: {given['rule']!r}; it must be one of {', '.join(RULES)}")
-    return Roll(day, str(given["from"]), str(given["to"]), str(given["rule"]))
+    return Roll(day, given["from"], given["to"], given["rule"])

@@ -97,7 +97,8 @@ def test_days_that_the_library_does_not_know_of(moment: str, root: str, expected
 
 
 def test_every_product_has_a_calendar() -> None:
-    assert set(PRODUCTS.values()) == set(CALENDARS) and {products for products, _ in closes()} <= set(CALENDARS)
+    assert set(PRODUCTS.values()) == set(CALENDARS)
+    assert {products for products, _ in closes()} <= set(CALENDARS)
 
 
 def test_hours_of_several_days_are_those_of_each_once() -> None:
@@ -169,15 +170,22 @@ def written(tmp_path: Path, text: str) -> Path:
 
 def test_a_calendar_of_ones_own_goes_over_what_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = calendar_version("MNQ")
-    assert is_open("2026-02-06T14:30:00") and is_open("2025-01-09T14:29:59")
+    assert is_open("2026-02-06T14:30:00")
+    assert is_open("2025-01-09T14:29:59")
     monkeypatch.setenv(CALENDAR_ENV, str(written(tmp_path, OWN)))
-    assert is_open("2026-02-06T14:29:59") and not is_open("2026-02-06T14:30:00")
-    assert not is_open("2025-01-08T23:00:00") and not is_open("2025-01-09T14:29:59")  # the user's word before ours
-    assert is_open("2025-01-09T18:14:59", "ZN") and not is_open("2025-01-09T18:15:00", "ZN")  # ours of other products stands
+    assert is_open("2026-02-06T14:29:59")
+    assert not is_open("2026-02-06T14:30:00")
+    assert not is_open("2025-01-08T23:00:00")
+    assert not is_open("2025-01-09T14:29:59")
+    assert is_open("2025-01-09T18:14:59", "ZN")
+    assert not is_open("2025-01-09T18:15:00", "ZN")
     after = calendar_version("MNQ")
-    assert before is not None and after is not None and before["closes"] != after["closes"]
+    assert before is not None
+    assert after is not None
+    assert before["closes"] != after["closes"]
     assert {**before, "closes": ""} == {**after, "closes": ""}
-    assert before["calendar"] == "CME Globex Equity" and before["library"] == "pandas_market_calendars 5.5.0"
+    assert before["calendar"] == "CME Globex Equity"
+    assert before["library"] == "pandas_market_calendars 5.5.0"
     assert calendar_version("XYZ") is None
 
 
@@ -186,7 +194,7 @@ def test_a_calendar_of_ones_own_goes_over_what_is_shipped(tmp_path: Path, monkey
     [
         ("exchange: CME\n", "", "exchange and closes are needed"),
         ("exchange: CME", "exchange: ICE", "it must be CME"),
-        ("products: equity, date: 2026-02-06", "products: stocks, date: 2026-02-06", "close 1 has products: 'stocks'; it must be one of equity, rates, energy"),
+        ("products: equity, date: 2026-02-06", "products: stocks, date: 2026-02-06", "must be one of equity, rates, energy"),
         ("date: 2026-02-06", "date: 2026-02-30", "close 1 has date: '2026-02-30'; give the trade date as YYYY-MM-DD"),
         ("date: 2026-02-06", "date: 20260206", "close 1 has date: 20260206; a text is needed"),
         ('"08:30"', '"8:30"', "give Chicago time as \"HH:MM\", or closed"),
@@ -205,8 +213,8 @@ def test_what_is_wrong_with_a_calendar_is_one_line(change: str, to: str, told: s
         read_closes(written(tmp_path, OWN.replace(change, to, 1)))
 
 
-# Trade date, root: the UTC bounds of the session that ends on it, by hand from Chicago's clock (UTC-6, in summer UTC-5); the opening
-# is at 17:00 the day before; None: nothing trades.
+# Trade date, and the UTC bounds of what trades on it, by hand from Chicago's clock (UTC-6, in summer UTC-5): the opening is at
+# 17:00 the day before; None: nothing trades.
 NAMED: dict[str, tuple[str, tuple[str, str] | None]] = {
     "2026-03-09, after the clocks go forward on Sunday": ("2026-03-09", ("2026-03-08T22:00", "2026-03-09T21:00")),
     "2026-11-02, after the clocks go back on Sunday": ("2026-11-02", ("2026-11-01T23:00", "2026-11-02T22:00")),
@@ -234,11 +242,15 @@ def test_named_days_have_the_bounds_that_the_exchange_gave(case: str) -> None:
 
 
 def test_sunday_open_and_maintenance_hour() -> None:
-    """A Friday's and a Sunday's neighbours, to the second: nothing trades from Friday's close to Sunday evening, or in the hour."""
-    assert is_open("2026-02-06T21:59:59") and not is_open("2026-02-06T22:00:00")
-    assert not is_open("2026-02-08T22:59:59") and is_open("2026-02-08T23:00:00")
-    assert is_open("2026-02-09T21:59:59") and not is_open("2026-02-09T22:00:00")
-    assert not is_open("2026-02-09T22:59:59") and is_open("2026-02-09T23:00:00")
+    """To the second: nothing trades from Friday's close to Sunday evening, or in the hour between two trading days."""
+    assert is_open("2026-02-06T21:59:59")
+    assert not is_open("2026-02-06T22:00:00")
+    assert not is_open("2026-02-08T22:59:59")
+    assert is_open("2026-02-08T23:00:00")
+    assert is_open("2026-02-09T21:59:59")
+    assert not is_open("2026-02-09T22:00:00")
+    assert not is_open("2026-02-09T22:59:59")
+    assert is_open("2026-02-09T23:00:00")
 
 
 def ns_of(moment: str) -> int:
