@@ -153,6 +153,27 @@ def download(parser: argparse.ArgumentParser) -> None:
     add_lake(parser)
 
 
+def rolls(parser: argparse.ArgumentParser) -> None:
+    """Of `engine.commands.rolls`."""
+    parser.add_argument("root", metavar="ROOT", help="a product, like MNQ")
+    parser.add_argument(
+        "files", type=read_path, nargs="*", metavar="FILE", help="whose volume counts (default the lake's raw files)"
+    )
+    parser.add_argument(
+        "--rule",
+        choices=("calendar", "volume"),
+        default="calendar",
+        help="eight days before an equity index's expiry (default), or on the day after a later contract traded more",
+    )
+    parser.add_argument("--start", metavar="DAY", help="first trade date of --rule calendar (default today)")
+    parser.add_argument("--end", metavar="DAY", help="the day behind the last one (default a year later)")
+    parser.add_argument(
+        "--write", action="store_true", help="put what is new into lake/rolls/ROOT.yaml; its lines stay as they are"
+    )
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    add_lake(parser)
+
+
 def split(parser: argparse.ArgumentParser) -> None:
     """Of `engine.commands.split`."""
     parser.add_argument("file", type=read_path, metavar="FILE", help="an mbo file of the vendor's history, of many contracts")

@@ -11,7 +11,7 @@ trading day has one contract, and the UTC day before the date two.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -128,7 +128,11 @@ def read_rolls(path: Path) -> Rolls:
     ConfigError
         One line: what is wrong, where, and what is allowed.
     """
-    values = read_yaml(path)
+    return check_rolls(read_yaml(path), path)
+
+
+def check_rolls(values: Mapping[str, Any], path: Path) -> Rolls:
+    """The same of what a file holds, or would hold."""
     if set(values) != {"root", "rolls"}:
         raise ConfigError(f"{path} has the keys {', '.join(map(str, values))}; root and rolls are needed, and no other")
     root, given = str(values["root"]), values["rolls"]

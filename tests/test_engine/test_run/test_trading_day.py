@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from engine.cli import main
 from engine.config import load_instrument
@@ -23,7 +22,7 @@ from engine.source.rolls import Stretch
 from tests.feed import start_ns
 from tests.reference import F_SNAPSHOT, Record
 from tests.sessions import join, small_config
-from tests.streams import INSTRUMENT_ID, OPEN, build_up, record, to_array, write_dbn
+from tests.streams import OPEN, build_up, record, to_array, write_dbn
 
 FIFTH, SIXTH, SEVENTH = (dt.date(2026, 2, day) for day in (5, 6, 7))
 MIDNIGHT = start_ns(SIXTH)
