@@ -157,9 +157,6 @@ def rolls(parser: argparse.ArgumentParser) -> None:
     """Of `engine.commands.rolls`."""
     parser.add_argument("root", metavar="ROOT", help="a product, like MNQ")
     parser.add_argument(
-        "files", type=read_path, nargs="*", metavar="FILE", help="whose volume counts (default the lake's raw files)"
-    )
-    parser.add_argument(
         "--rule",
         choices=("calendar", "volume"),
         default="calendar",
@@ -168,8 +165,14 @@ def rolls(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", metavar="DAY", help="first trade date of --rule calendar (default today)")
     parser.add_argument("--end", metavar="DAY", help="the day behind the last one (default a year later)")
     parser.add_argument(
-        "--write", action="store_true", help="put what is new into lake/rolls/ROOT.yaml; its lines stay as they are"
+        "--files",
+        type=read_path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="whose volume counts (default the lake's raw files)",
     )
+    parser.add_argument("--write", action="store_true", help="put what is new into lake/rolls/ROOT.yaml; its lines stay")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     add_lake(parser)
 

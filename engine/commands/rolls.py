@@ -46,7 +46,7 @@ def _proposed(lake: Lake, args: argparse.Namespace) -> list[Roll]:
             raise ConfigError(f"--rule volume needs raw files and {folder} holds none; download some or name them")
         return by_volume(volumes_of(files, args.root))
     if args.files:
-        raise ConfigError(f"{args.files[0]} was named and --rule calendar reads no file; add --rule volume")
+        raise ConfigError(f"--files was {args.files[0]} and --rule calendar reads no file; add --rule volume")
     start = read_day(args.start, "--start") if args.start else datetime.now(UTC).date()
     end = read_day(args.end, "--end") if args.end else start + _YEAR
     if end <= start:

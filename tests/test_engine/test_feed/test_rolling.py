@@ -134,7 +134,7 @@ def test_lines_that_stand_are_kept_to_the_letter_and_differences_told(tmp_path: 
             TEXT,
             Roll(date(2026, 9, 10), "MNQU6", "MNQZ6", "calendar"),
             "do not fit into it: {date: 2026-09-10",
-        ),  # one is missing between
+        ),  # one misses
         ("root: MNQ\nrolls: [{date: 2026-03-16, from: MNQH6, to: MNQM6, rule: volume}]\n", M_TO_U, "do not fit into it"),
         ("rolls:\n  - {date: 2026-03-16, from: MNQH6, to: MNQM6, rule: volume}\nroot: MNQ\n", M_TO_U, "is not valid YAML"),
     ],
@@ -180,9 +180,7 @@ def test_command_reads_volumes_of_the_lake(tmp_path: Path, capsys: Capture) -> N
             content["size"][(content["action"] == ord("T")) & (content["instrument_id"] == M6)] = 1000
         write_dbn(folder / name, content, IDS, of)
     assert main(["rolls", "MNQ", "--rule", "volume", "--lake", str(tmp_path), "--write"]) == 0
-    assert (
-        "{date: 2026-02-09, from: MNQH6, to: MNQM6, rule: volume}  # written" in capsys.readouterr().out
-    )  # of Friday, on Monday
+    assert "{date: 2026-02-09, from: MNQH6, to: MNQM6, rule: volume}  # written" in capsys.readouterr().out  # Monday
 
 
 @pytest.mark.parametrize(
@@ -190,7 +188,7 @@ def test_command_reads_volumes_of_the_lake(tmp_path: Path, capsys: Capture) -> N
     [
         (["--rule", "volume"], "--rule volume needs raw files"),
         (["--rule", "volume", "--start", "2026-01-01"], "--start and --end are of --rule calendar"),
-        (["some.dbn"], "--rule calendar reads no file; add --rule volume"),
+        (["--files", "some.dbn"], "--rule calendar reads no file; add --rule volume"),
         (["--start", "2026-01-02", "--end", "2026-01-02"], "is not after --start"),
     ],
 )

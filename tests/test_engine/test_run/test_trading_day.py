@@ -43,7 +43,7 @@ def add(order_id: int, at_ns: int, tick: int = -1) -> Record:
 
 
 def first_file(folder: Path, end_ns: int | None = MIDNIGHT, name: str = "mnqh6-20260205.dbn") -> Path:
-    """The fifth: a snapshot at midnight, an order at 20:00, the opening of the evening's session at 23:00:02, orders to 23:59:59."""
+    """The fifth: a snapshot at midnight, an order at 20:00, the evening's session from 23:00:02 on, orders to 23:59:59."""
     rows = [
         *moved(build_up(), start_ns(FIFTH)),
         add(10, start_ns(FIFTH) + 20 * H),
@@ -55,7 +55,7 @@ def first_file(folder: Path, end_ns: int | None = MIDNIGHT, name: str = "mnqh6-2
 
 
 def second_file(folder: Path, name: str = "mnqh6-20260206.dbn") -> Path:
-    """The sixth: the vendor's snapshot of that book, orders a second after midnight, at 21:59:59 and 22:00, the evening's at 23:00."""
+    """The sixth: a snapshot of that book, orders a second after midnight, at 21:59:59 and 22:00, and in the evening."""
     resting = [record("A", number, side="B", tick=-1, flags=F_SNAPSHOT) for number in (10, 11, 12, 13)]
     opening = build_up()
     rows = [
@@ -88,7 +88,7 @@ def test_a_trading_days_bins_are_those_from_its_opening_to_its_close(suffix: str
     assert (len(bins), int(bins["bin_start_ns"][0])) == (23 * 3600 - 2, MIDNIGHT - H + 2 * S)
     assert int(bins["bin_end_ns"][-1]) == MIDNIGHT + 22 * H
     counts = {int(i): int(bins["bin_event_count"][i]) for i in np.flatnonzero(bins["bin_event_count"])}
-    # 11 opens the first bin; 13 a second before midnight; 14 a second after it; 15 in the last bin. The snapshot of 17 is left out.
+    # 11 opens the first bin; 13 a second before midnight; 14 a second after it; 15 in the last. The snapshot of 17 is left out.
     assert counts == {0: 1, 1: 1, 3597: 1, 3599: 1, 82797: 1}
     assert bins["best_bid_size"][[0, -1]].tolist() == [5 + 2, 5 + 6]
     assert not (bins["quality"] & 128).any()
