@@ -170,7 +170,7 @@ def rolls(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="whose volume counts (default the lake's raw files)",
+        help="whose volume counts (default all of the lake)",
     )
     parser.add_argument("--write", action="store_true", help="put what is new into lake/rolls/ROOT.yaml; its lines stay")
     parser.add_argument("--json", action="store_true", help="machine-readable")

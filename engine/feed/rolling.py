@@ -1,7 +1,7 @@
 """Rolls proposed: by the calendar of an expiry, or by the volume that was traded; written without touching what somebody wrote.
 
-Source: CME Group, "Equity Index Roll Dates": by convention a quarterly contract is rolled eight calendar days before it expires on
-the third Friday of its month, and from that day on the next one is the lead month.
+Source: CME Group, "Equity Index Roll Dates": by convention a quarterly contract is rolled eight calendar days before it
+expires on the third Friday of its month, and from that day on the next one is the lead month.
 """
 
 from collections import defaultdict

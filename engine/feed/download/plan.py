@@ -77,7 +77,7 @@ def front_months(
     for first, end, number in _spans(answer):
         for day in days:
             if first <= day < end and (day, number) in by_number:
-                found[day] = by_number[day, number]
+                found[day] = (by_number[day, number],)
     return found, f"front month by the vendor's {root}.v.0 (volume), since {path} does not exist"
 
 
