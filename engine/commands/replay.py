@@ -173,7 +173,7 @@ def _replay(
         first_anomalies=replay.runner.first_anomalies,
         quality=replay.quality_counts,
         silences=replay.runner.silences,
-        notices=replay.notices,
+        notices=dataset.manifest["notices"],
     )
 
 

@@ -17,6 +17,7 @@ from engine.errors import DatasetError, SourceError
 from engine.hours import calendar_version, read_session_kind
 from engine.lake import Lake
 from engine.run.block import BinBlock
+from engine.run.hours_told import HoursCheck
 from engine.run.replay import Replay, first_bin_ns
 from engine.source.content import Content
 from engine.source.records import Source, open_source
@@ -25,7 +26,7 @@ from engine.source.rolls import Stretch
 _DERIVED = ("projection_horizons_ms", "config_version")
 
 
-def _provenance(replay: Replay, overrides: Mapping[str, Any]) -> Callable[[], dict[str, Any]]:
+def _provenance(replay: Replay, overrides: Mapping[str, Any], hours: HoursCheck) -> Callable[[], dict[str, Any]]:
     """What the manifest says of a replay; called when the last block is written, since only then the counts are known."""
 
     def resolve() -> dict[str, Any]:
@@ -46,7 +47,7 @@ def _provenance(replay: Replay, overrides: Mapping[str, Any]) -> Callable[[], di
             "first_anomalies": replay.runner.first_anomalies,
             "quality": dict(replay.quality_counts),
             "silences": replay.runner.silences,
-            "notices": replay.notices,
+            "notices": [*replay.notices, *hours.notices()],
             "assumed_symbol": replay.source.assumes_symbol,
             **({} if replay.content is None else {CONTENT: replay.content.told()}),
         }
@@ -150,11 +151,13 @@ def write_replay(
     wanted = replay.runner.span.n_bins
     day_start, day_end = replay.source.window
     first = replay.runner.span.first_bin
+    hours = HoursCheck(replay.runner.config.symbol_root, replay.runner.engine.sessions)
     content = replay.content = Content(day_start if first is None else first, day_end)
 
     def blocks() -> Iterator[BinBlock]:
         made = 0
         for block in replay:
+            hours.see(block.bins)
             content.cover(int(block.bins["bin_start_ns"][0]), int(block.bins["bin_end_ns"][-1]))
             yield block
             made += block.n
@@ -166,7 +169,7 @@ def write_replay(
                 "give a file that reaches further, or ask for fewer"
             )
 
-    return write(blocks(), _provenance(replay, overrides or {}))
+    return write(blocks(), _provenance(replay, overrides or {}, hours))
 
 
 def publish_replay(
