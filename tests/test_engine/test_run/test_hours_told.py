@@ -103,8 +103,10 @@ def test_a_halt_that_the_calendar_does_not_know_is_told_in_the_manifest_and_mend
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last record at 20:00, the file's end at midnight; with a close at 14:01 in Chicago there is no hole and no notice."""
-    late = record("A", 9, time=6 * H)  # 15:00 in New York
-    path = write_dbn(tmp_path / "mnq-20260206.dbn", to_array([*build_up(), late]), end_ns=MIDNIGHT + 24 * H)
+    rows = to_array([*build_up(), *(record("A", 1 + i, time=50 * S * i) for i in range(1, 7))])  # five minutes
+    for name in ("ts_event", "ts_recv"):
+        rows[name] += np.uint64(5 * H + 55 * MINUTE)  # to 15:00 in New York
+    path = write_dbn(tmp_path / "mnq-20260206.dbn", rows, end_ns=MIDNIGHT + 24 * H)
     config = small_config(cell_width_ms=60_000)
     one = publish_replay(Lake(tmp_path / "lake"), "one", [path], config, start_time="14:55")
     assert [line.split(" (")[0] for line in one.manifest["notices"]] == [
