@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Self
@@ -148,8 +149,7 @@ def raw_file(lake: Lake, symbol_root: str, dt: str, contract: str = "") -> Path:
     day = dt.replace("-", "")
     present = sorted(p for p in folder.glob("*") if p.name.endswith(RAW_SUFFIXES))
     found = [p for p in present if day in p.name]
-    of_contract = [p for p in found if contract and _is_of(p.name, contract)]
-    found = of_contract or [p for p in found if not contract or not _is_of_another(p.name, symbol_root)]
+    found = files_of_contract(found, symbol_root, contract) if contract else found
     if len(found) == 1:
         return found[0]
     # The same capture compressed and not: the plain one is memory-mapped, hence faster.
@@ -161,6 +161,12 @@ def raw_file(lake: Lake, symbol_root: str, dt: str, contract: str = "") -> Path:
         f"dt was {dt} and {folder} holds {what} (there: {names}); exactly one *{day}*.dbn[.zst] is needed. "
         "Put it there or name the file with --dbn"
     )
+
+
+def files_of_contract(paths: Sequence[Path], symbol_root: str, contract: str) -> list[Path]:
+    """Those whose name begins with a contract's; where none does, those that bear no contract's of that root."""
+    own = [path for path in paths if _is_of(path.name, contract)]
+    return own or [path for path in paths if not _is_of_another(path.name, symbol_root)]
 
 
 def _is_of(name: str, contract: str) -> bool:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from engine.source.rolls import Stretch
 from serve.closing import BusyError
 from serve.figures import SessionFigures
 from serve.logs import tell
@@ -24,8 +25,9 @@ _RESUME_MARGIN: Final = 256
 class SessionKey(NamedTuple):
     """All that decides the bits of a session's frames, and their pace."""
 
-    file: tuple[str, int, int, int]  # path, inode, bytes, when it was last changed
+    files: tuple[tuple[str, int, int, int], ...]  # path, inode, bytes, when it was last changed
     day: str
+    stretch: Stretch | None
     start_time: str | None
     config_version: str
     model: str | int
@@ -42,10 +44,11 @@ def key_of(request: StreamRequest) -> SessionKey:
     OSError
         The raw file is gone.
     """
-    stat = os.stat(request.dbn)
+    stats = [(path, os.stat(path)) for path in (*request.before, request.dbn)]
     return SessionKey(
-        (str(request.dbn), stat.st_ino, stat.st_size, stat.st_mtime_ns),
+        tuple((str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in stats),
         request.dt.isoformat(),
+        request.stretch,
         request.start_time,
         request.config.config_version,
         request.model,

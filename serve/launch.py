@@ -129,7 +129,7 @@ def _check_day(settings: ServeSettings, config: InstrumentConfig) -> Path:
     day = read_day(defaults.dt or last_day(lake, config.symbol_root))
     if not defaults.sealed_ok:
         require_open_day(lake, config.symbol, day.isoformat())
-    dbn = raw_file(lake, config.symbol_root, day.isoformat())
+    dbn = raw_file(lake, config.symbol_root, day.isoformat(), config.symbol)
     source = open_source([dbn], config, day, assumes_symbol=settings.assumes_symbol)
     Replay(source, config, start_time=defaults.start_time, block_bins=1)
     return dbn

@@ -160,7 +160,7 @@ class Service:
             return "the champion is not being watched"
         try:
             lake, root = self.settings.lake, self.config.symbol_root
-            raw_file(lake, root, self.settings.defaults.dt or last_day(lake, root))
+            raw_file(lake, root, self.settings.defaults.dt or last_day(lake, root), self.config.symbol)
         except EngineError as error:
             return str(error)
         return None

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from engine.errors import ConfigError, SourceError
-from engine.hours import open_intervals
+from engine.hours import UTC_DAY, open_intervals
 from engine.run.block import BinBlock
 from engine.run.extent import Extent, extent_of
 from engine.run.replay import SESSION_TZ, Replay
 from engine.schema import GRID_COLUMNS
-from engine.source.records import Source, open_source
+from engine.source.records import Source
 from serve.champion import Serving, choose_signal, config_for, required_columns
 from serve.frames import SCHEMA_VERSION, STREAM_FORMAT, BinFrames, FrameEncoder, message
 from serve.moment import Moment, bin_of
@@ -167,8 +167,7 @@ class Session:
 
     def _opened(self) -> Source:
         if self._source is None:
-            request = self.request
-            self._source = open_source([request.dbn], self.config, request.dt, assumes_symbol=request.assumes_symbol)
+            self._source = self.request.source(self.config)
         return self._source
 
     def _reach(self) -> Extent:
@@ -218,7 +217,10 @@ class Session:
 
     def _extent_fields(self) -> dict[str, Any]:
         """``session`` of a ``runtime_config``: ``n_bins`` only where it is certain."""
+        stretch = self.request.stretch
         fields: dict[str, Any] = {"dt": self.request.dt.isoformat()}
+        if stretch is not None and stretch.kind != UTC_DAY:
+            fields["kind"] = stretch.kind
         if self.extent is not None:
             fields |= {"start_ns": str(self.extent.start_ns), "end_ns": str(self.extent.end_ns)}
             n_bins = self.n_bins if self.ended else self.extent.n_bins

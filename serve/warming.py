@@ -18,7 +18,6 @@ from engine.run.replay import Replay
 from engine.signals.base import Columns as Inputs
 from engine.signals.base import SignalLike, signal_inputs
 from engine.signals.hand_over import catch_up
-from engine.source.records import open_source
 from serve.champion import MICROSTATES, Serving, SignalChoice, choose_signal, config_for
 from serve.relabel import state5_codes
 from serve.request import StreamRequest, with_overrides
@@ -106,7 +105,7 @@ def _read_again(
     request = past.request
     unscored = with_overrides(config, {"perm_runtime_enabled": False}, "a session that is read again")
     replay = Replay(
-        open_source([request.dbn], unscored, request.dt, assumes_symbol=request.assumes_symbol),
+        request.source(unscored),
         unscored,
         start_time=request.start_time,
         checkpoints=request.checkpoints,
