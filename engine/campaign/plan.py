@@ -75,8 +75,14 @@ class BaseCapture(BaseModel):
                 f"capture_end_et was {self.capture_end_et}; it must be after capture_start_et, which is {self.capture_start_et}"
                 f"{'' if self.session == UTC_DAY else ', in a day that goes from 18:00:00 to 17:00:00'}"
             )
-        if self.session == TRADING_DAY and CLOSES <= self.clocks[0] < OPENS:
-            raise ValueError(f"capture_start_et was {self.capture_start_et}; a trading day goes from 18:00:00 to 17:00:00")
+        if self.session == TRADING_DAY:
+            start, end = self.clocks
+            for name, text, is_outside in (
+                ("capture_start_et", self.capture_start_et, CLOSES <= start < OPENS),
+                ("capture_end_et", self.capture_end_et, CLOSES < end < OPENS),
+            ):
+                if is_outside:
+                    raise ValueError(f"{name} was {text}; a trading day goes from 18:00:00 to 17:00:00")
         return self
 
     @property

@@ -73,7 +73,7 @@ def front_months(
         return _by_file(read_rolls(path), listed), f"front month by the roll file {path}"
     answer = vendor.resolve(dataset, [f"{root}.v.0"], "continuous", "instrument_id", days[0], days[-1] + timedelta(days=1))
     by_number = {(day, number): contract for day, of_day in listed.items() for contract, number in of_day.items()}
-    found = {}
+    found: dict[date, tuple[str, ...]] = {}
     for first, end, number in _spans(answer):
         for day in days:
             if first <= day < end and (day, number) in by_number:
@@ -84,7 +84,9 @@ def front_months(
 def contract_days(vendor: Vendor, dataset: str, contract: str, days: list[date]) -> dict[date, tuple[str, ...]]:
     """The days on which one contract was listed."""
     answer = vendor.resolve(dataset, [contract], "raw_symbol", "instrument_id", days[0], days[-1] + timedelta(days=1))
-    found = {day: (contract,) for first, end, _ in _spans(answer) for day in days if first <= day < end}
+    found: dict[date, tuple[str, ...]] = {
+        day: (contract,) for first, end, _ in _spans(answer) for day in days if first <= day < end
+    }
     if not found:
         raise ConfigError(
             f"symbols was {contract!r}, which was listed on none of these days; give a contract or a product's root"
