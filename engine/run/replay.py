@@ -130,7 +130,7 @@ class Replay:
         self.quality_counts: dict[str, int] = {}
         self.runner = Runner(
             config,
-            Span(day_start, day_end, first, n_bins, source.stretch.is_after_roll),
+            Span(day_start, day_end, first, n_bins, source.stretch.opens_with_roll(first)),
             open_intervals(config.symbol_root, source.dt),
             signal if signal is not None else runtime_model(config),
         )

@@ -45,21 +45,13 @@ NO_NUMBER: Final = -2  # of the record before the first: no step of one leads aw
 
 @dataclass(frozen=True)
 class Span:
-    """When a run begins and ends, ns: the session window, the first bin's start (None: the first event), how many bins.
-
-    ``is_after_roll``: the window begins where this contract became the front month.
-    """
+    """When a run begins and ends, ns: the session window, the first bin's start (None: the first event), how many bins."""
 
     day_start: int
     day_end: int
     first_bin: int | None = None
     n_bins: int | None = None
-    is_after_roll: bool = False
-
-    @property
-    def opens_with_roll(self) -> bool:
-        """Whether the run's first bin is the contract's first as the front month, and not one of later that day."""
-        return self.is_after_roll and self.first_bin in (None, self.day_start)
+    opens_with_roll: bool = False  # the first bin is the contract's first as the front month
 
 
 # For a book that no bins are made of: whatever is in the files belongs to it. Ends in 2116, long before the clock's 64 bits do.

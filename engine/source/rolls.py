@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 
 from engine.errors import ConfigError, DatasetError
 from engine.files import read_yaml
-from engine.hours import TRADING_DAY, UTC_DAY, SessionKind, session_window
+from engine.hours import TRADING_DAY, UTC_DAY, SessionKind, session_window, trade_date_of
 from engine.lake import Lake
 from engine.source.contracts import root_of
 
@@ -58,6 +58,10 @@ class Stretch:
     contract: str = ""
     is_after_roll: bool = False
 
+    def opens_with_roll(self, first_bin: int | None) -> bool:
+        """Whether the first bin of a run is the contract's first as the front month: it starts there, or with the first event."""
+        return self.is_after_roll and first_bin in (None, self.start_ns)
+
     @classmethod
     def whole(cls, dt: date, kind: SessionKind = UTC_DAY, contract: str = "") -> Self:
         """All of a session."""
@@ -82,8 +86,7 @@ class Rolls:
 
     def front_at(self, ts_ns: int) -> str:
         """The front month's contract at a time, UTC ns."""
-        passed = [one for one in self.rolls if one.at_ns <= ts_ns]
-        return passed[-1].after if passed else self.rolls[0].before
+        return self.front(trade_date_of(ts_ns))
 
     def stretches(self, dt: date, kind: SessionKind = UTC_DAY) -> list[Stretch]:
         """A session cut by contract, in order: one stretch, or one more for each roll in it."""

@@ -9,8 +9,7 @@ from engine.config import load_instrument
 from engine.errors import ConfigError, DatasetError
 from engine.lake import Lake, raw_file
 from engine.run.cut import cut
-from engine.run.runner import Span
-from engine.source.rolls import read_rolls
+from engine.source.rolls import Stretch, read_rolls
 from engine.source.sessions import wanted
 from tests.feed import start_ns
 
@@ -144,4 +143,4 @@ def test_bins_over_a_roll_need_a_start_and_one_contract_needs_none(tmp_path: Pat
     ("first", "is_after", "expected"), [(None, True, True), (100, True, True), (101, True, False), (None, False, False)]
 )
 def test_only_the_first_bin_of_the_contract_tells_of_the_roll(first: int | None, is_after: bool, expected: bool) -> None:
-    assert Span(100, 200, first, is_after_roll=is_after).opens_with_roll is expected
+    assert Stretch("utc_day", 100, 200, is_after_roll=is_after).opens_with_roll(first) is expected
