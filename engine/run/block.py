@@ -10,7 +10,20 @@ from numpy.typing import NDArray
 
 from engine.constants import NS_PER_S
 from engine.run import state as rs
-from engine.schema import GRID_F64, GRID_I32, GRID_LABELS_I8, GRID_TRADED, BinRows, Outputs
+from engine.schema import BIN_DTYPE, GRID_F64, GRID_I32, GRID_LABELS_I8, GRID_TRADED, BinRows, Outputs
+
+
+def room_for(n: int, rows: int) -> rs.Out:
+    """Room for a block of ``n`` bins."""
+    return rs.Out(
+        bins=np.zeros(n, BIN_DTYPE),
+        floats=np.empty((n, len(GRID_F64), rows)),
+        codes=np.empty((n, rows), np.int8),
+        moves=np.empty((n, len(GRID_I32), rows), np.int32),
+        labels=np.empty((n, len(GRID_LABELS_I8), rows), np.int8),
+        event_ids=np.empty((n, rows), np.int64),
+        traded=np.empty((n, len(GRID_TRADED), rows), np.int32),
+    )
 
 
 class GridView(Mapping[str, NDArray[Any]]):

@@ -67,11 +67,11 @@ def extent_of(
     Extent or None
         None where no start is given and nothing happens inside the session.
     """
-    before = source.place, source.id_changes
+    before = source.place, source.id_changes, source.hole
     try:
         return _extent_of(source, config, start_time, keyframes)
     finally:
-        source.place, source.id_changes = before
+        source.place, source.id_changes, source.hole = before
 
 
 def _extent_of(source: Source, config: InstrumentConfig, start_time: str | None, keyframes: Path | None) -> Extent | None:

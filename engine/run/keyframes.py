@@ -274,7 +274,7 @@ def kept_end(folder: Path, source: Source, runner: Runner) -> int | None:
 def engine_key(source: Source, runner: Runner) -> str:
     """All that decides an engine's bits in a session: the files, the instrument, the span, the code."""
     span = runner.span
-    files = [(str(f.path.resolve()), *f.held.mark.state, f.symbol, f.assumes_symbol) for f in source.files]
+    files = source.identity
     fields = {name: value for name, value in runner.config.model_dump(mode="json").items() if not name.startswith(_OF_NO_STATE)}
     hours = hashlib.sha256(runner.engine.sessions.tobytes()).hexdigest()
     return json.dumps([files, fields, span.day_start, span.day_end, span.first_bin, span.opens_with_roll, hours, _code()])

@@ -17,6 +17,7 @@ from engine.errors import ConfigError
 from engine.hours import SessionKind, open_intervals, session_window
 from engine.run.block import BinBlock
 from engine.run.checkpoint import Checkpoint
+from engine.run.clock import vouched_until
 from engine.run.keyframes import Keyframes
 from engine.run.runner import WARM_UP_NS, Runner, Span
 from engine.signals.base import SignalContext, SignalLike
@@ -71,6 +72,14 @@ def clock_ns(dt: date, kind: SessionKind, clock_time: str) -> int:
         if ns < session_end:
             break
     return ns
+
+
+def count_qualities(block: BinBlock, counts: dict[str, int]) -> None:
+    """Add a block's bins to the counts by quality bit."""
+    quality = block.bins["quality"]
+    for bit, name in QUALITY_NAMES.items():
+        if n := int(np.count_nonzero(quality & bit)):
+            counts[name] = counts.get(name, 0) + n
 
 
 class Replay:
@@ -133,6 +142,7 @@ class Replay:
             Span(day_start, day_end, first, n_bins, source.stretch.opens_with_roll(first)),
             open_intervals(config.symbol_root, source.dt),
             signal if signal is not None else runtime_model(config),
+            is_watched=source.watch is not None,
         )
         # Only where there is something to fast-forward through.
         begins = min(file.start_ns for file in source.files)
@@ -161,10 +171,7 @@ class Replay:
 
     def __iter__(self) -> Iterator[BinBlock]:
         for block in self._blocks():
-            quality = block.bins["quality"]
-            for bit, name in QUALITY_NAMES.items():
-                if n := int(np.count_nonzero(quality & bit)):
-                    self.quality_counts[name] = self.quality_counts.get(name, 0) + n
+            count_qualities(block, self.quality_counts)
             if int(block.bins["bin_seq"][0]) >= self.from_bin:
                 yield block
 
@@ -174,7 +181,12 @@ class Replay:
         for records in self.source.records(self.chunk_records, place):
             if self.is_cancelled():
                 return
+            hole = self.source.hole if n_read >= n_known else None  # what a kept state holds has its holes, too
             n_read += len(records)
+            if hole is not None:
+                for block in self.runner.take_hole(hole.since_ns, hole.until_ns, self.block_bins):
+                    yield block
+                    self._keep(n_read - len(records))
             if n_read <= n_known:
                 continue
             records = records[-min(len(records), n_read - n_known) :]
@@ -231,9 +243,4 @@ class Replay:
         """Until when the files vouch that nothing more happened: their declared end, but not beyond the trading session."""
         # What is broken behind the session's end takes nothing from it.
         end = self.source.declared_end_ns if self.runner.saw_end else self.source.end_ns
-        last = int(self.runner.engine.run["latest_ts"][0])
-        sessions = self.runner.engine.sessions
-        if end is None or not len(sessions):
-            return end
-        current = sessions[(sessions[:, 0] <= last) & (last < sessions[:, 1])]
-        return min(end, int(current[0, 1])) if len(current) else None
+        return vouched_until(self.runner.engine, end)

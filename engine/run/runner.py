@@ -10,7 +10,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.book.kernels import NO_TICK
 from engine.book.owner import grow, make_book, table_for
 from engine.config import InstrumentConfig
 from engine.constants import ANOMALIES, FEED_GAP_NS, NS_PER_S, Q_ROLL, UNDEF_PRICE
@@ -19,27 +18,18 @@ from engine.field.spectrum import history_bins, make_spectrum
 from engine.jit import source_hash
 from engine.run import loop as rk
 from engine.run import state as rs
-from engine.run.bins import close_bin
-from engine.run.block import BinBlock, GridView
+from engine.run.block import BinBlock, GridView, room_for
+from engine.run.clock import CLOSED, FINISHED, close_until, vouched_until
 from engine.run.recentre import Parking, recentre, synchronise_parked, touch_far
-from engine.run.silence import judge_silence, mark_gap
+from engine.run.silence import judge_silence, take_hole
 from engine.run.snapshot import engine_arrays, put_back, restore_engine, snapshot_engine
 from engine.run.traded import grow_tape, make_tape
-from engine.schema import (
-    BIN_DTYPE,
-    GRID_F64,
-    GRID_I32,
-    GRID_LABELS_I8,
-    GRID_TRADED,
-    MBO_DTYPE,
-    Ints,
-    MboRecords,
-    Structured,
-)
+from engine.schema import MBO_DTYPE, Ints, MboRecords
 from engine.signals.base import SignalLike, signal_inputs, write_outputs
 
 HURRIED_BINS: Final = 256  # in a block of bins that nobody waits for
 WARM_UP_NS = 30 * 60 * NS_PER_S  # the field runs this long before the first bin
+_TIMES_OF_SILENCE: Final = ("hole_from", "hole_until", "quiet_from", "quiet_until")
 NO_NUMBER: Final = -2  # of the record before the first: no step of one leads away from it
 
 
@@ -58,13 +48,6 @@ class Span:
 ALL_TIME: Final = Span(-(2**62), 2**62, first_bin=2**62 + 2**61)
 
 
-def no_far_flow() -> Structured:
-    """Room for what a record does outside the slots, unused."""
-    far = np.zeros(rs.N_FAR, rs.FAR_DTYPE)
-    far["tick"] = NO_TICK
-    return far
-
-
 class Runner:
     """One contract's session, from records to scored bins.
 
@@ -78,22 +61,33 @@ class Runner:
         (m, 2) ns, open trading intervals; empty when the hours are unknown.
     signal
         Scores each bin; `take_over` replaces it. None leaves the signal's fields at zero.
+    is_watched
+        Whether whoever records the feed tells of every hole, with `take_hole`; then no silence is one.
 
     Attributes
     ----------
     holes : list of (since, until), ns
-        Holes of the feed that records have ended since this object was made.
+        Holes of the feed that have ended since this object was made.
+    quiet : list of (since, until), ns
+        The silences since then that only the watch says were quiet: a file of the same records alone takes them for holes.
     """
 
     def __init__(
-        self, config: InstrumentConfig, span: Span, sessions: Ints | None = None, signal: SignalLike | None = None
+        self,
+        config: InstrumentConfig,
+        span: Span,
+        sessions: Ints | None = None,
+        signal: SignalLike | None = None,
+        is_watched: bool = False,
     ) -> None:
         self.config = config
         self.span = span
         self.params = config.to_params()
         self.signal = signal
+        self.is_watched = is_watched
         self.engine = self._fresh_engine(np.zeros((0, 2), np.int64) if sessions is None else sessions)
         self.holes: list[tuple[int, int]] = []
+        self.quiet: list[tuple[int, int]] = []
         self._parking: Parking = {}
         self._on_warm_up: Callable[[int], None] | None = None
         self._n_records = 0
@@ -110,7 +104,8 @@ class Runner:
         run["day_start"] = run["captured"] = span.day_start
         run["day_end"] = span.day_end
         run["max_bins"] = -1 if span.n_bins is None else span.n_bins
-        for name in ("latest_ts", "heard_ts", "heard_captured", "hole_from", "hole_until", "instrument_id"):
+        run["is_watched"] = self.is_watched
+        for name in ("latest_ts", "heard_ts", "heard_captured", "instrument_id", *_TIMES_OF_SILENCE):
             run[name] = rs.UNSET
         for name in ("last_trade_price", "previous_bid", "previous_ask"):
             run[name] = UNDEF_PRICE
@@ -118,7 +113,7 @@ class Runner:
         return rs.Engine(
             run=run,
             counts=np.zeros(len(ANOMALIES), rs.ANOMALY_DTYPE),
-            far=no_far_flow(),
+            far=rs.no_far_flow(),
             traded=make_tape(),
             sessions=sessions,
             book=make_book(config.n_absolute_ticks),
@@ -133,9 +128,12 @@ class Runner:
         fresh.run["session_begun"] = 1
         for name in ("n_kept", "captured"):
             fresh.run[name] = before.run[name]
+        since, until = (int(before.run[name][0]) for name in ("hole_from", "hole_until"))
+        self.holes, self.quiet = [], []
+        if before.run["is_told"][0] == 1 and until >= self.span.day_start and take_hole(fresh, since, until):
+            self.holes = [(since, until)]  # it reaches into the session
         self.engine = fresh._replace(counts=before.counts)
         self._parking = {}
-        self.holes = []
 
     def at_warm_up(self, call: Callable[[int], None], n_records: int = 0) -> None:
         """Have ``call`` called once, with the number of records taken in, before the record that opens the warm-up.
@@ -277,16 +275,7 @@ class Runner:
         n = min(left, max(block_bins, HURRIED_BINS)) if left > 0 else block_bins
         if self._stop_every:
             n = min(n, self._stop_every - self.n_bins % self._stop_every)
-        rows = self.config.n_rows
-        return rs.Out(
-            bins=np.zeros(n, BIN_DTYPE),
-            floats=np.empty((n, len(GRID_F64), rows)),
-            codes=np.empty((n, rows), np.int8),
-            moves=np.empty((n, len(GRID_I32), rows), np.int32),
-            labels=np.empty((n, len(GRID_LABELS_I8), rows), np.int8),
-            event_ids=np.empty((n, rows), np.int64),
-            traded=np.empty((n, len(GRID_TRADED), rows), np.int32),
-        )
+        return room_for(n, self.config.n_rows)
 
     def feed(self, records: MboRecords, block_bins: int) -> Iterator[BinBlock]:
         """Take records in, in order; yield full blocks of ``block_bins`` bins, and what is left of one at the end.
@@ -342,6 +331,8 @@ class Runner:
             self.engine = self.engine._replace(traded=grow_tape(self.engine.traded))
         if care & rs.CARE_HOLE:
             self.holes.append((int(run["hole_from"]), int(run["hole_until"])))
+        if care & rs.CARE_QUIET:
+            self.quiet.append((int(run["quiet_from"]), int(run["quiet_until"])))
         run["care"] = 0
 
     def finish(self, until_ns: int | None, block_bins: int) -> Iterator[BinBlock]:
@@ -350,28 +341,41 @@ class Runner:
         Whole bins up to there follow, empty ones included; a bin beyond it is emitted if it holds at least one event.
         """
         run = self.engine.run[0]
-        out: rs.Out | None = None
-        n_out = 0
         if until_ns is not None and run["heard_ts"] != rs.UNSET:
             # Taken as captured with the delay of what came last, unless that was told long after it happened.
             delay = int(run["heard_captured"]) - int(run["heard_ts"])
             judge_silence(self.engine, until_ns, until_ns + (delay if delay <= FEED_GAP_NS else 0), 0)
-        while not self._is_finished and run["phase"] == rs.BINS:
-            is_whole = until_ns is not None and run["bin_start"] + self.params.bin_ns <= until_ns
-            if not is_whole and run["bin_events"] == 0:
-                break
-            mark_gap(self.engine, self.params.bin_ns)
-            if out is None:
-                out = self._room(block_bins)
-            close_bin(self.engine, out, n_out, self.params)
-            n_out += 1
-            self._is_finished = not is_whole or run["bin_seq"] == run["max_bins"]
-            if n_out == len(out.bins):
-                yield self._block(out, n_out)
-                out, n_out = None, 0
+        yield from self._close(until_ns, True, block_bins)
         self._is_finished = True
-        if out is not None and n_out:
-            yield self._block(out, n_out)
+
+    def advance(self, until_ns: int, block_bins: int) -> Iterator[BinBlock]:
+        """Every record of event times before ``until_ns`` is in: the bins that end by then follow, as the next record would have
+        closed them; to be called for a watched feed, between two calls of `feed`.
+        """
+        yield from self._close(vouched_until(self.engine, until_ns), False, block_bins)
+
+    def take_hole(self, since_ns: int, until_ns: int, block_bins: int) -> Iterator[BinBlock]:
+        """Nothing is known of the event time in between; what is fed next begins with a snapshot.
+
+        Every bin that the hole touches is marked ``gap``; those that end in it follow, so that the snapshot, whose own times may
+        be older, falls into the bin in which the hole ends. A hole that was taken in before changes nothing.
+        """
+        if take_hole(self.engine, since_ns, until_ns) or (since_ns, until_ns) not in self.holes:
+            self.holes.append((since_ns, until_ns))
+        yield from self._close(min(until_ns, self.span.day_end), False, block_bins)
+
+    def _close(self, until_ns: int | None, with_rest: bool, block_bins: int) -> Iterator[BinBlock]:
+        """Bins that no record closes."""
+        until = rs.UNSET if until_ns is None else until_ns
+        while not self._is_finished:
+            is_due = with_rest or self.bin_start_ns + self.params.bin_ns <= until
+            out = self._room(block_bins if is_due else 0)
+            status, n_out = close_until(self.engine, until, with_rest, out, 0, self.params)
+            self._is_finished = status == FINISHED
+            if n_out:
+                yield self._block(out, n_out)
+            if status == CLOSED:
+                return
 
     def _block(self, out: rs.Out, n: int) -> BinBlock:
         bins = out.bins[:n]

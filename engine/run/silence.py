@@ -8,9 +8,14 @@ A minute without a record in open trading is looked at. It is no hole when
 
 Numbers that counted one by one and then leap tell of a hole whatever the rhythm.
 
-A gateway's heartbeats and other contracts' records would tell too, and are passed over on purpose: a download has no heartbeats,
-and a file cut by contract no others. A bin's quality would depend on the file its records came in, and what was seen live would
-not be the same bits the next morning.
+Other contracts' records would tell too, and are passed over on purpose: a file cut by contract has none, and a bin's quality
+would depend on the file that its records came in.
+
+A feed that is followed live is watched: heartbeats show it alive, and whoever records it names every hole. Its quiet bins are out
+before their silence is over, so that none may be judged by how long it lasts: in a watched feed only a hole that is told is one.
+What the recorder told is kept beside the recording, whose replay gives the same bits. A download of those hours was watched by
+nobody. It differs from what was seen live in the `gap` bit of bins in silences that it alone must take for holes, and in nothing
+else; those silences are counted as quiet by heartbeat and listed by the runner.
 
 Source: engine.md section 4, `gap`; Databento, `sequence`: given by the venue, to messages and not to what was recorded of them.
 """
@@ -19,7 +24,7 @@ from typing import Final
 
 from engine import constants as c
 from engine.jit import inline_kernel, kernel
-from engine.run.state import CARE_HOLE, UNSET, Engine
+from engine.run.state import CARE_HOLE, CARE_QUIET, UNSET, Engine
 from engine.schema import Ints, Record
 
 _SHORT_NS: Final = c.NS_PER_S  # what comes within a second is one burst and says nothing of the rhythm
@@ -85,10 +90,16 @@ def judge_silence(engine: Engine, heard: int, captured: int, step: int) -> None:
             run["quiet_by_sequence"] += 1
         elif length <= allowed and (step == 0 or run["n_counting"] < _COUNTS_ALWAYS):
             run["quiet_by_rhythm"] += 1
+        elif run["is_watched"] == 1:
+            run["quiet_by_heartbeat"] += 1
+            run["quiet_from"] = run["heard_ts"]
+            run["quiet_until"] = heard
+            run["care"] = run["care"] | CARE_QUIET
         else:
             run["holes"] += 1
             run["hole_from"] = run["heard_ts"]
             run["hole_until"] = heard
+            run["is_told"] = 0
             run["care"] = run["care"] | CARE_HOLE
     if length > _SHORT_NS:
         run["n_rhythm"] = min(run["n_rhythm"] + 1, _RHYTHM_MEMORY)
@@ -96,16 +107,30 @@ def judge_silence(engine: Engine, heard: int, captured: int, step: int) -> None:
         run["rhythm_ns"] += (min(length, allowed) - run["rhythm_ns"]) // run["n_rhythm"]
 
 
+@kernel
+def take_hole(engine: Engine, since: int, until: int) -> bool:
+    """A hole that is told, ns: no silence is to be judged across it. Returns whether it is another than the last one."""
+    run = engine.run[0]
+    if run["is_told"] == 1 and run["hole_from"] == since and run["hole_until"] == until:
+        return False
+    run["holes"] += 1
+    run["hole_from"] = since
+    run["hole_until"] = until
+    run["is_told"] = 1
+    run["is_judged"] = 1
+    return True
+
+
 @inline_kernel
 def mark_gap(engine: Engine, bin_ns: int) -> None:
-    """Mark the open bin when it lies in the last hole, or holds what ended it."""
+    """Mark the open bin when it lies in the last hole, or holds what ended it; one that is told may be short, or out of hours."""
     run = engine.run[0]
     since, until = run["hole_from"], run["hole_until"]
     start = run["bin_start"]
     if until == UNSET or start > until or start + bin_ns <= since:
         return
     sessions = engine.sessions
-    if sessions.shape[0] == 0:
+    if sessions.shape[0] == 0 or run["is_told"] == 1:
         run["quality"] = run["quality"] | c.Q_GAP
     for i in range(sessions.shape[0]):
         opened, closed = sessions[i, 0], sessions[i, 1]

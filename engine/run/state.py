@@ -16,7 +16,7 @@ WARM_UP: Final = 1  # the field runs,
 BINS: Final = 2  # bins are emitted
 
 UNSET: Final = -(2**63)
-SILENCES: Final = ("holes", "quiet_by_capture", "quiet_by_sequence", "quiet_by_rhythm")
+SILENCES: Final = ("holes", "quiet_by_capture", "quiet_by_sequence", "quiet_by_rhythm", "quiet_by_heartbeat")
 QUIET: Final = 4  # perm_microstate_id of unmoved quotes
 
 RUN_DTYPE: Final = np.dtype(
@@ -47,6 +47,10 @@ RUN_DTYPE: Final = np.dtype(
         ("is_judged", "<i8"),  # 1: the silence before the next record is judged
         ("hole_from", "<i8"),  # ns, the last hole, UNSET before the first
         ("hole_until", "<i8"),
+        ("is_told", "<i8"),  # 1: by whoever records the feed; it marks every bin that it touches
+        ("is_watched", "<i8"),  # 1: whoever records the feed tells every hole, and no silence is one
+        ("quiet_from", "<i8"),  # ns, the last silence that was quiet by that word alone, UNSET before the first
+        ("quiet_until", "<i8"),
         *((name, "<i8") for name in SILENCES),  # how many of more than a minute in open trading, by what they were judged to be
         ("bin_seq", "<i8"),
         ("bin_start", "<i8"),
@@ -78,7 +82,8 @@ CARE_SYNC: Final = 2  # the field's depths were synchronised with the book,
 CARE_RECENTRE: Final = 4  # spot is near the edge of the slots,
 CARE_TABLE: Final = 8  # the book was cleared and its order table may be small again,
 CARE_HOLE: Final = 16  # a hole in the feed has ended,
-CARE_TAPE: Final = 32  # the trade tape is full
+CARE_TAPE: Final = 32  # the trade tape is full,
+CARE_QUIET: Final = 64  # a silence has ended that nothing but the watch over the feed says was quiet
 
 ANOMALY_DTYPE: Final = np.dtype(
     [("count", "<i8"), ("order_id", "<u8"), ("sequence", "<i8"), ("ts_event", "<u8")]  # the first one's
@@ -112,6 +117,13 @@ class Out(NamedTuple):
     labels: NDArray[np.int8]
     event_ids: Ints
     traded: NDArray[np.int32]
+
+
+def no_far_flow() -> Structured:
+    """Room for what a record does outside the slots, unused."""
+    far = np.zeros(N_FAR, FAR_DTYPE)
+    far["tick"] = NO_TICK
+    return far
 
 
 @inline_kernel

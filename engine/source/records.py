@@ -5,21 +5,21 @@ Source: engine.md section 1.
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import date
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from engine.config import InstrumentConfig
-from engine.constants import ACTION_CLEAR, F_SNAPSHOT, UNDEF_TIMESTAMP
+from engine.constants import F_SNAPSHOT
 from engine.errors import SourceError
 from engine.hours import TRADING_DAY, UTC_DAY, SessionKind
-from engine.schema import MboRecords
+from engine.schema import MBO_DTYPE, MboRecords
 from engine.source.dbn_file import DbnFile
-from engine.source.id_changes import IdChanges, clear_before
-from engine.source.kernels import are_all_of
+from engine.source.follow import Hole, Watch
+from engine.source.id_changes import IdChanges, by_id
 from engine.source.rolls import Stretch
 
 CHUNK_RECORDS: Final = 1 << 16
@@ -47,14 +47,18 @@ class Source:
 
     Parameters
     ----------
+    watch
+        What the recorder of the files knew of its feed, None where nobody watched it.
     stretch
         What of the session is the contract's; default all of the UTC day.
     """
 
-    def __init__(self, files: Sequence[DbnFile], dt: date, stretch: Stretch | None = None) -> None:
+    def __init__(self, files: Sequence[DbnFile], dt: date, watch: Watch | None = None, stretch: Stretch | None = None) -> None:
         self.files = list(files)
         self.dt = dt
         self.stretch = stretch or Stretch.whole(dt)
+        self.watch = watch
+        self.hole: Hole | None = None
         self.id_changes = IdChanges()
         self.place = START
 
@@ -79,6 +83,12 @@ class Source:
         return [remark for file in self.files for remark in file.remarks]
 
     @property
+    def identity(self) -> list[object]:
+        """What tells these records from any others: the files as they lay when they were opened, and the watch over them."""
+        files: list[object] = [(str(f.path.resolve()), *f.held.mark.state, f.symbol, f.assumes_symbol) for f in self.files]
+        return files if self.watch is None else [*files, asdict(self.watch)]
+
+    @property
     def assumes_symbol(self) -> bool:
         """Whether files that do not say whose records they hold are taken as the contract's."""
         return any(file.assumes_symbol for file in self.files)
@@ -88,8 +98,11 @@ class Source:
         """Until when the data of the session reach by the word of its last file, ns, capped to the session window.
 
         None where that says nothing or was cut to a number of records. Files that begin behind the session say nothing of it.
+        Where the feed was watched, its recorder's word stands instead.
         """
         _, end = self.window
+        if self.watch is not None and self.watch.known_until_ns is not None:
+            return min(self.watch.known_until_ns, end)
         last = [file for file in self.files if file.start_ns < end][-1:] or self.files[:1]
         return None if last[0].end_ns is None else min(last[0].end_ns, end)
 
@@ -101,8 +114,31 @@ class Source:
     def records(self, chunk: int = CHUNK_RECORDS, start: Place = START) -> Iterator[MboRecords]:
         """Arrays of at most ``chunk`` records of the locked contract, dtype MBO_DTYPE.
 
-        ``place`` is where the array last yielded began, or an earlier one where a file cannot be entered there.
+        ``place`` is where the array last yielded began, or an earlier one where a file cannot be entered there; ``hole`` is the
+        one that lies before it, as the recorder told. A hole without a record behind it comes with an empty array.
         """
+        if self.watch is None:
+            yield from self._parts(chunk, start)
+            return
+        holes = self.watch.holes
+        n_raw = start.n_before - start.id_changes.n_cleared
+        n_done = sum(one.n_before < n_raw for one in holes)
+        n_cleared = start.id_changes.n_cleared
+        for part in self._parts(chunk, start):
+            is_ours = self.id_changes.n_cleared > n_cleared
+            n_cleared = self.id_changes.n_cleared
+            for hole, records in self.watch.cut(part, n_raw, n_done):
+                self.hole = hole
+                n_done += hole is not None
+                yield records
+            n_raw += 0 if is_ours else len(part)
+        for one in holes[n_done:]:
+            self.hole = one.hole
+            yield np.zeros(0, MBO_DTYPE)
+        self.hole = None
+
+    def _parts(self, chunk: int, start: Place) -> Iterator[MboRecords]:
+        """The same, without a look at holes."""
         self.id_changes = start.id_changes
         self.place = start
         current = start.instrument_id
@@ -121,20 +157,8 @@ class Source:
                 is_head = False
                 if first is not None:
                     self.place = Place(i, first, n, current, self.id_changes)
-                ids = block["instrument_id"]
-                if are_all_of(block, current, np.uint64(0), np.uint64(UNDEF_TIMESTAMP)):
-                    n += len(block)
-                    yield block
-                    continue
-                edges = [0, *(np.flatnonzero(np.diff(ids)) + 1).tolist(), len(block)]
-                for first, last in pairwise(edges):
-                    part = block[first:last]
-                    if current >= 0 and int(ids[first]) != current:
-                        self.id_changes = self.id_changes.and_one(current, part[0])
-                        if part[0]["action"] != ACTION_CLEAR:
-                            n += 1
-                            yield clear_before(part[:1])
-                    current = int(ids[first])
+                for part, number, changes in by_id(block, current, self.id_changes):
+                    current, self.id_changes = number, changes
                     n += len(part)
                     yield part
 
@@ -144,7 +168,7 @@ class Source:
         The vendor opens each UTC day's file with one. In the midst of a session it tells nothing that the book does not hold, and
         would count as a burst of orders that nobody sent; who saw that session live got none.
         """
-        if i == 0 or self.stretch.kind != TRADING_DAY:
+        if i == 0 or self.stretch.kind != TRADING_DAY or self.watch is not None:
             return False
         before, file = self.files[i - 1], self.files[i]
         is_within = self.stretch.start_ns < file.start_ns < self.stretch.end_ns
@@ -153,7 +177,7 @@ class Source:
     def tail(self, n: int) -> Iterator[MboRecords] | None:
         """The contract's among the last ``n`` records or so; None where the last file cannot be entered near its end."""
         first = self.files[-1].first_of_last(n)
-        return None if first is None else self.records(n, Place(len(self.files) - 1, first, 0, -1))
+        return None if first is None else self._parts(n, Place(len(self.files) - 1, first, 0, -1))
 
     def provenance(self) -> list[dict[str, Any]]:
         """Name, size in bytes and SHA-256 of each file.
@@ -174,6 +198,7 @@ def open_source(
     assumes_symbol: bool = False,
     session: SessionKind = UTC_DAY,
     stretch: Stretch | None = None,
+    watch: Watch | None = None,
 ) -> Source:
     """Open DBN files as one session of the locked contract.
 
@@ -189,6 +214,8 @@ def open_source(
         What a day is: the UTC day, or the trading day whose trade date it is; the files of two UTC days make one of those.
     stretch
         What of it is the contract's, where not all.
+    watch
+        What the recorder of the files knew of its feed; None for a download.
 
     Raises
     ------
@@ -204,4 +231,4 @@ def open_source(
             dt = date(*(int(part) for part in dated.groups())) if dated else files[-1].first_day
         except ValueError:
             dt = files[-1].first_day
-    return Source(files, dt, stretch or Stretch.whole(dt, session))
+    return Source(files, dt, watch, stretch or Stretch.whole(dt, session))

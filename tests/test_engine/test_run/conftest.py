@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from engine.run import keyframes
 from engine.simulate.session import simulate
 from engine.source.records import open_source
 from tests.kept_states import CONFIG, EVERY, N_BINS, Played, play
 from tests.reference import F_BAD_TS_RECV
-from tests.streams import SYMBOL, write_dbn
+from tests.streams import DAY, SYMBOL, write_dbn
 
 
 @pytest.fixture
@@ -60,3 +61,11 @@ def kept(made: Path, tmp_path: Path) -> Path:
     """A copy of them, to be damaged."""
     shutil.copytree(made, tmp_path / "kept")
     return tmp_path / "kept"
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.void]:
+    """25 s of a simulated market; its first 2,013 records are the snapshot."""
+    path = tmp_path_factory.mktemp("raw") / "glbx-mdp3-20260206.mbo.dbn"
+    simulate(path, seed=3, seconds=25, rate=60.0)
+    return np.concatenate(list(open_source([path], CONFIG, DAY).records()))
