@@ -1,0 +1,287 @@
+"""The recorder: takes a feed in and keeps it. One for each contract and lake."""
+
+import fcntl
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import IO, Any, Final
+
+import numpy as np
+
+from engine.constants import NS_PER_DAY, NS_PER_S
+from engine.errors import WorkError
+from engine.feed.follow import Hole
+from engine.feed.live.sink import FeedState
+from engine.feed.record.day import RecordedDay, resting_after
+from engine.feed.record.journal import JOURNAL, read_journal
+from engine.feed.record.place import day_folder, recorded_days, ring_path, rings, state_path, symbol_folder
+from engine.feed.record.resting import Resting
+from engine.feed.record.segments import captured_ns, mend_folder
+from engine.lake import Lake
+from engine.schema import MBO_DTYPE, MboRecords
+from engine.source.identity import day_start_ns
+
+_LOCK_TRIES: Final = 20  # who looks whether somebody records holds the lock for microseconds
+_LOCK_TRY_S: Final = 0.01
+
+
+@dataclass(frozen=True)
+class Options:
+    """What changes no record: sizes of a segment and of the ring, how often the disk is told to keep what it was given."""
+
+    segment_mb: int = 64
+    ring_mb: int = 64
+    sync_ms: int = 200
+    retry_s: float = 1.0  # between two tries to record again after a full disk
+    dataset: str = "GLBX.MDP3"  # for the segments' metadata
+
+
+class Recorder:
+    """A `engine.feed.live.sink.Sink`: segment first, then ring; whoever reads cannot hold it up.
+
+    ``resume``: the last recorded records that share one time, from which the feed goes on; empty where there is nothing.
+    ``tell`` gets a line when recording stops or goes on.
+
+    Raises
+    ------
+    WorkError
+        The contract is being recorded already, or shared memory has no room.
+    """
+
+    def __init__(self, lake: Lake, symbol: str, options: Options, tell: Callable[[str], None]) -> None:
+        self._lake, self._symbol, self._options, self._tell = lake, symbol, options, tell
+        self._lock_file = _lock(lake, symbol)
+        self._lock = threading.Lock()  # between the feed's thread and the one that syncs
+        self._day: RecordedDay | None = None
+        self._hole: Hole | None = None  # told, and no record since
+        self._newest_ns = 0  # greatest time of an event
+        self._known_ns = 0
+        self._feed = FeedState()
+        self._n_records = 0
+        self._retry_at_s = 0.0
+        self._is_dirty = self._is_state_new = False
+        self._trouble = ""
+        self._resting, self.resume = self._go_on()
+        self._stop = threading.Event()
+        self._syncing = threading.Thread(target=self._sync_until_stopped, name="sync", daemon=True)
+        self._syncing.start()
+
+    def _go_on(self) -> tuple[Resting, MboRecords]:
+        """Mend what the one before left, and read what rests after it."""
+        days = recorded_days(self._lake, self._symbol)
+        for path in rings(self._lake, self._symbol):
+            if not days or path != ring_path(self._lake, self._symbol, days[-1]):
+                path.unlink(missing_ok=True)
+        Resting().take(np.zeros(1, MBO_DTYPE))  # compiles, before anything comes
+        if not days:
+            return Resting(), np.empty(0, MBO_DTYPE)
+        mend_folder(day_folder(self._lake, self._symbol, days[-1]))
+        resting, resume = resting_after(self._lake, self._symbol, days[-1])
+        if len(resume):
+            self._newest_ns = self._known_ns = int(resume["ts_event"][-1])
+        over = read_journal(day_folder(self._lake, self._symbol, days[-1]) / JOURNAL).over
+        start_ns = day_start_ns(days[-1])
+        if over is None or over.known_until_ns < start_ns + NS_PER_DAY:
+            self._day = self._open_day(start_ns // NS_PER_DAY)
+        return resting, resume
+
+    def _open_day(self, i_day: int) -> RecordedDay:
+        day = datetime.fromtimestamp(i_day * NS_PER_DAY // NS_PER_S, UTC).date()
+        given = self._options
+        return RecordedDay(self._lake, self._symbol, day, given.dataset, given.segment_mb, given.ring_mb)
+
+    # --- the sink ---
+
+    def take(self, records: MboRecords) -> None:
+        """The next records of the contract, in order."""
+        with self._lock:
+            days = captured_ns(records) // np.uint64(NS_PER_DAY)
+            edges = [0, *(np.flatnonzero(days[1:] > np.maximum.accumulate(days)[:-1]) + 1).tolist(), len(records)]
+            for first, last in zip(edges, edges[1:], strict=False):
+                if first < last:
+                    self._take_of_day(records[first:last], int(days[first]))
+            self._n_records += len(records)
+            self._is_dirty = self._is_state_new = True
+        self._tell_trouble()
+
+    def _take_of_day(self, records: MboRecords, i_day: int) -> None:
+        day = self._day
+        if day is None or i_day * NS_PER_DAY >= day.end_ns:
+            day = self._enter(i_day, records)
+        if day.missing_since_ns is not None and self._hole is None:
+            now_s = time.monotonic()
+            if now_s >= self._retry_at_s and self._resting.is_whole and self._resting.is_at_event_end:
+                self._retry_at_s = now_s + self._options.retry_s
+                day.retry(records, self._newest_ns, self._resting)
+        hole, self._hole = self._hole, None
+        self._keep(day, records, hole, 0)
+
+    def _keep(self, day: RecordedDay, records: MboRecords, hole: Hole | None, n_opening: int) -> None:
+        # A snapshot's orders have the times of long ago.
+        self._newest_ns = max(self._newest_ns, int(records["ts_event"].max()))
+        day.take(records, hole, n_opening, self._newest_ns, self._resting)
+        self._resting.take(records)
+
+    def _enter(self, i_day: int, records: MboRecords) -> RecordedDay:
+        """A new day: the old one is over, the new one opens with the book."""
+        start_ns = i_day * NS_PER_DAY
+        if self._day is not None:
+            cut = self._hole and Hole(self._hole.since_ns, min(self._hole.until_ns, self._day.end_ns), self._hole.reason)
+            self._leave(self._known_ns if cut else start_ns, cut)
+        day = self._day = self._open_day(i_day)
+        if self._resting.is_whole and self._hole is None and not day.number:
+            opening = self._resting.snapshot(int(captured_ns(records[:1])[0]))
+            self._keep(day, opening, None, len(opening))
+        return day
+
+    def _leave(self, known_ns: int, hole: Hole | None) -> None:
+        day, self._day = self._day, None
+        if day is not None:
+            day.finish(known_ns, hole)
+            self._sync(day)
+            day.close()
+
+    def hole(self, hole: Hole) -> None:
+        """What lies in between is not known; the next records begin with a snapshot."""
+        with self._lock:
+            before = self._hole
+            self._hole = Hole(before.since_ns, hole.until_ns, f"{before.reason}; {hole.reason}") if before else hole
+
+    def mapping(self, instrument_id: int, raw_symbol: str, ts_ns: int) -> None:
+        """Nothing to do: every segment's metadata name the id of its records."""
+
+    def known_until(self, ts_ns: int) -> None:
+        """Everything up to this event time has been taken."""
+        with self._lock:
+            self._known_ns = max(self._known_ns, ts_ns)
+            if self._day is None or self._hole is not None:
+                return  # what lies in the hole is not known
+            if self._known_ns >= self._day.end_ns:
+                self._leave(self._known_ns, None)
+            else:
+                self._day.ring.know(self._known_ns)
+
+    def state(self, state: FeedState) -> None:
+        """How the feed is now."""
+        is_other = (state.kind, state.alarm) != (self._feed.kind, self._feed.alarm)
+        self._feed = state
+        self._is_state_new = True
+        if is_other:
+            self._write_state()
+
+    # --- beside it ---
+
+    def _tell_trouble(self) -> None:
+        trouble = self._day.trouble if self._day else ""
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._tell(f"alarm: recording stopped, serving goes on: {trouble}" if trouble else "recording goes on, its hole is named")
+            self._write_state()
+
+    def told(self) -> dict[str, Any]:
+        """The recorder's state as it stands in the file for others."""
+        day = self._day
+        return {
+            "pid": os.getpid(), "symbol": self._symbol, "day": day and day.day.isoformat(), "n_records": self._n_records,
+            "number": day and day.number, "newest_ns": self._newest_ns, "known_until_ns": max(self._known_ns, self._newest_ns),
+            "is_recording": not self._trouble, "alarm": self._trouble or self._feed.alarm, "feed": asdict(self._feed),
+        }  # fmt: skip
+
+    def _write_state(self) -> None:
+        """Replace the state whole; where shared memory is full, others see the one before."""
+        self._is_state_new = False
+        path = state_path(self._lake, self._symbol)
+        temporary = path.with_name(f"{path.name}.{threading.get_ident()}.tmp")
+        with suppress(OSError):
+            temporary.write_text(json.dumps(self.told()))
+            temporary.rename(path)
+
+    def _sync_until_stopped(self) -> None:
+        while not self._stop.wait(self._options.sync_ms / 1_000):
+            if self._is_dirty:
+                with self._lock:
+                    held = self._day.segments.held() if self._day else []
+                    self._is_dirty = False
+                self._sync_all(held)
+            if self._is_state_new:
+                self._write_state()
+
+    def _sync(self, day: RecordedDay) -> None:
+        self._sync_all(day.segments.held())
+
+    def _sync_all(self, held: list[int]) -> None:
+        for one in held:
+            try:
+                os.fsync(one)
+            except OSError as error:
+                self._tell(f"alarm: what was recorded last may not be on the disk: {error.strerror}")
+            finally:
+                os.close(one)
+
+    def end(self) -> None:
+        """The feed has ended in good order: everything is on the disk, and whoever follows is told that nothing follows."""
+        self._stop.set()
+        self._syncing.join()
+        with self._lock:
+            known_ns = max(self._known_ns, self._newest_ns) if self._hole is None else self._known_ns
+            self._leave(known_ns, self._hole)
+        self._write_state()
+        self._lock_file.close()
+
+
+def _lock(lake: Lake, symbol: str) -> IO[str]:
+    folder = symbol_folder(lake, symbol)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / "lock").open("a+")
+    if not _has_got(file):
+        file.seek(0)
+        whose = file.read().strip() or "another"
+        file.close()
+        raise WorkError(
+            f"{symbol} is being recorded by process {whose} in {folder}; one recorder a contract and lake, end that one first"
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def _has_got(file: IO[str]) -> bool:
+    """Take the lock, which goes with the process, however it ends."""
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            threading.Event().wait(_LOCK_TRY_S)
+        else:
+            return True
+    return False
+
+
+def read_state(lake: Lake, symbol: str) -> dict[str, Any] | None:
+    """The state of a contract's recorder as it wrote it last (see `Recorder.told`); None where none has written one.
+
+    ``is_alive`` is added: whether somebody records it now.
+    """
+    try:
+        values: dict[str, Any] = json.loads(state_path(lake, symbol).read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return values | {"is_alive": is_recorded(lake, symbol)}
+
+
+def is_recorded(lake: Lake, symbol: str) -> bool:
+    """Whether somebody records the contract now."""
+    try:
+        with (symbol_folder(lake, symbol) / "lock").open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
