@@ -13,6 +13,7 @@ from engine.door import read_clock, read_day
 from engine.errors import ConfigError, DatasetError
 from engine.files import NUMBER
 from engine.lake import RAW_SUFFIXES, Lake, raw_file
+from serve.live_day import LiveDay, live_day
 from serve.moment import Moment, read_moment
 from serve.query import HORIZONS, MODEL, PERM_FIELDS, QUERY_NAMES, SWITCHES
 from serve.settings import CHAMPION, INSTRUMENT, Projection, StreamDefaults
@@ -46,6 +47,7 @@ class StreamRequest:
     model: str | int = CHAMPION  # what scores: INSTRUMENT, CHAMPION, or a version
     projection: Projection = Projection()
     assumes_symbol: bool = False  # take a file that does not say whose records it holds
+    live: LiveDay | None = None  # the day under way, instead of a file
 
 
 def read_request(
@@ -66,16 +68,20 @@ def read_request(
     """
     values = _values(query)
     require_instrument(config, values.get("product_type", config.product_type), values.get("symbol", config.symbol))
-    day = read_day(values.get("dt") or defaults.dt or last_day(lake, config.symbol_root), "dt")
+    live = live_day(lake, config.symbol, values.get("dt")) if defaults.is_live else None
+    day = live.day if live else read_day(values.get("dt") or defaults.dt or last_day(lake, config.symbol_root), "dt")
     if not defaults.sealed_ok:
         require_open_day(lake, config.symbol, day.isoformat())
     start_time = values.get("start_time") or defaults.start_time
+    speed = _read_speed(values.get("speed", "1"))
+    if live is not None and speed != 1:
+        raise ConfigError(f"speed was {speed:g}; a live session goes as fast as the market does, leave speed out")
     return StreamRequest(
         config=_overridden(config, values),
-        dbn=raw_file(lake, config.symbol_root, day.isoformat()),
+        dbn=live.folder if live else raw_file(lake, config.symbol_root, day.isoformat()),
         dt=day,
         start_time=None if start_time is None else read_start_time(start_time),
-        speed=_read_speed(values.get("speed", "1")),
+        speed=speed,
         resume_from=_read_bin(values.get("resume_from", "0")),
         resumes="resume_from" in values,
         backfill=None if "backfill" not in values else _read_backfill(values["backfill"]),
@@ -86,6 +92,7 @@ def read_request(
         model=_model(values, defaults),
         projection=defaults.projection,
         assumes_symbol=assumes_symbol,
+        live=live,
     )
 
 
