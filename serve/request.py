@@ -17,7 +17,8 @@ from engine.lake import RAW_SUFFIXES, Lake
 from engine.run.cut import cut
 from engine.source.records import Source, open_source
 from engine.source.rolls import Stretch
-from engine.source.sessions import wanted
+from engine.source.sessions import Wanted, wanted
+from serve.live_day import LiveDay, live_day
 from serve.moment import Moment, read_moment
 from serve.query import HORIZONS, MODEL, PERM_FIELDS, QUERY_NAMES, SWITCHES
 from serve.settings import CHAMPION, INSTRUMENT, Projection, StreamDefaults
@@ -53,6 +54,7 @@ class StreamRequest:
     assumes_symbol: bool = False  # take a file that does not say whose records it holds
     before: tuple[Path, ...] = ()  # the session's files that are read before that one
     stretch: Stretch | None = None  # what of the session is the contract's; None for all of the UTC day
+    live: LiveDay | None = None  # the day under way, instead of a file
 
     def source(self, config: InstrumentConfig) -> Source:
         """Its records.
@@ -84,16 +86,17 @@ def read_request(
     """
     values = _values(query)
     require_instrument(config, values.get("product_type", config.product_type), config.symbol)
-    day = read_day(values.get("dt") or defaults.dt or last_day(lake, config.symbol_root), "dt")
-    kind = read_session_kind(values.get("session", UTC_DAY))
+    live = live_day(lake, config.symbol, values.get("dt")) if defaults.is_live else None
+    day = live.day if live else read_day(values.get("dt") or defaults.dt or last_day(lake, config.symbol_root), "dt")
     start_time = values.get("start_time") or defaults.start_time
-    # Where its product was asked for and a roll lies in the session, the contract with which the stream begins: it ends there.
-    wishes = wanted(lake, config, values.get("symbol"), day, kind)
-    one = cut(wishes, None if start_time is None else read_start_time(start_time), None, 1)[0].one
+    one = _wanted(values, config, lake, day, start_time, live is not None)
     if not defaults.sealed_ok:
-        for of_day in utc_days(day, kind):
+        for of_day in utc_days(day, one.stretch.kind):
             require_open_day(lake, one.config.symbol, of_day.isoformat())
-    *before, dbn = one.files(lake)
+    speed = _read_speed(values.get("speed", "1"))
+    if live is not None and speed != 1:
+        raise ConfigError(f"speed was {speed:g}; a live session goes as fast as the market does, leave speed out")
+    *before, dbn = [live.folder] if live else one.files(lake)
     return StreamRequest(
         config=_overridden(one.config, values),
         dbn=dbn,
@@ -101,7 +104,7 @@ def read_request(
         stretch=one.stretch,
         dt=day,
         start_time=None if start_time is None else read_start_time(start_time),
-        speed=_read_speed(values.get("speed", "1")),
+        speed=speed,
         resume_from=_read_bin(values.get("resume_from", "0")),
         resumes="resume_from" in values,
         backfill=None if "backfill" not in values else _read_backfill(values["backfill"]),
@@ -112,7 +115,25 @@ def read_request(
         model=_model(values, defaults, one.config.symbol == config.symbol),
         projection=defaults.projection,
         assumes_symbol=assumes_symbol,
+        live=live,
     )
+
+
+def _wanted(
+    values: dict[str, str], config: InstrumentConfig, lake: Lake, day: date, start_time: str | None, is_live: bool
+) -> Wanted:
+    """The session that is asked for.
+
+    Where a product's root was asked for and a roll lies in the session, the contract with which the stream begins: it ends there.
+    """
+    symbol, kind = values.get("symbol"), read_session_kind(values.get("session", UTC_DAY))
+    if not is_live:
+        wishes = wanted(lake, config, symbol, day, kind)
+        return cut(wishes, None if start_time is None else read_start_time(start_time), None, 1)[0].one
+    require_instrument(config, config.product_type, symbol or config.symbol)
+    if kind != UTC_DAY:
+        raise ConfigError(f"session was {kind}; what is live is recorded by the UTC day, leave session out")
+    return Wanted(config, day, Stretch.whole(day, kind, config.symbol))
 
 
 def _values(query: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -179,7 +179,7 @@ def rolls(parser: argparse.ArgumentParser) -> None:
 
 def record(parser: argparse.ArgumentParser) -> None:
     """Of `engine.commands.record`."""
-    parser.add_argument("symbol", metavar="SYMBOL", help="one contract, like MNQH6")
+    parser.add_argument("symbol", metavar="ROOT|CONTRACT", help="one contract, or a product: its front month by the roll file")
     parser.add_argument("--dataset", default="GLBX.MDP3", help="the vendor's name of the venue's data (default GLBX.MDP3)")
     parser.add_argument(
         "--key-file", type=read_path, metavar="FILE", help="the key, in a file of mode 600; default $DATABENTO_API_KEY"

@@ -44,8 +44,7 @@ class Span:
     opens_with_roll: bool = False  # the first bin is the contract's first as the front month
 
 
-# For a book that no bins are made of: whatever is in the files belongs to it. Ends in 2116, long before the clock's 64 bits do.
-ALL_TIME: Final = Span(-(2**62), 2**62, first_bin=2**62 + 2**61)
+ALL_TIME: Final = Span(-(2**62), 2**62, first_bin=2**62 + 2**61)  # for a book that no bins are made of; ends in 2116
 
 
 class Runner:
