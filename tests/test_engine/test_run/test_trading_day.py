@@ -17,9 +17,12 @@ from engine.lake import Lake
 from engine.run.extent import extent_of
 from engine.run.replay import Replay, first_bin_ns
 from engine.source.decoded import decode_once
+from engine.source.follow import Batch
 from engine.source.records import Source, open_source
 from engine.source.rolls import Stretch
+from engine.source.sessions import wanted
 from tests.feed import start_ns
+from tests.following import follow
 from tests.reference import F_SNAPSHOT, Record
 from tests.sessions import join, small_config
 from tests.streams import OPEN, build_up, record, to_array, write_dbn
@@ -253,3 +256,20 @@ def test_utc_days_say_what_they_are_and_a_stretch_given_by_hand_is_kept(lake: La
     }  # fmt: skip
     stretch = Stretch("utc_day", MIDNIGHT - H, MIDNIGHT)
     assert open_source([path], CONFIG, FIFTH, stretch=stretch).window == (MIDNIGHT - H, MIDNIGHT)
+
+
+@pytest.mark.parametrize("start", [None, "18:00", "18:00:03"])
+def test_a_followed_trading_day_rolls_at_the_bin_at_which_history_does(start: str | None, lake: Lake) -> None:
+    """Live, the records of both days come without the vendor's midnight snapshot; the bins are the same to the last bit."""
+    folder = lake.raw_dir("MNQ")
+    (one,) = wanted(lake, CONFIG, "MNQ", SIXTH, "trading_day")
+    history = join(Replay(one.open([folder / "mnqm6-20260205.dbn", folder / "mnqm6-20260206.dbn"]), one.config, start))
+    rows = np.concatenate(list(one.open(one.files(lake)).records()))
+    end = one.stretch.end_ns
+    given = [Batch(rows[:20], None, MIDNIGHT - S, False), Batch(rows[20:], None, end, True)]
+    live, _ = follow(one.config, given, day=SIXTH, stretch=one.stretch, start_time=start)
+    bins = join(live)
+    assert bins.fields["quality"][:2].tolist() == ([128, 0] if start != "18:00:03" else [0, 0])
+    assert bins.fields[["bin_start_ns", "bin_event_count", "best_bid_size"]].tobytes() == (
+        history.fields[["bin_start_ns", "bin_event_count", "best_bid_size"]].tobytes()
+    )

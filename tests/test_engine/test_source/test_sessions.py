@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.commands.record import _contract
 from engine.config import load_instrument
 from engine.errors import ConfigError, DatasetError
 from engine.lake import Lake, raw_file
@@ -144,3 +145,16 @@ def test_bins_over_a_roll_need_a_start_and_one_contract_needs_none(tmp_path: Pat
 )
 def test_only_the_first_bin_of_the_contract_tells_of_the_roll(first: int | None, is_after: bool, expected: bool) -> None:
     assert Stretch("utc_day", 100, 200, is_after_roll=is_after).opens_with_roll(first) is expected
+
+
+def test_a_recorder_of_a_product_records_the_front_month_of_now(tmp_path: Path) -> None:
+    """Whatever now is: of a roll file whose only roll is long past the contract after it, of one far ahead the one before."""
+    lake = lake_with_rolls(tmp_path)
+    path = tmp_path / "rolls/MNQ.yaml"
+    for day, front in (("2001-01-02", "MNQM6"), ("2999-01-02", "MNQH6")):
+        path.write_text(f"root: MNQ\nrolls:\n  - {{date: {day}, from: MNQH6, to: MNQM6, rule: calendar}}\n")
+        assert _contract(lake, "MNQ") == front
+    assert _contract(lake, "MNQU6") == "MNQU6"
+    path.unlink()
+    with pytest.raises(DatasetError, match="MNQ.yaml does not exist"):
+        _contract(lake, "MNQ")
