@@ -77,7 +77,7 @@ def _whence(recorder: Recorder) -> str:
 def _summary(told: dict[str, Any]) -> str:
     feed = told["feed"]
     return (
-        f"{told['symbol']}: {told['n_records']:,} records recorded in {told['seconds']} s, {feed['n_doubles']:,} doubles dropped, "
+        f"{told['symbol']}: {told['n_records']:,} records in {told['seconds']} s, {feed['n_doubles']:,} doubles dropped, "
         f"{feed['n_recoveries']} recoveries, {feed['n_holes']} holes of the feed"
     )
 

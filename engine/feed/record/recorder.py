@@ -125,18 +125,24 @@ class Recorder:
             self._take_of_day(day, part)
 
     def _take_of_day(self, day: RecordedDay, records: MboRecords) -> None:
-        if day.missing_since_ns is not None and self._hole is None and time.monotonic() >= self._retry_at_s:
-            if self._resting.is_whole and self._resting.is_at_event_end:
-                day.retry(records, self._newest_ns, self._resting)
+        if day.missing_since_ns is not None and self._hole is None and self._may_retry():
+            day.retry(records, self._newest_ns, self._resting)
         hole, self._hole = self._hole, None
         if self._starts_over and hole is None:
             until_ns = int(captured_ns(records[:1])[0])
-            hole = Hole(self._newest_ns, until_ns, "an earlier recorder was ended within a snapshot, which cannot be gone on with")
+            hole = Hole(
+                self._newest_ns, until_ns, "an earlier recorder was ended within a snapshot, which cannot be gone on with"
+            )
         self._starts_over = False
         was_missing = day.missing_since_ns
         self._keep(day, records, hole, 0)
         if day.missing_since_ns != was_missing:
             self._retry_at_s = time.monotonic() + self._options.retry_s
+
+    def _may_retry(self) -> bool:
+        """Whether it is time to try to record again, and the book may be shown."""
+        is_time = time.monotonic() >= self._retry_at_s
+        return is_time and self._resting.is_whole and self._resting.is_at_event_end
 
     def _keep(self, day: RecordedDay, records: MboRecords, hole: Hole | None, n_opening: int) -> None:
         # A snapshot's orders have the times of long ago.

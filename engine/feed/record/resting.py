@@ -44,7 +44,7 @@ def _rest(orders: Structured, n: Ints, records: MboRecords) -> None:
             for j in range(orders.shape[0]):
                 orders[j]["side"] = 0
             n[0] = 0
-        elif action == ACTION_ADD or action == ACTION_CANCEL or action == ACTION_MODIFY:
+        elif action in (ACTION_ADD, ACTION_CANCEL, ACTION_MODIFY):
             j = find_order(orders, record["order_id"])
             if action == ACTION_CANCEL:
                 if j >= 0:

@@ -11,7 +11,6 @@ import pytest
 
 from engine.feed.record.follower import DayFollower, open_follower
 from engine.feed.record.place import day_folder, recording_files, ring_path
-
 from engine.lake import Lake
 from tests.recordings import STEP_NS, feed, feed_rows, in_process, lake_of, small, take_all, take_n
 from tests.streams import DAY, SYMBOL
@@ -217,7 +216,7 @@ def test_readers_who_come_and_go_hold_up_nobody(lake: Lake) -> None:
 
 
 def test_waking_takes_far_less_than_a_look_now_and_then_would(lake: Lake) -> None:
-    """The median of the time from a record's arrival at the recorder to its reader, beside the reader's own pause without a ring."""
+    """The median time from a record's arrival at the recorder to its reader, beside the reader's own pause without a ring."""
     recorder = small(lake)
     rows = feed_rows(200)
     arrived: list[float] = []

@@ -8,7 +8,19 @@ from engine.feed.record.resting import Resting, newest_of
 from tests.recordings import feed_rows
 from tests.streams import OPEN, build_up, record, records, to_array
 
-COMPARED = ["order_id", "price", "size", "side", "action", "flags", "ts_event", "ts_recv", "instrument_id", "publisher_id", "length"]
+COMPARED = [
+    "order_id",
+    "price",
+    "size",
+    "side",
+    "action",
+    "flags",
+    "ts_event",
+    "ts_recv",
+    "instrument_id",
+    "publisher_id",
+    "length",
+]
 
 
 def assert_same(rows: np.ndarray, chunk: int) -> None:
