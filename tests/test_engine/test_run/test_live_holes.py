@@ -138,20 +138,23 @@ def test_hole_in_closed_hours_is_marked_and_its_bins_are_there(tmp_path: Path) -
     assert gaps(both(tmp_path, given, SLOW)) == [8, 9, 10, 11, 12]
 
 
-def test_hole_across_midnight_reaches_into_the_session_that_a_snapshot_opens(tmp_path: Path) -> None:
-    """From 30 s before to 2.5 s behind midnight in UTC, 19:00 in New York; the first bin begins there."""
+@pytest.mark.parametrize(("until", "marked"), [(2.5, [0, 1, 2]), (0, [0]), (-0.000000001, [])])
+def test_hole_across_midnight_reaches_into_the_session_that_a_snapshot_opens(
+    until: float, marked: list[int], tmp_path: Path
+) -> None:
+    """From 30 s before midnight in UTC, 19:00 in New York; the first bin begins there."""
     night = -14 * 3600
     given = [
         said(night - 40, *shifted(build_up(), night - 40)),
-        said(night + 2.6, *shifted(AFTER, night + 2.6), hole=hole(night - 30, night + 2.5)),
+        said(night + 2.6, *shifted(AFTER, night + 2.6), hole=hole(night - 30, night + until)),
         said(night + 5, is_over=True),
     ]
     rows = np.concatenate([one.records for one in given])
     path = write_dbn(tmp_path / "n.dbn", rows, n_days=2, day=DAY.replace(day=5))
-    watch = Watch((PlacedHole(13, hole(night - 30, night + 2.5)),), given[-1].known_until_ns)
+    watch = Watch((PlacedHole(13, hole(night - 30, night + until)),), given[-1].known_until_ns)
     live, follower = follow(SLOW, given, start_time="19:00")
     bins = same(live, live_bins(live, follower), file_replay(path, SLOW, watch, start_time="19:00"))
-    assert gaps(bins) == [0, 1, 2]
+    assert gaps(bins) == marked
 
 
 def test_records_are_cut_where_holes_lie() -> None:
