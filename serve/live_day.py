@@ -84,7 +84,8 @@ def live_day(lake: Lake, symbol: str, asked: str | None = None) -> LiveDay:
     day = date.fromisoformat(told) if told else datetime.now(UTC).date()
     if asked is not None and read_day(asked, "dt") != day:
         raise ConfigError(
-            f"dt was {asked}, and live is {day.isoformat()} (UTC); leave dt out, or start a service with --source replay for other days"
+            f"dt was {asked}, and live is {day.isoformat()} (UTC); leave dt out, or start a service with --source replay for "
+            "other days"
         )
     return LiveDay(lake, symbol, day)
 

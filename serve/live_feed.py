@@ -57,8 +57,8 @@ class LiveFeed:
     def told(self) -> dict[str, Any]:
         """The feed as it is said everywhere.
 
-        ``state``: of `engine.feed.live.sink.FeedState`, ``dead`` also where nobody records. ``age_s``: since the newest record came,
-        None before the first. ``lag_s``: market seconds by which this replica's bins are behind what was recorded. ``queue``:
+        ``state``: of `engine.feed.live.sink.FeedState`, ``dead`` also where nobody records. ``age_s``: since the newest record
+        came, None before the first. ``lag_s``: market seconds by which this replica's bins are behind what was recorded. ``queue``:
         records and holes that they have not taken in yet.
         """
         state = self._state

@@ -66,8 +66,8 @@ def read_recording(options: argparse.Namespace, symbol: str, lake: Lake) -> Reco
         read_key(options.key_file)
         if options.detach:
             raise ConfigError(
-                f"--detach was given and nobody records {symbol}; a recorder ends with who starts it, so start python -m engine record "
-                "first"
+                f"--detach was given and nobody records {symbol}; a recorder ends with who starts it, so start python -m engine "
+                "record first"
             )
     if options.gateway is not None:
         host, _, port = options.gateway.rpartition(":")

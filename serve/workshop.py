@@ -5,8 +5,8 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 
 from serve.champion import Serving
 from serve.figures import Figures
-from serve.pacing import Clock
 from serve.live_session import LiveSession
+from serve.pacing import Clock
 from serve.paper import PaperDesk
 from serve.request import StreamRequest
 from serve.session import Session
