@@ -53,6 +53,14 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "half_close, garbage, duplicate, swap, omit, slow_reader.",
         arguments.gateway,
     ),
+    "rolls": Command(
+        "propose when a product's front month changes; write it down",
+        "engine.commands.rolls",
+        "From the trade date of a roll on, from 18:00 in New York the evening before,\na product's root stands for its next "
+        "contract: in downloads, replays,\ncampaigns and streams. --rule calendar is the exchange's convention for equity\n"
+        "indices, --rule volume what was traded. Lines of the file that differ from the\nproposal are told and stay.",
+        arguments.rolls,
+    ),
     "record": Command(
         "a contract's live feed into the lake, and to whoever follows it",
         "engine.commands.record",

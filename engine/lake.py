@@ -1,6 +1,8 @@
 """Where things lie in the lake, and where a path as typed leads."""
 
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Self
@@ -128,13 +130,15 @@ def open_lake(path: str | Path | Lake | None = None) -> Lake:
     return Lake.open(path)
 
 
-def raw_file(lake: Lake, symbol_root: str, dt: str) -> Path:
+def raw_file(lake: Lake, symbol_root: str, dt: str, contract: str = "") -> Path:
     """The lake's one DBN file of a root symbol and a day.
 
     Parameters
     ----------
     dt : str
         Day as ``YYYY-MM-DD``.
+    contract : str
+        Of several files of that day, as about a roll, the one that bears this contract's name.
 
     Raises
     ------
@@ -145,6 +149,7 @@ def raw_file(lake: Lake, symbol_root: str, dt: str) -> Path:
     day = dt.replace("-", "")
     present = sorted(p for p in folder.glob("*") if p.name.endswith(RAW_SUFFIXES))
     found = [p for p in present if day in p.name]
+    found = files_of_contract(found, symbol_root, contract) if contract else found
     if len(found) == 1:
         return found[0]
     # The same capture compressed and not: the plain one is memory-mapped, hence faster.
@@ -156,6 +161,22 @@ def raw_file(lake: Lake, symbol_root: str, dt: str) -> Path:
         f"dt was {dt} and {folder} holds {what} (there: {names}); exactly one *{day}*.dbn[.zst] is needed. "
         "Put it there or name the file with --dbn"
     )
+
+
+def files_of_contract(paths: Sequence[Path], symbol_root: str, contract: str) -> list[Path]:
+    """Those whose name begins with a contract's; where none does, those that bear no contract's of that root."""
+    own = [path for path in paths if _is_of(path.name, contract)]
+    return own or [path for path in paths if not _is_of_another(path.name, symbol_root)]
+
+
+def _is_of(name: str, contract: str) -> bool:
+    """Whether a file's name begins with a contract's, as a download names it."""
+    return re.match(rf"{re.escape(contract)}(?![A-Za-z0-9])", name, re.IGNORECASE) is not None
+
+
+def _is_of_another(name: str, symbol_root: str) -> bool:
+    """Whether it begins with any contract's of the root."""
+    return re.match(rf"{re.escape(symbol_root)}[FGHJKMNQUVXZ]\d{{1,2}}(?![A-Za-z0-9])", name, re.IGNORECASE) is not None
 
 
 def config_file(lake: Lake, given: str | Path, kind: Literal["sweep", "campaign"]) -> Path:

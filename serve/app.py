@@ -45,7 +45,8 @@ def build_app(service: Service, background: Sequence[Background] = ()) -> Starle
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await asyncio.to_thread(service.start)
-        tasks = [asyncio.create_task(service.beat()), *(asyncio.create_task(job(app)) for job in background)]
+        jobs = [service.beat(), service.follow_live(), *(job(app) for job in background)]
+        tasks = [asyncio.create_task(job) for job in jobs]
         try:
             yield
         finally:

@@ -26,6 +26,7 @@ class Arguments(BaseModel):
     lake: str | None = Field(None, description="data folder; else SPYMASTER_LAKE of the cluster's processes")
     dt: str | None = Field(None, description="YYYY-MM-DD; else the lake's last day")
     start_time: str | None = Field(None, description="HH:MM in New York; else the day's first event")
+    source: str | None = Field(None, description="replay, or live where python -m engine record runs beside it")
     sealed_ok: bool = Field(False, description="also play days with a sealed session")
     assume_symbol: bool = Field(False, description="take raw files that do not say whose records they hold")
     host: str | None = Field(None, description="where each replica listens; loopback unless told otherwise")

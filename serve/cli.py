@@ -21,7 +21,8 @@ def _run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--host", default=DEFAULT_HOST, help=f"default {DEFAULT_HOST}; on another one {TOKEN_ENV} must be set")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}")
-    parser.add_argument("--source", default="replay", choices=("replay",), help="where events come from")
+    parser.add_argument("--source", default="replay", choices=("replay", "live"), help="where events come from")
+    _live(parser)
     parser.add_argument(
         "--sealed-ok", action="store_true", help="also play days with a sealed session: a look by eye, not counted"
     )
@@ -78,6 +79,14 @@ def _projection(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--projection-use-cubic", action="store_true", help="add cubic_scale * s3 * h^3")
     group.add_argument("--projection-cubic-scale", metavar="X", help="default 1/6; with --projection-use-cubic")
     group.add_argument("--projection-damping-lambda", metavar="X", help="times exp(-X * h); default 0")
+
+
+def _live(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "the live feed, with --source live: recorded by a process of its own, which is started where none runs"
+    )
+    group.add_argument("--key-file", type=read_path, metavar="FILE", help="holds the vendor's key; else DATABENTO_API_KEY")
+    group.add_argument("--gateway", metavar="HOST:PORT", help="instead of the vendor's own, such as python -m engine gateway's")
 
 
 def _latency(parser: argparse.ArgumentParser) -> None:

@@ -21,6 +21,7 @@ from engine.run.runner import Runner, Span
 from serve.client import fetch_health, health_lines, stream_url
 from serve.detached import Noted, end_driver, end_marked, forget_address, logs, require_note, start_head
 from serve.launch import Launch, read_launch
+from serve.live_recorder import RecorderProcess
 from serve.page import start_page
 from serve.query import QUERY_NAMES
 from serve.settings import DEFAULT_HOST, DEFAULT_PORT, TOKEN_ENV
@@ -110,15 +111,19 @@ def _serve(launch: Launch, address: str, is_detached: bool) -> int:
 
     settings, config = launch.settings, launch.config
     _compile(config)
-    print(f"starting Ray Serve for {config.product_type}:{config.symbol}, data {launch.dbn.name} …", flush=True)
+    data = f"data {launch.dbn.name}" if launch.recording is None else "live"
+    print(f"starting Ray Serve for {config.product_type}:{config.symbol}, {data} …", flush=True)
     if is_detached:
         return _detach(launch, address)
     ended = threading.Event()
     cluster = ServeCluster(address)
     noted: Noted | None = None
+    recorder = None if launch.recording is None else RecorderProcess(launch.recording)
     try:
         _on_signals(ended, breaks_off=True)
         with _hang_up_held():
+            if recorder is not None:
+                recorder.start()
             cluster.start(launch)
             _on_signals(ended, breaks_off=False)  # again: Ray takes some of them for itself while it starts
         if not ended.is_set():
@@ -132,7 +137,11 @@ def _serve(launch: Launch, address: str, is_detached: bool) -> int:
         raise WorkError(f"Ray Serve did not start: {' '.join(str(error).split())}") from None
     finally:
         print("ending …", flush=True)
-        cluster.stop()
+        try:
+            cluster.stop()
+        finally:
+            if recorder is not None:
+                recorder.stop()
         if noted is not None:
             noted.remove()
     print("ended", flush=True)

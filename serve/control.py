@@ -36,6 +36,7 @@ class Control:
     bins: int = 1  # of a step
     speed: float = 1.0
     to: Moment | None = None  # of a seek
+    to_live: bool = False  # of a seek: to where the market is now
     backfill: int = 0  # of a seek: bins before that place to send first
 
 
@@ -99,12 +100,17 @@ def _speed(values: dict[str, Any]) -> Control:
 
 
 def _seek(values: dict[str, Any]) -> Control:
-    _only(values, "start_time", "bin_seq", "ts_ns", "backfill")
-    given = [name for name in ("start_time", "bin_seq", "ts_ns") if name in values]
+    _only(values, "start_time", "bin_seq", "ts_ns", "to", "backfill")
+    given = [name for name in ("start_time", "bin_seq", "ts_ns", "to") if name in values]
     if len(given) != 1:
-        raise ConfigError(f"seek was sent with {' and '.join(given) or 'no place'}; give one of start_time, bin_seq, ts_ns")
+        raise ConfigError(f"seek was sent with {' and '.join(given) or 'no place'}; give one of start_time, bin_seq, ts_ns, to")
     name, value = given[0], values[given[0]]
     shown = f"{name} {_shown(value)}"
+    backfill = _whole(values.get("backfill", 0), "backfill", 0, MAX_BACKFILL)
+    if name == "to":
+        if value != "live":
+            raise ConfigError(f"to was {_shown(value)}; the one place with a name is live")
+        return Control("seek", to_live=True, backfill=min(backfill, MAX_BACKFILL - 1))
     if name == "start_time":
         if not isinstance(value, str):
             raise ConfigError(f"start_time was {_shown(value)}; give New York wall-clock time as HH:MM or HH:MM:SS, like 09:25")
@@ -113,7 +119,7 @@ def _seek(values: dict[str, Any]) -> Control:
         to = Moment(shown, bin_seq=_whole(value, name, 0, 10**15))
     else:
         to = Moment(shown, ts_ns=_whole(value, name, 0, _MAX_NS))
-    return Control("seek", to=to, backfill=_whole(values.get("backfill", 0), "backfill", 0, MAX_BACKFILL))
+    return Control("seek", to=to, backfill=backfill)
 
 
 def _whole(value: object, name: str, least: int, most: int) -> int:

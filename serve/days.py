@@ -9,7 +9,7 @@ from typing import Any, Final
 from engine.config import InstrumentConfig
 from engine.dataset.sealed import seals
 from engine.errors import EngineError
-from engine.lake import RAW_SUFFIXES, Lake
+from engine.lake import RAW_SUFFIXES, Lake, files_of_contract
 from engine.run.extent import extent_of
 from engine.source.records import open_source
 
@@ -59,6 +59,9 @@ class Days:
         }
         if is_sealed and not self._sealed_ok:
             return {**told, "reason": "a session of this day is held out"}
+        paths = files_of_contract(paths, self._config.symbol_root, self._config.symbol)
+        if not paths:
+            return {**told, "reason": f"its files are of other contracts than {self._config.symbol}"}
         if len({path.name.removesuffix(".zst") for path in paths}) > 1:
             return {**told, "reason": f"{len(paths)} files are of this day: {', '.join(path.name for path in paths[:5])}"}
         path = min(paths, key=lambda one: len(one.name))  # the plain one, as a stream takes it

@@ -6,8 +6,11 @@ import os
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from engine.errors import ConfigError
+from engine.source.rolls import Stretch
 from serve.closing import BusyError
 from serve.figures import SessionFigures
+from serve.live_shared import LiveShared
 from serve.logs import tell
 from serve.moment import Moment
 from serve.private import PrivateReplay
@@ -19,13 +22,15 @@ logger = logging.getLogger(__name__)
 
 # Clients that were cut off together come back some bins apart; who is first decides where computing begins.
 _RESUME_MARGIN: Final = 256
+_CAUGHT_UP: Final = 2  # bins behind the live session's newest are with it
 
 
 class SessionKey(NamedTuple):
     """All that decides the bits of a session's frames, and their pace."""
 
-    file: tuple[str, int, int, int]  # path, inode, bytes, when it was last changed
+    files: tuple[tuple[str, int, int, int], ...]  # path, inode, bytes, when it was last changed
     day: str
+    stretch: Stretch | None
     start_time: str | None
     config_version: str
     model: str | int
@@ -42,10 +47,12 @@ def key_of(request: StreamRequest) -> SessionKey:
     OSError
         The raw file is gone.
     """
-    stat = os.stat(request.dbn)
+    paths = (*request.before, request.dbn)
+    stats = [(path, None if request.live else os.stat(path)) for path in paths]  # what is live grows
     return SessionKey(
-        (str(request.dbn), stat.st_ino, stat.st_size, stat.st_mtime_ns),
+        tuple((str(path), *((stat.st_ino, stat.st_size, stat.st_mtime_ns) if stat else (0, 0, 0))) for path, stat in stats),
         request.dt.isoformat(),
+        request.stretch,
         request.start_time,
         request.config.config_version,
         request.model,
@@ -72,6 +79,7 @@ class Hub:
         self._shared: dict[SharedSession, SessionKey] = {}  # in order of their beginning
         self._private: set[PrivateReplay] = set()
         self._n_begun = 0
+        self.told_feed: Callable[[], dict[str, Any] | None] = lambda: None  # how the live feed is, where there is one
 
     @property
     def n_sessions(self) -> int:
@@ -101,6 +109,50 @@ class Hub:
         shared = max(there, key=lambda one: (one.close is None, one.n_clients))
         n_before = 1 if request.backfill is None else request.backfill
         return shared.join(max(shared.ring.first, shared.here - n_before), wake)
+
+    async def join_live(self, request: StreamRequest, wake: Callable[[], None]) -> Cursor:
+        """A place in the live session of a request, once that has caught up with the day: near now, or where it goes on.
+
+        What it goes on from and is kept no more is skipped, and counted.
+
+        Raises
+        ------
+        ConfigError
+            It goes on at a bin that has not come yet.
+        BusyError
+            As many run as may.
+        """
+        shared = self._live(request) or self._begin(key_of(request), request)
+        cursor = shared.join(shared.ring.head, wake)
+        try:
+            await shared.opened.wait()
+            head, ahead = shared.ring.head, int(self._workshop.limits.ahead_s / shared.pacer.period_s)
+            if request.resumes and request.resume_from > head + ahead and not shared.failed:
+                raise ConfigError(f"resume_from was {request.resume_from}, and the live session is at bin {head}; leave it out")
+        except BaseException:
+            cursor.leave()
+            raise
+        n_before = 1 if request.backfill is None else request.backfill
+        cursor.place(request.resume_from if request.resumes else max(shared.ring.first, head - n_before))
+        return cursor
+
+    def rejoin_live(self, request: StreamRequest, bin_seq: int, wake: Callable[[], None]) -> Cursor | None:
+        """A place at a bin of the live session, for a replay that has caught up with it; None where it has not."""
+        shared = self._live(request)
+        if shared is None or not shared.opened.is_set() or not 0 <= shared.ring.head - bin_seq <= _CAUGHT_UP:
+            return None
+        return shared.join(bin_seq, wake) if bin_seq >= shared.ring.first else None
+
+    def keep_live(self, request: StreamRequest) -> LiveShared:
+        """The live session of a request, which goes on whoever watches."""
+        shared = self._live(request) or self._begin(key_of(request), request)
+        assert isinstance(shared, LiveShared)
+        shared.is_kept = True
+        return shared
+
+    def _live(self, request: StreamRequest) -> SharedSession | None:
+        key = key_of(request)
+        return next((one for one, its_key in self._shared.items() if its_key == key and one.close is None), None)
 
     async def own(
         self, request: StreamRequest, place: int | Moment, history: int, wake: Callable[[], None], *, instead: bool = False
@@ -149,12 +201,13 @@ class Hub:
     def _begin(self, key: SessionKey, request: StreamRequest) -> SharedSession:
         most = self._workshop.limits.max_sessions
         if len(self._shared) >= most:
-            idle = next((one for one in self._shared if one.n_clients == 0), None)
+            idle = next((one for one in self._shared if one.n_clients == 0 and not one.is_kept), None)
             if idle is None:
                 raise BusyError(f"{len(self._shared)} different sessions are being watched and that is the limit; try later")
             idle.stop()
         first_bin = max(0, request.resume_from - _RESUME_MARGIN)
-        shared = SharedSession(self._next_number(), request, first_bin, self._workshop, self._over)
+        kind = SharedSession if request.live is None else LiveShared
+        shared = kind(self._next_number(), request, first_bin, self._workshop, self._over)
         self._shared[shared] = key
         tell(logger, "session begins", session=shared.number, dt=request.dt.isoformat(), start_time=request.start_time)
         return shared

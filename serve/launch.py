@@ -13,12 +13,14 @@ from engine.config import InstrumentConfig, load_instrument, require_instrument
 from engine.dataset.sealed import require_open_day
 from engine.door import read_day
 from engine.errors import ChampionError, ConfigError
+from engine.feed.record.place import symbol_folder
 from engine.lake import Lake, raw_file
 from engine.run.replay import Replay
 from engine.source.records import open_source
 from serve.access import read_host
 from serve.champion import check_champion
 from serve.latency import read_capture
+from serve.live_recorder import LIVE, Recording, read_recording
 from serve.query import HORIZONS, PERM_FIELDS
 from serve.request import last_day, perm_value, read_horizons, read_model, read_number, read_start_time, refuse_idle
 from serve.scaling import Scaling
@@ -36,7 +38,8 @@ class Launch:
     settings: ServeSettings
     config: InstrumentConfig
     scaling: Scaling
-    dbn: Path  # what a stream without wishes plays
+    dbn: Path  # what a stream without wishes plays; of a live service the folder of recordings
+    recording: Recording | None = None  # what a live service needs a recorder for
 
 
 def read_launch(options: argparse.Namespace) -> Launch:
@@ -58,9 +61,10 @@ def read_launch(options: argparse.Namespace) -> Launch:
         raise ConfigError(f"--port was {options.port}; it must be 1 to 65535")
     settings = _settings(options, config, perm_names)
     scaling = _scaling(options)
-    dbn = _check_day(settings, config)
+    recording = read_recording(options, config.symbol, settings.lake)
+    dbn = _check_day(settings, config) if recording is None else symbol_folder(settings.lake, config.symbol)
     _check_model(settings, config)
-    return Launch(settings, config, scaling, dbn)
+    return Launch(settings, config, scaling, dbn, recording)
 
 
 def _scaling(options: argparse.Namespace) -> Scaling:
@@ -97,6 +101,7 @@ def _settings(options: argparse.Namespace, config: InstrumentConfig, perm_names:
             perm_names=perm_names,
             projection=_projection(options),
             sealed_ok=options.sealed_ok,
+            is_live=options.source == LIVE,
         ),
         log_level=options.log_level,
         log_format=options.log_format,
@@ -129,7 +134,7 @@ def _check_day(settings: ServeSettings, config: InstrumentConfig) -> Path:
     day = read_day(defaults.dt or last_day(lake, config.symbol_root))
     if not defaults.sealed_ok:
         require_open_day(lake, config.symbol, day.isoformat())
-    dbn = raw_file(lake, config.symbol_root, day.isoformat())
+    dbn = raw_file(lake, config.symbol_root, day.isoformat(), config.symbol)
     source = open_source([dbn], config, day, assumes_symbol=settings.assumes_symbol)
     Replay(source, config, start_time=defaults.start_time, block_bins=1)
     return dbn

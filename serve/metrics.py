@@ -9,6 +9,7 @@ from ray.util.metrics import Counter, Gauge, Histogram
 from serve.figures import Figures, Snapshot
 
 PERIOD_S: Final = 1.0
+_FEED_FIGURES: Final = ("age_s", "lag_s", "queue", "doubles_dropped", "recoveries", "holes")
 PREFIX: Final = "spymaster_"
 _LAG_BOUNDARIES_MS: Final = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0]
 
@@ -42,6 +43,13 @@ METRICS: Final = (
     Metric("session_jitter_ms", "gauge", "Mean difference of two bins' lags in a session, milliseconds", ("session", "kind")),
     Metric("alarms", "gauge", "Alarms that /health shows", ("kind",)),
     Metric("champion", "gauge", "Version of the champion that serves, 0 for the instrument's own signal", ("standing",)),
+    Metric("feed_state", "gauge", "1 for the state that the live feed is in", ("state",)),
+    Metric("feed_age_s", "gauge", "Since the live feed's newest record came, seconds"),
+    Metric("feed_lag_s", "gauge", "Market seconds by which the bins are behind what was recorded"),
+    Metric("feed_queue", "gauge", "Recorded records that the bins have not taken in yet"),
+    Metric("feed_doubles_dropped", "gauge", "Records of a recovery that had been there before it, as the recorder counts them"),
+    Metric("feed_recoveries", "gauge", "Connections that stood again, as the recorder counts them"),
+    Metric("feed_holes", "gauge", "Spans of which nothing is known, as the recorder counts them"),
     Metric("bin_lag_ms", "histogram", "Sending after due, milliseconds"),
 )
 
@@ -53,6 +61,10 @@ class Measured(Protocol):
 
     def snapshot(self) -> Snapshot:
         """What it holds now."""
+        ...
+
+    def told_feed(self) -> dict[str, Any] | None:
+        """How its live feed is; None where it has none."""
         ...
 
     def standing(self) -> tuple[int, str]:
@@ -108,8 +120,17 @@ class _Pusher:
         self._set("sockets", {(("kind", kind),): getattr(sockets, kind) for kind in ("open", "half_open", "silent")})
         self._set("alarms", {(("kind", kind),): alarms.count(kind) for kind in set(alarms)})
         self._set("champion", {(("standing", standing),): version})
+        self._set_feed(service.told_feed())
         for name in ("lag_ms", "jitter_ms"):
             self._set(f"session_{name}", _worst(held, name))
+
+    def _set_feed(self, told: dict[str, Any] | None) -> None:
+        if told is None:
+            return
+        self._set("feed_state", {(("state", told["state"]),): 1.0})
+        for name in _FEED_FIGURES:
+            if told.get(name) is not None:
+                self._set(f"feed_{name}", {(): float(told[name])})
 
     def _set(self, name: str, values: dict[tuple[tuple[str, str], ...], float]) -> None:
         gone = self._shown.get(name, set()) - values.keys()

@@ -1,6 +1,7 @@
 """What one client is sent: from a shared session until it goes its own way, from a replay of its own after that."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from engine.errors import EngineError
@@ -60,6 +61,8 @@ class Player:
             else:
                 n_bins = AT_BACKFILL if request.backfill is None else request.backfill
                 await self._own(request.at, max(0, n_bins - 1))
+        elif request.live is not None:
+            await self._begin_live(request)
         elif request.speed == 0:
             await self._own(request.resume_from, 0)
         else:
@@ -72,6 +75,12 @@ class Player:
             else:
                 self._start_at(feed.next_bin)
                 self._feed = feed
+
+    async def _begin_live(self, request: StreamRequest) -> None:
+        """Join the live session; what a client that comes back has missed and is kept no more counts as skipped."""
+        cursor = await self._hub.join_live(request, self._wake)
+        self.next_bin, self.last_bin, self.speed, self.paused = cursor.next_bin, cursor.next_bin - 1, 1.0, False
+        self._change_to(cursor)
 
     def take(self) -> Item | None:
         """What the client is sent next; None while there is nothing, or it wants nothing."""
@@ -91,6 +100,11 @@ class Player:
 
     def _next(self) -> Item | None:
         feed = self._feed
+        if isinstance(feed, PrivateReplay) and self._request.live is not None and not self.paused and not 0 < self.speed < 1:
+            live = self._hub.rejoin_live(self._request, self.next_bin, self._wake)
+            if live is not None:  # it has caught up
+                self._change_to(live)
+                self.speed, feed = 1.0, live
         if feed is None:
             return None
         if self.paused and self._n_let == 0:
@@ -117,7 +131,10 @@ class Player:
     def state(self) -> dict[str, Any]:
         """What an ``ack`` and a ``heartbeat`` tell."""
         shared = isinstance(self._feed, Cursor)
-        return {"paused": self.paused, "speed": self.speed, "next_bin": self.next_bin, "shared": shared}
+        told: dict[str, Any] = {"paused": self.paused, "speed": self.speed, "next_bin": self.next_bin, "shared": shared}
+        if self._request.live is not None:
+            told |= {"live": shared, "feed": self._hub.told_feed()}
+        return told
 
     @property
     def n_skipped(self) -> int:
@@ -173,6 +190,12 @@ class Player:
     async def _set_speed(self, control: Control) -> None:
         if control.speed == self.speed:
             return
+        if isinstance(self._feed, Cursor) and self._request.live is not None and not 0 < control.speed < 1:
+            raise ControlError(
+                f"value was {control.speed:g}; a live session goes no faster than the market, seek to an earlier place first",
+                "unsupported",
+                control.kind,
+            )
         if self.paused:
             self.speed = control.speed
             return
@@ -181,6 +204,11 @@ class Player:
         replay.go(self.speed, self.next_bin)
 
     async def _seek(self, control: Control) -> None:
+        if control.to_live:
+            if self._request.live is None:
+                raise ControlError("to was 'live'; this is a replay of a past day", "unsupported", control.kind)
+            await self._begin_live(replace(self._request, resumes=False, backfill=control.backfill + 1))
+            return
         assert control.to is not None
         await self._own(control.to, control.backfill)
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -55,6 +56,16 @@ class PrivateReplay:
         self._session: Session | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_left = False
+        # What is live comes when it comes: nobody else waits on the thread that waits for it.
+        self._thread = None if request.live is None else ThreadPoolExecutor(1, thread_name_prefix=f"session-{number}")
+
+    @property
+    def _start_pool(self) -> ThreadPoolExecutor:
+        return self._thread or self._workshop.start_pool
+
+    @property
+    def _bin_pool(self) -> ThreadPoolExecutor:
+        return self._thread or self._workshop.bin_pool
 
     async def open(self, place: int | Moment, history: int = 0) -> int:
         """Find the place and compute up to so many bins before it; held there, until `go` or `hold` says what is wanted.
@@ -69,7 +80,7 @@ class PrivateReplay:
         EngineError
             There is no such place, or the data cannot be read.
         """
-        loop, pool = asyncio.get_running_loop(), self._workshop.start_pool
+        loop, pool = asyncio.get_running_loop(), self._start_pool
         try:
             session = await loop.run_in_executor(pool, self._made)
             bin_seq = place if isinstance(place, int) else await loop.run_in_executor(pool, session.bin_of, place)
@@ -139,19 +150,21 @@ class PrivateReplay:
             self._task = None  # how it ended leads back to here: without the circle the engine is freed at once
         if self._session is not None:
             self._workshop.release(self._session)
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
         self._on_over(self)
 
     # --- the computation ---
 
     async def _produce(self, session: Session) -> None:
-        loop, workshop = asyncio.get_running_loop(), self._workshop
+        loop = asyncio.get_running_loop()
         try:
             while not session.ended:
                 n_bins = self._n_wanted(session)
                 if n_bins == 0:
                     await self._wait(session)
                     continue
-                items = await loop.run_in_executor(workshop.bin_pool, partial(framed_turn, session, n_bins))
+                items = await loop.run_in_executor(self._bin_pool, partial(framed_turn, session, n_bins))
                 await self._put(items)
             self._queue.close(end_of(session.n_bins, session.told))
         except Exception as error:
@@ -183,7 +196,7 @@ class PrivateReplay:
                 for task in waiting:
                     task.cancel()
         if session.wants_change:
-            await self._put(await loop.run_in_executor(self._workshop.bin_pool, session.change_signal))
+            await self._put(await loop.run_in_executor(self._bin_pool, session.change_signal))
 
     async def _put(self, items: Any) -> None:
         for item in items:

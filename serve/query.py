@@ -30,6 +30,7 @@ QUERY_NAMES: Final = (
     "product_type",
     "symbol",
     "dt",
+    "session",
     "start_time",
     "speed",
     "resume_from",

@@ -12,7 +12,13 @@ from engine.dataset.sealed import require_open_day
 from engine.door import read_clock, read_day
 from engine.errors import ConfigError, DatasetError
 from engine.files import NUMBER
-from engine.lake import RAW_SUFFIXES, Lake, raw_file
+from engine.hours import UTC_DAY, read_session_kind, utc_days
+from engine.lake import RAW_SUFFIXES, Lake
+from engine.run.cut import cut
+from engine.source.records import Source, open_source
+from engine.source.rolls import Stretch
+from engine.source.sessions import Wanted, wanted
+from serve.live_day import LiveDay, live_day
 from serve.moment import Moment, read_moment
 from serve.query import HORIZONS, MODEL, PERM_FIELDS, QUERY_NAMES, SWITCHES
 from serve.settings import CHAMPION, INSTRUMENT, Projection, StreamDefaults
@@ -32,7 +38,7 @@ class StreamRequest:
     """A stream that can be opened."""
 
     config: InstrumentConfig
-    dbn: Path
+    dbn: Path  # the session's last file
     dt: date
     start_time: str | None
     speed: float  # market seconds per second; 0 is as fast as the client reads
@@ -46,6 +52,20 @@ class StreamRequest:
     model: str | int = CHAMPION  # what scores: INSTRUMENT, CHAMPION, or a version
     projection: Projection = Projection()
     assumes_symbol: bool = False  # take a file that does not say whose records it holds
+    before: tuple[Path, ...] = ()  # the session's files that are read before that one
+    stretch: Stretch | None = None  # what of the session is the contract's; None for all of the UTC day
+    live: LiveDay | None = None  # the day under way, instead of a file
+
+    def source(self, config: InstrumentConfig) -> Source:
+        """Its records.
+
+        Raises
+        ------
+        SourceError
+            A file cannot be read, or is not the contract's.
+        """
+        paths = [*self.before, self.dbn]
+        return open_source(paths, config, self.dt, assumes_symbol=self.assumes_symbol, stretch=self.stretch)
 
 
 def read_request(
@@ -65,17 +85,26 @@ def read_request(
         When the lake has no raw file of that day.
     """
     values = _values(query)
-    require_instrument(config, values.get("product_type", config.product_type), values.get("symbol", config.symbol))
-    day = read_day(values.get("dt") or defaults.dt or last_day(lake, config.symbol_root), "dt")
-    if not defaults.sealed_ok:
-        require_open_day(lake, config.symbol, day.isoformat())
+    require_instrument(config, values.get("product_type", config.product_type), config.symbol)
+    live = live_day(lake, config.symbol, values.get("dt")) if defaults.is_live else None
+    day = live.day if live else read_day(values.get("dt") or defaults.dt or last_day(lake, config.symbol_root), "dt")
     start_time = values.get("start_time") or defaults.start_time
+    one = _wanted(values, config, lake, day, start_time, live is not None)
+    if not defaults.sealed_ok:
+        for of_day in utc_days(day, one.stretch.kind):
+            require_open_day(lake, one.config.symbol, of_day.isoformat())
+    speed = _read_speed(values.get("speed", "1"))
+    if live is not None and speed != 1:
+        raise ConfigError(f"speed was {speed:g}; a live session goes as fast as the market does, leave speed out")
+    *before, dbn = [live.folder] if live else one.files(lake)
     return StreamRequest(
-        config=_overridden(config, values),
-        dbn=raw_file(lake, config.symbol_root, day.isoformat()),
+        config=_overridden(one.config, values),
+        dbn=dbn,
+        before=tuple(before),
+        stretch=one.stretch,
         dt=day,
         start_time=None if start_time is None else read_start_time(start_time),
-        speed=_read_speed(values.get("speed", "1")),
+        speed=speed,
         resume_from=_read_bin(values.get("resume_from", "0")),
         resumes="resume_from" in values,
         backfill=None if "backfill" not in values else _read_backfill(values["backfill"]),
@@ -83,10 +112,28 @@ def read_request(
         perm_names=tuple(name for name in PERM_FIELDS if name in values or name in defaults.perm_names),
         checkpoints=lake.book_checkpoints,
         keyframes=lake.keyframes,
-        model=_model(values, defaults),
+        model=_model(values, defaults, one.config.symbol == config.symbol),
         projection=defaults.projection,
         assumes_symbol=assumes_symbol,
+        live=live,
     )
+
+
+def _wanted(
+    values: dict[str, str], config: InstrumentConfig, lake: Lake, day: date, start_time: str | None, is_live: bool
+) -> Wanted:
+    """The session that is asked for.
+
+    Where a product's root was asked for and a roll lies in the session, the contract with which the stream begins: it ends there.
+    """
+    symbol, kind = values.get("symbol"), read_session_kind(values.get("session", UTC_DAY))
+    if not is_live:
+        wishes = wanted(lake, config, symbol, day, kind)
+        return cut(wishes, None if start_time is None else read_start_time(start_time), None, 1)[0].one
+    require_instrument(config, config.product_type, symbol or config.symbol)
+    if kind != UTC_DAY:
+        raise ConfigError(f"session was {kind}; what is live is recorded by the UTC day, leave session out")
+    return Wanted(config, day, Stretch.whole(day, kind, config.symbol))
 
 
 def _values(query: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -145,8 +192,14 @@ def refuse_idle(names: Sequence[str], model: str | int) -> None:
         )
 
 
-def _model(values: dict[str, str], defaults: StreamDefaults) -> str | int:
-    model = read_model(values[MODEL]) if MODEL in values else defaults.model
+def _model(values: dict[str, str], defaults: StreamDefaults, is_locked_contract: bool) -> str | int:
+    """What scores. A champion was judged, and its fits were made, on the locked contract: of no other it says anything."""
+    model = read_model(values[MODEL]) if MODEL in values else defaults.model if is_locked_contract else INSTRUMENT
+    if model != INSTRUMENT and not is_locked_contract:
+        raise ConfigError(
+            f"{MODEL} was {model}, which was judged on another contract than this session's; ask for {MODEL} {INSTRUMENT}, or "
+            "promote a run of this contract's dataset and lock the service to it"
+        )
     refuse_idle([name for name in PERM_FIELDS if name in values], model)
     return model
 

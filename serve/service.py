@@ -16,9 +16,10 @@ from serve.champion import ChampionWatcher, Serving, choose_signal, reason_of
 from serve.figures import Figures, Snapshot
 from serve.hub import Hub
 from serve.latency import LatencyLog
+from serve.live_feed import LOOK_S, LiveFeed
 from serve.pacing import Clock, WallClock
 from serve.paper import PaperDesk
-from serve.request import last_day
+from serve.request import last_day, read_request
 from serve.settings import CHAMPION, INSTRUMENT, SERVICE_NAME, ServeSettings
 from serve.spoken import SpokenDesk
 from serve.workshop import Workshop
@@ -76,6 +77,9 @@ class Service:
         )
         self.hub = Hub(self.workshop)
         self.figures.sessions = self.hub.figures
+        self.feed = LiveFeed(settings.lake, config.symbol) if settings.defaults.is_live else None
+        if self.feed is not None:
+            self.hub.told_feed = self.feed.told
         self.latency: LatencyLog | None = None
         self.before_goodbye: Callable[[], None] = lambda: None  # stops taking connections, where other replicas take them
         self.deployments: dict[str, Any] | None = None  # what Ray Serve says of all replicas, where one runs us
@@ -141,6 +145,17 @@ class Service:
             for stream in list(self.streams):
                 stream.beat(now, period_s * 3 / 4)  # looked at every quarter, so that none waits longer than the period
 
+    async def follow_live(self) -> None:
+        """Keep the live day's session going and know how its feed is, until cancelled; nothing to do for replays."""
+        feed = self.feed
+        while feed is not None:
+            await asyncio.to_thread(feed.look)
+            if not self.closing:
+                settings = self.settings
+                request = await asyncio.to_thread(read_request, [], self.config, settings.lake, settings.defaults)
+                feed.keep(self.hub, request)
+            await asyncio.sleep(LOOK_S)
+
     async def stop(self) -> None:
         """End the streams, the sessions, the watcher and the threads."""
         await self.go_away()
@@ -158,9 +173,11 @@ class Service:
             return "the service is going away"
         if not self.watcher.is_watching:
             return "the champion is not being watched"
+        if self.feed is not None:
+            return None  # a feed that is dead is an alarm; what was recorded is served
         try:
             lake, root = self.settings.lake, self.config.symbol_root
-            raw_file(lake, root, self.settings.defaults.dt or last_day(lake, root))
+            raw_file(lake, root, self.settings.defaults.dt or last_day(lake, root), self.config.symbol)
         except EngineError as error:
             return str(error)
         return None
@@ -180,6 +197,7 @@ class Service:
             "champion": None if serving.champion is None else self._summary(serving.champion),
             "model": self._model(scoring.champion) | {"since": scoring.since},
             "alarms": self._alarms(serving.champion),
+            **({} if self.feed is None else {"feed": self.feed.told()}),
             "deployments": self.deployments,
             "limits": asdict(self.settings.limits),
             "sessions": self.hub.n_sessions,
@@ -200,6 +218,10 @@ class Service:
     def snapshot(self) -> Snapshot:
         """What this replica holds now."""
         return self.figures.snapshot(len(self.streams))
+
+    def told_feed(self) -> dict[str, Any] | None:
+        """How the live feed is; None where days are replayed."""
+        return None if self.feed is None else self.feed.told()
 
     def standing(self) -> tuple[int, str]:
         """Version and standing of the champion that serves; 0 and ``instrument`` where none does."""
@@ -257,6 +279,7 @@ class Service:
         """What an operator must know: a champion that cannot be taken, a record that is broken or not written."""
         alarm = self.watcher.alarm
         found = [] if alarm is None else [{"kind": "champion", "message": alarm.message, "since": alarm.since}]
+        found += [] if self.feed is None else self.feed.alarms
         found += [] if self._refused is None else [self._refused]
         for trouble in (None if champion is None else self.desk.trouble(champion), self.spoken.trouble):
             if trouble is not None:

@@ -10,15 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from engine.errors import ConfigError, SourceError
-from engine.hours import open_intervals
+from engine.hours import UTC_DAY, open_intervals
 from engine.run.block import BinBlock
 from engine.run.extent import Extent, extent_of
+from engine.run.live import LiveReplay
 from engine.run.replay import SESSION_TZ, Replay
 from engine.schema import GRID_COLUMNS
-from engine.source.records import Source, open_source
+from engine.source.records import Source
 from serve.champion import Serving, choose_signal, config_for, required_columns
 from serve.frames import SCHEMA_VERSION, STREAM_FORMAT, BinFrames, FrameEncoder, message
 from serve.moment import Moment, bin_of
@@ -67,6 +68,8 @@ class Session:
         Keeps the record of which model spoke at which bin.
     """
 
+    mode: ClassVar[str] = "replay"
+
     def __init__(
         self,
         request: StreamRequest,
@@ -90,12 +93,12 @@ class Session:
         self._speaker: Speaker | None = None
         if spoken is not None:
             config, day = self.config, request.dt.isoformat()
-            self._speaker = Speaker(spoken, config.symbol, request.dbn.name, day, config.cell_width_ms)
+            self._speaker = Speaker(spoken, config.symbol, request.dbn.name, day, config.cell_width_ms, self.mode)
         self._encoder = FrameEncoder(self.config.n_rows)
         self._recent = RecentBins(required_columns(self.choice), self.config.n_rows, (limits or Limits()).recent_bytes)
         self._warming: tuple[int, Future[Warmed]] | None = None  # the generation meant, too
         self._source: Source | None = None
-        self._replay: Replay | None = None
+        self._replay: Replay | LiveReplay | None = None
         self._blocks: Iterator[BinBlock] = iter(())
         self._ahead: BinBlock | None = None
         self.told: list[ModelTrade] = []  # of the champion's trades in the last bin computed; once ended, of what was open
@@ -167,8 +170,7 @@ class Session:
 
     def _opened(self) -> Source:
         if self._source is None:
-            request = self.request
-            self._source = open_source([request.dbn], self.config, request.dt, assumes_symbol=request.assumes_symbol)
+            self._source = self.request.source(self.config)
         return self._source
 
     def _reach(self) -> Extent:
@@ -199,7 +201,7 @@ class Session:
         fields |= {
             "runtime_model": self.choice.describe() | self._record(),
             "projection_model": asdict(self.request.projection),
-            "mode": "replay",
+            "mode": self.mode,
             "deployment_stage": "local",
             "stream_format": STREAM_FORMAT,
             "schema_version": SCHEMA_VERSION,
@@ -218,7 +220,10 @@ class Session:
 
     def _extent_fields(self) -> dict[str, Any]:
         """``session`` of a ``runtime_config``: ``n_bins`` only where it is certain."""
+        stretch = self.request.stretch
         fields: dict[str, Any] = {"dt": self.request.dt.isoformat()}
+        if stretch is not None and stretch.kind != UTC_DAY:
+            fields["kind"] = stretch.kind
         if self.extent is not None:
             fields |= {"start_ns": str(self.extent.start_ns), "end_ns": str(self.extent.end_ns)}
             n_bins = self.n_bins if self.ended else self.extent.n_bins
@@ -244,8 +249,8 @@ class Session:
             self.ended = True
             return frames
         encoded = self._encoder.encode(block, self._told, *self._taken_up)
-        self.next_bin = encoded[-1].bin_seq + 1
-        return frames + encoded
+        first, self.next_bin = self.next_bin, encoded[-1].bin_seq + 1
+        return [*frames, *(one for one in encoded if one.bin_seq >= first)]
 
     @property
     def wants_change(self) -> bool:
@@ -304,6 +309,7 @@ class Session:
         block = next(self._blocks, None)
         self._taken_up = begun, time.time_ns()
         if block is not None:
+            self._before(block)
             if self._speaker is not None:
                 self._speaker.see(block, self.choice)
             told = [book.update(block) for book in self._papers]
@@ -318,6 +324,9 @@ class Session:
             self.told = [told for book in self._papers for told in book.finish()]
             self._papers = []
         return block
+
+    def _before(self, block: BinBlock) -> None:
+        """The next bins are about to be taken in."""
 
     # --- trades on paper ---
 

@@ -71,6 +71,7 @@ class StreamDefaults:
     perm_names: tuple[str, ...] = ()  # perm_* fields that were set at launch
     projection: Projection = Projection()
     sealed_ok: bool = False  # days with a sealed session may be played
+    is_live: bool = False  # the day under way, from its recorder; else a day of the lake
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,9 @@ class SharedSession:
         self.pace = Pace()
         self.pacer = Pacer(request.config.cell_width_ms, request.speed, request.resume_from)
         self.close: Close | None = None  # what is said behind the last bin
-        self.failed = False
+        self.failed = self.is_kept = False  # kept: it goes on without viewers
         self.extent: Extent | None = None
+        self.opened = asyncio.Event()  # its first bin has been computed, or it has failed
         self._workshop = workshop
         self._on_over = on_over
         self._cursors: set[Cursor] = set()
@@ -74,6 +75,11 @@ class SharedSession:
     @property
     def n_clients(self) -> int:
         return len(self._cursors)
+
+    @property
+    def max_behind(self) -> int:
+        """Bins that a client that reads too slowly may be behind."""
+        return self._workshop.limits.queue_bins
 
     @property
     def here(self) -> int:
@@ -92,7 +98,7 @@ class SharedSession:
         if self._lingering is not None:
             self._lingering.cancel()
             self._lingering = None
-        cursor = Cursor(self, bin_seq, self._workshop.limits.queue_bins, wake)
+        cursor = Cursor(self, bin_seq, self.max_behind, wake)
         self._cursors.add(cursor)
         if self._session is not None and self.close is None:
             self._renew()
@@ -101,7 +107,11 @@ class SharedSession:
     def leave(self, cursor: "Cursor") -> None:
         """A client is gone; after the last one the session lingers, so that a page loaded anew finds it."""
         self._cursors.discard(cursor)
-        if self._cursors or self._lingering is not None:
+        self.linger()
+
+    def linger(self) -> None:
+        """Where nobody watches any more: end in a while."""
+        if self._cursors or self._lingering is not None or self.is_kept:
             return
         if self.failed or self.ring.n_said == 0 or self._workshop.is_closing():
             self.stop()  # nothing was computed yet that anybody could want
@@ -134,7 +144,9 @@ class SharedSession:
             session = await self._in_thread(self._made)
             await self._in_thread(partial(session.open, self.request.resume_from))  # a call of its own: closed, it breaks off
             self.extent = session.extent
+            self._is_open(session)
             self.ring.say(await self._in_thread(session.config_frame))
+            self.opened.set()
             self._wake()
             while not session.ended:
                 await self._until_due(session)
@@ -144,10 +156,14 @@ class SharedSession:
             self.close, self.failed = close_for(error), True
             self._on_over(self)
         finally:
+            self.opened.set()
             self._wake()
             if self._session is not None:
                 self._workshop.release(self._session)
             self._thread.shutdown(wait=False)
+
+    def _is_open(self, session: Session) -> None:
+        """What is known once it is open."""
 
     def _made(self) -> Session:
         request = replace(self.request, resume_from=self.ring.first)
@@ -241,6 +257,10 @@ class Cursor:
         self.n_skipped = 0
         self.wake = wake
         self._keep_up()
+
+    def place(self, bin_seq: int) -> None:
+        """Go on at a bin; nothing was taken yet."""
+        self.next_bin, self._live_from, self.n_skipped = bin_seq, None, 0
 
     def take(self) -> Item | None:
         """What the client is sent next; None while there is nothing."""

@@ -80,11 +80,13 @@ class Speaker:
         Of the session; ``day`` as YYYY-MM-DD.
     width_ms : int
         Of a bin.
+    source : str
+        ``replay`` or ``live``.
     """
 
-    def __init__(self, desk: SpokenDesk, symbol: str, file: str, day: str, width_ms: int) -> None:
+    def __init__(self, desk: SpokenDesk, symbol: str, file: str, day: str, width_ms: int, source: str = "replay") -> None:
         self._desk, self._symbol = desk, symbol
-        self._common: Entry = {"source": "replay", "file": file, "dt": day, "width_ns": width_ms * 1_000_000}
+        self._common: Entry = {"source": source, "file": file, "dt": day, "width_ns": width_ms * 1_000_000}
         self._choice: SignalChoice | None = None
         self._stretch: Entry = {}
         self._until = 0

@@ -59,6 +59,8 @@ class Stream:
         self._player: Player | None = None
         self._number = 0  # among the streams of this replica
         self._last_sent = 0.0  # monotonic, s
+        self._last_beat = 0.0
+        self._is_live = False
         self._beat_is_due = False
         self.state = StreamState.CONNECTING
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -80,7 +82,8 @@ class Stream:
 
     def beat(self, now: float, period_s: float) -> None:
         """Send a heartbeat where nothing else was sent for so long; ``now`` is monotonic, seconds."""
-        if self.is_streaming and now - self._last_sent >= period_s:
+        last = self._last_beat if self._is_live else self._last_sent  # bins do not say how a live feed is
+        if self.is_streaming and now - last >= period_s:
             self._beat_is_due = True
             self._woken.set()
 
@@ -125,6 +128,7 @@ class Stream:
         self.state = StreamState.STARTING
         STREAM.set(str(self._number))
         tell(logger, "stream begins", dt=request.dt.isoformat(), start_time=request.start_time, speed=request.speed)
+        self._is_live = request.live is not None
         self._player = Player(request, service.hub, self._woken.set)
         await self._exchange(self._player, outlet)
 
@@ -195,11 +199,13 @@ class Stream:
         n_bins = 0
         while True:
             self._woken.clear()
-            item = self._answers.take() or player.take()
+            is_beat = self._beat_is_due and self._is_live
+            item = self._answers.take() or (None if is_beat else player.take())
             if item is None:
                 if not self._beat_is_due:
                     await self._woken.wait()
                     continue
+                self._last_beat = time.monotonic()
                 item = Text(message("heartbeat", ts_ns=str(time.time_ns()), state=player.state))
             self._beat_is_due = False
             if isinstance(item, Close):

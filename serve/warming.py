@@ -6,7 +6,7 @@ the stream goes on with the signal it has. So memory stays bounded, and what a s
 ``tune score`` says of the session's dataset: for a champion that carries a fitted state, with ``--champion VERSION``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from engine.config import InstrumentConfig
 from engine.errors import SourceError
+from engine.run.block import BinBlock
 from engine.run.replay import Replay
 from engine.signals.base import Columns as Inputs
 from engine.signals.base import SignalLike, signal_inputs
 from engine.signals.hand_over import catch_up
-from engine.source.records import open_source
 from serve.champion import MICROSTATES, Serving, SignalChoice, choose_signal, config_for
+from serve.live_day import Followed, live_replay
 from serve.relabel import state5_codes
 from serve.request import StreamRequest, with_overrides
 
@@ -105,17 +106,35 @@ def _read_again(
     """What a signal reads of a session from a bin on, until the replay can give the rest by itself."""
     request = past.request
     unscored = with_overrides(config, {"perm_runtime_enabled": False}, "a session that is read again")
-    replay = Replay(
-        open_source([request.dbn], unscored, request.dt, assumes_symbol=request.assumes_symbol),
-        unscored,
+    followed = None if request.live is None else Followed.of(request.live)
+    try:
+        yield from _read_from(_replayed(request, followed, unscored, first, is_cancelled), past, signal, first)
+    finally:
+        if followed is not None:
+            followed.close()
+
+
+def _replayed(
+    request: StreamRequest, followed: Followed | None, config: InstrumentConfig, first: int, is_cancelled: Callable[[], bool]
+) -> Iterable[BinBlock]:
+    """The session's bins once more, at the latest from ``first`` on."""
+    if request.live is not None and followed is not None:
+        return live_replay(request.live, followed, config, request.start_time, None, is_cancelled)
+    return Replay(
+        request.source(config),
+        config,
         start_time=request.start_time,
         checkpoints=request.checkpoints,
         keyframes=request.keyframes,
         from_bin=first,
         is_cancelled=is_cancelled,
     )
+
+
+def _read_from(blocks: Iterable[BinBlock], past: Past, signal: SignalLike, first: int) -> Iterator[Inputs]:
+    """What a signal reads of them from ``first`` on."""
     at, until = first, past.n_bins
-    for block in replay:
+    for block in blocks:
         start = int(block.bins["bin_seq"][0])
         n, low = len(block.bins), max(first - start, 0)
         while low < n:
@@ -130,4 +149,4 @@ def _read_again(
                 if now - until <= past.room:
                     return
                 until = now
-    raise SourceError(f"{request.dbn.name} gave {at} bins when read again, and {until} when the stream read it")
+    raise SourceError(f"{past.request.dbn.name} gave {at} bins when read again, and {until} when the stream read it")

@@ -5,6 +5,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 
 from serve.champion import Serving
 from serve.figures import Figures
+from serve.live_session import LiveSession
 from serve.pacing import Clock
 from serve.paper import PaperDesk
 from serve.request import StreamRequest
@@ -84,11 +85,14 @@ class Workshop:
             What is to score is unknown, damaged, or does not fit.
         """
         aside: Executor = self._aside if shared else self._private_aside
-        return Session(request, self._serving_of(request.model), aside, self.limits, self._desk, self._spoken)
+        given = request, self._serving_of(request.model), aside, self.limits, self._desk, self._spoken
+        if request.live is not None:
+            return LiveSession(*given, at_edge=shared, is_closing=self.is_closing)
+        return Session(*given)
 
     def release(self, session: Session) -> None:
         """Let go of a replay that nobody watches any more; paper trades that are open are followed to their end."""
-        if session.n_paper_open and not self.is_closing():
+        if session.n_paper_open and not self.is_closing() and not isinstance(session, LiveSession):
             self._settle.submit(session.settle, self.is_closing)
         else:
             session.close()

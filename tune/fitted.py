@@ -35,8 +35,21 @@ def fitted_after(lake: Lake, champion: Champion, rows: pl.DataFrame) -> FittedSt
     return fitted_of(signal, dataset.dataset_id, int(market.ts_ns[-1]))
 
 
+def contract_of(lake: Lake, dataset_id: str) -> str | None:
+    """Whose records a dataset holds; None where it is gone or does not say."""
+    try:
+        symbol = Dataset.open(lake, dataset_id, with_sealed=True).manifest["config"].get("symbol")
+    except DatasetError:
+        return None
+    return None if symbol is None else str(symbol)
+
+
 def _sessions(lake: Lake, champion: Champion, rows: pl.DataFrame) -> Iterator[Dataset]:
-    """The candidate's sessions that are still as they were judged, the last one first; in any case the run's own."""
+    """The candidate's sessions that are still as they were judged, the last one first; in any case the run's own.
+
+    Only those of the run's contract: what was fitted on one contract says nothing of another.
+    """
+    contract = contract_of(lake, champion.dataset_id)
     run = rows.filter(pl.col("run_id") == champion.run_id)
     same = rows.join(run.select(_CANDIDATE).unique(), on=_CANDIDATE).unique("dataset_id").sort("end_ns", "dataset_id")
     for row in reversed(same.to_dicts()):
@@ -44,6 +57,7 @@ def _sessions(lake: Lake, champion: Champion, rows: pl.DataFrame) -> Iterator[Da
             dataset = Dataset.open(lake, row["dataset_id"])
         except DatasetError:  # it was deleted or sealed since
             continue
-        if dataset.checksum == row["dataset_checksum"]:
+        is_its = contract is None or contract_of(lake, row["dataset_id"]) in (None, contract)
+        if is_its and dataset.checksum == row["dataset_checksum"]:
             yield dataset
     yield Dataset.open(lake, champion.dataset_id)

@@ -19,6 +19,7 @@ from engine.signals.bundle import read_bundle
 from engine.signals.promoted import begun
 from engine.signals.registry import get_signal, make_signal, signals_of
 from tune.code_version import code_version
+from tune.fitted import contract_of
 from tune.ledger import HANDED_OUT, TrialLedger
 from tune.trial import load_market
 
@@ -37,6 +38,7 @@ def _score(args: argparse.Namespace) -> int:
     parameters = parse_overrides(args.set) if champion is None else champion.parameters
     get_signal(name)
     dataset = Dataset.open(lake, args.dataset_id)
+    _require_own_contract(lake, champion, dataset)
     market = load_market(dataset, [get_signal(name)])
     signal = make_signal(name, parameters, market.context)
     scorer = signal if champion is None else begun(champion, signal)
@@ -69,6 +71,18 @@ def _score(args: argparse.Namespace) -> int:
     else:
         print(f"{args.out}: {summary['n_bins']} bins, {summary['n_ready']} of them ready, {name} on {dataset.dataset_id}")
     return 0
+
+
+def _require_own_contract(lake: Lake, champion: Champion | None, dataset: Dataset) -> None:
+    """Refuse a fitted state that was learned on another contract than the dataset is of."""
+    if champion is None or champion.fitted is None:
+        return
+    learned, given = contract_of(lake, champion.fitted.dataset_id), contract_of(lake, dataset.dataset_id)
+    if learned is not None and given is not None and learned != given:
+        raise ConfigError(
+            f"champion version {champion.version} carries a fit on {learned}, and dataset {dataset.dataset_id} is of {given}; "
+            f"name a dataset of {learned}, or score --signal {champion.signal} with its parameters, which begins without a fit"
+        )
 
 
 def _scoring_champion(lake: Lake, args: argparse.Namespace) -> Champion | None:

@@ -21,17 +21,17 @@ from types import FrameType
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from engine.campaign.plan import Campaign, Variant, expand_variants
+from engine.campaign.plan import Campaign, Variant, contract_of, expand_variants
 from engine.constants import NS_PER_MS
 from engine.dataset.capture import publish_replay, require_whole_book
 from engine.dataset.read import Dataset
 from engine.errors import ConfigError, DatasetError, EngineError, SourceChangedError, no_room
 from engine.files import write_atomic
-from engine.lake import Lake, raw_file
+from engine.lake import Lake
 from engine.ray_environment import begin_ray, init_arguments, prepare_ray_environment
 from engine.run.replay import SESSION_TZ, first_bin_ns
 from engine.source.decoded import decode_once, forget_decoded
-from engine.source.records import Source, open_source
+from engine.source.records import Source
 
 NOTE_S: Final = 0.5  # between two looks at the workers
 SHIPPED: Final = ("engine",)
@@ -72,7 +72,7 @@ def plan_campaign(lake: Lake, campaign: Campaign, limit: int | None) -> tuple[li
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"--max-variants was {limit}; it must be at least 1")
-    variants = expand_variants(campaign)[:limit]
+    variants = expand_variants(campaign, contract_of(lake, campaign))[:limit]
     return variants, {v.dataset_id for v in variants if _standing(lake, v) is not None}
 
 
@@ -164,10 +164,10 @@ def run_campaign(
 
 @dataclass(frozen=True)
 class RawInput:
-    """The raw file of a campaign, the same for each variant, and what of it is taken as it is."""
+    """The raw files of a campaign in order, the same for each variant, and what of them is taken as it is."""
 
-    path: Path
-    sha256: str
+    paths: tuple[Path, ...]
+    sha256: tuple[str, ...]
     allow_cold: bool
     assumes_symbol: bool
 
@@ -193,11 +193,13 @@ def build_variant(lake_root: Path, variant: Variant, raw: RawInput) -> tuple[str
             note.write_text(str(made))
 
     try:
-        source = open_source([raw.path], variant.config, variant.dt, assumes_symbol=raw.assumes_symbol)
-        if source.files[0].sha256 != raw.sha256:
-            raise SourceChangedError(
-                f"{raw.path} is no longer the file that the campaign began with; its variants are made of one file. Run it again"
-            )
+        source = variant.one.open(list(raw.paths), assumes_symbol=raw.assumes_symbol)
+        for file, sha256 in zip(source.files, raw.sha256, strict=True):
+            if file.sha256 != sha256:
+                raise SourceChangedError(
+                    f"{file.path} is no longer the file that the campaign began with; its variants are made of one file. "
+                    "Run it again"
+                )
         end = _end_ns(source, variant)
         publish_replay(
             lake,
@@ -285,29 +287,30 @@ def _require_capture(
     lake: Lake, campaign: Campaign, variant: Variant, allow_cold: bool = False, assumes_symbol: bool = False
 ) -> RawInput:
     """The raw file; refuse a capture that it cannot give, before any worker starts."""
-    path = raw_file(lake, variant.config.symbol_root, variant.dt.isoformat())
-    source = open_source([path], variant.config, variant.dt, assumes_symbol=assumes_symbol)
+    paths = variant.one.files(lake)
+    source = variant.one.open(paths, assumes_symbol=assumes_symbol)
     end = _end_ns(source, variant)
     capture = campaign.base_capture
     if source.end_ns is not None and source.end_ns < end:
         told = datetime.fromtimestamp(source.end_ns / 1e9, ZoneInfo(SESSION_TZ))
         raise DatasetError(
-            f"{source.files[0].path} ends at {told:%Y-%m-%d %H:%M:%S} in New York, the capture of campaign {campaign.name} at "
+            f"{source.files[-1].path} ends at {told:%Y-%m-%d %H:%M:%S} in New York, the capture of campaign {campaign.name} at "
             f"{capture.dt} {capture.capture_end_et}; put a longer file in its place or capture less"
         )
     if not allow_cold:
         require_whole_book(source, variant.start_time)
-    return RawInput(path, source.files[0].sha256, allow_cold, assumes_symbol)
+    return RawInput(tuple(paths), tuple(file.sha256 for file in source.files), allow_cold, assumes_symbol)
 
 
 def _require_one_source(lake: Lake, campaign: Campaign, raw: RawInput, present: Sequence[Variant]) -> None:
     """Refuse to build variants from another file than those that stand were made from: they are there to be compared."""
     for variant in present:
-        for file in Dataset.open(lake, variant.dataset_id).manifest["source_files"]:
-            if file["sha256"] != raw.sha256:
+        files = Dataset.open(lake, variant.dataset_id).manifest["source_files"]
+        for file, path, sha256 in zip(files, raw.paths, raw.sha256, strict=True):
+            if file["sha256"] != sha256:
                 raise DatasetError(
                     f"campaign {campaign.name}: dataset {variant.dataset_id} was made from {file['path']} with SHA-256 "
-                    f"{file['sha256'][:12]}..., and {raw.path} has {raw.sha256[:12]}... now; put that file back, "
+                    f"{file['sha256'][:12]}..., and {path} has {sha256[:12]}... now; put that file back, "
                     "or give the campaign another name"
                 )
 

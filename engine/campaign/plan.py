@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
@@ -16,9 +16,15 @@ from typing import Annotated, Any, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from engine.config import InstrumentConfig, load_instrument, require_instrument, require_numbers, validate
+from engine.constants import NS_PER_MS
 from engine.door import read_clock, read_day
 from engine.errors import ConfigError
 from engine.files import read_yaml
+from engine.hours import CLOSES, OPENS, TRADING_DAY, UTC_DAY, SessionKind
+from engine.lake import Lake
+from engine.run.cut import cut
+from engine.source.rolls import Stretch
+from engine.source.sessions import Wanted, of_contract, wanted
 
 MEND: Final = "Mend it there"
 _CLOCK_SCHEMA: Final[dict[str, Any]] = {"pattern": r"^([01]\d|2[0-3]):[0-5]\d:[0-5]\d$"}
@@ -36,8 +42,13 @@ class BaseCapture(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     product_type: Text = Field(description="kind of product; the instrument's own")
-    symbol: Text = Field(description="raw symbol of the contract; the instrument's own")
-    dt: date = Field(description="UTC day, YYYY-MM-DD", json_schema_extra={"pattern": r"^\d{4}-\d{2}-\d{2}$"})
+    symbol: Text = Field(
+        description="raw symbol of the contract, the instrument's own; or its root: the front month by the roll file"
+    )
+    dt: date = Field(description="day of the session, YYYY-MM-DD", json_schema_extra={"pattern": r"^\d{4}-\d{2}-\d{2}$"})
+    session: SessionKind = Field(
+        default=UTC_DAY, description="the UTC day dt, or the trading day from 18:00 in New York the evening before dt to 17:00"
+    )
     capture_start_et: str = Field(description="New York time of the first bin's start, HH:MM:SS", json_schema_extra=_CLOCK_SCHEMA)
     capture_end_et: str = Field(description="New York time of the last bin's end, HH:MM:SS", json_schema_extra=_CLOCK_SCHEMA)
 
@@ -48,7 +59,7 @@ class BaseCapture(BaseModel):
             return _read(read_day, value, "dt")  # pydantic takes seconds since 1970 and whole moments too
         if isinstance(value, date) and not isinstance(value, datetime):
             return value
-        raise ValueError(f"dt was {value!r}; it must be a UTC day as YYYY-MM-DD")
+        raise ValueError(f"dt was {value!r}; it must be a day as YYYY-MM-DD")
 
     @field_validator("capture_start_et", "capture_end_et", mode="before")
     @classmethod
@@ -59,10 +70,19 @@ class BaseCapture(BaseModel):
 
     @model_validator(mode="after")
     def _forward(self) -> Self:
-        if self.capture_end_et <= self.capture_start_et:
+        if self.span_ms <= 0:
             raise ValueError(
                 f"capture_end_et was {self.capture_end_et}; it must be after capture_start_et, which is {self.capture_start_et}"
+                f"{'' if self.session == UTC_DAY else ', in a day that goes from 18:00:00 to 17:00:00'}"
             )
+        if self.session == TRADING_DAY:
+            start, end = self.clocks
+            for name, text, is_outside in (
+                ("capture_start_et", self.capture_start_et, CLOSES <= start < OPENS),
+                ("capture_end_et", self.capture_end_et, CLOSES < end < OPENS),
+            ):
+                if is_outside:
+                    raise ValueError(f"{name} was {text}; a trading day goes from 18:00:00 to 17:00:00")
         return self
 
     @property
@@ -74,6 +94,8 @@ class BaseCapture(BaseModel):
     def span_ms(self) -> int:
         """Length of the capture, milliseconds of New York's clock."""
         start, end = (datetime.combine(self.dt, clock) for clock in self.clocks)
+        if self.session == TRADING_DAY:  # what is later than the opening is of the evening before
+            start, end = (one - timedelta(days=one.time() >= OPENS) for one in (start, end))
         return round((end - start).total_seconds() * 1000)
 
 
@@ -149,6 +171,12 @@ class Variant:
     dt: date
     start_time: str  # New York, HH:MM:SS
     n_bins: int
+    session: SessionKind = UTC_DAY
+
+    @property
+    def one(self) -> Wanted:
+        """Its contract's session."""
+        return Wanted(self.config, self.dt, Stretch.whole(self.dt, self.session, self.config.symbol))
 
     @property
     def described(self) -> str:
@@ -192,8 +220,37 @@ def load_campaign(path: Path) -> Campaign:
     return campaign
 
 
-def expand_variants(campaign: Campaign) -> list[Variant]:
+def contract_of(lake: Lake, campaign: Campaign) -> str:
+    """The contract of a campaign's capture: as it is named, or the front month of the root that is.
+
+    Raises
+    ------
+    ConfigError
+        The capture goes over a roll, or is another instrument's.
+    DatasetError
+        There is no roll file.
+    """
+    capture = campaign.base_capture
+    config = load_instrument()
+    require_instrument(config, capture.product_type, config.symbol if capture.symbol == config.symbol_root else capture.symbol)
+    parts = cut(
+        wanted(lake, config, capture.symbol, capture.dt, capture.session), capture.capture_start_et, capture.span_ms, NS_PER_MS
+    )
+    if len(parts) > 1:
+        raise ConfigError(
+            f"the capture of campaign {campaign.name} goes over the roll from {parts[0].one.config.symbol} to "
+            f"{parts[1].one.config.symbol} at {parts[1].start_time} in New York; end it there, begin there, or name a contract"
+        )
+    return parts[0].one.config.symbol
+
+
+def expand_variants(campaign: Campaign, contract: str = "") -> list[Variant]:
     """Every variant, bundles outermost, the last axis fastest.
+
+    Parameters
+    ----------
+    contract
+        Whose capture it is, as `contract_of` found it; default the one that the capture names.
 
     Raises
     ------
@@ -201,14 +258,17 @@ def expand_variants(campaign: Campaign) -> list[Variant]:
         A field is unknown, a value not allowed, the contract not the locked one, or two variants are the same.
     """
     capture = campaign.base_capture
-    require_instrument(load_instrument(), capture.product_type, capture.symbol)
+    locked = load_instrument()
+    contract = contract or capture.symbol
+    require_instrument(locked, capture.product_type, locked.symbol if capture.symbol == locked.symbol_root else contract)
     found: dict[str, Variant] = {}
     axes = campaign.axes
     for bundle in campaign.groups:
         for point in product(*axes.values()):
             overrides = {**dict(zip(axes, point, strict=True)), **bundle}
             config = load_instrument(overrides=overrides)
-            require_instrument(config, capture.product_type, capture.symbol)
+            require_instrument(config, capture.product_type, locked.symbol)
+            config = of_contract(config, contract)
             n_bins = capture.span_ms // config.cell_width_ms
             if n_bins == 0:
                 raise ConfigError(
@@ -216,7 +276,7 @@ def expand_variants(campaign: Campaign) -> list[Variant]:
                     "lengthen it or narrow the bins"
                 )
             dataset_id = _dataset_id(campaign, config)
-            variant = Variant(dataset_id, overrides, config, capture.dt, capture.capture_start_et, n_bins)
+            variant = Variant(dataset_id, overrides, config, capture.dt, capture.capture_start_et, n_bins, capture.session)
             if dataset_id in found:
                 raise ConfigError(
                     f"two variants of campaign {campaign.name} are the same ({variant.described}); "
@@ -228,7 +288,11 @@ def expand_variants(campaign: Campaign) -> list[Variant]:
 
 def _dataset_id(campaign: Campaign, config: InstrumentConfig) -> str:
     capture = campaign.base_capture
-    recipe = json.dumps([capture.model_dump(mode="json"), config.config_version], sort_keys=True)
+    # As if the contract had been named; and by what was there when there was but one kind of session.
+    told = capture.model_dump(mode="json") | {"symbol": config.symbol}
+    if capture.session == UTC_DAY:
+        del told["session"]
+    recipe = json.dumps([told, config.config_version], sort_keys=True)
     start, end = (text.replace(":", "")[:4] for text in (capture.capture_start_et, capture.capture_end_et))
     variant = sha256(recipe.encode()).hexdigest()[:8]
-    return f"{capture.symbol}_{capture.dt:%Y%m%d}_{start}_{end}__{campaign.slug}__{variant}"
+    return f"{config.symbol}_{capture.dt:%Y%m%d}_{start}_{end}__{campaign.slug}__{variant}"

@@ -5,6 +5,21 @@ import argparse
 from engine.door import ADDRESS_HELP, add_assume_symbol, add_lake, read_path
 
 
+def add_session(parser: argparse.ArgumentParser) -> None:
+    """Whose session of a day is meant, and what a day is."""
+    parser.add_argument(
+        "--symbol",
+        metavar="ROOT|CONTRACT",
+        help="the instrument's contract (default), or its product: the front month by lake/rolls/ROOT.yaml",
+    )
+    parser.add_argument(
+        "--session",
+        choices=("utc_day", "trading_day"),
+        default="utc_day",
+        help="the UTC day (default), or the trading day: from 18:00 in New York the evening before --dt to 17:00",
+    )
+
+
 def simulate(parser: argparse.ArgumentParser) -> None:
     """Of `engine.commands.simulate`."""
     parser.add_argument("out", type=read_path, metavar="OUT.dbn[.zst]")
@@ -29,8 +44,11 @@ def simulate(parser: argparse.ArgumentParser) -> None:
 
 def replay(parser: argparse.ArgumentParser) -> None:
     """Of `engine.commands.replay`."""
-    parser.add_argument("--dbn", type=read_path, help="the file; default the lake's raw file of --dt")
-    parser.add_argument("--dt", help="UTC day of the session, YYYY-MM-DD; default the day in the file's name")
+    parser.add_argument(
+        "--dbn", type=read_path, nargs="+", metavar="FILE", help="the file, or files in order; default the lake's of --dt"
+    )
+    parser.add_argument("--dt", help="day of the session, YYYY-MM-DD; default the day in the file's name")
+    add_session(parser)
     parser.add_argument("--start-time", help="New York time of the first bin, HH:MM[:SS]; default the first event")
     parser.add_argument("--bins", type=int, help="stop after so many bins")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override an instrument field")
@@ -135,9 +153,33 @@ def download(parser: argparse.ArgumentParser) -> None:
     add_lake(parser)
 
 
+def rolls(parser: argparse.ArgumentParser) -> None:
+    """Of `engine.commands.rolls`."""
+    parser.add_argument("root", metavar="ROOT", help="a product, like MNQ")
+    parser.add_argument(
+        "--rule",
+        choices=("calendar", "volume"),
+        default="calendar",
+        help="eight days before an equity index's expiry (default), or on the day after a later contract traded more",
+    )
+    parser.add_argument("--start", metavar="DAY", help="first trade date of --rule calendar (default today)")
+    parser.add_argument("--end", metavar="DAY", help="the day behind the last one (default a year later)")
+    parser.add_argument(
+        "--files",
+        type=read_path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="whose volume counts (default all of the lake)",
+    )
+    parser.add_argument("--write", action="store_true", help="put what is new into lake/rolls/ROOT.yaml; its lines stay")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    add_lake(parser)
+
+
 def record(parser: argparse.ArgumentParser) -> None:
     """Of `engine.commands.record`."""
-    parser.add_argument("symbol", metavar="SYMBOL", help="one contract, like MNQH6")
+    parser.add_argument("symbol", metavar="ROOT|CONTRACT", help="one contract, or a product: its front month by the roll file")
     parser.add_argument("--dataset", default="GLBX.MDP3", help="the vendor's name of the venue's data (default GLBX.MDP3)")
     parser.add_argument(
         "--key-file", type=read_path, metavar="FILE", help="the key, in a file of mode 600; default $DATABENTO_API_KEY"

@@ -10,10 +10,11 @@ from zoneinfo import ZoneInfo
 from rich.table import Table
 
 from engine.campaign.build import CampaignReport, describe, index_path, plan_campaign, run_campaign
-from engine.campaign.plan import BaseCapture, load_campaign
+from engine.campaign.plan import BaseCapture, Variant, load_campaign
 from engine.config import load_instrument
 from engine.door import FAILED, print_json
 from engine.errors import DatasetError
+from engine.hours import TRADING_DAY
 from engine.lake import Lake, config_file
 from engine.ray_environment import default_address
 from engine.run.replay import SESSION_TZ
@@ -75,7 +76,7 @@ def campaign_command(
             notices=campaign.notices,
         )
     if len(present) < len(variants):
-        _require_raw(lake, campaign.base_capture, simulate_missing)
+        _require_raw(lake, campaign.base_capture, variants[0], simulate_missing)
     try:
         with Progress("building") as progress:
             return run_campaign(
@@ -93,8 +94,8 @@ def campaign_command(
         raise
 
 
-def _require_raw(lake: Lake, capture: BaseCapture, simulate_missing: bool) -> None:
-    """The day's raw file, simulated where it is missing and that is wished.
+def _require_raw(lake: Lake, capture: BaseCapture, variant: Variant, simulate_missing: bool) -> None:
+    """The day's raw file, simulated where it is missing and that is wished; a trading day's two are found when they are read.
 
     Raises
     ------
@@ -102,12 +103,12 @@ def _require_raw(lake: Lake, capture: BaseCapture, simulate_missing: bool) -> No
         It is missing; the line says how to get it.
     """
     folder = lake.raw_dir(load_instrument().symbol_root, capture.product_type)
-    if any(folder.glob(f"*{capture.dt:%Y%m%d}*")):
+    if capture.session == TRADING_DAY or any(folder.glob(f"*{capture.dt:%Y%m%d}*")):
         return
     path = folder / f"simulated-{capture.dt:%Y%m%d}.mbo.dbn.zst"
     if not simulate_missing:
         raise DatasetError(
-            f"there is no raw file of {capture.dt} in {folder}; put Databento's mbo file of {capture.symbol} there, named "
+            f"there is no raw file of {capture.dt} in {folder}; put Databento's mbo file of {variant.config.symbol} there, named "
             f"*{capture.dt:%Y%m%d}*.dbn.zst, or add --simulate to have a session simulated"
         )
     from engine.simulate.session import simulate  # only here
@@ -115,7 +116,7 @@ def _require_raw(lake: Lake, capture: BaseCapture, simulate_missing: bool) -> No
     zone = ZoneInfo(SESSION_TZ)
     begin, end = (datetime.combine(capture.dt, clock, zone) for clock in capture.clocks)
     start = begin - BEFORE
-    print(f"simulating {capture.symbol} from {start:%H:%M:%S} to {end + BEHIND:%H:%M:%S} into {path}", file=sys.stderr)
+    print(f"simulating {variant.config.symbol} from {start:%H:%M:%S} to {end + BEHIND:%H:%M:%S} into {path}", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)
     with Progress("simulating") as bar:
         simulate(
@@ -124,7 +125,7 @@ def _require_raw(lake: Lake, capture: BaseCapture, simulate_missing: bool) -> No
             seconds=(end + BEHIND - start).total_seconds(),
             rate=SIMULATED_RATE,
             start=start,
-            symbol=capture.symbol,
+            symbol=variant.config.symbol,
             progress=lambda done: bar.update(done, ""),
         )
 

@@ -18,6 +18,8 @@ from engine.feed.moments import iso_ns
 from engine.feed.record.place import symbol_folder
 from engine.feed.record.recorder import Options, Recorder
 from engine.lake import Lake
+from engine.source.contracts import root_of
+from engine.source.rolls import require_rolls
 
 _LOOK_S: Final = 0.1  # between two looks at whether the end has come
 
@@ -29,16 +31,17 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"--{name.replace('_', '-')} was {getattr(args, name)}; it must be 1 or more")
     until_ns = _until(args.until)
     host, port = _address(args.gateway)
+    lake = Lake.open(args.lake)
+    symbol = _contract(lake, args.symbol)
     settings = LiveSettings(
-        args.symbol, args.dataset, host, port, heartbeat_s=args.heartbeat_s, clock_rate=args.speed, budget_s=args.budget_s
+        symbol, args.dataset, host, port, heartbeat_s=args.heartbeat_s, clock_rate=args.speed, budget_s=args.budget_s
     )
     key = read_key(args.key_file)
-    lake = Lake.open(args.lake)
     options = Options(args.segment_mb, args.ring_mb, args.sync_ms, dataset=args.dataset)
     with _stop_asked() as is_asked:
-        recorder = Recorder(lake, args.symbol, options, _say)
+        recorder = Recorder(lake, symbol, options, _say)
         began_s = time.monotonic()
-        _say(f"recording {args.symbol} into {symbol_folder(lake, args.symbol)}, {_whence(recorder)}")
+        _say(f"recording {symbol} into {symbol_folder(lake, symbol)}, {_whence(recorder)}")
         feed = LiveFeed(settings, key, recorder, recorder.resume, _say)
         feed.start()
         has_ended = False
@@ -53,6 +56,13 @@ def run(args: argparse.Namespace) -> int:
     if has_ended:
         raise WorkError(f"{told['alarm'] or 'the feed has ended'}; what was recorded stands, mend it and give the same command")
     return 0
+
+
+def _contract(lake: Lake, symbol: str) -> str:
+    """The contract itself, or of a product's root the front month of the trade date that it is now."""
+    if not symbol.isalnum() or root_of(symbol) is not None:
+        return symbol
+    return require_rolls(lake, symbol).front_at(time.time_ns())
 
 
 def _say(line: str) -> None:

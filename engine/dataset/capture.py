@@ -14,16 +14,19 @@ from engine.dataset.lineage import CONTENT
 from engine.dataset.publish import publish_dataset
 from engine.dataset.read import Dataset
 from engine.errors import DatasetError, SourceError
+from engine.hours import calendar_version, read_session_kind
 from engine.lake import Lake
 from engine.run.block import BinBlock
+from engine.run.hours_told import HoursCheck
 from engine.run.replay import Replay, first_bin_ns
 from engine.source.content import Content
 from engine.source.records import Source, open_source
+from engine.source.rolls import Stretch
 
 _DERIVED = ("projection_horizons_ms", "config_version")
 
 
-def _provenance(replay: Replay, overrides: Mapping[str, Any]) -> Callable[[], dict[str, Any]]:
+def _provenance(replay: Replay, overrides: Mapping[str, Any], hours: HoursCheck) -> Callable[[], dict[str, Any]]:
     """What the manifest says of a replay; called when the last block is written, since only then the counts are known."""
 
     def resolve() -> dict[str, Any]:
@@ -33,7 +36,9 @@ def _provenance(replay: Replay, overrides: Mapping[str, Any]) -> Callable[[], di
         return {
             "source_files": files,
             "dt": replay.source.dt.isoformat(),
+            "session": told_session(replay.source),
             "start_time": replay.start_time,
+            "calendar": calendar_version(config.symbol_root),
             "config": config.resolved(),
             "config_version": config.config_version,
             "overrides": dict(overrides),
@@ -42,12 +47,32 @@ def _provenance(replay: Replay, overrides: Mapping[str, Any]) -> Callable[[], di
             "first_anomalies": replay.runner.first_anomalies,
             "quality": dict(replay.quality_counts),
             "silences": replay.runner.silences,
-            "notices": replay.notices,
+            "notices": [*replay.notices, *hours.notices()],
             "assumed_symbol": replay.source.assumes_symbol,
             **({} if replay.content is None else {CONTENT: replay.content.told()}),
         }
 
     return resolve
+
+
+def told_session(source: Source) -> dict[str, Any]:
+    """What a manifest says of the session: its kind, the bounds of what was played, UTC ns, and whether it begins at a roll."""
+    stretch = source.stretch
+    return {
+        "kind": stretch.kind,
+        "start_ns": stretch.start_ns,
+        "end_ns": stretch.end_ns,
+        "is_after_roll": stretch.is_after_roll,
+    }
+
+
+def stretch_of(manifest: Mapping[str, Any]) -> Stretch:
+    """What of a session a dataset's manifest says was played; all of the UTC day where it is older than that."""
+    told = manifest.get("session")
+    if told is None:
+        return Stretch.whole(date.fromisoformat(manifest["dt"]))
+    kind = read_session_kind(told["kind"])
+    return Stretch(kind, told["start_ns"], told["end_ns"], manifest["config"]["symbol"], told["is_after_roll"])
 
 
 def require_whole_book(source: Source, start_time: str | None) -> None:
@@ -126,11 +151,13 @@ def write_replay(
     wanted = replay.runner.span.n_bins
     day_start, day_end = replay.source.window
     first = replay.runner.span.first_bin
+    hours = HoursCheck(replay.runner.config.symbol_root, replay.runner.engine.sessions)
     content = replay.content = Content(day_start if first is None else first, day_end)
 
     def blocks() -> Iterator[BinBlock]:
         made = 0
         for block in replay:
+            hours.see(block.bins)
             content.cover(int(block.bins["bin_start_ns"][0]), int(block.bins["bin_end_ns"][-1]))
             yield block
             made += block.n
@@ -142,7 +169,7 @@ def write_replay(
                 "give a file that reaches further, or ask for fewer"
             )
 
-    return write(blocks(), _provenance(replay, overrides or {}))
+    return write(blocks(), _provenance(replay, overrides or {}, hours))
 
 
 def publish_replay(
@@ -223,6 +250,7 @@ def publish_variant(
         config,
         date.fromisoformat(base.manifest["dt"]),
         assumes_symbol=base.manifest.get("assumed_symbol", False),  # taken as it is once, taken as it is again
+        stretch=stretch_of(base.manifest),
     )
     # Of the very files that are read: between a look at a path and its opening the file may become another one.
     for file, opened in zip(files, source.files, strict=True):

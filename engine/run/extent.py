@@ -78,7 +78,7 @@ def _extent_of(source: Source, config: InstrumentConfig, start_time: str | None,
     day_start, day_end = source.window
     first = None if start_time is None else first_bin_ns(source, start_time)
     sessions = open_intervals(config.symbol_root, source.dt)
-    runner = Runner(config, Span(day_start, day_end, first), sessions)
+    runner = Runner(config, Span(day_start, day_end, first, opens_with_roll=source.stretch.opens_with_roll(first)), sessions)
     bin_ns = runner.params.bin_ns
     n_bins = None if keyframes is None else kept_end(keyframes, source, runner)
     start = first if first is not None else _first_event_ns(source, runner)

@@ -277,7 +277,7 @@ def engine_key(source: Source, runner: Runner) -> str:
     files = source.identity
     fields = {name: value for name, value in runner.config.model_dump(mode="json").items() if not name.startswith(_OF_NO_STATE)}
     hours = hashlib.sha256(runner.engine.sessions.tobytes()).hexdigest()
-    return json.dumps([files, fields, span.day_start, span.day_end, span.first_bin, hours, _code()])
+    return json.dumps([files, fields, span.day_start, span.day_end, span.first_bin, span.opens_with_roll, hours, _code()])
 
 
 def signal_key(signal: SignalLike, of_engine: str, at_start: bytes) -> str:

@@ -33,6 +33,7 @@ from engine.signals.base import SignalLike
 from engine.source.follow import Follower, Hole
 from engine.source.id_changes import by_id
 from engine.source.records import START, Source
+from engine.source.rolls import Stretch
 
 READ_S: Final = 0.01  # so much later at most is the end of a quiet bin heard of
 EVENT_NS: Final = NS_PER_S  # as long may an event be under way before the clock passes it
@@ -42,8 +43,8 @@ ANY_BIN: Final = 2**62
 class LiveSource(Source):
     """The session that a follower hands out; it has no files, and is told from others by its recording's name."""
 
-    def __init__(self, dt: date, recording: str) -> None:
-        super().__init__([], dt)
+    def __init__(self, dt: date, recording: str, stretch: Stretch | None = None) -> None:
+        super().__init__([], dt, stretch=stretch)
         self.recording = recording
 
     @property
@@ -60,6 +61,8 @@ class LiveReplay:
         The locked contract's feed from the session's first record on.
     day
         The session.
+    stretch
+        What of it is the contract's; default all of the UTC day.
     start_time, signal
         As for `Replay`.
     from_bin
@@ -102,6 +105,7 @@ class LiveReplay:
         signal: SignalLike | None = None,
         keyframes: Path | None = None,
         recording: str = "",
+        stretch: Stretch | None = None,
         from_bin: int | None = 0,
         block_bins: int = 1,
         is_cancelled: Callable[[], bool] = lambda: False,
@@ -110,7 +114,7 @@ class LiveReplay:
             raise ConfigError(f"the first bin was {from_bin}; it must be at least 0")
         if keyframes is not None and not recording:
             raise ConfigError("states were to be kept of a recording without a name; name it, or keep none")
-        self.source = LiveSource(day, recording)
+        self.source = LiveSource(day, recording, stretch)
         day_start, day_end = self.source.window
         first = None if start_time is None else first_bin_ns(self.source, start_time)
         self.start_time = start_time
@@ -124,7 +128,7 @@ class LiveReplay:
         self.n_records = 0
         self.runner = Runner(
             config,
-            Span(day_start, day_end, first),
+            Span(day_start, day_end, first, opens_with_roll=self.source.stretch.opens_with_roll(first)),
             open_intervals(config.symbol_root, day),
             signal if signal is not None else runtime_model(config),
             is_watched=True,

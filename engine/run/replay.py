@@ -4,7 +4,7 @@ The same function stands behind a dataset and behind a stream; only the block si
 """
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -14,7 +14,7 @@ from engine.config import InstrumentConfig
 from engine.constants import NS_PER_S, QUALITY_NAMES
 from engine.door import read_clock
 from engine.errors import ConfigError
-from engine.hours import open_intervals
+from engine.hours import SessionKind, open_intervals, session_window
 from engine.run.block import BinBlock
 from engine.run.checkpoint import Checkpoint
 from engine.run.clock import vouched_until
@@ -38,18 +38,38 @@ def runtime_model(config: InstrumentConfig) -> SignalLike | None:
 
 
 def first_bin_ns(source: Source, start_time: str) -> int:
-    """UTC ns of a New York wall-clock time inside the source's session window (the UTC day of ``dt``).
+    """UTC ns of a New York wall-clock time inside the source's window.
+
+    Raises
+    ------
+    ConfigError
+        When the text is not HH:MM or HH:MM:SS, or no such time lies in the window.
+    """
+    start, end = source.window
+    ns = clock_ns(source.dt, source.stretch.kind, start_time)
+    if start <= ns < end:
+        return ns
+    zone = ZoneInfo(SESSION_TZ)
+    since, until = (datetime.fromtimestamp(edge // NS_PER_S, zone).strftime("%Y-%m-%d %H:%M:%S") for edge in source.window)
+    raise ConfigError(
+        f"the start time was {start_time}, which is not in the {source.stretch.kind} session of {source.dt}: what is played goes "
+        f"from {since} until {until} in New York; choose a time in it"
+    )
+
+
+def clock_ns(dt: date, kind: SessionKind, clock_time: str) -> int:
+    """UTC ns of a New York wall-clock time of a session: the last one of that reading before its end.
 
     Raises
     ------
     ConfigError
         When the text is not HH:MM or HH:MM:SS.
     """
-    clock = read_clock(start_time)
-    _, day_end = source.window
-    for day in (source.dt, source.dt - timedelta(days=1)):
+    clock = read_clock(clock_time)
+    _, session_end = session_window(dt, kind)
+    for day in (dt, dt - timedelta(days=1)):
         ns = int(datetime.combine(day, clock, ZoneInfo(SESSION_TZ)).timestamp()) * NS_PER_S
-        if ns < day_end:
+        if ns < session_end:
             break
     return ns
 
@@ -119,7 +139,7 @@ class Replay:
         self.quality_counts: dict[str, int] = {}
         self.runner = Runner(
             config,
-            Span(day_start, day_end, first, n_bins),
+            Span(day_start, day_end, first, n_bins, source.stretch.opens_with_roll(first)),
             open_intervals(config.symbol_root, source.dt),
             signal if signal is not None else runtime_model(config),
             is_watched=source.watch is not None,

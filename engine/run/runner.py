@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.book.owner import grow, make_book, table_for
 from engine.config import InstrumentConfig
-from engine.constants import ANOMALIES, FEED_GAP_NS, NS_PER_S, UNDEF_PRICE
+from engine.constants import ANOMALIES, FEED_GAP_NS, NS_PER_S, Q_ROLL, UNDEF_PRICE
 from engine.field.kernels import make_field
 from engine.field.spectrum import history_bins, make_spectrum
 from engine.jit import source_hash
@@ -41,10 +41,10 @@ class Span:
     day_end: int
     first_bin: int | None = None
     n_bins: int | None = None
+    opens_with_roll: bool = False  # the first bin is the contract's first as the front month
 
 
-# For a book that no bins are made of: whatever is in the files belongs to it. Ends in 2116, long before the clock's 64 bits do.
-ALL_TIME: Final = Span(-(2**62), 2**62, first_bin=2**62 + 2**61)
+ALL_TIME: Final = Span(-(2**62), 2**62, first_bin=2**62 + 2**61)  # for a book that no bins are made of; ends in 2116
 
 
 class Runner:
@@ -378,6 +378,8 @@ class Runner:
 
     def _block(self, out: rs.Out, n: int) -> BinBlock:
         bins = out.bins[:n]
+        if self.span.opens_with_roll and bins["bin_seq"][0] == 0:
+            bins["quality"][0] |= Q_ROLL
         grid = GridView(out, n, self.config.k_values)
         if self.signal is None:
             return BinBlock(bins, grid, "")

@@ -33,7 +33,7 @@ class DecodedSource(Source):
     """A source whose kept records lie decoded in a file; says of its files what the original says."""
 
     def __init__(self, source: Source, data: HeldFile, told: dict[str, Any]) -> None:
-        super().__init__(source.files, source.dt)
+        super().__init__(source.files, source.dt, stretch=source.stretch)
         self._lost: list[str] = []
         self._data = data
         self._n_records = data.size // MBO_DTYPE.itemsize
@@ -110,7 +110,7 @@ def decode_once(source: Source, folder: Path, until_ns: int) -> Source:
     if source.watch is not None:
         return source  # its holes are counted in the files' own records
     files = [(str(f.path.resolve()), *f.held.mark.state, f.symbol, f.assumes_symbol) for f in source.files]
-    identity = json.dumps([files, source.dt.isoformat(), until_ns])
+    identity = json.dumps([files, source.stretch.kind, source.window, until_ns])
     stem = folder / hashlib.sha256(identity.encode()).hexdigest()[:24]
     data, facts = stem.with_suffix(".mbo"), stem.with_suffix(".json")
     try:

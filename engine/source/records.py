@@ -13,13 +13,14 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from engine.config import InstrumentConfig
-from engine.constants import NS_PER_DAY
+from engine.constants import F_SNAPSHOT
 from engine.errors import SourceError
+from engine.hours import TRADING_DAY, UTC_DAY, SessionKind
 from engine.schema import MBO_DTYPE, MboRecords
 from engine.source.dbn_file import DbnFile
 from engine.source.follow import Hole, Watch
 from engine.source.id_changes import IdChanges, by_id
-from engine.source.identity import day_start_ns
+from engine.source.rolls import Stretch
 
 CHUNK_RECORDS: Final = 1 << 16
 
@@ -44,12 +45,18 @@ class Source:
     the next, what rested under the old id must not stay in the book: a clear of ours, marked ``F_MAYBE_BAD_BOOK``, goes before
     the first record of the new id unless that is a clear itself. Each change is counted and told in ``notices``.
 
-    ``watch`` is what the recorder of the files knew of its feed, None where nobody watched it.
+    Parameters
+    ----------
+    watch
+        What the recorder of the files knew of its feed, None where nobody watched it.
+    stretch
+        What of the session is the contract's; default all of the UTC day.
     """
 
-    def __init__(self, files: Sequence[DbnFile], dt: date, watch: Watch | None = None) -> None:
+    def __init__(self, files: Sequence[DbnFile], dt: date, watch: Watch | None = None, stretch: Stretch | None = None) -> None:
         self.files = list(files)
         self.dt = dt
+        self.stretch = stretch or Stretch.whole(dt)
         self.watch = watch
         self.hole: Hole | None = None
         self.id_changes = IdChanges()
@@ -57,9 +64,8 @@ class Source:
 
     @property
     def window(self) -> tuple[int, int]:
-        """The session, ns: the whole UTC day of ``dt``."""
-        start = day_start_ns(self.dt)
-        return start, start + NS_PER_DAY
+        """Where what is played begins and ends, UTC ns: the session, or what of it is the contract's."""
+        return self.stretch.start_ns, self.stretch.end_ns
 
     @property
     def notices(self) -> list[str]:
@@ -138,14 +144,35 @@ class Source:
         current = start.instrument_id
         n = start.n_before
         for i in range(start.file, len(self.files)):
+            is_head = self._goes_on(i) and (i > start.file or start.first == 0)
+            if is_head:
+                self.place = Place(i, 0, n, current, self.id_changes)
             for block in self.files[i].records(chunk, start.first if i == start.file else 0):
-                first = self.files[i].chunk_first
+                if is_head:  # and until that snapshot is over, the place is the file's start
+                    others = np.flatnonzero(block["flags"] & F_SNAPSHOT == 0)
+                    if not len(others):
+                        continue
+                    block = block[others[0] :]
+                first = None if is_head else self.files[i].chunk_first
+                is_head = False
                 if first is not None:
                     self.place = Place(i, first, n, current, self.id_changes)
                 for part, number, changes in by_id(block, current, self.id_changes):
                     current, self.id_changes = number, changes
                     n += len(part)
                     yield part
+
+    def _goes_on(self, i: int) -> bool:
+        """Whether a file goes on where the one before ended, within one trading day: then the snapshot that opens it is left out.
+
+        The vendor opens each UTC day's file with one. In the midst of a session it tells nothing that the book does not hold, and
+        would count as a burst of orders that nobody sent; who saw that session live got none.
+        """
+        if i == 0 or self.stretch.kind != TRADING_DAY or self.watch is not None:
+            return False
+        before, file = self.files[i - 1], self.files[i]
+        is_within = self.stretch.start_ns < file.start_ns < self.stretch.end_ns
+        return is_within and before.end_ns == file.start_ns and not before.notices
 
     def tail(self, n: int) -> Iterator[MboRecords] | None:
         """The contract's among the last ``n`` records or so; None where the last file cannot be entered near its end."""
@@ -169,6 +196,8 @@ def open_source(
     dt: date | None = None,
     *,
     assumes_symbol: bool = False,
+    session: SessionKind = UTC_DAY,
+    stretch: Stretch | None = None,
     watch: Watch | None = None,
 ) -> Source:
     """Open DBN files as one session of the locked contract.
@@ -178,9 +207,13 @@ def open_source(
     paths
         Files in the order they are to be read.
     dt
-        UTC day of the session; default the date in the last file's name, else the first day of its metadata.
+        Day of the session; default the date in the last file's name, else the first day of its metadata.
     assumes_symbol
         Take a file that nowhere says whose records it holds as the locked contract's, if it holds one instrument.
+    session
+        What a day is: the UTC day, or the trading day whose trade date it is; the files of two UTC days make one of those.
+    stretch
+        What of it is the contract's, where not all.
     watch
         What the recorder of the files knew of its feed; None for a download.
 
@@ -198,4 +231,4 @@ def open_source(
             dt = date(*(int(part) for part in dated.groups())) if dated else files[-1].first_day
         except ValueError:
             dt = files[-1].first_day
-    return Source(files, dt, watch)
+    return Source(files, dt, watch, stretch or Stretch.whole(dt, session))

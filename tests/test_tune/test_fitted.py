@@ -8,13 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.champion import Champion, fitted_path, read_champion, with_fitted
+from engine.dataset.publish import publish_dataset
 from engine.dataset.read import Dataset
 from engine.errors import ChampionError
 from engine.lake import Lake
 from engine.signals.base import signal_inputs
 from engine.signals.carried import begun_with, fitted_state
 from engine.signals.registry import get_signal, make_signal
-from tests.blocks import publish_plain
+from tests.blocks import PROVENANCE, cut, plain_block, publish_plain
 from tests.test_tune.small_sweep import DATASET, Capture, finished_sweep
 from tune import promote
 from tune.cli import main
@@ -135,3 +136,32 @@ def test_score_of_a_champion_refuses_what_it_cannot_mean(lake: Lake, capsys: Cap
     assert main(["score", *arguments, *where]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert told in line
+
+
+def publish_of(lake: Lake, dataset_id: str, symbol: str, n_bins: int, seed: int) -> None:
+    told = {**PROVENANCE, "config": {**PROVENANCE["config"], "symbol": symbol}}
+    publish_dataset(lake, dataset_id, cut(plain_block(n_bins, 5, seed), 256), told)
+
+
+def test_what_was_fitted_on_one_contract_is_never_carried_to_another(
+    lake: Lake, migrated: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
+) -> None:
+    """Of a sweep's sessions the last is the next contract's: a champion carries the fit of its own contract's last one."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    lake.mlflow.mkdir(parents=True)
+    (lake.mlflow / "mlflow.db").write_bytes(migrated)
+    axes = {"universal": {"cooldown_bins": [10]}, "per_signal": {"pca_ad": {name: [v] for name, v in PARAMETERS.items()}}}
+    for name, symbol, seed in (("a_session", "MNQH6", 7), ("b_same", "MNQH6", 8), ("c_next", "MNQM6", 9)):
+        publish_of(lake, name, symbol, 1800, seed)
+    finished_sweep(lake, datasets=["a_session", "b_same", "c_next"], signals=["pca_ad"], sweep=axes)
+    rows = ResultStore(lake).rows()
+    run = rows.filter(rows["dataset_id"] == "a_session").item(0, "run_id")
+    promote.promote_run(lake, run, None, WHY)
+    champion = read_champion(lake)
+    assert champion.fitted is not None
+    assert champion.fitted.dataset_id == "b_same"
+    where = ["--out", str(tmp_path / "scores.parquet"), "--lake", str(lake.root), "--json"]
+    assert main(["score", "--champion", "1", "--dataset-id", "a_session", *where]) == 0
+    capsys.readouterr()
+    assert main(["score", "--champion", "1", "--dataset-id", "c_next", *where]) == 2
+    assert "champion version 1 carries a fit on MNQH6, and dataset c_next is of MNQM6" in capsys.readouterr().err

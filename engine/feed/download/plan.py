@@ -8,10 +8,10 @@ from datetime import date, timedelta
 from typing import Any, Self
 
 from engine.errors import ConfigError, among
-from engine.feed.contracts import root_of
 from engine.feed.download.vendor import Vendor
-from engine.feed.rolls import Rolls, read_rolls
 from engine.lake import Lake
+from engine.source.contracts import root_of
+from engine.source.rolls import Rolls, read_rolls, rolls_path
 
 _AT_ONCE = 2_000  # symbols of one request
 
@@ -54,10 +54,13 @@ class Asked:
         return [kind(self.dataset, self.schema, self.contract, f"{day}", f"{day + timedelta(days=1)}") for day in self.days]
 
 
-def front_months(vendor: Vendor, lake: Lake, dataset: str, root: str, days: list[date]) -> tuple[dict[date, str], str]:
-    """The contract that is a product's front month on each day, and whose word that is.
+def front_months(
+    vendor: Vendor, lake: Lake, dataset: str, root: str, days: list[date]
+) -> tuple[dict[date, tuple[str, ...]], str]:
+    """The contracts that are a product's front month on each UTC day, and whose word that is.
 
-    The roll file's where there is one; else the vendor's, by volume. Days on which no contract was listed are not there.
+    The roll file's where there is one; else the vendor's, by volume. By a roll file the day before a roll has two, since the new
+    one's first session begins in its evening. Days on which no contract was listed are not there.
 
     Raises
     ------
@@ -65,23 +68,25 @@ def front_months(vendor: Vendor, lake: Lake, dataset: str, root: str, days: list
         The product is not known, or the roll file names a contract that was not listed on a day.
     """
     listed = _listed(vendor, dataset, root, days)
-    path = lake.root / "rolls" / f"{root}.yaml"
+    path = rolls_path(lake, root)
     if path.exists():
         return _by_file(read_rolls(path), listed), f"front month by the roll file {path}"
     answer = vendor.resolve(dataset, [f"{root}.v.0"], "continuous", "instrument_id", days[0], days[-1] + timedelta(days=1))
     by_number = {(day, number): contract for day, of_day in listed.items() for contract, number in of_day.items()}
-    found = {}
+    found: dict[date, tuple[str, ...]] = {}
     for first, end, number in _spans(answer):
         for day in days:
             if first <= day < end and (day, number) in by_number:
-                found[day] = by_number[day, number]
+                found[day] = (by_number[day, number],)
     return found, f"front month by the vendor's {root}.v.0 (volume), since {path} does not exist"
 
 
-def contract_days(vendor: Vendor, dataset: str, contract: str, days: list[date]) -> dict[date, str]:
+def contract_days(vendor: Vendor, dataset: str, contract: str, days: list[date]) -> dict[date, tuple[str, ...]]:
     """The days on which one contract was listed."""
     answer = vendor.resolve(dataset, [contract], "raw_symbol", "instrument_id", days[0], days[-1] + timedelta(days=1))
-    found = {day: contract for first, end, _ in _spans(answer) for day in days if first <= day < end}
+    found: dict[date, tuple[str, ...]] = {
+        day: (contract,) for first, end, _ in _spans(answer) for day in days if first <= day < end
+    }
     if not found:
         raise ConfigError(
             f"symbols was {contract!r}, which was listed on none of these days; give a contract or a product's root"
@@ -89,16 +94,16 @@ def contract_days(vendor: Vendor, dataset: str, contract: str, days: list[date])
     return found
 
 
-def requests_of(contracts: dict[date, str], dataset: str, schema: str) -> list[Asked]:
-    """The fewest requests: days that follow each other and have the same contract are one."""
+def requests_of(contracts: Iterable[tuple[str, date]], dataset: str, schema: str) -> list[Asked]:
+    """The fewest requests for some contracts' days, by their first day: days of one that follow each other are one."""
     out: list[Asked] = []
-    for day, contract in sorted(contracts.items()):
+    for contract, day in sorted(contracts):
         after = f"{day + timedelta(days=1)}"
         if out and out[-1].contract == contract and out[-1].end == f"{day}":
             out[-1] = Asked(dataset, schema, contract, out[-1].start, after)
         else:
             out.append(Asked(dataset, schema, contract, f"{day}", after))
-    return out
+    return sorted(out, key=lambda one: (one.start, one.contract))
 
 
 def _listed(vendor: Vendor, dataset: str, root: str, days: list[date]) -> dict[date, dict[str, str]]:
@@ -120,14 +125,16 @@ def _listed(vendor: Vendor, dataset: str, root: str, days: list[date]) -> dict[d
     return listed
 
 
-def _by_file(rolls: Rolls, listed: dict[date, dict[str, str]]) -> dict[date, str]:
+def _by_file(rolls: Rolls, listed: dict[date, dict[str, str]]) -> dict[date, tuple[str, ...]]:
     found = {}
     for day, of_day in listed.items():
-        contract = rolls.front(day)
-        if of_day and contract not in of_day:
-            raise ConfigError(f"the roll file says {contract} for {day}, which was not listed then; {among(contract, of_day)}")
+        contracts = tuple(one.contract for one in rolls.stretches(day))
+        for contract in contracts:
+            if of_day and contract not in of_day:
+                told = among(contract, of_day)
+                raise ConfigError(f"the roll file says {contract} for {day}, which was not listed then; {told}")
         if of_day:
-            found[day] = contract
+            found[day] = contracts
     return found
 
 

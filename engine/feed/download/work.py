@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from engine.errors import SourceError, WorkError
-from engine.feed.contracts import root_of
 from engine.feed.dbn_stream import DbnStream
 from engine.feed.download.fetch import Listed, fetch, set_aside
 from engine.feed.download.ledger import Ledger
@@ -17,6 +16,7 @@ from engine.feed.download.plan import Asked, contract_days, front_months, reques
 from engine.feed.download.vendor import Transient, Vendor
 from engine.feed.moments import iso_ns
 from engine.lake import Lake
+from engine.source.contracts import root_of
 
 BATCH_BYTES: Final = 10**9  # from this size on a request goes as a batch job: it can be fetched again without paying again
 Way = Literal["auto", "always", "never"]
@@ -64,9 +64,9 @@ class Download:
         else:
             contracts, word = contract_days(self.vendor, dataset, symbols, days), f"{symbols} as asked for"
         plan = Plan(word)
-        wanted = {}
+        wanted = []
         going_on = self._going_on()
-        for day, contract in contracts.items():
+        for day, contract in ((day, contract) for day, of_day in contracts.items() for contract in of_day):
             one = Asked(dataset, schema, contract, f"{day}", f"{day + timedelta(days=1)}")
             if raw_path(self.lake, one, f"{day}").exists():
                 plan.there.append(f"{contract} {day}")
@@ -75,7 +75,7 @@ class Download:
             elif (order := going_on.get((contract, f"{day}"))) is not None:
                 plan.resumed += [order] if order not in plan.resumed else []
             else:
-                wanted[day] = contract
+                wanted.append((contract, day))
         for whole in requests_of(wanted, dataset, schema):
             n_bytes = self.vendor.n_bytes(whole.arguments())
             is_batch = way == "always" or (way == "auto" and n_bytes >= BATCH_BYTES)

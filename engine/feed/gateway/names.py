@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 
 from engine.constants import ACTION_TRADE
-from engine.feed.contracts import delivery_of, root_of
 from engine.feed.gateway.tape import Contract, Tape
+from engine.source.contracts import delivery_of, root_of
 
 COMBINATIONS: Final = {
     ("raw_symbol", "instrument_id"),

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.constants import NS_PER_S
-from engine.feed.contracts import root_of
 from engine.feed.live.sink import FeedKind, FeedState, Sink
 from engine.hours import CALENDARS, open_intervals
+from engine.source.contracts import root_of
 
 
 class Gauge:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from engine.errors import ConfigError
-from engine.feed.contracts import root_of
+from engine.source.contracts import root_of
 
 VENDOR_PORT: Final = 13_000
 _VENDOR_HEARTBEATS_S: Final = (5.0, 1800.0)

@@ -397,10 +397,10 @@ def other_day(lake: Lake, name: str = "other.dbn.zst") -> Path:
 def test_a_worker_refuses_another_file_than_the_campaign_began_with(lake: Lake, campaign: Campaign) -> None:
     variants, _ = plan_campaign(lake, campaign, 1)
     raw = _require_capture(lake, campaign, variants[0])
-    other_day(lake).replace(raw.path)
+    other_day(lake).replace(raw.paths[0])
     problem, _ = build_variant(lake.root, variants[0], raw)
     assert "no longer the file that the campaign began with" in problem
-    assert str(raw.path) in problem
+    assert str(raw.paths[0]) in problem
     assert not (lake.datasets / variants[0].dataset_id).exists()
 
 
@@ -408,7 +408,7 @@ def test_variants_of_another_file_are_not_put_beside_those_that_stand(lake: Lake
     variants, _ = plan_campaign(lake, campaign, 2)
     raw = _require_capture(lake, campaign, variants[0])
     assert build_variant(lake.root, variants[0], raw)[0] == ""
-    other_day(lake).replace(raw.path)
+    other_day(lake).replace(raw.paths[0])
     with pytest.raises(DatasetError, match=variants[0].dataset_id):
         run(lake, campaign, limit=2)
     assert not (lake.datasets / variants[1].dataset_id).exists()

@@ -98,7 +98,7 @@ def test_a_bin_that_the_capture_cuts_is_left_out(width: int, n_bins: int, tmp_pa
 
 def test_a_moment_is_no_day(tmp_path: Path) -> None:
     capture = campaign_values()["base_capture"] | {"dt": dt.datetime(2026, 2, 6, 9)}
-    with pytest.raises(ValueError, match="UTC day as YYYY-MM-DD"):
+    with pytest.raises(ValueError, match="must be a day as YYYY-MM-DD"):
         BaseCapture(**capture)
     assert BaseCapture(**capture | {"dt": dt.date(2026, 2, 6)}).dt == dt.date(2026, 2, 6)
 
@@ -122,7 +122,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no name": ({"name": "!"}, "name was '!'"),
 }
 CAPTURE_REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "unknown key": ({"start": "09:00:00"}, "product_type, symbol, dt, capture_start_et, capture_end_et"),
+    "unknown key": ({"start": "09:00:00"}, "product_type, symbol, dt, session, capture_start_et, capture_end_et"),
     "time without seconds": ({"capture_start_et": "09:25"}, "HH:MM:SS"),
     "time read as a number of minutes": ({"capture_end_et": 625}, "HH:MM:SS"),
     "time in another form": ({"capture_start_et": "090005.0"}, "capture time was '090005.0'"),

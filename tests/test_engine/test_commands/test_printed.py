@@ -12,6 +12,7 @@ from engine.commands.check import print_check
 from engine.commands.datasets import print_datasets
 from engine.commands.replay import ReplaySummary, dataset_id_of
 from engine.errors import ConfigError
+from engine.source.rolls import Stretch
 from engine.tables import counts, utc
 
 NOON_NS = 1_770_379_200_000_000_000  # 2026-02-06 12:00:00 UTC
@@ -69,7 +70,7 @@ def test_no_moment_is_the_end_and_a_bad_one_is_refused() -> None:
     ],
 )
 def test_a_dataset_without_a_name_is_called_after_its_session(start: str | None, n_bins: int | None, name: str) -> None:
-    source: Any = SimpleNamespace(dt=dt.date(2026, 2, 6))
+    source: Any = SimpleNamespace(dt=dt.date(2026, 2, 6), stretch=Stretch.whole(dt.date(2026, 2, 6)))
     config: Any = SimpleNamespace(symbol="MNQH6", config_version="0123456789abcdef")
     assert dataset_id_of(source, config, start, n_bins) == name
 

@@ -44,9 +44,9 @@ def test_the_roll_file_decides_the_front_month(door: Any, tmp_path: Path) -> Non
     assert code == 0
     assert f"front month by the roll file {rolls / 'MNQ.yaml'}" in out
     assert [path.name for path in raw_files(tmp_path)] == [
-        "mnqh6-glbx-mdp3-20260205.mbo.dbn.zst", "mnqm6-glbx-mdp3-20260206.mbo.dbn.zst",
+        "mnqh6-glbx-mdp3-20260205.mbo.dbn.zst", "mnqm6-glbx-mdp3-20260205.mbo.dbn.zst", "mnqm6-glbx-mdp3-20260206.mbo.dbn.zst",
     ]  # fmt: skip
-    assert [content(path) for path in raw_files(tmp_path)] == [of(FIRST, H6), of(SECOND, M6)]
+    assert [content(path) for path in raw_files(tmp_path)] == [of(FIRST, H6), of(FIRST, M6), of(SECOND, M6)]  # its evening, too
     (rolls / "MNQ.yaml").write_text("root: MNQ\nrolls:\n  - {date: 2026-02-01, from: MNQH6, to: MNQU6, rule: calendar}\n")
     code, _, err = door("--yes")
     assert code == 2

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigError
-from engine.feed.contracts import Delivery, delivery_of, root_of
-from engine.feed.rolls import read_rolls
+from engine.source.contracts import Delivery, delivery_of, root_of
+from engine.source.rolls import read_rolls
 
 TWO = """\
 root: MNQ
