@@ -53,6 +53,14 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "half_close, garbage, duplicate, swap, omit, slow_reader.",
         arguments.gateway,
     ),
+    "audit-recording": Command(
+        "a recorded day against the vendor's history of it",
+        "engine.commands.audit_recording",
+        "Compare what was recorded live with the vendor's file of the same day:\nrecord by record (omitted, doubled, added, "
+        "swapped, altered), then bin by\nbin. A hole that the recording names and a correction of the vendor's are\nreasons; "
+        "exit code 1 where a difference has none. A dated report is kept beside\nthe recording.",
+        arguments.audit_recording,
+    ),
     "split": Command("a file of many contracts, cut by contract", "engine.commands.split", arguments=arguments.split),
     "datasets": Command("what the lake holds", "engine.commands.datasets", arguments=arguments.datasets),
     "demo": Command("from nothing to a leaderboard, a champion and a page", "engine.commands.demo"),
