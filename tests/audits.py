@@ -20,7 +20,9 @@ N_OPENING = 13  # the clear and twelve orders of `build_up`
 
 def day_rows(n: int = 3000) -> Rows:
     """A snapshot of twelve orders, then adds that rest on both sides, a trade now and then, two of a time."""
-    rows = to_array([*build_up(), *(record("A", 2000 + i, side="BA"[i % 2], tick=(-1, 1)[i % 2] * (2 + i % 5)) for i in range(n))])
+    rows = to_array(
+        [*build_up(), *(record("A", 2000 + i, side="BA"[i % 2], tick=(-1, 1)[i % 2] * (2 + i % 5)) for i in range(n))]
+    )
     late = rows[N_OPENING:]
     late["ts_event"] += (np.arange(n) // 2 * 2 + 2).astype(np.uint64) * np.uint64(STEP_NS // 2)
     late["ts_recv"] = late["ts_event"] + np.uint64(100_000)

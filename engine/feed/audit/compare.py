@@ -29,7 +29,8 @@ class Edits:
     """Differences of one kind, in order: ``official`` and ``ours`` (n,) are the records, ``at`` and ``ours_at`` their numbers.
 
     Where one of the two has none it is None: of what was omitted there is no ours, of what was doubled or added no official. What
-    was doubled is told at its original, what was added at the official record that follows, what was swapped at its official place.
+    was doubled is told at its original, what was added at the official record that follows, what was swapped at its official
+    place.
     """
 
     kind: Kind

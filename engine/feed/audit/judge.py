@@ -28,9 +28,9 @@ Identity = tuple[str, bytes, bytes]  # kind, our record, the official one
 
 @dataclass(frozen=True)
 class Difference:
-    """One record: ``at`` is its number in the official file (behind the opening snapshot), of a double its original's; times are UTC ns.
+    """One record: ``at`` is its number in the official file behind the opening snapshot, of a double its original's.
 
-    ``fields`` has for each that was altered our value and the official one.
+    Times are UTC ns. ``fields`` has for each that was altered our value and the official one.
     """
 
     kind: str

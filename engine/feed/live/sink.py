@@ -50,4 +50,4 @@ class Sink(Protocol):
         """Everything up to this event time (UTC ns) has been handed on; it never falls."""
 
     def state(self, state: FeedState) -> None:
-        """How the feed is now; told when its kind, a line or a count of what went wrong changes, and with each heartbeat."""
+        """How the feed is now; told when its kind or a line changes, with each heartbeat, and each second while records come."""

@@ -189,6 +189,7 @@ class Recorder:
         self._feed = state
         self._is_state_new = True
         if is_other:
+            self._tell(f"feed {state.kind}: {state.n_records:,} records{', ALARM: ' if state.alarm else ''}{state.alarm}")
             self._write_state()
 
     # --- beside it ---
@@ -205,7 +206,7 @@ class Recorder:
         day = self._day
         return {
             "pid": os.getpid(), "symbol": self._symbol, "day": day and day.day.isoformat(), "n_records": self._n_records,
-            "number": day and day.number, "newest_ns": self._newest_ns, "known_until_ns": max(self._known_ns, self._newest_ns),
+            "number": day and day.number, "newest_ns": self._newest_ns, "known_until_ns": self.known_ns,
             "is_recording": not self._trouble, "alarm": self._trouble or self._feed.alarm, "feed": asdict(self._feed),
         }  # fmt: skip
 
@@ -240,15 +241,26 @@ class Recorder:
             finally:
                 os.close(one)
 
-    def end(self) -> None:
-        """The feed has ended in good order: everything is on the disk, and whoever follows is told that nothing follows."""
+    def end(self, *, is_over: bool = True) -> None:
+        """Let go of everything, all of it on the disk. ``is_over``: whoever follows is told that nothing follows.
+
+        Not so, whoever follows waits for the next recorder.
+        """
         self._stop.set()
         self._syncing.join()
         with self._lock:
-            known_ns = max(self._known_ns, self._newest_ns) if self._hole is None else self._known_ns
-            self._leave(known_ns, self._hole)
+            if is_over:
+                self._leave(self.known_ns if self._hole is None else self._known_ns, self._hole)
+            elif self._day is not None:
+                self._sync(self._day)
+                self._day.close()
         self._write_state()
         self._lock_file.close()
+
+    @property
+    def known_ns(self) -> int:
+        """Event time up to which everything was taken, UTC ns."""
+        return max(self._known_ns, self._newest_ns)
 
 
 def _lock(lake: Lake, symbol: str) -> IO[str]:
