@@ -61,6 +61,14 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "indices, --rule volume what was traded. Lines of the file that differ from the\nproposal are told and stay.",
         arguments.rolls,
     ),
+    "audit-recording": Command(
+        "a recorded day against the vendor's history of it",
+        "engine.commands.audit_recording",
+        "Compare what was recorded live with the vendor's file of the same day:\nrecord by record (omitted, doubled, added, "
+        "swapped, altered), then bin by\nbin. A hole that the recording names and a correction of the vendor's are\nreasons; "
+        "exit code 1 where a difference has none. A dated report is kept beside\nthe recording.",
+        arguments.audit_recording,
+    ),
     "record": Command(
         "a contract's live feed into the lake, and to whoever follows it",
         "engine.commands.record",

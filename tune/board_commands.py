@@ -20,6 +20,7 @@ from tune.judgement import OUTSIDE, UNPROVEN_ROWS
 from tune.leaderboard import caption, records, render, unfolded
 from tune.notebook import standings
 from tune.promote import bundles_of, run_row
+from tune.stale import stale_line
 from tune.walked import walk_again
 
 
@@ -64,7 +65,7 @@ def print_foot(ranking: pl.DataFrame, beside: Beside) -> None:
     """What the columns mean, and what to make of them."""
     out = console()
     outside = [UNPROVEN_ROWS] if ranking.get_column("signal_name").str.starts_with(f"{OUTSIDE}:").any() else []
-    for line in (caption(ranking), *outside, *beside.lines):
+    for line in (caption(ranking), *outside, *beside.lines, *filter(None, [stale_line(ranking)])):
         out.print(line, highlight=False)
 
 

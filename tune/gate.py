@@ -1,7 +1,7 @@
 """What a run must have shown before it may serve: one question after the other, and all that it failed in words.
 
 Asked are: net expectancy out of sample, luck among all that was tried (deflated Sharpe ratio and the max-t test), strict rules,
-trades enough, a trial that the ledger has counted, and the instrument that is served here.
+trades enough, a trial that the ledger has counted, the instrument that is served here, and data that are the vendor's last word.
 """
 
 from collections.abc import Mapping
@@ -38,6 +38,7 @@ class Figures:
     loose: str  # why the rules are loose; empty where they are strict
     is_counted: bool  # whether the trial ledger knows of it
     differs: tuple[str, ...]  # from the instrument that is served, in words
+    stale: str = ""  # what of its data the vendor has corrected since; empty where nothing
 
 
 def failed_checks(figures: Figures) -> tuple[str, ...]:
@@ -61,6 +62,8 @@ def failed_checks(figures: Figures) -> tuple[str, ...]:
         found.append("trial ledger (it has not counted this run; import the ledger that has)")
     if f.differs:
         found.append(f"another instrument ({'; '.join(f.differs)})")
+    if f.stale:
+        found.append(f"stale data ({f.stale})")
     return tuple(found)
 
 
@@ -90,7 +93,7 @@ def over_sessions(chosen: pl.DataFrame, pooled: pl.DataFrame, min_signals: int) 
     return at_once(of_runs(pooled, chosen), n_ranked)
 
 
-def figures_of(row: Mapping[str, Any], min_signals: int, differs: tuple[str, ...]) -> Figures:
+def figures_of(row: Mapping[str, Any], min_signals: int, differs: tuple[str, ...], stale: str = "") -> Figures:
     """The gate's figures of one row of `judged_rows`, which has all sessions of its candidate together."""
     return Figures(
         oos_low=_float(row["oos_expectancy_low"]),
@@ -102,6 +105,7 @@ def figures_of(row: Mapping[str, Any], min_signals: int, differs: tuple[str, ...
         loose=row[MARK],
         is_counted=bool(row["is_counted"]),
         differs=differs,
+        stale=stale,
     )
 
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from tune.pooled import pool, with_session
 from tune.simultaneous import at_once
+from tune.stale import STALE
 from tune.strictness import GROUP, MARK, in_groups, places, strict, with_mark
 from tune.tables import Column, Fitted
 from tune.trial import RunResult
@@ -180,6 +181,8 @@ def render(frame: pl.DataFrame, title: str, top: int, *, fits_height: bool = Fal
     for name in (MARK, GROUP):  # where rows differ in them
         if frame.head(top).n_unique(name) > 1:
             columns.append(Column(name, [(row[name] or "-").split(" ") for row in rows], kept=True, stacks=True))
+    if STALE in frame.columns:
+        columns.append(Column("data", ["stale" if row[STALE] else "-" for row in rows], kept=True))
     parameters = [parameter_parts(json.loads(row["signal_params_json"])) for row in rows]
     columns.append(Column("parameters", parameters, kept=True, stacks=True))
     if _is_pooled(frame):

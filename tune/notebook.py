@@ -1,7 +1,7 @@
 """The public face of the search: a sweep and the leaderboard, each in one line; `import tune` names them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,6 +22,7 @@ from tune.results import ResultStore
 from tune.run import SweepOutcome, new_state, read_state
 from tune.run import run_sweep as run_to_end
 from tune.screen import Screen
+from tune.stale import stale_runs, with_stale
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def standings(
     rows, n_loose = (rows, 0) if with_all else without_loose(rows)
     pooled = pool(rows)
     best_first = with_added(rank(pooled, sort, min_signals, each_threshold=each_threshold).head(top), pooled, sort)
-    return Standings(with_luck(best_first, rows, TrialLedger(lake).trials(), min_signals, pooled), n_loose, rows)
+    beside = with_luck(best_first, rows, TrialLedger(lake).trials(), min_signals, pooled)
+    return Standings(replace(beside, ranking=with_stale(beside.ranking, stale_runs(lake, rows))), n_loose, rows)
 
 
 def _rows_of(lake: Lake, sweep: str | None) -> pl.DataFrame:

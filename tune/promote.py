@@ -45,6 +45,7 @@ from tune.promise import promise_of
 from tune.registry import ChampionRegistry
 from tune.results import ResultStore
 from tune.run import read_state
+from tune.stale import stale_runs, staleness
 from tune.trial import prediction_mode
 
 _EVALUATION: Final = ("eval_tp_ticks", "eval_sl_ticks", "eval_max_hold_bins", "warmup_bins", "tick_size")
@@ -86,9 +87,10 @@ def best_passing(lake: Lake, sweep_id: str) -> tuple[str, float]:
             f"sweep {sweep_id} has no run with {least} trades or more, so nothing passes the gate; nothing was promoted"
         )
     differs = {name: instrument_differs(Dataset.open(lake, name)) for name in ranking.get_column("dataset_id").unique().sort()}
+    stale = stale_runs(lake, rows)
     heads = []
     for row in judged_rows(ranking, rows, TrialLedger(lake).trials(), least).iter_rows(named=True):
-        failed = failed_checks(figures_of(row, least, differs[row["dataset_id"]]))
+        failed = failed_checks(figures_of(row, least, differs[row["dataset_id"]], staleness(stale, row)))
         if not failed:
             return str(row["run_id"]), float(row["threshold"])
         heads.append((row["run_id"], failed))
@@ -161,7 +163,7 @@ def _pass_gate(lake: Lake, row: dict[str, Any], because: str | None) -> Gate:
     chosen = rows.filter(rows.get_column("run_id") == row["run_id"], rows.get_column("threshold") == row["threshold"])
     judged = judged_rows(chosen, rows, TrialLedger(lake).trials(), least).row(0, named=True)
     differs = instrument_differs(Dataset.open(lake, row["dataset_id"]))
-    failed = failed_checks(figures_of(judged, least, differs))
+    failed = failed_checks(figures_of(judged, least, differs, staleness(stale_runs(lake, rows), judged)))
     if failed and because is None:
         raise GateError(
             f"run {row['run_id']} at threshold {row['threshold']:g} is not promoted, the gate refuses it: {', '.join(failed)}. "

@@ -203,6 +203,19 @@ def split(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="machine-readable")
 
 
+def audit_recording(parser: argparse.ArgumentParser) -> None:
+    """Of `engine.commands.audit_recording`."""
+    parser.add_argument("day", metavar="DAY", help="the recorded UTC day, YYYY-MM-DD")
+    parser.add_argument("--symbol", metavar="CONTRACT", help="the contract (default the instrument's)")
+    parser.add_argument("--official", type=read_path, nargs="+", metavar="FILE", help="the vendor's history (default the lake's)")
+    parser.add_argument(
+        "--before", type=read_path, nargs="+", default=[], metavar="FILE",
+        help="the vendor's earlier delivery of it: what differs is its correction, and datasets of it are stale from now on",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    add_lake(parser)
+
+
 def gateway(parser: argparse.ArgumentParser) -> None:
     """Of `engine.commands.gateway`."""
     parser.add_argument("files", type=read_path, nargs="*", metavar="FILE", help="mbo files of the vendor's history to play")

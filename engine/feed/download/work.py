@@ -154,8 +154,8 @@ class Download:
         job_id = self.ledger.job_id(asked) or self._order(asked, tell)
         self._await(asked, job_id, tell)
         files = [Listed.read(one) for one in self.vendor.files(job_id)]
-        if not files:
-            raise WorkError(f"batch job {job_id} is done and lists no file; ask the vendor")
+        if not any(day_of_file(listed.name) for listed in files):  # it was offered with records
+            raise WorkError(f"batch job {job_id} is done and lists no file of a day; ask the vendor")
         folder, wrong = self.ledger.staging(asked), self.ledger.quarantine / asked.id
         symbology = self._symbology(asked)
         placed, seen = [], set()

@@ -77,13 +77,13 @@ def test_command(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    """Eight times the file needs hardly more: all of it in memory would be 145 MB more."""
+    """Four times the file needs as much: all of it in memory would be 125 MB more."""
     script = (
         "import sys; from pathlib import Path; from engine.feed.split import split_file; "
         "split_file(Path(sys.argv[1]), Path(sys.argv[2])); print(Path('/proc/self/status').read_text())"
     )
     peaks = []
-    for n in (400, 3200):
+    for n in (800, 3200):
         rows = np.tile(rows_of(FIRST), n)
         rows["order_id"] = np.random.default_rng(7).integers(0, 2**63, len(rows))  # as little alike as a market's
         path = write_dbn(tmp_path / f"{n}.dbn", rows, IDS, FIRST)
@@ -92,4 +92,4 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
             cwd=REPO_ROOT, capture_output=True, text=True, check=True,
         )  # fmt: skip
         peaks.append(int(out.stdout.partition("VmHWM:")[2].split()[0]))  # getrusage would tell of this process too
-    assert peaks[1] < peaks[0] + 40_000  # KB
+    assert peaks[1] <= 1.1 * peaks[0]
