@@ -3,9 +3,10 @@
 import asyncio
 import datetime as dt
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,14 @@ import databento as db
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.feed.download.key import Key
+from engine.feed.follow import Hole
 from engine.feed.gateway.faults import Fault
 from engine.feed.gateway.service import Gateway, Options, Ready
+from engine.feed.live.feed import LiveFeed
+from engine.feed.live.settings import LiveSettings
+from engine.feed.live.sink import FeedState
+from engine.schema import MBO_DTYPE
 from tests.streams import build_up, record, to_array, write_dbn
 
 KEY = "db-loopbackloopbackloopback-ABCDE"
@@ -81,6 +88,22 @@ class Running:
     def live(self, key: str = KEY, **given: Any) -> Any:
         return db.Live(key, gateway=self.ready.live_host, port=self.ready.live_port, **given)
 
+    def settings(self, **given: Any) -> LiveSettings:
+        """Of a feed of MNQH6 through this gateway; quick, and without a clock where the gateway plays as fast as it is read."""
+        where = {"host": self.ready.live_host, "port": self.ready.live_port}
+        quick = {"heartbeat_s": 0.4, "first_wait_s": 0.01, "longest_wait_s": 0.05, "handshake_s": 1.0, "clock_rate": 0.0}
+        return LiveSettings(**{"symbol": "MNQH6", **where, **quick, **given})
+
+    @contextmanager
+    def feed(self, kept: "Kept", key: str = KEY, tail: Any = None, **given: Any) -> Iterator[LiveFeed]:
+        """A live feed of it until the block ends."""
+        feed = LiveFeed(self.settings(**given), Key(key), kept, tail, kept.say)
+        feed.start()
+        try:
+            yield feed
+        finally:
+            feed.stop()
+
 
 @contextmanager
 def running(paths: Sequence[Path], work: Path, **options: Any) -> Iterator[Running]:
@@ -109,6 +132,66 @@ def running(paths: Sequence[Path], work: Path, **options: Any) -> Iterator[Runni
         gateway.stop()
         thread.join(20)
     assert not thread.is_alive()
+
+
+class Kept:
+    """A sink that keeps what a live feed hands on, in its order, and waits for what a test wants to see."""
+
+    def __init__(self) -> None:
+        self.batches: list[NDArray[np.void]] = []
+        self.holes: list[tuple[int, Hole]] = []  # and how many records came before
+        self.mappings: list[tuple[int, str, int]] = []
+        self.known: list[tuple[int, int]] = []  # and how many records had come
+        self.states: list[FeedState] = []
+        self.lines: list[str] = []
+        self.n = 0
+        self._changed = threading.Condition()
+
+    def take(self, records: NDArray[np.void]) -> None:
+        with self._changed:
+            self.batches.append(records)
+            self.n += len(records)
+            self._changed.notify_all()
+
+    def hole(self, hole: Hole) -> None:
+        with self._changed:
+            self.holes.append((self.n, hole))
+            self._changed.notify_all()
+
+    def mapping(self, instrument_id: int, raw_symbol: str, ts_ns: int) -> None:
+        self.mappings.append((instrument_id, raw_symbol, ts_ns))
+
+    def known_until(self, ts_ns: int) -> None:
+        with self._changed:
+            self.known.append((ts_ns, self.n))
+            self._changed.notify_all()
+
+    def state(self, state: FeedState) -> None:
+        with self._changed:
+            self.states.append(state)
+            self._changed.notify_all()
+
+    def say(self, line: str) -> None:
+        with self._changed:
+            self.lines.append(line)
+            self._changed.notify_all()
+
+    @property
+    def records(self) -> NDArray[np.void]:
+        return np.concatenate(self.batches) if self.batches else np.empty(0, MBO_DTYPE)
+
+    def kinds(self) -> list[str]:
+        """The kinds of its states, each once where it stayed the same."""
+        return [kind for kind, _ in groupby(one.kind for one in self.states)]
+
+    def wait(self, until: Callable[[], Any], timeout_s: float = 20.0) -> None:
+        with self._changed:
+            assert self._changed.wait_for(until, timeout_s), (self.n, self.lines[-4:], self.states[-1:])
+
+
+def is_like(records: NDArray[np.void], source: NDArray[np.void]) -> bool:
+    """Whether two arrays are the same bits."""
+    return records.tobytes() == source.tobytes()
 
 
 class Heard:

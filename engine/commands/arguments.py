@@ -135,6 +135,25 @@ def download(parser: argparse.ArgumentParser) -> None:
     add_lake(parser)
 
 
+def record(parser: argparse.ArgumentParser) -> None:
+    """Of `engine.commands.record`."""
+    parser.add_argument("symbol", metavar="SYMBOL", help="one contract, like MNQH6")
+    parser.add_argument("--dataset", default="GLBX.MDP3", help="the vendor's name of the venue's data (default GLBX.MDP3)")
+    parser.add_argument(
+        "--key-file", type=read_path, metavar="FILE", help="the key, in a file of mode 600; default $DATABENTO_API_KEY"
+    )
+    parser.add_argument("--until", metavar="MOMENT", help="end once the feed is known up to this UTC moment, 2026-02-06T21:00")
+    parser.add_argument("--gateway", metavar="HOST:PORT", help="another service than the vendor's, such as `gateway`")
+    parser.add_argument("--speed", type=float, default=1.0, help="the --speed at which that gateway plays (default 1)")
+    parser.add_argument("--heartbeat-s", type=float, default=5.0, help="asked of the vendor, who is dead after two (default 5)")
+    parser.add_argument("--budget-s", type=float, default=60.0, help="without a connection until the alarm (default 60)")
+    parser.add_argument("--segment-mb", type=int, default=64, help="size of a file, MiB (default 64)")
+    parser.add_argument("--ring-mb", type=int, default=64, help="shared memory for those who follow, MiB (default 64)")
+    parser.add_argument("--sync-ms", type=int, default=200, help="what a power cut may cost at most (default 200)")
+    parser.add_argument("--json", action="store_true", help="the last line as JSON")
+    add_lake(parser)
+
+
 def split(parser: argparse.ArgumentParser) -> None:
     """Of `engine.commands.split`."""
     parser.add_argument("file", type=read_path, metavar="FILE", help="an mbo file of the vendor's history, of many contracts")

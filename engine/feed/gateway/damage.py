@@ -24,8 +24,11 @@ class End(Exception):
 class Session(Protocol):
     """What a fault may do to a session."""
 
-    async def fail(self) -> None:
-        """Send an error record."""
+    async def fail(self, code: int) -> bool:
+        """Send an error record; whether it is one that ends a session."""
+
+    async def say(self, code: int) -> None:
+        """Send a system record."""
 
     async def fall_behind(self) -> None:
         """Treat the reader as a slow one."""
@@ -107,8 +110,10 @@ class Damage:
             writer.write_eof()
             await session.hang()
         elif fault.kind == "error":
-            await session.fail()
-            raise End
+            if await session.fail(fault.code):
+                raise End
+        elif fault.kind == "say":
+            await session.say(fault.code)
         elif fault.kind == "reset":
             raise End(is_reset=True)
         elif fault.kind in ("close", "cut"):

@@ -182,7 +182,8 @@ class LiveSession:
             if fault.kind == "late_start":
                 start_ns, is_replay = 0, False
             elif fault.kind == "error":
-                self._errors.append(("Internal error", dbn.ErrorCode.INTERNAL_ERROR))
+                code = messages.error_code(fault.code)
+                self._errors.append((messages.words_of(code), code))
             elif fault.kind == "aged_out" and is_replay:
                 kept_ns = market.clock.now_ns() - fault.seconds * NS_PER_S
                 if start_ns < kept_ns:
@@ -213,8 +214,7 @@ class LiveSession:
             await self._send(messages.head(market.tape.dataset, market.clock.now_ns(), self._has_ts_out))
             for text, code in self._errors:
                 await self._send(messages.error(text, code, market.clock.now_ns(), self._ts_out()))
-            fatal = [code for _, code in self._errors if code != dbn.ErrorCode.REPLAY_DATA_AGED_OUT]
-            if fatal:
+            if any(code not in (*messages.BORNE, dbn.ErrorCode.REPLAY_DATA_AGED_OUT) for _, code in self._errors):
                 raise End
             for one in self._subscriptions:
                 await self._introduce(one)
@@ -318,10 +318,16 @@ class LiveSession:
         text = f"Skipped {self._position - before} records after slow reading"
         await self._send(messages.error(text, dbn.ErrorCode.SKIPPED_RECORDS_AFTER_SLOW_READING, now_ns, self._ts_out()))
 
-    async def fail(self) -> None:
-        """Say that the gateway failed."""
-        now_ns = self._market.clock.now_ns()
-        await self._send(messages.error("Internal error", dbn.ErrorCode.INTERNAL_ERROR, now_ns, self._ts_out()))
+    async def fail(self, code: int) -> bool:
+        """Say that something failed; whether that ends the session."""
+        found = messages.error_code(code)
+        await self._send(messages.error(messages.words_of(found), found, self._market.clock.now_ns(), self._ts_out()))
+        return found not in messages.BORNE
+
+    async def say(self, code: int) -> None:
+        """Say something that is no error."""
+        found = messages.system_code(code)
+        await self._send(messages.system(messages.words_of(found), found, self._market.clock.now_ns(), self._ts_out()))
 
     async def hang(self) -> None:
         """Send nothing any more."""

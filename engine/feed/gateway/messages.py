@@ -21,6 +21,8 @@ VERSION: Final = "0.6.0-loopback"
 _BUCKET_LETTERS: Final = 5
 _MAX_LINE_BYTES: Final = 64 << 10
 _TS_OUT_WORDS: Final = 2
+# Errors that end no session, by the vendor's table (2026).
+BORNE: Final[tuple[Any, ...]] = (dbn.ErrorCode.SYMBOL_RESOLUTION_FAILED, dbn.ErrorCode.SKIPPED_RECORDS_AFTER_SLOW_READING)
 
 
 class BadLine(EngineError):
@@ -117,3 +119,22 @@ def as_sent(records: MboRecords, ts_out: int) -> bytes:
     wide["record"]["length"] += _TS_OUT_WORDS
     wide["ts_out"] = ts_out
     return wide.tobytes()
+
+
+def error_code(number: int) -> Any:
+    """DBN's error code of a number; that of an internal error where there is none."""
+    return _among(dbn.ErrorCode, number, dbn.ErrorCode.INTERNAL_ERROR)
+
+
+def system_code(number: int) -> Any:
+    """DBN's system code of a number; that of a heartbeat where there is none."""
+    return _among(dbn.SystemCode, number, dbn.SystemCode.HEARTBEAT)
+
+
+def words_of(code: Any) -> str:
+    """A code's name as a message."""
+    return str(code).replace("_", " ").capitalize()
+
+
+def _among(codes: Any, number: int, otherwise: Any) -> Any:
+    return next((one for one in codes.variants() if int(one) == number), otherwise)

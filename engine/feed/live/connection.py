@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import databento
 from databento.common.error import BentoError
+from databento_dbn import DBNError
 
 from engine.feed.download.key import Key
 from engine.feed.live.settings import LiveSettings
@@ -68,6 +69,8 @@ class _Loop(asyncio.SelectorEventLoop):
         self.transport: Any = None
         self.protocol: Any = None
         self.ended: str | None = None
+        self._broken = ""
+        self.set_exception_handler(_Loop._hear_error)
 
     async def create_connection(self, protocol_factory: Any, *args: Any, **given: Any) -> Any:  # type: ignore[override]
         """As asyncio's, for ``connect_s`` at most; then the handshake's time runs."""
@@ -91,9 +94,17 @@ class _Loop(asyncio.SelectorEventLoop):
             self.protocol.authenticated.set_exception(Unreachable(why))
             self.transport.abort()
 
+    def _hear_error(self, context: dict[str, Any]) -> None:
+        """The client's decoder met what is no record, which is an end like others; anything else is shown as ever."""
+        error = context.get("exception")
+        if not isinstance(error, DBNError):
+            self.default_exception_handler(context)
+            return
+        self._broken = f"what came is no record: {error}"
+
     def _end(self, disconnected: Any) -> None:
         error = disconnected.exception()
-        self.ended = "the connection was closed" if error is None else f"the connection broke: {error}"
+        self.ended = self._broken or ("the connection was closed" if error is None else f"the connection broke: {error}")
         if not self.protocol.authenticated.done():
             self.protocol.authenticated.set_exception(Unreachable("the connection was closed before the key was asked for"))
         self._wake.set()
@@ -107,6 +118,7 @@ class Connection:
         self._settings = settings
         self._loop = _Loop(settings, wake)
         self._tap = _Tap(self._loop, wake)
+        self._closing = threading.Lock()
         heartbeat: Any = int(settings.heartbeat_s) if settings.heartbeat_s.is_integer() else settings.heartbeat_s
         self._client = databento.Live(
             key.reveal(), gateway=settings.host, port=settings.port, heartbeat_interval_s=heartbeat, slow_reader_behavior="warn",
@@ -141,7 +153,9 @@ class Connection:
 
     def give_up(self) -> None:
         """Let an `open` that is under way fail; from any thread."""
-        self._loop.call_soon_threadsafe(self._loop.give_up, "stopped")
+        with self._closing:
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._loop.give_up, "stopped")
 
     @property
     def ended(self) -> str | None:
@@ -178,7 +192,8 @@ class Connection:
         asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result(_SHUT_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_SHUT_S)
-        self._loop.close()
+        with self._closing:
+            self._loop.close()
 
     async def _shut(self) -> None:
         self._client.terminate()

@@ -166,7 +166,7 @@ class LiveFeed:
 
     def _stands(self) -> None:
         if self._has_stood and self._retries.has_failed:
-            self._gauge.count(n_recoveries=self._gauge.now.n_recoveries + 1)
+            self._gauge.show(n_recoveries=self._gauge.now.n_recoveries + 1)
         self._has_stood = True
         self._retries.stands()
 

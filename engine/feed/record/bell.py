@@ -40,8 +40,11 @@ class Bell:
     def __init__(self, descriptor: int, at: int) -> None:
         call = _CALLS.get(platform.machine())
         if call is None or platform.system() != "Linux":
-            raise ConfigError(f"this machine is {platform.system()} on {platform.machine()}; a live feed needs Linux on x86_64 or aarch64")
+            raise ConfigError(
+                f"this machine is {platform.system()} on {platform.machine()}; a live feed needs Linux on x86_64 or aarch64"
+            )
         self._call, self._descriptor, self._at = call, descriptor, at
+        self._rung = self.count()
         # Private to nobody; copy-on-write would give the kernel another page than the writer's.
         self._page = mmap.mmap(descriptor, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         self._address = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(self._page)) + at)
@@ -52,7 +55,8 @@ class Bell:
 
     def ring(self) -> None:
         """Wake everybody."""
-        os.pwrite(self._descriptor, ((self.count() + 1) & 0xFFFFFFFF).to_bytes(_WORD_BYTES, "little"), self._at)
+        self._rung = (self._rung + 1) & 0xFFFFFFFF
+        os.pwrite(self._descriptor, self._rung.to_bytes(_WORD_BYTES, "little"), self._at)
         _LIBRARY.syscall(self._call, self._address, _WAKE, _EVERYBODY, None, None, 0)
 
     def wait(self, count: int, timeout_s: float) -> bool:

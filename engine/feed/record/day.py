@@ -1,10 +1,11 @@
 """One day under way: its segments, its ring, and the number that the next record gets in both."""
 
 from datetime import date
+from typing import Final
 
 import numpy as np
 
-from engine.constants import NS_PER_DAY
+from engine.constants import F_SNAPSHOT, NS_PER_DAY, NS_PER_S
 from engine.feed.follow import Hole
 from engine.feed.record.journal import JOURNAL, Over, read_journal
 from engine.feed.record.place import day_folder, ring_path
@@ -15,8 +16,9 @@ from engine.lake import Lake
 from engine.schema import MBO_DTYPE, MboRecords
 from engine.source.identity import day_start_ns
 
-_NOTHING = np.empty(0, MBO_DTYPE)
-_MIB = 1 << 20
+RESUME_NS: Final = 10 * NS_PER_S
+_NOTHING: Final = np.empty(0, MBO_DTYPE)
+_MIB: Final = 1 << 20
 
 
 class RecordedDay:
@@ -26,7 +28,7 @@ class RecordedDay:
     `retry` succeeds. ``trouble`` says what is wrong, else it is empty.
     """
 
-    def __init__(self, lake: Lake, symbol: str, day: date, dataset: str, segment_mb: int, ring_mb: int) -> None:
+    def __init__(self, lake: Lake, symbol: str, day: date, dataset: str, segment_mb: int, ring_mb: float) -> None:
         self.day = day
         self.end_ns = day_start_ns(day) + NS_PER_DAY
         folder = day_folder(lake, symbol, day)
@@ -37,7 +39,7 @@ class RecordedDay:
         path = ring_path(lake, symbol, day)
         # What an earlier recorder gave out and could not record may come once more, with the same numbers, or be lost.
         self._given_out = head_left(path)
-        self.ring = RingWriter(path, ring_mb * _MIB // SLOT_BYTES, self.number)
+        self.ring = RingWriter(path, int(ring_mb * _MIB) // SLOT_BYTES, self.number)
         self.trouble = ""
         self.missing_since_ns: int | None = None  # not recorded from there on
         self._recorded_ns = 0
@@ -118,7 +120,10 @@ class RecordedDay:
 
 
 def resting_after(lake: Lake, symbol: str, day: date) -> tuple[Resting, MboRecords]:
-    """The book after all that was recorded of a day, and those of its last records that have one time; both may be empty."""
+    """The book after all that was recorded of a day, and the last records: those within `RESUME_NS` of the newest.
+
+    None of these is from before a hole or a snapshot, or of one.
+    """
     resting = Resting()
     tail = _NOTHING
     segments = read_journal(day_folder(lake, symbol, day) / JOURNAL).segments
@@ -128,12 +133,14 @@ def resting_after(lake: Lake, symbol: str, day: date) -> tuple[Resting, MboRecor
         while len(records := read_records(segment, at, 1 << 16)):
             at += len(records)
             resting.take(records)
-            tail = np.concatenate([tail, records])
-            tail = tail[_first_of_last(tail) :]
+            tail = _last_of(np.concatenate([tail, records]), resting.newest_ns)
     return resting, tail
 
 
-def _first_of_last(records: MboRecords) -> int:
-    """Where the records begin that have the same time as the last one and no other behind them."""
-    differs = records["ts_event"] != records["ts_event"][-1]
-    return int(len(records) - np.argmax(differs[::-1])) if differs.any() else 0
+def _last_of(records: MboRecords, newest_ns: int) -> MboRecords:
+    is_out = (records["flags"] & F_SNAPSHOT != 0) | (records["ts_event"] < np.uint64(max(0, newest_ns - RESUME_NS)))
+    is_snapshot = records["flags"] & F_SNAPSHOT != 0
+    if is_snapshot.any():
+        behind = len(records) - int(np.argmax(is_snapshot[::-1]))
+        records, is_out = records[behind:], is_out[behind:]
+    return records if not len(records) else records[int(np.argmin(is_out)) if not is_out.all() else len(records) :]

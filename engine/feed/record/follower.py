@@ -15,6 +15,7 @@ import numpy as np
 from engine.feed.follow import Batch, Hole
 from engine.feed.record.journal import JOURNAL, Journal, Segment, read_journal
 from engine.feed.record.place import day_folder, ring_path
+from engine.feed.record.resting import newest_of
 from engine.feed.record.ring import Damaged, Overrun, RingReader
 from engine.feed.record.segments import read_records
 from engine.lake import Lake
@@ -59,7 +60,7 @@ class DayFollower:
         return Batch(records, hole, self._known_ns, self._is_over)
 
     def _know(self, records: MboRecords) -> None:
-        self._known_ns = max(self._known_ns, int(records["ts_event"].max()))
+        self._known_ns = max(self._known_ns, newest_of(records))
 
     def _next(self) -> Batch | None:
         if self._is_over:

@@ -1,8 +1,8 @@
 """Where recordings lie.
 
-``lake/recordings/<SYMBOL>/<DAY>/NNNN.dbn`` are the segments of a UTC day of capture, in the order of their numbers; ``journal.jsonl``
-beside them says what each begins with. ``lake/recordings/<SYMBOL>/lock`` is held by the one recorder. What only those need who
-follow it now lies in shared memory: a ring for each day, and the recorder's state.
+``lake/recordings/<SYMBOL>/<DAY>/NNNN.dbn`` are the segments of a UTC day of capture, in the order of their numbers;
+``journal.jsonl`` beside them says what each begins with. ``lake/recordings/<SYMBOL>/lock`` is held by the one recorder. What only
+those need who follow it now lies in shared memory: a ring for each day, and the recorder's state.
 """
 
 import hashlib

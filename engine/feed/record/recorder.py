@@ -9,9 +9,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import IO, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.constants import NS_PER_DAY, NS_PER_S
 from engine.errors import WorkError
@@ -20,7 +22,7 @@ from engine.feed.live.sink import FeedState
 from engine.feed.record.day import RecordedDay, resting_after
 from engine.feed.record.journal import JOURNAL, read_journal
 from engine.feed.record.place import day_folder, recorded_days, ring_path, rings, state_path, symbol_folder
-from engine.feed.record.resting import Resting
+from engine.feed.record.resting import Resting, newest_of
 from engine.feed.record.segments import captured_ns, mend_folder
 from engine.lake import Lake
 from engine.schema import MBO_DTYPE, MboRecords
@@ -35,7 +37,7 @@ class Options:
     """What changes no record: sizes of a segment and of the ring, how often the disk is told to keep what it was given."""
 
     segment_mb: int = 64
-    ring_mb: int = 64
+    ring_mb: float = 64
     sync_ms: int = 200
     retry_s: float = 1.0  # between two tries to record again after a full disk
     dataset: str = "GLBX.MDP3"  # for the segments' metadata
@@ -44,7 +46,8 @@ class Options:
 class Recorder:
     """A `engine.feed.live.sink.Sink`: segment first, then ring; whoever reads cannot hold it up.
 
-    ``resume``: the last recorded records that share one time, from which the feed goes on; empty where there is nothing.
+    ``resume``: the last records there are, in order, from which the feed goes on: those of the last seconds of event time, none
+    from before a snapshot; empty where there is nothing.
     ``tell`` gets a line when recording stops or goes on.
 
     Raises
@@ -66,6 +69,7 @@ class Recorder:
         self._retry_at_s = 0.0
         self._is_dirty = self._is_state_new = False
         self._trouble = ""
+        self._starts_over = False  # there is something, and nothing that the feed could go on from
         self._resting, self.resume = self._go_on()
         self._stop = threading.Event()
         self._syncing = threading.Thread(target=self._sync_until_stopped, name="sync", daemon=True)
@@ -82,8 +86,9 @@ class Recorder:
             return Resting(), np.empty(0, MBO_DTYPE)
         mend_folder(day_folder(self._lake, self._symbol, days[-1]))
         resting, resume = resting_after(self._lake, self._symbol, days[-1])
-        if len(resume):
-            self._newest_ns = self._known_ns = int(resume["ts_event"][-1])
+        if resting.newest_ns:
+            self._newest_ns = self._known_ns = resting.newest_ns
+            self._starts_over = not len(resume)
         over = read_journal(day_folder(self._lake, self._symbol, days[-1]) / JOURNAL).over
         start_ns = day_start_ns(days[-1])
         if over is None or over.known_until_ns < start_ns + NS_PER_DAY:
@@ -100,30 +105,48 @@ class Recorder:
     def take(self, records: MboRecords) -> None:
         """The next records of the contract, in order."""
         with self._lock:
-            days = captured_ns(records) // np.uint64(NS_PER_DAY)
-            edges = [0, *(np.flatnonzero(days[1:] > np.maximum.accumulate(days)[:-1]) + 1).tolist(), len(records)]
-            for first, last in zip(edges, edges[1:], strict=False):
-                if first < last:
-                    self._take_of_day(records[first:last], int(days[first]))
+            captured = captured_ns(records)
+            day = self._day
+            if day is not None and int(captured.max()) < day.end_ns:
+                self._take_of_day(day, records)
+            else:
+                self._take_of_days(records, captured // np.uint64(NS_PER_DAY))
             self._n_records += len(records)
             self._is_dirty = self._is_state_new = True
         self._tell_trouble()
 
-    def _take_of_day(self, records: MboRecords, i_day: int) -> None:
-        day = self._day
-        if day is None or i_day * NS_PER_DAY >= day.end_ns:
-            day = self._enter(i_day, records)
-        if day.missing_since_ns is not None and self._hole is None:
-            now_s = time.monotonic()
-            if now_s >= self._retry_at_s and self._resting.is_whole and self._resting.is_at_event_end:
-                self._retry_at_s = now_s + self._options.retry_s
-                day.retry(records, self._newest_ns, self._resting)
+    def _take_of_days(self, records: MboRecords, days: NDArray[np.uint64]) -> None:
+        edges = [0, *(np.flatnonzero(days[1:] > np.maximum.accumulate(days)[:-1]) + 1).tolist(), len(records)]
+        for first, last in pairwise(edges):
+            part, i_day = records[first:last], int(days[first])
+            day = self._day
+            if day is None or i_day * NS_PER_DAY >= day.end_ns:
+                day = self._enter(i_day, part)
+            self._take_of_day(day, part)
+
+    def _take_of_day(self, day: RecordedDay, records: MboRecords) -> None:
+        if day.missing_since_ns is not None and self._hole is None and self._may_retry():
+            day.retry(records, self._newest_ns, self._resting)
         hole, self._hole = self._hole, None
+        if self._starts_over and hole is None:
+            until_ns = int(captured_ns(records[:1])[0])
+            hole = Hole(
+                self._newest_ns, until_ns, "an earlier recorder was ended within a snapshot, which cannot be gone on with"
+            )
+        self._starts_over = False
+        was_missing = day.missing_since_ns
         self._keep(day, records, hole, 0)
+        if day.missing_since_ns != was_missing:
+            self._retry_at_s = time.monotonic() + self._options.retry_s
+
+    def _may_retry(self) -> bool:
+        """Whether it is time to try to record again, and the book may be shown."""
+        is_time = time.monotonic() >= self._retry_at_s
+        return is_time and self._resting.is_whole and self._resting.is_at_event_end
 
     def _keep(self, day: RecordedDay, records: MboRecords, hole: Hole | None, n_opening: int) -> None:
         # A snapshot's orders have the times of long ago.
-        self._newest_ns = max(self._newest_ns, int(records["ts_event"].max()))
+        self._newest_ns = max(self._newest_ns, newest_of(records))
         day.take(records, hole, n_opening, self._newest_ns, self._resting)
         self._resting.take(records)
 
@@ -172,6 +195,7 @@ class Recorder:
         self._feed = state
         self._is_state_new = True
         if is_other:
+            self._tell(f"feed {state.kind}: {state.n_records:,} records{', ALARM: ' if state.alarm else ''}{state.alarm}")
             self._write_state()
 
     # --- beside it ---
@@ -180,7 +204,9 @@ class Recorder:
         trouble = self._day.trouble if self._day else ""
         if trouble != self._trouble:
             self._trouble = trouble
-            self._tell(f"alarm: recording stopped, serving goes on: {trouble}" if trouble else "recording goes on, its hole is named")
+            self._tell(
+                f"alarm: recording stopped, serving goes on: {trouble}" if trouble else "recording goes on, its hole is named"
+            )
             self._write_state()
 
     def told(self) -> dict[str, Any]:
@@ -188,7 +214,7 @@ class Recorder:
         day = self._day
         return {
             "pid": os.getpid(), "symbol": self._symbol, "day": day and day.day.isoformat(), "n_records": self._n_records,
-            "number": day and day.number, "newest_ns": self._newest_ns, "known_until_ns": max(self._known_ns, self._newest_ns),
+            "number": day and day.number, "newest_ns": self._newest_ns, "known_until_ns": self.known_ns,
             "is_recording": not self._trouble, "alarm": self._trouble or self._feed.alarm, "feed": asdict(self._feed),
         }  # fmt: skip
 
@@ -223,15 +249,26 @@ class Recorder:
             finally:
                 os.close(one)
 
-    def end(self) -> None:
-        """The feed has ended in good order: everything is on the disk, and whoever follows is told that nothing follows."""
+    def end(self, *, is_over: bool = True) -> None:
+        """Let go of everything, all of it on the disk. ``is_over``: whoever follows is told that nothing follows.
+
+        Not so, whoever follows waits for the next recorder.
+        """
         self._stop.set()
         self._syncing.join()
         with self._lock:
-            known_ns = max(self._known_ns, self._newest_ns) if self._hole is None else self._known_ns
-            self._leave(known_ns, self._hole)
+            if is_over:
+                self._leave(self.known_ns if self._hole is None else self._known_ns, self._hole)
+            elif self._day is not None:
+                self._sync(self._day)
+                self._day.close()
         self._write_state()
         self._lock_file.close()
+
+    @property
+    def known_ns(self) -> int:
+        """Event time up to which everything was taken, UTC ns."""
+        return max(self._known_ns, self._newest_ns)
 
 
 def _lock(lake: Lake, symbol: str) -> IO[str]:

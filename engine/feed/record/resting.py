@@ -44,7 +44,7 @@ def _rest(orders: Structured, n: Ints, records: MboRecords) -> None:
             for j in range(orders.shape[0]):
                 orders[j]["side"] = 0
             n[0] = 0
-        elif action == ACTION_ADD or action == ACTION_CANCEL or action == ACTION_MODIFY:
+        elif action in (ACTION_ADD, ACTION_CANCEL, ACTION_MODIFY):
             j = find_order(orders, record["order_id"])
             if action == ACTION_CANCEL:
                 if j >= 0:
@@ -68,6 +68,11 @@ def _rest(orders: Structured, n: Ints, records: MboRecords) -> None:
             n[1] += 1
 
 
+def newest_of(records: MboRecords) -> int:
+    """Greatest time of an event, ns, of one record at least; 0 where all are undefined."""
+    return max(0, int(records["ts_event"].view(np.int64).max()))  # an undefined one is below all
+
+
 class Resting:
     """Orders at rest after all records that it was given."""
 
@@ -75,6 +80,7 @@ class Resting:
         self._orders = np.zeros(_FIRST_TABLE, ORDER_DTYPE)
         self._n = np.zeros(2, np.int64)
         self._last = np.zeros(1, MBO_DTYPE)
+        self.newest_ns = 0  # greatest time of an event
         self.is_whole = False  # a clear came: nothing rests that it does not know of
 
     def take(self, records: MboRecords) -> None:
@@ -87,7 +93,8 @@ class Resting:
                 self._orders = larger
             _rest(self._orders, self._n, block)
         if len(records):
-            self._last = records[-1:].copy()
+            self._last = records[-1:]
+            self.newest_ns = max(self.newest_ns, newest_of(records))
             self.is_whole = self.is_whole or bool((records["action"] == ACTION_CLEAR).any())
 
     @property

@@ -126,7 +126,7 @@ class RingWriter:
             self._give_up(temporary)
             if error.errno in NO_ROOM:
                 raise WorkError(
-                    f"{path.parent} has no room for a ring of {size >> 20} MiB; free some of it, or give a smaller one with --ring-mb"
+                    f"{path.parent} has no room for a ring of {size >> 20} MiB; free some, or give a smaller one with --ring-mb"
                 ) from None
             raise
         if old is not None:
@@ -157,7 +157,7 @@ class RingWriter:
         n_here = min(len(slots), capacity - at)
         for first, part in ((at, slots[:n_here]), (0, slots[n_here:])):
             if len(part):
-                os.pwrite(self._descriptor, part, _SLOTS_AT + first * SLOT_BYTES)
+                os.pwrite(self._descriptor, part.data, _SLOTS_AT + first * SLOT_BYTES)
 
     def put(self, records: MboRecords, known_until_ns: int) -> None:
         """The next records, and up to when the day is known with them."""
@@ -288,7 +288,7 @@ class RingReader:
         out = np.empty((n, SLOT_BYTES), np.uint8)
         n_here = min(n, self._capacity - at)
         for first, part in ((at, out[:n_here]), (0, out[n_here:])):
-            if len(part) and os.preadv(self._descriptor, [part], _SLOTS_AT + first * SLOT_BYTES) < part.nbytes:
+            if len(part) and os.preadv(self._descriptor, [part.data], _SLOTS_AT + first * SLOT_BYTES) < part.nbytes:
                 raise Damaged
         return out
 

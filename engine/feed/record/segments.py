@@ -78,7 +78,7 @@ class DaySegments:
         return self._at >= self._most_bytes
 
     def begin(self, first: int, made: MboRecords, n_opening: int, hole: Hole | None, like: MboRecords) -> None:
-        """A new segment; ``made`` are the records at its front that have no number, ``like`` those that come then, one at least."""
+        """A new segment; ``made`` are the records at its front without a number, ``like`` those that come then, one at least."""
         self.close()
         start_ns = int(captured_ns(like[:1])[0])
         self._head = (int(like["instrument_id"][0]), start_ns)
@@ -100,7 +100,7 @@ class DaySegments:
 
     def append(self, records: MboRecords) -> None:
         """More records to the open segment."""
-        data = memoryview(np.ascontiguousarray(records).view(np.uint8))
+        data = np.ascontiguousarray(records).view(np.uint8).data
         with writing(self._folder):
             write_whole(self._descriptor, data, self._at)
         self._at += len(data)
@@ -158,12 +158,12 @@ def _n_plain(segment: Segment) -> int:
 
 
 def read_records(segment: Segment, first: int, most: int) -> MboRecords:
-    """At most ``most`` whole records of a segment from number ``first`` of the file on, those made included; one's own to keep."""
+    """At most ``most`` whole records of a segment from the file's number ``first`` on, those made included."""
     n = min(most, segment.n_whole() - first)
     if n <= 0:
         return np.empty(0, MBO_DTYPE)
     out = np.empty(n, MBO_DTYPE)
-    view = memoryview(out.view(np.uint8))
+    view = out.view(np.uint8).data
     with segment.path.open("rb", buffering=0) as file:
         file.seek(segment.head_bytes + first * MBO_RECORD_BYTES)
         got = 0
