@@ -32,7 +32,7 @@ LIVE_KINDS: Final = {
     "auth": "the key is refused (live.auth)",
     "late_start": "start is ignored: records from now on (live.subscribe)",
     "aged_out": "replay reaches back only so many seconds (seconds=) (live.subscribe)",
-    "error": "an error record (code=, 6 where that is none of DBN's), then the end if it is a fatal one (live.subscribe, live.records)",
+    "error": "an error record (code=, of DBN's), then the end if it is a fatal one (live.subscribe, live.records)",
     "say": "a system record (code=)",
     "close": "a clean end between two records",
     "cut": "an end inside a record",

@@ -102,6 +102,8 @@ class Gateway:
             self._sessions.add(task)
             try:
                 await LiveSession(market, reader, writer).run()
+            except asyncio.CancelledError:
+                pass  # by `serve`, which waits for it; asyncio's own streams would write an error of it
             finally:
                 self._sessions.discard(task)
 

@@ -70,9 +70,9 @@ class _Loop(asyncio.SelectorEventLoop):
         self.protocol: Any = None
         self.ended: str | None = None
         self._broken = ""
-        self.set_exception_handler(_Loop._hear_error)
+        self.set_exception_handler(lambda _loop, context: self._hear_error(context))
 
-    async def create_connection(self, protocol_factory: Any, *args: Any, **given: Any) -> Any:  # type: ignore[override]
+    async def create_connection(self, protocol_factory: Any, *args: Any, **given: Any) -> Any:
         """As asyncio's, for ``connect_s`` at most; then the handshake's time runs."""
         making = asyncio.ensure_future(super().create_connection(protocol_factory, *args, **given))
         await asyncio.wait({making, self._given_up}, timeout=self._settings.connect_s, return_when=asyncio.FIRST_COMPLETED)

@@ -4,8 +4,9 @@ A replay is asked for by event time and comes in the order of capture, so it rep
 
 - the vendor replays a contract in the order in which it came live, with the same event time, exchange sequence, order, action,
   side, price and size; capture times and flags may differ from one of its machines to another;
-- in that order an event time falls behind an earlier record's by ``reorder_ns`` at most. So the replay is asked for from that much
-  before the newest event time: nothing that comes after the cut can be older, and all that is asked for again is known by heart.
+- in that order an event time falls behind an earlier record's by ``reorder_ns`` at most. So the replay is asked for from that
+  much before the newest event time: nothing that comes after the cut can be older, and what is asked for again is known by heart;
+- it holds no snapshots, which the vendor makes for who asks; a cut inside one, or right behind one, is a hole.
 
 Records that begin a replay and are not the expected ones prove that it did not begin where it was asked to.
 

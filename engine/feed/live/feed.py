@@ -1,9 +1,9 @@
 """A contract's live feed: one connection after the other for as long as it is wanted, and never a record twice or lost unnamed.
 
 Every end that was not asked for is a disconnect: a clean end, a reset, a half-close, a broken record, silence for two heartbeats,
-an error of the gateway. A fresh client follows each, after a wait that grows and is not in step with others'. It asks for a replay
-from the newest event time that was handed on (`engine.feed.live.doubles`), and where that is not to be had or not to be proved
-for a snapshot, before which the hole is named. Only what no other try could mend ends a feed: a key that is not taken, a contract
+an error of the gateway. A fresh client follows each, after a wait that grows and is not in step with others'. It asks for a
+replay from the newest event time that was handed on (`engine.feed.live.doubles`), and where that is not to be had or not to be
+proved for a snapshot, before which the hole is named. Only what no other try could mend ends a feed: a key that is not taken, a contract
 that is not known, a limit.
 """
 
@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.constants import MBO_RECORD_BYTES, RTYPE_MBO
+from engine.constants import MBO_RECORD_BYTES, NS_PER_S, RTYPE_MBO
 from engine.feed.download.key import Key
 from engine.feed.live.connection import Connection, Refused, Unreachable
 from engine.feed.live.doubles import as_records
@@ -59,6 +59,7 @@ class LiveFeed:
         self._thread = threading.Thread(target=self._run, name="live feed", daemon=True)
         self._began_s = 0.0
         self._told_s = 0.0
+        self._heard: tuple[int, float] | None = None
         self._is_missed = False
         self._has_stood = False
         self.error: BaseException | None = None
@@ -106,6 +107,8 @@ class LiveFeed:
             finally:
                 self._connection = None
                 connection.close()
+                now_s = time.monotonic()
+                self._heard = self._now_ns(now_s), now_s
             if self._stopping.is_set():
                 return
             if not self._goes_on(*why):
@@ -138,7 +141,8 @@ class LiveFeed:
             return False
         if weight == "aged":
             self._intake.refuse_replay(line)
-        self._retries.failed(line, "dead" if self._has_stood else "connecting")
+        is_wanted = is_open(self._settings.symbol, self._now_ns(time.monotonic()))  # who closes may be away
+        self._retries.failed(line, "dead" if self._has_stood else "connecting", may_alarm=is_wanted)
         return True
 
     def _follow(self, connection: Connection) -> Trouble:
@@ -187,7 +191,12 @@ class LiveFeed:
     def _now_ns(self, now_s: float) -> int:
         """Market time, as far as it was heard; else ours."""
         heard = self._intake.clock.now_ns(now_s)
-        return time.time_ns() if heard is None else heard
+        if heard is not None:
+            return heard
+        if self._heard is None:
+            return time.time_ns()
+        then_ns, then_s = self._heard  # of the connection before
+        return then_ns + int((now_s - then_s) * self._settings.clock_rate * NS_PER_S)
 
     def _hear(self, pieces: list[bytes]) -> Trouble | None:
         for part in _parts(pieces):
@@ -209,8 +218,8 @@ class LiveFeed:
         self._intake.clock.hear(word.ts_ns, now_s)
         if word.weight == "mapping":
             self._gauge.note(word.line)
-            if word.symbol == self._settings.symbol:
-                self._intake.map(word.instrument_id, word.symbol, word.ts_ns)
+            if self._settings.symbol in word.symbols:
+                self._intake.map(word.instrument_id, self._settings.symbol, word.ts_ns)
         elif word.weight in ("alive", "replayed"):
             if not self._intake.come_up():
                 return "lost", NOT_HONOURED

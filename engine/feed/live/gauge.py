@@ -20,7 +20,7 @@ class Gauge:
         self._hide = hide
         self.now = FeedState()
 
-    def count(self, **changed: int) -> None:
+    def count(self, **changed: Any) -> None:
         """Numbers that are told with the next change of something else."""
         self.now = replace(self.now, **changed)
 

@@ -187,5 +187,5 @@ class Intake:
         """Records came behind the time that was said to be known."""
         self._margin_ns = min(max(self._margin_ns, 2 * late_ns), _MOST_MARGIN_NS)
         self._gauge.warn(
-            f"records came {in_seconds(late_ns)} behind the market's clock; what is known stays {in_seconds(self._margin_ns)} behind it now"
+            f"records came {in_seconds(late_ns)} behind the market's clock; known time stays {in_seconds(self._margin_ns)} back"
         )

@@ -27,7 +27,7 @@ class Retries:
         """Whether the last thing known is a failure."""
         return self._since_s is not None
 
-    def failed(self, line: str, kind: FeedKind) -> None:
+    def failed(self, line: str, kind: FeedKind, *, may_alarm: bool) -> None:
         """Another end that we had not asked for; said where it is another than the one before."""
         now_s = time.monotonic()
         if self._since_s is None:
@@ -36,7 +36,7 @@ class Retries:
             self._line = line
             self._gauge.warn(line, kind)
         away_s = now_s - self._since_s
-        if away_s >= self._settings.budget_s and not self._gauge.now.alarm:
+        if may_alarm and away_s >= self._settings.budget_s and not self._gauge.now.alarm:
             self._gauge.alarm(f"no feed for {away_s:.0f} s, and trying goes on; at last: {line}", kind)
 
     def wait_s(self) -> float:

@@ -62,4 +62,6 @@ class LiveSettings:
         if self.host is None and not least <= self.heartbeat_s <= most:
             raise ConfigError(f"heartbeat_s was {self.heartbeat_s}; the vendor sends them every {least:g} to {most:g} s")
         if self.first_wait_s > self.longest_wait_s:
-            raise ConfigError(f"first_wait_s was {self.first_wait_s} and longest_wait_s {self.longest_wait_s}; the first is shorter")
+            raise ConfigError(
+                f"first_wait_s was {self.first_wait_s} and longest_wait_s {self.longest_wait_s}; the first is shorter"
+            )

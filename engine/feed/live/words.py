@@ -18,7 +18,10 @@ Weight = Literal["note", "alive", "replayed", "mapping", "warning", "lost", "age
 _SYSTEM: Final[dict[Any, tuple[Weight, str]]] = {
     dbn.SystemCode.HEARTBEAT: ("alive", "heartbeat"),
     dbn.SystemCode.SUBSCRIPTION_ACK: ("note", "the vendor has taken the subscription"),
-    dbn.SystemCode.SLOW_READER_WARNING: ("warning", "the vendor finds that we read too slowly; nothing is left out, it comes late"),
+    dbn.SystemCode.SLOW_READER_WARNING: (
+        "warning",
+        "the vendor finds that we read too slowly; nothing is left out, it comes late",
+    ),
     dbn.SystemCode.REPLAY_COMPLETED: ("replayed", "the replay has come up to the present"),
     dbn.SystemCode.END_OF_INTERVAL: ("note", "an interval of the feed has ended"),
     dbn.SystemCode.UNSUBSCRIBE_ACK: ("note", "the vendor has ended the subscription"),
@@ -26,7 +29,10 @@ _SYSTEM: Final[dict[Any, tuple[Weight, str]]] = {
 _ERRORS: Final[dict[Any, tuple[Weight, str]]] = {
     dbn.ErrorCode.AUTH_FAILED: ("final", "the vendor does not take the key; give the right one"),
     dbn.ErrorCode.API_KEY_DEACTIVATED: ("final", "the key has been switched off; make another at the vendor's and give it"),
-    dbn.ErrorCode.CONNECTION_LIMIT_EXCEEDED: ("limit", "the key has all connections that it may have; end another, or ask for more"),
+    dbn.ErrorCode.CONNECTION_LIMIT_EXCEEDED: (
+        "limit",
+        "the key has all connections that it may have; end another, or ask for more",
+    ),
     dbn.ErrorCode.SYMBOL_RESOLUTION_FAILED: ("final", "the vendor does not know the contract today; name one that trades"),
     dbn.ErrorCode.INVALID_SUBSCRIPTION: ("subscription", "the vendor does not take the subscription; look at dataset and symbol"),
     dbn.ErrorCode.INTERNAL_ERROR: ("lost", "the vendor's gateway failed; another connection is tried"),
@@ -38,23 +44,24 @@ _DECODED_VERSION: Final = 3  # the client brings every record to it
 
 @dataclass(frozen=True)
 class Word:
-    """One thing said: how much it weighs, the line for people, when (UTC ns), and of a mapping the id and the symbol."""
+    """One thing said: how much it weighs, the line for people, when (UTC ns), and of a mapping the id and its symbols."""
 
     weight: Weight
     line: str
     ts_ns: int
     instrument_id: int = 0
-    symbol: str = ""
+    symbols: tuple[str, ...] = ()  # that was asked for, and that it stands for
 
 
 def read_word(data: bytes) -> Word:
     """A record that is none of the market's, as the client hands its bytes on."""
+    record: Any
     (record,) = dbn.DBNDecoder(has_metadata=False, input_version=_DECODED_VERSION).write_and_decode(data)
     ts_ns = int(record.ts_event)
     if isinstance(record, dbn.SymbolMappingMsg):
-        symbol = str(record.stype_out_symbol)
-        line = f"instrument id {record.instrument_id} is {symbol}"
-        return Word("mapping", line, ts_ns, int(record.instrument_id), symbol)
+        symbols = str(record.stype_in_symbol), str(record.stype_out_symbol)
+        line = f"{symbols[0]} is {symbols[1]}, instrument id {record.instrument_id}"
+        return Word("mapping", line, ts_ns, int(record.instrument_id), symbols)
     if isinstance(record, dbn.SystemMsg):
         weight, line = _SYSTEM.get(record.code, ("warning", "a system message that we do not know"))
         return Word(weight, _with(line, record.msg, weight not in ("alive", "replayed")), ts_ns)

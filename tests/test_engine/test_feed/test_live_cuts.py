@@ -1,7 +1,9 @@
 """One session with twenty cuts of every kind: each record once or in a named hole, and the book the source's after each."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +30,7 @@ CUTS = [
     "late_start@live.subscribe close@live.records",
     "aged_out@live.subscribe:seconds=0 reset@live.records",
     "late_start@live.subscribe error@live.subscribe:skip=1 garbage@live.records",
-    "close@live.records close@live.records:skip=1",
+    "error@live.subscribe:times=3 close@live.records",
     "refuse@live.greeting:times=4 stall@live.records",
     "omit@live.records:records=3 close@live.records:after=0",
     "reset@live.records",
@@ -68,7 +70,7 @@ def parts_of(kept: Kept, source: NDArray[np.void]) -> list[Part]:
     place = {row.tobytes(): i for i, row in enumerate(source)}
     edges = [0, *(n for n, _ in kept.holes), len(records)]
     parts = []
-    for first, end in zip(edges, edges[1:], strict=False):
+    for first, end in pairwise(edges):
         piece = records[first:end]
         is_snapshot = (piece["flags"] & F_SNAPSHOT) != 0
         n = int(is_snapshot.argmin()) if not is_snapshot.all() else len(piece)
@@ -81,26 +83,30 @@ def parts_of(kept: Kept, source: NDArray[np.void]) -> list[Part]:
     return parts
 
 
+def comes_on(kept: Kept, n: int) -> None:
+    """Wait for so many more records."""
+    until = kept.n + n
+    kept.wait(lambda: kept.n >= until)
+
+
 def test_twenty_cuts_in_one_session(simulated_file: Path, tmp_path: Path) -> None:
     source = np.concatenate(list(DbnStream(simulated_file).records()))
     assert len({row.tobytes() for row in source}) == len(source)
     kept = Kept()
-    given = {"heartbeat_s": 0.2, "handshake_s": 0.3, "clock_rate": 1.5, "reorder_s": 0.5}
+    given: dict[str, Any] = {"heartbeat_s": 0.2, "handshake_s": 0.3, "clock_rate": 1.5, "reorder_s": 0.5}
     with running([simulated_file], tmp_path / "work", speed=1.5) as gateway, gateway.feed(kept, **given):
-        seen = 0
         for cut in CUTS:
-            kept.wait(lambda: kept.n >= seen + 60)
+            comes_on(kept, 60)
             before = kept.states[-1].n_recoveries
             for fault in [gateway.fault(text) for text in cut.split()]:
                 assert fault.hit.wait(10), cut
-            kept.wait(lambda: kept.states[-1].n_recoveries > before)
-            seen = kept.n
-        kept.wait(lambda: kept.n >= seen + 500)
+            kept.wait(lambda before=before: kept.states[-1].n_recoveries > before)
+        comes_on(kept, 500)
     parts = parts_of(kept, source)
     assert kept.states[-1].n_recoveries >= len(CUTS)
     assert 3 <= len(kept.holes) <= 6, kept.holes
-    for before, after, (_, hole) in zip(parts, parts[1:], kept.holes, strict=False):
-        lost = source[before.end : after.first]["ts_event"]
+    for (one, other), (_, hole) in zip(pairwise(parts), kept.holes, strict=True):
+        lost = source[one.end : other.first]["ts_event"]
         assert len(lost) > 0
         assert hole.since_ns <= lost.min() <= lost.max() <= hole.until_ns
     for part in parts:
