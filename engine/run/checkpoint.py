@@ -45,7 +45,7 @@ class Checkpoint:
         identity += [int(run[name]) for name in ("warm_start", "day_start", "day_end")]
         identity.append(isinstance(source, DecodedSource))  # a place among decoded records is none in the files
         if source.watch is not None:
-            identity.append(source.watch.to_json())
+            identity.append(asdict(source.watch))
         identity.append(source_hash())  # a book made by other code is another book
         self._key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
         self.path = folder / f"{config.symbol}_{source.dt:%Y%m%d}_{self._key[:16]}.book"

@@ -20,7 +20,7 @@ import numpy as np
 
 from engine.config import InstrumentConfig
 from engine.constants import F_LAST, NS_PER_S
-from engine.errors import ConfigError
+from engine.errors import ConfigError, SourceError
 from engine.hours import open_intervals
 from engine.run.block import BinBlock
 from engine.run.clock import vouched_until
@@ -73,6 +73,13 @@ class LiveReplay:
         Largest number of bins in a block, where no more than `HURRIED_BINS` are due.
     is_cancelled
         Asked between two reads; once true, no more bins come.
+
+    Raises
+    ------
+    ConfigError
+        The start is no time, the first bin is below 0, or states are to be kept of a recording without a name.
+    SourceError
+        While it is iterated: the recording ends before what a kept state holds of it.
 
     Attributes
     ----------
@@ -170,7 +177,7 @@ class LiveReplay:
             yield from self._take(batch.records)
             if self.n_records < self._n_known:
                 if batch.is_over:
-                    return
+                    raise self._state_of_another()
                 continue
             is_at_end = batch.is_over or known >= day_end or self.runner.saw_end
             if not is_at_end:
@@ -179,6 +186,13 @@ class LiveReplay:
             yield from self.runner.finish(vouched_until(self.runner.engine, min(known, day_end)), self._block_bins())
             if self.keyframes is not None:
                 self.keyframes.end(self.runner)
+
+    def _state_of_another(self) -> SourceError:
+        path = "" if self.keyframes is None else self.keyframes.path
+        return SourceError(
+            f"a kept state holds {self._n_known} records of recording {self.source.recording!r}, which ends after "
+            f"{self.n_records}; remove {path}, or name the recording by another name"
+        )
 
     def _take_hole(self, hole: Hole) -> Iterator[BinBlock]:
         self.holes.append(hole)

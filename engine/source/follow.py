@@ -7,8 +7,8 @@ Source: engine.md section 1; section 4, `gap`.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from engine.schema import MboRecords
 
@@ -72,19 +72,6 @@ class Watch:
 
     holes: tuple[PlacedHole, ...] = ()
     known_until_ns: int | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, for a file beside the recording."""
-        return {
-            "holes": [{"n_before": one.n_before, **asdict(one.hole)} for one in self.holes],
-            "known_until_ns": self.known_until_ns,
-        }
-
-    @classmethod
-    def from_json(cls, told: dict[str, Any]) -> "Watch":
-        """The same from those values."""
-        holes = (PlacedHole(one["n_before"], Hole(one["since_ns"], one["until_ns"], one["reason"])) for one in told["holes"])
-        return cls(tuple(holes), told["known_until_ns"])
 
     def cut(self, records: MboRecords, n_before: int, n_done: int) -> Iterator[tuple[Hole | None, MboRecords]]:
         """Records in parts between which holes lie, each with the hole before it; an empty part where several lie at one place.

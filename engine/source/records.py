@@ -5,6 +5,7 @@ Source: engine.md section 1.
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -79,7 +80,7 @@ class Source:
     def identity(self) -> list[object]:
         """What tells these records from any others: the files as they lay when they were opened, and the watch over them."""
         files: list[object] = [(str(f.path.resolve()), *f.held.mark.state, f.symbol, f.assumes_symbol) for f in self.files]
-        return files if self.watch is None else [*files, self.watch.to_json()]
+        return files if self.watch is None else [*files, asdict(self.watch)]
 
     @property
     def assumes_symbol(self) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine.config import load_instrument
-from engine.errors import ConfigError
+from engine.errors import ConfigError, SourceError
 from engine.run import keyframes
 from engine.run.extent import extent_of
 from engine.run.live import LiveReplay
@@ -328,6 +328,10 @@ def test_replica_begins_at_the_last_kept_state(market: NDArray[np.void], tmp_pat
         assert (later.anomalies, later.quality_counts) == (whole.anomalies, whole.quality_counts)
         assert later.runner.silences == whole.runner.silences
         assert (later.holes, later.n_records) == (whole.holes, whole.n_records)
+    given = batches(market[:2500], np.random.default_rng(5))
+    short, follower = follow(CONFIG, given, keyframes=tmp_path / "states", recording="one", from_bin=None)
+    with pytest.raises(SourceError, match="which ends after 2500; remove"):
+        next(iter(short))
     given = batches(market, np.random.default_rng(5), [(at, gap)], end)
     other, follower = follow(CONFIG, given, keyframes=tmp_path / "states", recording="another", from_bin=None)
     assert next(iter(other)).bins["bin_seq"][0] == 0
