@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--live",
         action="store_true",
-        help="as a live market: a gateway of ours plays the day at 1x to a recorder, and that is served",
+        help="as a live market: a gateway of ours plays the day to a recorder that is served",
     )
     add_lake(parser)
 
