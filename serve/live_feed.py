@@ -58,8 +58,8 @@ class LiveFeed:
         """The feed as it is said everywhere.
 
         ``state``: of `engine.feed.live.sink.FeedState`, ``dead`` also where nobody records. ``age_s``: since the newest record
-        came, None before the first. ``lag_s``: market seconds by which this replica's bins are behind what was recorded. ``queue``:
-        records and holes that they have not taken in yet.
+        came, None before the first. ``lag_s``: market seconds by which this replica's bins are behind what was recorded.
+        ``queue``: records and holes that they have not taken in yet.
         """
         state = self._state
         if state is None:

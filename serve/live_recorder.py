@@ -38,7 +38,7 @@ class Recording:
 
     def command(self) -> list[str]:
         """The recorder's; the key is in none of its words."""
-        words = [sys.executable, "-m", "engine", "record", "--symbol", self.symbol, "--lake", str(self.lake.root)]
+        words = [sys.executable, "-m", "engine", "record", self.symbol, "--lake", str(self.lake.root)]
         words += [] if self.gateway is None else ["--gateway", self.gateway]
         return words if self.key_file is None else [*words, "--key-file", str(self.key_file)]
 

@@ -4,11 +4,14 @@ Each step is a process of its own: the engine knows neither `tune` nor `serve`.
 """
 
 import argparse
+import json
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -40,13 +43,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dt", default=DAY, metavar="YYYY-MM-DD", help=f"day that is served (default {DAY}, which is simulated)")
     parser.add_argument("--start-time", default=START_TIME, metavar="HH:MM", help=f"New York time (default {START_TIME})")
     parser.add_argument("--port", type=int, metavar="N", help="port of the page (default 8002)")
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="as a live market: a gateway of ours plays the day to a recorder that is served",
+    )
     add_lake(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it; the exit code: that of the first step that failed, or of the service once Ctrl-C has ended it."""
     lake = Lake.open(args.lake)
-    return run_steps(steps(lake, args.dt, args.start_time, args.port))
+    todo = steps(lake, args.dt, args.start_time, args.port)
+    if not args.live:
+        return run_steps(todo)
+    code = run_steps(todo[:-1])
+    return code if code else serve_live(lake, args.dt, args.port)
+
+
+def serve_live(lake: Lake, dt: str, port: int | None) -> int:
+    """Play a day of the lake to a live service until Ctrl-C; the exit code.
+
+    The gateway is the loopback stand-in for the vendor. Its key is made on the spot, in a file that goes with it.
+
+    Raises
+    ------
+    WorkError
+        The gateway does not start.
+    """
+    where = ["--lake", str(lake.root)]
+    with tempfile.TemporaryDirectory(prefix="spymaster-demo-") as folder:
+        key = Path(folder) / "key"
+        words = [sys.executable, "-m", "engine", "gateway", "--dt", dt, "--key-file", str(key), "--json", *where]
+        # A session of its own: a Ctrl-C is for the service first, which is still to say goodbye.
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True) as gateway:
+            try:
+                line = gateway.stdout.readline() if gateway.stdout else ""
+                if not line:
+                    raise WorkError("the gateway did not start; see its line above")
+                told = json.loads(line)
+                source = ["--source", "live", "--gateway", f"{told['live_host']}:{told['live_port']}", "--key-file", str(key)]
+                serve = ["-m", "serve", *source, *where, *([] if port is None else ["--port", str(port)])]
+                title = "a live market: gateway, recorder, engine, stream, page; scored by the champion where there is one"
+                return run_steps([Step(title, serve)])
+            finally:
+                gateway.terminate()
 
 
 def steps(lake: Lake, dt: str, start_time: str, port: int | None) -> list[Step]:

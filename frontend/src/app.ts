@@ -137,6 +137,7 @@ export class App {
       samples: newest?.model.sampleCount ?? 0,
       needed: session.warmupNeeded,
       paused: session.paused,
+      feed: session.feed,
       frozenBehind: controls.frozenAt === null ? null : controls.behind,
       retryAtMs: connection.retryAtMs,
       tries: connection.tries,
@@ -200,7 +201,7 @@ export class App {
         session.acknowledged(frame);
         return null;
       case "heartbeat":
-        session.beats = true;
+        session.heartbeat(frame);
         return null;
       default:
         session.counters.unknownMessages++;

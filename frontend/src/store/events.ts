@@ -1,6 +1,6 @@
 /** What happened on this page, newest last, bounded. */
 
-export type EventKind = "connection" | "gap" | "reject" | "model" | "grid" | "server";
+export type EventKind = "connection" | "gap" | "reject" | "model" | "grid" | "server" | "feed";
 
 export interface LogEvent {
   readonly atMs: number; // wall clock, Unix ms

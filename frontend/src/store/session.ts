@@ -5,6 +5,8 @@ import { LAYER_TABLE, type LayerId } from "../layers/table.ts";
 import { checkConfig } from "../wire/config.ts";
 import { FrameSequence, type Reject, RejectBudget } from "../wire/sequence.ts";
 import type { Bin, BinHeader, RuntimeConfig, RuntimeModelInfo, Violation } from "../wire/types.ts";
+import { feedOf } from "../stream/feed.ts";
+import type { Feed } from "../stream/state.ts";
 import { compareConfigs, type ParameterChange } from "./diff.ts";
 import { EventLog } from "./events.ts";
 import { Projection } from "./projection.ts";
@@ -68,6 +70,8 @@ export class Session {
   paused = false;
   /** Whether a heartbeat came on this connection. */
   beats = false;
+  /** How the live feed is; null where a past day is replayed. */
+  feed: Feed | null = null;
   speed: number | null = null;
   ended: { readonly bins: number } | null = null;
   scales: Record<LayerId, AutoScale>;
@@ -98,6 +102,16 @@ export class Session {
 
   msOf(seq: number): number {
     return this.originMs + seq * (this.config?.cellWidthMs ?? 0);
+  }
+
+  /** A heartbeat has come. */
+  heartbeat(frame: Readonly<Record<string, unknown>>): void {
+    this.beats = true;
+    const feed = feedOf(frame, this.now());
+    if (feed === null) return;
+    if (this.feed?.state !== feed.state) this.events.add("feed", `feed is ${feed.state}`);
+    if (feed.why !== "" && feed.why !== this.feed?.why) this.events.add("feed", feed.why);
+    this.feed = feed;
   }
 
   /** Milliseconds on the session's clock to a place in bins. */

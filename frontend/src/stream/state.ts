@@ -15,7 +15,17 @@ export type StateName =
   | "FROZEN"
   | "ENDED";
 
+/** How the live feed is, as the server's heartbeats tell. */
+export interface Feed {
+  readonly state: string; // connecting, live, quiet, closed, dead or ended
+  readonly ageS: number | null; // since its newest record came, when it was told
+  readonly toldMs: number; // arrival of what told it
+  readonly lagS: number | null; // by which the bins are behind what was recorded
+  readonly why: string; // its alarm or last warning
+}
+
 export interface Facts {
+  readonly feed?: Feed | null; // of a live session
   readonly nowMs: number;
   readonly phase: "connecting" | "open" | "waiting" | "failed" | "ended";
   readonly phaseSinceMs: number;
@@ -69,6 +79,8 @@ export function chipFor(f: Facts): Chip {
     return chip("CONNECTING", "…", "busy", `${f.endpoint} · ${(waited / 1000).toFixed(0)} s${hint}`);
   }
   if (f.paused) return chip("PAUSED", "⏸", "idle", "replay paused at the server");
+  const dead = f.mode === "live" && f.feed ? feedChip(f.feed, f.nowMs) : null;
+  if (dead) return dead;
   const age = f.lastBinMs === null ? null : f.nowMs - f.lastBinMs;
   if (age !== null && age > staleAfterMs(f.cellWidthMs)) {
     const frozen = f.frozenBehind === null ? "" : " · view frozen";
@@ -87,9 +99,37 @@ export function chipFor(f: Facts): Chip {
     const time = left > 0 ? ` · ${left.toFixed(1)} s left` : "";
     return chip("WARMING UP", "◔", "busy", `model warming ${f.samples}${needed}${time}`);
   }
-  if (f.mode === "live") return chip("LIVE", "●", "good", "");
+  if (f.mode === "live") return chip("LIVE", "●", "good", f.feed ? ageWords(f.feed, f.nowMs) : "");
   const speed = f.speed === null ? "" : f.speed === 0 ? "max speed" : `×${f.speed}`;
   return chip("REPLAY", "▶", "good", [speed, f.sessionDate].filter(Boolean).join(" · "));
+}
+
+const MUCH_LAG_S = 1;
+
+/** What a feed makes of the chip where records do not simply come; null where they do. */
+function feedChip(feed: Feed, nowMs: number): Chip | null {
+  const age = ageWords(feed, nowMs);
+  const said = (words: string): string => [words, age].filter(Boolean).join(" · ");
+  switch (feed.state) {
+    case "dead":
+      return chip("STALE", "⚠", "bad", said(feed.why === "" ? "feed dead" : `feed dead: ${feed.why}`));
+    case "closed":
+      return chip("LIVE", "○", "idle", said("exchange closed"));
+    case "quiet":
+      return chip("LIVE", "●", "good", said("quiet market, feed alive"));
+    case "connecting":
+      return chip("LIVE", "…", "busy", said("feed connecting"));
+    default:
+      if (feed.lagS === null || feed.lagS <= MUCH_LAG_S) return null;
+      return chip("BEHIND", "»", "warn", `${feed.lagS.toFixed(1)} s behind the feed`);
+  }
+}
+
+/** How old the newest record is by now. */
+function ageWords(feed: Feed, nowMs: number): string {
+  if (feed.ageS === null) return "no record yet";
+  const s = feed.state === "live" ? feed.ageS : feed.ageS + (nowMs - feed.toldMs) / 1000;
+  return `newest record ${s.toFixed(1)} s old`;
 }
 
 function chip(state: StateName, icon: string, tone: Chip["tone"], detail: string): Chip {
