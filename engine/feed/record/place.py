@@ -86,5 +86,10 @@ def rings(lake: Lake, symbol: str) -> list[Path]:
 
 
 def state_path(lake: Lake, symbol: str) -> Path:
-    """The recorder's state as JSON, replaced whole."""
+    """The state of a recorder that runs, as JSON, replaced whole: in memory, since a full disk is a thing it tells of."""
     return _memory_folder() / f"{_memory_name(lake, symbol)}.state"
+
+
+def last_state_path(lake: Lake, symbol: str) -> Path:
+    """The same of a recorder that has ended."""
+    return symbol_folder(lake, symbol) / "state.json"

@@ -21,9 +21,10 @@ from engine.feed.follow import Hole
 from engine.feed.live.sink import FeedState
 from engine.feed.record.day import RecordedDay, resting_after
 from engine.feed.record.journal import JOURNAL, read_journal
-from engine.feed.record.place import day_folder, recorded_days, ring_path, rings, state_path, symbol_folder
+from engine.feed.record.place import day_folder, last_state_path, recorded_days, ring_path, rings, state_path, symbol_folder
 from engine.feed.record.resting import Resting, newest_of
 from engine.feed.record.segments import captured_ns, mend_folder
+from engine.files import write_atomic
 from engine.lake import Lake
 from engine.schema import MBO_DTYPE, MboRecords
 from engine.source.identity import day_start_ns
@@ -74,6 +75,7 @@ class Recorder:
         self._stop = threading.Event()
         self._syncing = threading.Thread(target=self._sync_until_stopped, name="sync", daemon=True)
         self._syncing.start()
+        self._write_state()
 
     def _go_on(self) -> tuple[Resting, MboRecords]:
         """Mend what the one before left, and read what rests after it."""
@@ -269,7 +271,9 @@ class Recorder:
             elif self._day is not None:
                 self._sync(self._day)
                 self._day.close()
-        self._write_state()
+        with suppress(OSError):  # a full disk: what it said while it ran stays where it is
+            write_atomic(last_state_path(self._lake, self._symbol), json.dumps(self.told()).encode())
+            state_path(self._lake, self._symbol).unlink(missing_ok=True)
         self._lock_file.close()
 
     @property
@@ -312,17 +316,19 @@ def read_state(lake: Lake, symbol: str) -> dict[str, Any] | None:
 
     ``is_alive`` is added: whether somebody records it now.
     """
-    try:
-        values: dict[str, Any] = json.loads(state_path(lake, symbol).read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    return values | {"is_alive": is_recorded(lake, symbol)}
+    for path in (state_path(lake, symbol), last_state_path(lake, symbol)):
+        try:
+            values: dict[str, Any] = json.loads(path.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            continue
+        return values | {"is_alive": is_recorded(lake, symbol)}
+    return None
 
 
 def is_recorded(lake: Lake, symbol: str) -> bool:
     """Whether somebody records the contract now."""
     try:
-        with (symbol_folder(lake, symbol) / "lock").open("r+") as file:
+        with (symbol_folder(lake, symbol) / "lock").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -23,6 +23,7 @@ from engine.feed.record.place import (
     recording_holes,
     ring_path,
     rings,
+    state_path,
     symbol_folder,
 )
 from engine.feed.record.recorder import Options, Recorder, is_recorded, read_state
@@ -193,6 +194,7 @@ def test_what_cannot_be_a_folder_is_no_symbol(symbol: str, lake: Lake) -> None:
 def test_the_state_is_there_for_others(lake: Lake) -> None:
     assert read_state(lake, SYMBOL) is None
     recorder = small(lake)
+    assert (read_state(lake, SYMBOL) or {})["pid"] == os.getpid()
     rows = feed_rows(10)
     feed(recorder, rows)
     recorder.state(FeedState(kind="live", n_records=23, warning="slow"))
@@ -204,7 +206,12 @@ def test_the_state_is_there_for_others(lake: Lake) -> None:
     recorder.state(FeedState(kind="dead", alarm="no gateway"))
     assert (read_state(lake, SYMBOL) or {})["alarm"] == "no gateway"
     recorder.end()
-    assert (read_state(lake, SYMBOL) or {})["is_alive"] is False
+    ended = read_state(lake, SYMBOL) or {}
+    assert (ended["is_alive"], ended["alarm"], ended["n_records"]) == (False, "no gateway", 23)
+    assert not state_path(lake, SYMBOL).exists()
+    again = small(lake)
+    assert (read_state(lake, SYMBOL) or {})["alarm"] == ""
+    again.end()
 
 
 def test_what_was_recorded_is_on_the_disk_soon(lake: Lake) -> None:

@@ -78,7 +78,7 @@ def test_killed_in_every_write_it_goes_on_exactly_once(part: float, tmp_path: Pa
     follower = open_follower(lake, SYMBOL, DAY)
     got = [pull(follower)]
     assert got[0].tobytes() == ROWS[:100].tobytes()
-    for i_write in range(1, 31):
+    for i_write in range(1, 25):
         assert in_process(go_on, lake, i_write, part, 60) == -signal.SIGKILL
         assert not is_recorded(lake, SYMBOL)
         here = recorded(lake)
