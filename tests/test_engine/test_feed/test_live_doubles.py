@@ -10,10 +10,10 @@ from engine.constants import F_BAD_TS_RECV, F_LAST, F_SNAPSHOT
 from engine.errors import ConfigError
 from engine.feed.live.clock import HeardClock
 from engine.feed.live.doubles import Doubles, Memory
-from engine.feed.live.feed import LiveSettings
 from engine.feed.live.gauge import Gauge, is_open
 from engine.feed.live.intake import NOT_HONOURED, Intake
 from engine.feed.live.retries import Retries
+from engine.feed.live.settings import LiveSettings
 from engine.feed.live.words import refusal
 from tests.feed import Kept
 from tests.streams import record, to_array
@@ -114,6 +114,8 @@ def test_what_a_snapshot_held_may_come_before_what_followed_it() -> None:
     assert not young.is_whole
     assert orders(young.rest_of(np.concatenate([before[1:], known, rows([220], 50)]))) == [50]
     assert young.n_dropped == 4
+    tied = remembered(rows([210]), 50, is_young=True)
+    assert orders(tied.rest_of(np.concatenate([rows([210], 70), rows([210]), rows([210], 80)]))) == [80]
     assert remembered(known, 50).rest_of(np.concatenate([before, known])) is None
 
 
@@ -179,19 +181,27 @@ def test_two_snapshots_and_one_without_an_end() -> None:
     assert [len(batch) for batch in kept.batches] == [3, 2, 1]
     one.take(np.concatenate([open_end, rows([5004])]))
     assert [len(batch) for batch in kept.batches[3:]] == [3, 1]
+    one.take(np.concatenate([snapshot(5005), open_end[1:], rows([5006])]))
+    assert [len(batch) for batch in kept.batches[5:]] == [3, 2, 1]
 
 
 def test_a_hole_reaches_from_the_last_record_to_the_snapshot() -> None:
     one, kept, gauge = intake()
     one.begin()
     one.take(rows([100, 200, 150]))
+    one.take(rows([200, 150], 8))
+    assert [ts for ts, _ in kept.known] == [200]
     one.refuse_replay("the replay has aged out")
     assert one.begin() is None
+    one.refuse_replay("something later")
+    one.begin()
+    assert one.come_up()
+    assert not one.is_current
     one.take(snapshot(900)[:1])
     assert kept.holes == []
     one.take(snapshot(900)[1:])
     (n, hole) = kept.holes[0]
-    assert (n, hole.since_ns, hole.until_ns, hole.reason) == (3, 150, 900, "the replay has aged out")
+    assert (n, hole.since_ns, hole.until_ns, hole.reason) == (5, 150, 900, "the replay has aged out")
     assert gauge.now.n_holes == 1
     one.take(rows([910], 10))
     assert one.begin() == 910  # replays are asked for again
@@ -201,10 +211,11 @@ def test_a_hole_reaches_from_the_last_record_to_the_snapshot() -> None:
 def test_after_a_hole_without_a_snapshot_a_clear_is_put_in() -> None:
     one, kept, _ = intake()
     one.begin()
-    one.take(rows([100]))
+    one.take(rows([250]))
     one.refuse_replay("why")
     one.begin()
     one.take(rows([300], 10))
+    assert one.begin() == 300  # what lies before the hole is not asked for
     assert [chr(one) for one in kept.records["action"]] == ["A", "R", "A"]
     assert kept.holes[0][1].until_ns == 300
 
@@ -220,6 +231,36 @@ def test_a_cut_inside_a_snapshot_or_right_behind_it_is_a_hole(n: int) -> None:
     one.take(snapshot(1000))
     assert len(kept.holes) == 1
     assert kept.holes[0][1].since_ns == (200 if n < 3 else 900)
+
+
+def test_a_hole_ends_where_it_began_at_the_earliest() -> None:
+    one, kept, _ = intake()
+    one.begin()
+    one.take(rows([500]))
+    one.refuse_replay("why")
+    one.begin()
+    one.take(snapshot(400))
+    assert (kept.holes[0][1].since_ns, kept.holes[0][1].until_ns) == (500, 500)
+
+
+def test_a_heartbeat_inside_a_snapshot_makes_nothing_current() -> None:
+    one, _, _ = intake()
+    one.begin()
+    one.take(snapshot(900)[:1])
+    assert one.come_up()
+    assert not one.is_current
+
+
+def test_a_clock_that_has_not_passed_what_is_known_makes_nothing_late() -> None:
+    one, kept, _ = intake(clock_rate=1.0, margin_s=2e-7)
+    one.begin()
+    one.take(rows([1000]))
+    one.clock.hear(1000, 0.0)
+    one.known_now(1e-7)  # 1100 less 200
+    one.take(rows([1000], 10))
+    assert kept.lines == []
+    one.known_now(3e-7)
+    assert kept.known[-1][0] == 1100
 
 
 def test_a_first_connection_that_brought_nothing_leaves_no_hole() -> None:
@@ -273,7 +314,7 @@ def test_late_records_widen_the_margin_twice_as_far() -> None:
     one.take(rows([1000]))
     one.known_now(1e-6)
     assert kept.known[-1][0] == 2000
-    one.take(rows([1900, 2500], 10))
+    one.take(rows([1950, 1900, 2500], 10))
     assert sum("behind the market's clock" in line for line in kept.lines) == 1
     one.known_now(2e-6)  # 3000 less 2 * 100
     assert kept.known[-1][0] == 2800
