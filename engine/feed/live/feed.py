@@ -3,8 +3,8 @@
 Every end that was not asked for is a disconnect: a clean end, a reset, a half-close, a broken record, silence for two heartbeats,
 an error of the gateway. A fresh client follows each, after a wait that grows and is not in step with others'. It asks for a
 replay from the newest event time that was handed on (`engine.feed.live.doubles`), and where that is not to be had or not to be
-proved for a snapshot, before which the hole is named. Only what no other try could mend ends a feed: a key that is not taken, a contract
-that is not known, a limit.
+proved for a snapshot, before which the hole is named. Only what no other try could mend ends a feed: a key that is not taken, a
+contract that is not known, a limit.
 """
 
 import threading

@@ -51,7 +51,6 @@ class Intake:
         """Another connection is to be made: the event time (UTC ns) to ask from, or None for a snapshot."""
         if self._partial:
             self._partial.clear()
-            self._memory.forget()
             self._no_replay = "the connection ended inside a snapshot"
         self.clock.forget()
         self.is_current = self.has_news = self.has_market = False
@@ -177,6 +176,7 @@ class Intake:
             return
         hole = Hole(self._last_ns, max(until_ns, self._last_ns), self._hole)
         self._hole = self._no_replay = ""
+        self._memory.forget()
         self._sink.hole(hole)
         self._gauge.count(n_holes=self._gauge.now.n_holes + 1)
         self._gauge.warn(f"a hole of {in_seconds(hole.until_ns - hole.since_ns)} from {hole.since_ns} ns on: {hole.reason}")

@@ -89,6 +89,11 @@ def comes_on(kept: Kept, n: int) -> None:
     kept.wait(lambda: kept.n >= until)
 
 
+def recovers(kept: Kept, before: int) -> None:
+    """Wait for another recovery than so many."""
+    kept.wait(lambda: kept.states[-1].n_recoveries > before)
+
+
 def test_twenty_cuts_in_one_session(simulated_file: Path, tmp_path: Path) -> None:
     source = np.concatenate(list(DbnStream(simulated_file).records()))
     assert len({row.tobytes() for row in source}) == len(source)
@@ -100,7 +105,7 @@ def test_twenty_cuts_in_one_session(simulated_file: Path, tmp_path: Path) -> Non
             before = kept.states[-1].n_recoveries
             for fault in [gateway.fault(text) for text in cut.split()]:
                 assert fault.hit.wait(10), cut
-            kept.wait(lambda before=before: kept.states[-1].n_recoveries > before)
+            recovers(kept, before)
         comes_on(kept, 500)
     parts = parts_of(kept, source)
     assert kept.states[-1].n_recoveries >= len(CUTS)

@@ -7,18 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.constants import F_BAD_TS_RECV, F_LAST, F_SNAPSHOT
-from engine.errors import ConfigError
-from engine.feed.live.clock import HeardClock
 from engine.feed.live.doubles import Doubles, Memory
-from engine.feed.live.feed import LiveSettings
-from engine.feed.live.gauge import Gauge, is_open
+from engine.feed.live.gauge import Gauge
 from engine.feed.live.intake import NOT_HONOURED, Intake
-from engine.feed.live.retries import Retries
-from engine.feed.live.words import refusal
+from engine.feed.live.settings import LiveSettings
 from tests.feed import Kept
 from tests.streams import record, to_array
-
-S = 10**9
 
 
 def rows(times: list[int], first: int = 1, flags: int = F_LAST) -> NDArray[np.void]:
@@ -114,6 +108,8 @@ def test_what_a_snapshot_held_may_come_before_what_followed_it() -> None:
     assert not young.is_whole
     assert orders(young.rest_of(np.concatenate([before[1:], known, rows([220], 50)]))) == [50]
     assert young.n_dropped == 4
+    tied = remembered(rows([210]), 50, is_young=True)
+    assert orders(tied.rest_of(np.concatenate([rows([210], 70), rows([210]), rows([210], 80)]))) == [80]
     assert remembered(known, 50).rest_of(np.concatenate([before, known])) is None
 
 
@@ -179,19 +175,27 @@ def test_two_snapshots_and_one_without_an_end() -> None:
     assert [len(batch) for batch in kept.batches] == [3, 2, 1]
     one.take(np.concatenate([open_end, rows([5004])]))
     assert [len(batch) for batch in kept.batches[3:]] == [3, 1]
+    one.take(np.concatenate([snapshot(5005), open_end[1:], rows([5006])]))
+    assert [len(batch) for batch in kept.batches[5:]] == [3, 2, 1]
 
 
 def test_a_hole_reaches_from_the_last_record_to_the_snapshot() -> None:
     one, kept, gauge = intake()
     one.begin()
     one.take(rows([100, 200, 150]))
+    one.take(rows([200, 150], 8))
+    assert [ts for ts, _ in kept.known] == [200]
     one.refuse_replay("the replay has aged out")
     assert one.begin() is None
+    one.refuse_replay("something later")
+    one.begin()
+    assert one.come_up()
+    assert not one.is_current
     one.take(snapshot(900)[:1])
     assert kept.holes == []
     one.take(snapshot(900)[1:])
     (n, hole) = kept.holes[0]
-    assert (n, hole.since_ns, hole.until_ns, hole.reason) == (3, 150, 900, "the replay has aged out")
+    assert (n, hole.since_ns, hole.until_ns, hole.reason) == (5, 150, 900, "the replay has aged out")
     assert gauge.now.n_holes == 1
     one.take(rows([910], 10))
     assert one.begin() == 910  # replays are asked for again
@@ -201,10 +205,11 @@ def test_a_hole_reaches_from_the_last_record_to_the_snapshot() -> None:
 def test_after_a_hole_without_a_snapshot_a_clear_is_put_in() -> None:
     one, kept, _ = intake()
     one.begin()
-    one.take(rows([100]))
+    one.take(rows([250]))
     one.refuse_replay("why")
     one.begin()
     one.take(rows([300], 10))
+    assert one.begin() == 300  # what lies before the hole is not asked for
     assert [chr(one) for one in kept.records["action"]] == ["A", "R", "A"]
     assert kept.holes[0][1].until_ns == 300
 
@@ -220,6 +225,36 @@ def test_a_cut_inside_a_snapshot_or_right_behind_it_is_a_hole(n: int) -> None:
     one.take(snapshot(1000))
     assert len(kept.holes) == 1
     assert kept.holes[0][1].since_ns == (200 if n < 3 else 900)
+
+
+def test_a_hole_ends_where_it_began_at_the_earliest() -> None:
+    one, kept, _ = intake()
+    one.begin()
+    one.take(rows([500]))
+    one.refuse_replay("why")
+    one.begin()
+    one.take(snapshot(400))
+    assert (kept.holes[0][1].since_ns, kept.holes[0][1].until_ns) == (500, 500)
+
+
+def test_a_heartbeat_inside_a_snapshot_makes_nothing_current() -> None:
+    one, _, _ = intake()
+    one.begin()
+    one.take(snapshot(900)[:1])
+    assert one.come_up()
+    assert not one.is_current
+
+
+def test_a_clock_that_has_not_passed_what_is_known_makes_nothing_late() -> None:
+    one, kept, _ = intake(clock_rate=1.0, margin_s=2e-7)
+    one.begin()
+    one.take(rows([1000]))
+    one.clock.hear(1000, 0.0)
+    one.known_now(1e-7)  # 1100 less 200
+    one.take(rows([1000], 10))
+    assert kept.lines == []
+    one.known_now(3e-7)
+    assert kept.known[-1][0] == 1100
 
 
 def test_a_first_connection_that_brought_nothing_leaves_no_hole() -> None:
@@ -273,7 +308,7 @@ def test_late_records_widen_the_margin_twice_as_far() -> None:
     one.take(rows([1000]))
     one.known_now(1e-6)
     assert kept.known[-1][0] == 2000
-    one.take(rows([1900, 2500], 10))
+    one.take(rows([1950, 1900, 2500], 10))
     assert sum("behind the market's clock" in line for line in kept.lines) == 1
     one.known_now(2e-6)  # 3000 less 2 * 100
     assert kept.known[-1][0] == 2800
@@ -282,91 +317,3 @@ def test_late_records_widen_the_margin_twice_as_far() -> None:
     one.known_now(3e-6)
     one.take(rows([3800], 30))
     assert sum("behind the market's clock" in line for line in kept.lines) == 2
-
-
-# Clock, calendar, waits, refusals, settings.
-
-
-def test_the_clock_believes_the_stamp_with_the_least_delay_of_the_last_minutes() -> None:
-    clock = HeardClock(2.0)
-    assert clock.now_ns(0.0) is None
-    clock.hear(10 * S, 1.0)
-    assert clock.now_ns(2.0) == 12 * S
-    clock.hear(11 * S, 2.0)  # a second late
-    assert clock.now_ns(2.0) == 12 * S
-    clock.hear(131 * S, 61.0)  # 130 were foretold
-    assert clock.now_ns(61.0) == 131 * S
-    clock.hear(249 * S, 121.0)  # the first window is forgotten, the second says 251
-    assert clock.now_ns(121.0) == 251 * S
-    clock.hear(369 * S, 181.0)
-    assert clock.now_ns(181.0) == 369 * S
-    clock.forget()
-    assert clock.now_ns(181.0) is None
-
-
-def test_the_calendar_knows_the_hour_of_maintenance() -> None:
-    thursday_22 = 1_770_328_800 * S  # 2026-02-05 22:00 UTC: 16:00 in Chicago
-    assert [is_open("MNQH6", thursday_22 + at) for at in (-1, 0, 3600 * S - 1, 3600 * S)] == [True, False, False, True]
-    assert is_open("XYZH6", thursday_22)
-
-
-def test_waits_grow_to_their_bound_and_begin_anew() -> None:
-    kept = Kept()
-    settings = LiveSettings("MNQH6", first_wait_s=0.25, longest_wait_s=1.0, budget_s=1e9, limit_s=0.0)
-    retries = Retries(settings, Gauge(kept, kept.say, str))
-    for bound in (0.25, 0.5, 1.0, 1.0):
-        assert 0.5 * bound <= retries.wait_s() <= bound
-    retries.failed("away", "dead", may_alarm=True)
-    retries.failed("away", "dead", may_alarm=True)
-    assert kept.lines == ["away"]
-    assert (kept.states[-1].kind, kept.states[-1].alarm) == ("dead", "")
-    assert not retries.bears_limit()
-    retries.stands()
-    assert not retries.has_failed
-    assert retries.wait_s() <= 0.25
-
-
-def test_the_alarm_is_raised_once_and_not_for_who_is_closed() -> None:
-    kept = Kept()
-    retries = Retries(LiveSettings("MNQH6", budget_s=1e-9), Gauge(kept, kept.say, str))
-    retries.failed("away", "dead", may_alarm=False)
-    retries.failed("away", "dead", may_alarm=False)
-    assert kept.states[-1].alarm == ""
-    retries.failed("away", "dead", may_alarm=True)
-    retries.failed("gone", "dead", may_alarm=True)
-    assert "no feed for 0 s, and trying goes on; at last: away" in kept.states[-1].alarm
-    assert len(kept.lines) == 3
-    retries.stands()
-    assert kept.states[-1].alarm == ""
-
-
-@pytest.mark.parametrize(
-    ("text", "weight"),
-    [
-        ("User has reached their open connection limit.", "limit"),
-        ("Authentication failed.", "final"),
-        ("Unknown dataset XNAS.ITCH.", "final"),
-        ("Try again", "lost"),
-    ],
-)
-def test_refusals_by_their_words(text: str, weight: str) -> None:
-    assert refusal(text) == weight
-
-
-@pytest.mark.parametrize(
-    ("given", "text"),
-    [
-        ({"symbol": "MNQ.FUT"}, "symbol was 'MNQ.FUT'"),
-        ({"heartbeat_s": 4.0}, "the vendor sends them every 5 to 1800 s"),
-        ({"heartbeat_s": 0.0, "host": "127.0.0.1"}, "heartbeat_s was 0.0; it must be above 0"),
-        ({"clock_rate": -1.0}, "clock_rate was -1.0; it must be 0 or more"),
-        ({"margin_s": float("nan")}, "margin_s was nan"),
-        ({"port": 65536}, "port was 65536"),
-        ({"first_wait_s": 3.0}, "first_wait_s was 3.0"),
-    ],
-)
-def test_settings_out_of_bounds_are_refused(given: dict[str, Any], text: str) -> None:
-    with pytest.raises(ConfigError, match=text):
-        LiveSettings(**{"symbol": "MNQH6", **given})
-    LiveSettings("MNQH6", heartbeat_s=5.0, port=65535, clock_rate=0.0)
-    LiveSettings("MNQH6", heartbeat_s=0.2, host="127.0.0.1")

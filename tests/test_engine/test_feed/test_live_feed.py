@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.feed import FIRST, H6, KEY, SECOND, Kept, Running, is_like, rows_of, running, two_days
+from tests.feed import FIRST, H6, IDS, KEY, SECOND, Kept, Running, is_like, rows_of, running, two_days
+from tests.streams import write_dbn
 
 ROWS = np.concatenate([rows_of(FIRST), rows_of(SECOND)])
 OF_H6 = ROWS[ROWS["instrument_id"] == H6]
@@ -52,6 +53,46 @@ def test_after_each_end_the_feed_goes_on_behind_its_last_record(kind: str, gatew
     assert last.n_doubles == asked_again.sum() * (1 if kind in ("reset", "garbage") else 2)
     assert "dead" in kept.kinds() or kind in ("reset", "garbage")  # which may take all of a first connection with them
     assert any(word in last.warning for word in ("closed", "broke", "no record", "failed", "not even a heartbeat"))
+
+
+@pytest.mark.parametrize("after", [150, 151, 152, 153])
+def test_event_times_that_tie_and_fall_back_are_no_trouble(after: int, tmp_path: Path) -> None:
+    """Of four neighbours two share a time and the last is 300 ms older than its place says; each is a place to cut at."""
+    rows = rows_of(FIRST)
+    rows = rows[rows["instrument_id"] == H6].copy()
+    places = np.arange(len(rows))
+    rows["ts_event"] -= np.where(places % 4 == 3, 300_000_000, 0).astype(np.uint64)
+    rows["ts_event"][2::4] = rows["ts_event"][1::4]
+    path = write_dbn(tmp_path / "late.dbn", rows, IDS, FIRST)
+    kept = Kept()
+    with running([path], tmp_path / "work") as gateway:
+        gateway.fault(f"close@live.records:after={after}")
+        gateway.fault("cut@live.records:after=200,skip=1")
+        with gateway.feed(kept, reorder_s=0.4):
+            kept.wait(lambda: kept.n >= len(rows))
+    assert is_like(kept.records, rows)
+    assert kept.states[-1].n_holes == 0
+    assert kept.states[-1].n_doubles > 0
+
+
+@pytest.mark.parametrize("fault", ["late_start@live.subscribe", "aged_out@live.subscribe:seconds=1"])
+def test_a_replay_that_is_not_to_be_had_is_a_hole_with_its_bounds(fault: str, gateway: Running) -> None:
+    """The gateway has played on to the end meanwhile, so that a snapshot of it is all that comes."""
+    first = Kept()
+    with gateway.feed(first):
+        first.wait(lambda: first.n >= N)
+    gateway.fault(fault)
+    kept = Kept()
+    with gateway.feed(kept, tail=OF_H6[:150]):
+        kept.wait(lambda: kept.n > 0)
+    ((n, hole),) = kept.holes
+    assert n == 0
+    assert hole.since_ns == OF_H6["ts_event"][149]
+    assert hole.until_ns == ROWS["ts_recv"][-1]
+    assert ("aged" in fault) == ("does not reach back" in hole.reason)
+    assert chr(kept.records["action"][0]) == "R"
+    assert kept.states[-1].n_holes == 1
+    assert "a hole of" in kept.states[-1].warning
 
 
 # What the vendor says.
