@@ -73,9 +73,13 @@ class LiveSession(Session):
         self._begin()
         if self._at_edge:
             edge_ns = self._known_ns() - MAX_BACKFILL * self.config.cell_width_ms * NS_PER_MS
+            self.next_bin = 0
             while self.followed.known_until_ns < edge_ns and self._ahead_of(_MANY):
-                self._ahead = None
-            self.next_bin = self.n_bins
+                assert self._ahead is not None
+                if int(self._ahead.bins["bin_end_ns"][-1]) > edge_ns:
+                    self.next_bin = int(self._ahead.bins["bin_seq"][0])
+                    break
+                self._ahead, self.next_bin = None, self.n_bins
             return
         while self.n_bins < self.next_bin and self._ahead_of(self.next_bin - self.n_bins):
             if self.n_bins <= self.next_bin:

@@ -10,6 +10,7 @@ const WORDS = {
   model: "model",
   grid: "grid",
   server: "server",
+  feed: "feed",
 } as const;
 
 const SHOWN = 120;
