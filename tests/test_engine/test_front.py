@@ -79,7 +79,7 @@ def test_help_fits_a_screen_when_all_has_come() -> None:
 
 
 def test_every_line_is_the_doors_own(capsys: Capture) -> None:
-    """None is copied. In the screen's help stands the line, or at least the name as far as a row goes; in the group's the line."""
+    """None is copied. In the screen's help stands the line, or the name as far as a row goes; in the group's the line."""
     main(["--help"])
     screen = capsys.readouterr().out
     everywhere = ""
