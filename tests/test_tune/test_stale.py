@@ -117,9 +117,9 @@ def test_runs_are_found_by_the_files_that_they_keep(home: Lake) -> None:
 def test_a_check_of_the_lake_says_it_and_finds_nothing_wrong(home: Lake) -> None:
     judged(home, "first", OLD)
     judged(home, "other", OTHER, 8)
-    before = {one["dataset_id"]: (one["stale"], one["problem"]) for one in check_lake(home)["datasets"]}
+    before = {one["dataset_id"]: (one["stale"], one["problem"]) for one in check_lake(home, None)["datasets"]}
     note_correction(home, CORRECTED)
-    after = {one["dataset_id"]: (one["stale"], one["problem"]) for one in check_lake(home)["datasets"]}
+    after = {one["dataset_id"]: (one["stale"], one["problem"]) for one in check_lake(home, None)["datasets"]}
     assert {name: stale for name, (stale, _) in before.items()} == {"first": "", "other": ""}
     assert after["first"][0] == "the vendor has corrected MNQH6 2026-02-06 since"
     assert after["other"] == before["other"]
