@@ -279,7 +279,12 @@ def history_table(shown: dict[str, Any]) -> Fitted:
         Column("threshold", [[f"{t:g}" for t in one["thresholds"]] for one in history], kept=True),
         Column("dataset", [one["dataset_id"] for one in history], kept=True, stacks=True),
         Column("parameters", [parameter_parts(one["swept"]) for one in history], kept=True, stacks=True),
-        Column("standing", [one["standing"].replace("_", " ") for one in history], kept=True, stacks=True),
+        Column(
+            "standing",
+            [one["standing"].replace("_", " ") + ", stale" * bool(one["stale"]) for one in history],
+            kept=True,
+            stacks=True,
+        ),
         Column("n", [str(row.get("n_signals")) for row in figures], right=True),
         Column("TP rate", [_figure(row.get("tp_rate"), ".3f") for row in figures], right=True),
         Column("PnL", [_figure(row.get("mean_pnl_ticks"), "+.3f") for row in figures], right=True),

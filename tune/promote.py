@@ -230,7 +230,8 @@ def show(lake: Lake) -> dict[str, Any]:
 
 def _told(lake: Lake, champion: Champion) -> dict[str, Any]:
     standing, record = checked_track(lake, champion)
-    return {**champion.told(), "standing": standing, "record": record, "swept": _beside_defaults(champion)}
+    stale = staleness(stale_runs(lake, ResultStore(lake).rows([champion.run_id])), {"run_id": champion.run_id})
+    return {**champion.told(), "standing": standing, "record": record, "swept": _beside_defaults(champion), "stale": stale}
 
 
 def run_row(lake: Lake, run_id: str, threshold: float | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from engine.audit.continuity import compare_books, opening_snapshot
 from engine.audit.raw_file import RawCheck, check_raw
 from engine.config import load_instrument
 from engine.constants import QUALITY_NAMES
+from engine.dataset.lineage import corrections, stale_since
 from engine.dataset.read import Dataset, DatasetSummary, list_datasets, verify
 from engine.door import read_day
 from engine.errors import ConfigError, EngineError
@@ -109,8 +110,10 @@ def _check_dataset(lake: Lake, summary: DatasetSummary, raw: list[dict[str, Any]
     told = dataset.manifest.get("quality", {})
     sources = [_source_state(source, raw) for source in dataset.manifest["source_files"]]
     changed = [one["path"] for one in sources if one["state"] == "changed"]
+    corrected = stale_since(corrections(lake), dataset.manifest)
     return {
         **values,
+        "stale": "" if corrected is None else f"the vendor has corrected {corrected.symbol} {corrected.day} since",
         "n_bins": dataset.n_bins,
         "start_ns": dataset.manifest["start_ns"],
         "end_ns": dataset.manifest["end_ns"],

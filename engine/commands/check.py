@@ -62,7 +62,7 @@ def print_check(report: dict[str, Any]) -> None:
             counts(one["quality"]),
             counts(one.get("anomalies", {})),
             ", ".join(source["state"] for source in one.get("sources", ())) or "–",
-            one["problem"] or ("sealed, not read" if one["sealed"] else "sound"),
+            one["problem"] or one.get("stale") or ("sealed, not read" if one["sealed"] else "sound"),
         )
     if report["raw_folder"]:
         out.print(datasets)

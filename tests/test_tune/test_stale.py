@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 import tune
+from engine.audit.lake import check_lake
 from engine.dataset.lineage import CORRECTIONS, Correction, corrections, note_correction, stale_since
 from engine.dataset.publish import publish_dataset
 from engine.dataset.read import Dataset
@@ -111,6 +112,18 @@ def test_runs_are_found_by_the_files_that_they_keep(home: Lake) -> None:
     note_correction(home, CORRECTED)
     (run_id,) = rows.filter(pl.col("dataset_id") == "first").get_column("run_id").unique()
     assert stale_runs(home, rows) == {run_id: CORRECTED}
+
+
+def test_a_check_of_the_lake_says_it_and_finds_nothing_wrong(home: Lake) -> None:
+    judged(home, "first", OLD)
+    judged(home, "other", OTHER, 8)
+    before = {one["dataset_id"]: (one["stale"], one["problem"]) for one in check_lake(home, None)["datasets"]}
+    note_correction(home, CORRECTED)
+    after = {one["dataset_id"]: (one["stale"], one["problem"]) for one in check_lake(home, None)["datasets"]}
+    assert {name: stale for name, (stale, _) in before.items()} == {"first": "", "other": ""}
+    assert after["first"][0] == "the vendor has corrected MNQH6 2026-02-06 since"
+    assert after["other"] == before["other"]
+    assert after["first"][1] == before["first"][1]
 
 
 def test_the_gate_refuses_stale_data() -> None:
