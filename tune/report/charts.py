@@ -14,6 +14,7 @@ WIDTH: Final = 720
 HEIGHT: Final = 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 12, 44
 _SERIES: Final = 8  # colours the style sheet has
+_WHOLE: Final = 0.25  # share whose bar is as long as the column where none is larger, so that nothing small looks large
 
 
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
@@ -122,11 +123,11 @@ def histogram(values: Floats, x_label: str, mark: float, told: str, name: str) -
 
 
 def bars(names: Sequence[str], values: Sequence[float], shown: Sequence[str], name: str) -> str:
-    """Lying bars, the longest value as long as the column; ``shown`` stands behind each."""
-    most = max([value for value in values if isfinite(value)] or [0.0])
+    """Lying bars of shares, the longest as long as the column unless all are small; ``shown`` stands behind each."""
+    most = max([_WHOLE, *(value for value in values if isfinite(value))])
     rows = []
     for i, (label, value, text) in enumerate(zip(names, values, shown, strict=True)):
-        y, length = 8 + 26 * i, 320 * value / most if most > 0 and isfinite(value) else 0.0
+        y, length = 8 + 26 * i, 320 * value / most if isfinite(value) else 0.0
         rows.append(f'<text x="236" y="{y + 14}" text-anchor="end">{escape(shortened(label, 34))}</text>')
         rows.append(f'<rect class="bar" x="244" y="{y}" width="{max(length, 1):.1f}" height="18"/>')
         rows.append(f'<text x="{252 + length:.1f}" y="{y + 14}">{escape(text)}</text>')
@@ -134,11 +135,15 @@ def bars(names: Sequence[str], values: Sequence[float], shown: Sequence[str], na
 
 
 def heat(columns: Sequence[str], rows: Sequence[str], cells: Floats, labels: tuple[str, str], name: str) -> str:
-    """A map of cells (n_rows, n_columns), blue above 0 and red below; NaN stays empty."""
+    """A map of cells (n_rows, n_columns), blue above 0 and red below, stronger the further from 0; NaN stays empty.
+
+    Where all lie on one side of 0 the nearest is the faintest.
+    """
     left, top, bottom = 116, 8, 46
     wide, high = min((WIDTH / 2 - left - 8) / len(columns), 90.0), 30.0
     known = cells[np.isfinite(cells)]
-    most = float(np.abs(known).max()) if len(known) else 0.0
+    least, most = (float(np.abs(known).min()), float(np.abs(known).max())) if len(known) else (0.0, 0.0)
+    least = least if len({value >= 0 for value in known.tolist()}) == 1 else 0.0
     parts = []
     for i, row in enumerate(rows):
         y = top + high * i
@@ -148,7 +153,7 @@ def heat(columns: Sequence[str], rows: Sequence[str], cells: Floats, labels: tup
             if not isfinite(value):
                 parts.append(f'<rect class="none" x="{x:.1f}" y="{y:.1f}" width="{wide - 1:.1f}" height="{high - 1}"/>')
                 continue
-            strength = 0.12 + 0.88 * abs(value) / most if most > 0 else 0.12
+            strength = 0.12 + 0.88 * (abs(value) - least) / (most - least) if most > least else 0.5
             kind = "above" if value >= 0 else "below"
             told = f"<title>{escape(f'{labels[0]} {columns[j]}, {labels[1]} {row}: {value:+.3f}')}</title>"
             place = f'x="{x:.1f}" y="{y:.1f}" width="{wide - 1:.1f}" height="{high - 1}"'

@@ -22,7 +22,16 @@ from tune.run import SweepState, read_state
 TOP: Final = 50  # runs on the board of the page
 CURVES: Final = 8  # runs whose results over time are drawn
 _PACKAGES: Final = ("numpy", "numba", "polars", "pyarrow", "ray")
-_ORIGIN: Final = ("dataset_id", "dataset_checksum", "grid_variant_id", "signal_name", "code_version", "start_ns", "end_ns", "n_bins")
+_ORIGIN: Final = (
+    "dataset_id",
+    "dataset_checksum",
+    "grid_variant_id",
+    "signal_name",
+    "code_version",
+    "start_ns",
+    "end_ns",
+    "n_bins",
+)
 
 
 @dataclass(frozen=True)

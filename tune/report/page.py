@@ -8,7 +8,7 @@ from tune.report.pictures import coefficients, importance, landscape, rates, sco
 from tune.report.style import STYLE
 from tune.report.words import board, failures, overfitting, summary
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # should a name ever get through, it still could not act
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # should a name ever get through, it still could not act
 
 
 def page(f: Findings) -> str:

@@ -72,7 +72,7 @@ def importances(table: pl.DataFrame, figure: Floats) -> list[Importance]:
         names, place = levels(column)
         used = (place >= 0) & np.isfinite(figure)
         found.append(Importance(column.name, _omega(place[used], figure[used]), len(names), int(used.sum())))
-    return sorted(found, key=lambda one: (-1.0 if one.share != one.share else one.share), reverse=True)
+    return sorted(found, key=lambda one: -1.0 if one.share != one.share else one.share, reverse=True)
 
 
 def _omega(place: np.ndarray, y: Floats) -> float:

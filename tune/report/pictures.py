@@ -97,7 +97,7 @@ def ways(f: Findings) -> str:
     lines.append((values[chosen] - low) / (high - low) if high > low else np.full(len(chosen), 0.5))
     strength = 1.0 - np.arange(len(chosen)) / max(len(chosen) - 1, 1)
     cut = f", {len(chosen):,} of {len(known):,} drawn, evenly by rank" if len(chosen) < len(known) else ""
-    told = f"A line a candidate from its parameters to its {name}; the darkest quarter in light, the brightest in dark, is best{cut}."
+    told = f"A line a candidate from its parameters to its {name}; the strongest colour is the best quarter{cut}."
     picture = parallel([*names, name], scales, np.array(lines).T, strength, "parallel coordinates of parameters")
     return "<h3>From parameters to results</h3>" + _drawn(picture, told)
 
@@ -193,7 +193,6 @@ def rates(f: Findings) -> str:
     visible = line <= axes.y[1]
     body = axes.line(grid[visible], line[visible], "luck", "best by chance")
     body += axes.line([*axes.x], [even, even], "even", "break-even") + axes.dots(n, rate, "dots")
-    body += axes.dots(n[:0], rate[:0], "lead")
     body += axes.dots(np.array([float(head["n_signals"])]), np.array([float(head["tp_rate"])]), "lead")
     told = (
         f"{len(alike):,} candidates with barriers of {tp:g}/{sl:g} ticks, the best one large. Solid: the rate of the best one's "
@@ -210,14 +209,25 @@ def coefficients(f: Findings) -> str:
         return ""
     horizons = told[0][1]["horizons_ms"]
     told = [(row, one) for row, one in told if one["horizons_ms"] == horizons]
-    heads = ["run", "signal", *(f"{name} {ms / 1000:g} s" for name in ("IC", "beyond") for ms in horizons), "net beyond best baseline"]
+    heads = [
+        "run",
+        "signal",
+        *(f"{name} {ms / 1000:g} s" for name in ("IC", "beyond") for ms in horizons),
+        "net beyond best baseline",
+    ]
     cells = [
         [
             f"<code>{escape(row['run_id'])}</code>",
             escape(shortened(row["signal_name"], 40)),
-            *(f"{figure(v, '+.3f')} ({figure(t, '.1f')})" for part in ("ic", "partial") for v, t in zip(one[part], one[f"{part}_t"])),
+            *(
+                f"{figure(v, '+.3f')} ({figure(t, '.1f')})"
+                for part in ("ic", "partial")
+                for v, t in zip(one[part], one[f"{part}_t"], strict=True)
+            ),
             figure(row[ADDED], "+.2f"),
         ]
         for row, one in told[:20]
     ]
-    return f'<p class="soft">{escape(COEFFICIENTS)}</p>' + table(heads, cells, "information coefficients (t)", range(2, len(heads)))
+    return f'<p class="soft">{escape(COEFFICIENTS)}</p>' + table(
+        heads, cells, "information coefficients (t)", range(2, len(heads))
+    )

@@ -11,12 +11,12 @@ STYLE: Final = """
 --s5:#67d3e8;--s6:#dcc94f;--s7:#b4bfcc;--q0:#37424f;--q1:#48658a;--q2:#5f8fce;--q3:#9cc4ff}}
 *{box-sizing:border-box}html{scroll-behavior:smooth}
 body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif}
-main,header,footer,nav{max-width:1120px;margin:0 auto;padding:0 24px}
+main,header,footer,nav{max-width:1280px;margin:0 auto;padding:0 24px}
 header{padding-top:32px}h1{font-size:26px;margin:0;line-height:1.25;overflow-wrap:anywhere}
 h2{font-size:19px;margin:0 0 4px;padding-top:8px}h3{font-size:15px;margin:16px 0 4px}
 p{margin:6px 0;max-width:86ch}.soft,caption,figcaption{color:var(--soft);font-size:13px}
 a{color:var(--accent)}a:focus-visible,summary:focus-visible,[tabindex]:focus-visible{outline:3px solid var(--accent);outline-offset:2px}
-nav{padding-top:12px;padding-bottom:12px}nav a{margin-right:14px;white-space:nowrap}
+nav{padding-top:12px;padding-bottom:12px}nav{display:flex;flex-wrap:wrap;gap:4px 16px}
 section{border-top:1px solid var(--line);padding:16px 0 20px}
 .verdict{border-left:5px solid var(--warn);background:var(--card);padding:14px 18px;margin:18px 0 4px;border-radius:4px}
 .verdict.good{border-color:var(--good)}.verdict.bad{border-color:var(--bad)}
@@ -27,7 +27,7 @@ section{border-top:1px solid var(--line);padding:16px 0 20px}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
 caption{text-align:left;padding:4px 0}th,td{text-align:left;padding:5px 9px;border-bottom:1px solid var(--line);vertical-align:top}
 th{color:var(--soft);font-weight:600;white-space:nowrap}td.n,th.n{text-align:right;white-space:nowrap}
-td.p{overflow-wrap:anywhere;min-width:150px}code,pre{font:12.5px/1.5 ui-monospace,"DejaVu Sans Mono",monospace}
+td.p{overflow-wrap:anywhere;min-width:140px}td.p:first-child{min-width:0}td.p:has(details){min-width:250px}code,pre{font:12.5px/1.5 ui-monospace,"DejaVu Sans Mono",monospace}
 pre{background:var(--card);padding:10px 12px;border-radius:4px;overflow-x:auto;margin:6px 0}td code{overflow-wrap:anywhere}
 .loose{color:var(--warn);font-weight:600}details>summary{cursor:pointer}details table{margin:4px 0 8px;background:var(--card)}
 figure{margin:10px 0}svg{display:block;width:100%;max-width:860px;height:auto}svg text{fill:var(--ink);font-size:11.5px}

@@ -35,7 +35,9 @@ def summary(f: Findings) -> str:
     if not len(f.top):
         least = f.config.eval.min_signals
         said = "Nothing to judge: no run took enough trades to be ranked."
-        more = [f"A row needs {least} trades. Lower eval.min_signals, or widen the grid." if f.n_done else "No point has a result."]
+        more = [
+            f"A row needs {least} trades. Lower eval.min_signals, or widen the grid." if f.n_done else "No point has a result."
+        ]
         kind = "bad"
     else:
         said, kind = lucks[0].words, "bad"
@@ -44,7 +46,9 @@ def summary(f: Findings) -> str:
         elif lucks[0].is_real:
             kind = ""
         more = [_promotion(f), f.found.beside.choosing.line, lucks[0].chance_line, lucks[0].assumptions]
-    paragraphs = "".join(f"<p>{escape(one)}</p>" for one in more[:2]) + "".join(f'<p class="soft">{escape(x)}</p>' for x in more[2:])
+    paragraphs = "".join(f"<p>{escape(one)}</p>" for one in more[:2]) + "".join(
+        f'<p class="soft">{escape(x)}</p>' for x in more[2:]
+    )
     asked = len(f.state.run_ids)
     tiles = [
         (f"{f.n_done:,} of {asked:,}", "points with results"),
@@ -93,7 +97,20 @@ def board(f: Findings) -> str:
                 figure(row["spa_p"], ".3f"),
             ]
         )
-    heads = ["#", "run", "parameters", "tp/sl", "thr", "n", "TP rate", "net [95 %]", "out of sample [95 %]", "oos n", "DSR", "max-t p"]
+    heads = [
+        "#",
+        "run",
+        "parameters",
+        "tp/sl",
+        "thr",
+        "n",
+        "TP rate",
+        "net [95 %]",
+        "out of sample [95 %]",
+        "oos n",
+        "DSR",
+        "max-t p",
+    ]
     n = len(f.found.ranked)
     shown = f"the best {len(rows)} of {n:,} candidates" if n > len(rows) else f"all {n} candidates"
     said = f"{shown}, by {f.objective}; open a row's parameters for its sessions"
@@ -134,7 +151,17 @@ def overfitting(f: Findings) -> str:
         ]
         for one in f.found.beside.lucks
     ]
-    heads = ["sessions", "trials", "PBO", "best Sharpe", "by chance", "DSR", "p of the best here", "p of the best of all", "in words"]
+    heads = [
+        "sessions",
+        "trials",
+        "PBO",
+        "best Sharpe",
+        "by chance",
+        "DSR",
+        "p of the best here",
+        "p of the best of all",
+        "in words",
+    ]
     asked = (
         f"PBO: how often what is best in one half of the time is not above the middle in the other (good below {PBO_LIMIT:g}). "
         f"DSR: probability that the best Sharpe ratio beats the best of as many trials without skill (good above {DSR_LIMIT:g}). "
