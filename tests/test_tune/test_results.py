@@ -221,7 +221,12 @@ def test_a_damaged_part_is_named_and_stepped_over(store: ResultStore, caplog: py
     victim = sorted(store.rows_dir.iterdir())[1]
     data = victim.read_bytes()
     victim.chmod(0o644)
-    broken = {"empty": b"", "cut": data[: len(data) // 2], "no parquet": b"x" * 500, "page": data[:4] + b"\xff" * 400 + data[404:]}
+    broken = {
+        "empty": b"",
+        "cut": data[: len(data) // 2],
+        "no parquet": b"x" * 500,
+        "page": data[:4] + b"\xff" * 400 + data[404:],
+    }
     victim.write_bytes(broken[how])
     with caplog.at_level(logging.WARNING):
         assert store.rows().get_column("run_id").to_list() == ["a", "a", "c", "c"]

@@ -1,1 +1,1 @@
-"""A sweep as one page: `gather` takes the figures from where the leaderboard has them, `sections` words and draws, `page` binds."""
+"""A sweep as one page: `gather` takes the figures, `words` and `pictures` show them, `page` binds the sections."""

@@ -67,9 +67,8 @@ class Axes:
             y = self.at_y(value)
             parts.append(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>')
-        parts.append(
-            f'<text class="label" x="{(_LEFT + right) / 2}" y="{self.height - 6}" text-anchor="middle">{escape(self.x_label)}</text>'
-        )
+        place = f'x="{(_LEFT + right) / 2}" y="{self.height - 6}"'
+        parts.append(f'<text class="label" {place} text-anchor="middle">{escape(self.x_label)}</text>')
         middle = (_TOP + low) / 2
         parts.append(
             f'<text class="label" x="13" y="{middle}" text-anchor="middle" transform="rotate(-90 13 {middle})">'

@@ -196,8 +196,8 @@ def rates(f: Findings) -> str:
     body += axes.dots(np.array([float(head["n_signals"])]), np.array([float(head["tp_rate"])]), "lead")
     told = (
         f"{len(alike):,} candidates with barriers of {tp:g}/{sl:g} ticks, the best one large. Solid: the rate of the best one's "
-        f"rules that pays the costs, {even:.3f}. Dashed: the rate that the best of {f.found.beside.lucks[0].n_trials:,} would reach by "
-        f"chance with so many independent trades, from {fair:.3f}, what a walk without drift gives."
+        f"rules that pays the costs, {even:.3f}. Dashed: the rate that the best of {f.found.beside.lucks[0].n_trials:,} would "
+        f"reach by chance with so many independent trades, from {fair:.3f}, what a walk without drift gives."
     )
     return _drawn(axes.drawn(body, "TP rate by number of trades"), told)
 

@@ -15,21 +15,27 @@ main,header,footer,nav{max-width:1280px;margin:0 auto;padding:0 24px}
 header{padding-top:32px}h1{font-size:26px;margin:0;line-height:1.25;overflow-wrap:anywhere}
 h2{font-size:19px;margin:0 0 4px;padding-top:8px}h3{font-size:15px;margin:16px 0 4px}
 p{margin:6px 0;max-width:86ch}.soft,caption,figcaption{color:var(--soft);font-size:13px}
-a{color:var(--accent)}a:focus-visible,summary:focus-visible,[tabindex]:focus-visible{outline:3px solid var(--accent);outline-offset:2px}
+a{color:var(--accent)}
+a:focus-visible,summary:focus-visible,[tabindex]:focus-visible{outline:3px solid var(--accent);outline-offset:2px}
 nav{padding-top:12px;padding-bottom:12px}nav{display:flex;flex-wrap:wrap;gap:4px 16px}
 section{border-top:1px solid var(--line);padding:16px 0 20px}
 .verdict{border-left:5px solid var(--warn);background:var(--card);padding:14px 18px;margin:18px 0 4px;border-radius:4px}
 .verdict.good{border-color:var(--good)}.verdict.bad{border-color:var(--bad)}
 .verdict strong{font-size:18px;line-height:1.4;display:block;margin-bottom:6px}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px;margin:14px 0}
-.tiles div{background:var(--card);border-radius:4px;padding:9px 12px}.tiles b{display:block;font-size:20px;overflow-wrap:anywhere}
+.tiles div{background:var(--card);border-radius:4px;padding:9px 12px}
+.tiles b{display:block;font-size:20px;overflow-wrap:anywhere}
 .tiles span{color:var(--soft);font-size:13px}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
-caption{text-align:left;padding:4px 0}th,td{text-align:left;padding:5px 9px;border-bottom:1px solid var(--line);vertical-align:top}
+caption{text-align:left;padding:4px 0}
+th,td{text-align:left;padding:5px 9px;border-bottom:1px solid var(--line);vertical-align:top}
 th{color:var(--soft);font-weight:600;white-space:nowrap}td.n,th.n{text-align:right;white-space:nowrap}
-td.p{overflow-wrap:anywhere;min-width:140px}td.p:first-child{min-width:0}td.p:has(details){min-width:250px}code,pre{font:12.5px/1.5 ui-monospace,"DejaVu Sans Mono",monospace}
-pre{background:var(--card);padding:10px 12px;border-radius:4px;overflow-x:auto;margin:6px 0}td code{overflow-wrap:anywhere}
-.loose{color:var(--warn);font-weight:600}details>summary{cursor:pointer}details table{margin:4px 0 8px;background:var(--card)}
+td.p{overflow-wrap:anywhere;min-width:140px}td.p:first-child{min-width:0}td.p:has(details){min-width:250px}
+code,pre{font:12.5px/1.5 ui-monospace,"DejaVu Sans Mono",monospace}
+pre{background:var(--card);padding:10px 12px;border-radius:4px;overflow-x:auto;margin:6px 0}
+td code{overflow-wrap:anywhere}
+.loose{color:var(--warn);font-weight:600}details>summary{cursor:pointer}
+details table{margin:4px 0 8px;background:var(--card)}
 figure{margin:10px 0}svg{display:block;width:100%;max-width:860px;height:auto}svg text{fill:var(--ink);font-size:11.5px}
 svg .label{fill:var(--soft)}svg .grid{stroke:var(--line)}svg .bar{fill:var(--accent)}
 svg .note{font-weight:600;fill:var(--bad);paint-order:stroke;stroke:var(--bg);stroke-width:4px}
@@ -41,12 +47,14 @@ svg .above{fill:var(--s0)}svg .below{fill:var(--s4)}svg .none{fill:none;stroke:v
 svg .cell,svg .halo{paint-order:stroke;stroke:var(--bg);stroke-width:3px;stroke-linejoin:round}
 svg .axis{stroke:var(--soft)}svg .way{fill:none;stroke-opacity:.5}svg .q0{stroke:var(--q0)}svg .q1{stroke:var(--q1)}
 svg .q2{stroke:var(--q2)}svg .q3{stroke:var(--q3);stroke-opacity:.8}
-.s0{stroke:var(--s0)}.s1{stroke:var(--s1)}.s2{stroke:var(--s2)}.s3{stroke:var(--s3)}.s4{stroke:var(--s4)}.s5{stroke:var(--s5)}
+.s0{stroke:var(--s0)}.s1{stroke:var(--s1)}.s2{stroke:var(--s2)}.s3{stroke:var(--s3)}.s4{stroke:var(--s4)}
+.s5{stroke:var(--s5)}
 .s6{stroke:var(--s6)}.s7{stroke:var(--s7)}polyline.run{fill:none;stroke-width:1.8}
 .key{display:flex;flex-wrap:wrap;gap:4px 16px;font-size:13px;list-style:none;padding:0;margin:6px 0}
 .key svg{width:26px;height:10px;display:inline-block;margin-right:6px}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(330px,1fr));gap:8px 24px}
 footer{padding-top:14px;padding-bottom:32px}
-@media print{nav{display:none}section{break-inside:avoid-page}.wide{overflow:visible}main,header,footer{max-width:none;padding:0}
+@media print{nav{display:none}section{break-inside:avoid-page}.wide{overflow:visible}
+main,header,footer{max-width:none;padding:0}
 pre{white-space:pre-wrap}}
 """.replace("\n", "")

@@ -45,7 +45,9 @@ def summary(f: Findings) -> str:
             kind = "good"
         elif lucks[0].is_real:
             kind = ""
-        more = [_promotion(f), f.found.beside.choosing.line, lucks[0].chance_line, lucks[0].assumptions]
+        more = [_promotion(f), f.found.beside.choosing.line]
+        if all(one == one for one in (lucks[0].deflated, lucks[0].row_p, lucks[0].pbo)):
+            more += [lucks[0].chance_line, lucks[0].assumptions]
     paragraphs = "".join(f"<p>{escape(one)}</p>" for one in more[:2]) + "".join(
         f'<p class="soft">{escape(x)}</p>' for x in more[2:]
     )
@@ -63,7 +65,8 @@ def summary(f: Findings) -> str:
         f"<header><h1>{escape(f.config.name)}</h1>"
         f'<p class="soft">Sweep {escape(f.state.sweep_id)}, begun {escape(f.state.created_at)}</p>'
         + (f"<p>{escape(told)}</p>" if told else "")
-        + f'<div class="verdict {kind}"><strong>{escape(said)}</strong>{paragraphs}</div><div class="tiles">{shown}</div></header>'
+        + f'<div class="verdict {kind}"><strong>{escape(said)}</strong>{paragraphs}</div>'
+        + f'<div class="tiles">{shown}</div></header>'
     )
 
 
