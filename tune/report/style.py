@@ -30,7 +30,7 @@ section{border-top:1px solid var(--line);padding:16px 0 20px}
 caption{text-align:left;padding:4px 0}
 th,td{text-align:left;padding:5px 9px;border-bottom:1px solid var(--line);vertical-align:top}
 th{color:var(--soft);font-weight:600;white-space:nowrap}td.n,th.n{text-align:right;white-space:nowrap}
-td.p{overflow-wrap:anywhere;min-width:140px}td.p:first-child{min-width:0}td.p:has(details){min-width:250px}
+td.p{overflow-wrap:anywhere;min-width:140px}td.p:first-child{min-width:0;overflow-wrap:normal}td.p:has(details){min-width:250px}
 code,pre{font:12.5px/1.5 ui-monospace,"DejaVu Sans Mono",monospace}
 pre{background:var(--card);padding:10px 12px;border-radius:4px;overflow-x:auto;margin:6px 0}
 td code{overflow-wrap:anywhere}
