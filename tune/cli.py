@@ -43,6 +43,11 @@ same run, counted once. Without --threshold the levels are percentiles of the fi
 
 Nothing here can see whether scores from outside look ahead, so such a run cannot be promoted.
 """
+REPORT_HELP: Final = """\
+Write one page about a sweep that needs nothing beside itself: what the judge says, the leaderboard, luck, which parameters
+matter, results over time, and what it was all made from. It loads nothing from anywhere and runs no script, so it may be sent
+as a file. A sweep that still runs, or was stopped, is told as far as it came.
+"""
 TRADES_HELP: Final = """\
 The trades behind a run's figures: its signal is scored again over its dataset and walked by the judge's kernels, and must come to
 what the run's row says. A run whose signal has changed since, whose scores came from outside or whose session is sealed has none.
@@ -171,6 +176,13 @@ def _judge(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _report(parser: argparse.ArgumentParser) -> None:
+    add_lake(parser)
+    parser.add_argument("sweep", metavar="SWEEP", help="id of a sweep, or the name of its file: the latest of that name")
+    parser.add_argument("--out", type=read_path, metavar="FILE.html", help="default: report.html beside the sweep's state")
+    parser.add_argument("--open", action="store_true", help="also show it in the browser")
+
+
 def _trades(parser: argparse.ArgumentParser) -> None:
     _common(parser)
     parser.add_argument("run_id", metavar="RUN_ID")
@@ -224,6 +236,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "list-signals": Command("the signals and their parameters", "tune.commands:list_signals", arguments=_list_signals),
     "list-datasets": Command("the datasets of the lake", "tune.commands:list_lake_datasets", arguments=_common),
     "compare": Command("the leaderboard over all sweeps", "tune.board_commands:compare", arguments=_compare),
+    "report": Command("a sweep as one page to show", "tune.report.command:report", REPORT_HELP, _report),
     "trades": Command("the trades of a run, one by one", "tune.board_commands:trades", TRADES_HELP, _trades),
     "score": Command("a signal's series over a dataset, as a parquet file", "tune.score_command:score", arguments=_score),
     "judge": Command("a score series of your own before the same judge", "tune.commands:judge", JUDGE_HELP, _judge),

@@ -22,7 +22,7 @@ from engine.dataset.read import Dataset
 from engine.lake import Lake
 from engine.schema import Floats, Ints
 from tune.contents import Contents
-from tune.parts import read_parts, write_part
+from tune.parts import compact, read_parts, write_part
 from tune.pooled import FAMILY
 from tune.rules import N_BLOCKS
 from tune.trial import RunResult
@@ -147,6 +147,10 @@ class TrialLedger:
     def trials(self) -> pl.DataFrame:
         """One row per distinct trial, in the order they were first scored; ``sources`` as `Contents.widened` has them."""
         return self.contents.widened(self.own_trials())
+
+    def compact(self) -> None:
+        """Make few files of many; the trials stay as they were counted."""
+        compact(self.folder)
 
     def own_trials(self) -> pl.DataFrame:
         """The same with the sources that each was tried on, and no others."""

@@ -32,6 +32,8 @@ class Standings:
     beside: Beside
     n_loose: int
     rows: pl.DataFrame  # that were ranked, as ``ResultStore.rows`` gives them
+    pooled: pl.DataFrame  # the same as `tune.pooled.pool` gives them
+    ranked: pl.DataFrame  # every ranked row, best first, without the figures of luck
 
 
 def standings(
@@ -64,9 +66,11 @@ def standings(
             rows = rows.filter(rows.get_column(column) == wanted)
     rows, n_loose = (rows, 0) if with_all else without_loose(rows)
     pooled = pool(rows)
-    best_first = with_added(rank(pooled, sort, min_signals, each_threshold=each_threshold).head(top), pooled, sort)
+    ranked = rank(pooled, sort, min_signals, each_threshold=each_threshold)
+    best_first = with_added(ranked.head(top), pooled, sort)
     beside = with_luck(best_first, rows, TrialLedger(lake).trials(), min_signals, pooled)
-    return Standings(replace(beside, ranking=with_stale(beside.ranking, stale_runs(lake, rows))), n_loose, rows)
+    marked = replace(beside, ranking=with_stale(beside.ranking, stale_runs(lake, rows)))
+    return Standings(marked, n_loose, rows, pooled, ranked)
 
 
 def _rows_of(lake: Lake, sweep: str | None) -> pl.DataFrame:

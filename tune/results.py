@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from engine.lake import Lake
 from tune.diagnostics import COLUMNS as DIAGNOSTIC_COLUMNS
-from tune.parts import part_name, read_parts, write_part
+from tune.parts import compact, part_name, read_parts, write_part
 from tune.scoring import LISTS
 from tune.tally_kernels import MARK_OUT_S
 from tune.trial import RunResult
@@ -123,8 +123,9 @@ class ResultStore:
         write_part(self.meta_dir, [{**result.meta, **common} for result in results], META_SCHEMA, part)
 
     def run_ids(self) -> set[str]:
-        """Every run that is complete on disk."""
-        return set(self.meta().get_column("run_id"))
+        """Every run that is complete on disk: one whose rows were lost with a damaged part is not."""
+        with_rows = read_parts(self.rows_dir, pa.schema([ROWS_SCHEMA.field("run_id")])).get_column("run_id")
+        return set(self.meta().get_column("run_id")) & set(with_rows)
 
     def meta(self) -> pl.DataFrame:
         """One row per run, in the order they were added."""
@@ -137,3 +138,8 @@ class ResultStore:
             meta = meta.filter(pl.col("run_id").is_in(list(run_ids)))
         rows = read_parts(self.rows_dir, ROWS_SCHEMA).unique(["run_id", "threshold"], keep="first", maintain_order=True)
         return rows.join(meta.drop("cooldown_bins"), on="run_id", how="inner", maintain_order="left")
+
+    def compact(self) -> None:
+        """Make few files of many; nothing that was read before reads otherwise afterwards."""
+        compact(self.rows_dir)
+        compact(self.meta_dir)

@@ -205,6 +205,7 @@ def _run_sweep(state: SweepState, bundles: Sequence[Bundle], lake: Lake, address
         if missing:
             _search(missing, plan, bundles, address, folder, arrivals)
         write_atomic(folder / "failures.json", json.dumps([asdict(f) for f in arrivals.failures], indent=1).encode())
+        _tidy(store, ledger, screen)
         rows = store.rows(run_ids)
         pooled = pool(rows)
         best_first = rank(pooled, config.search.objective, config.eval.min_signals)
@@ -217,6 +218,15 @@ def _run_sweep(state: SweepState, bundles: Sequence[Bundle], lake: Lake, address
         except Exception as error:  # whatever tracking raises: the results are in the lake already
             screen.say(f"tracking failed, the results are safe in the lake: {' '.join(str(error).split())[:300]}")
     return SweepOutcome(state.sweep_id, len(points), len(points) - len(missing), arrivals.failures, judged)
+
+
+def _tidy(store: ResultStore, ledger: TrialLedger, screen: Screen) -> None:
+    """Few files of the many that the batches left; what cannot be is said, since it costs nothing but files."""
+    try:
+        store.compact()
+        ledger.compact()
+    except OSError as error:
+        screen.say(f"the parts of the results stay as they are, which loses nothing: {error}")
 
 
 class _Arrivals:

@@ -1,3 +1,4 @@
+import logging
 import multiprocessing
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from engine.lake import Lake
 from tests.test_tune.made import made, run_of
 from tests.test_tune.small_sweep import COMMON, evaluated, points_of
-from tune.parts import write_part
+from tune.parts import compact, write_part
 from tune.results import META_SCHEMA, ROWS_SCHEMA, ResultStore
 
 
@@ -157,3 +158,119 @@ def test_parts_of_an_older_version_lack_columns_and_are_read_with_nulls(store: R
     rows = store.rows()
     assert rows.select("run_id", "fill_model", "n_through_gap").rows() == [("new", "touch to touch", n), ("old", None, None)]
     assert set(rows.columns) == set(META_SCHEMA.names) | set(ROWS_SCHEMA.names)
+
+
+# --- parts made one, and damaged ones ---
+
+
+def _parts_of(store: ResultStore, *run_ids: str) -> None:
+    for run_id in run_ids:
+        store.append([run_of([made(run_id, 0.1), made(run_id, 0.2)])], sweep_id=f"of {run_id}", **COMMON)
+
+
+def test_parts_made_one_read_as_before_and_in_the_same_order(store: ResultStore) -> None:
+    _parts_of(store, "c", "a", "b")
+    _parts_of(store, "a")
+    before, meta = store.rows(), store.meta()
+    store.compact()
+    assert [len(list(folder.iterdir())) for folder in (store.rows_dir, store.meta_dir)] == [1, 1]
+    assert store.rows().equals(before)
+    assert store.meta().equals(meta)
+    assert before.get_column("run_id").to_list() == ["c", "c", "a", "a", "b", "b"]
+    _parts_of(store, "d")
+    assert store.meta().get_column("run_id").to_list() == ["c", "a", "b", "d"]
+    (first, _) = sorted(store.rows_dir.iterdir())
+    assert first.stat().st_mode & 0o222 == 0
+    assert pq.read_table(first).num_rows == 8  # by another reader, doubled rows included
+
+
+def test_large_parts_stay_for_themselves(store: ResultStore) -> None:
+    _parts_of(store, "a", "b", "c", "d")
+    sizes = [part.stat().st_size for part in sorted(store.meta_dir.iterdir())]
+    assert compact(store.meta_dir, sum(sizes[:2])) == 2  # two and two, the limit itself allowed
+    assert len(list(store.meta_dir.iterdir())) == 2
+    assert compact(store.rows_dir, 1) == 0
+    assert len(list(store.rows_dir.iterdir())) == 4
+
+
+def test_a_crash_between_the_new_file_and_the_old_ones_loses_and_doubles_nothing(store: ResultStore) -> None:
+    _parts_of(store, "b", "a")
+    kept = {part: part.read_bytes() for part in store.rows_dir.iterdir()}
+    before = store.rows()
+    store.compact()
+    for part, data in kept.items():
+        part.write_bytes(data)
+    assert len(list(store.rows_dir.iterdir())) == 3
+    assert store.rows().equals(before)
+    store.compact()
+    assert store.rows().equals(before)
+
+
+def test_columns_of_an_older_version_outlive_it(store: ResultStore) -> None:
+    old = ROWS_SCHEMA.append(pa.field("n_left_out", pa.int64()))
+    write_part(store.rows_dir, [{**{n: made("a", 0.1)[n] for n in ROWS_SCHEMA.names}, "n_left_out": 3}], old)
+    _parts_of(store, "b")
+    compact(store.rows_dir)
+    (part,) = store.rows_dir.iterdir()
+    assert pq.read_table(part, columns=["n_left_out"]).to_pydict() == {"n_left_out": [3, None, None]}
+
+
+@pytest.mark.parametrize("how", ["empty", "cut", "no parquet", "page"])
+def test_a_damaged_part_is_named_and_stepped_over(store: ResultStore, caplog: pytest.LogCaptureFixture, how: str) -> None:
+    _parts_of(store, "a", "b", "c")
+    victim = sorted(store.rows_dir.iterdir())[1]
+    data = victim.read_bytes()
+    victim.chmod(0o644)
+    broken = {
+        "empty": b"",
+        "cut": data[: len(data) // 2],
+        "no parquet": b"x" * 500,
+        "page": data[:4] + b"\xff" * 400 + data[404:],
+    }
+    victim.write_bytes(broken[how])
+    with caplog.at_level(logging.WARNING):
+        assert store.rows().get_column("run_id").to_list() == ["a", "a", "c", "c"]
+        assert store.run_ids() == {"a", "c"}  # so that b is computed again
+    assert [record.levelname for record in caplog.records] == ["WARNING"]  # once
+    assert str(victim) in caplog.text
+    store.compact()
+    assert victim.read_bytes() == broken[how]
+    assert store.rows().get_column("run_id").to_list() == ["a", "a", "c", "c"]
+    _parts_of(store, "b")
+    assert store.run_ids() == {"a", "b", "c"}
+
+
+def test_a_damaged_part_of_runs_is_computed_again_and_stands_once(store: ResultStore) -> None:
+    _parts_of(store, "a", "b")
+    victim = sorted(store.meta_dir.iterdir())[0]
+    victim.chmod(0o644)
+    victim.write_bytes(b"")
+    assert store.run_ids() == {"b"}
+    _parts_of(store, "a")
+    assert store.rows().select("run_id", "threshold").rows() == [("a", 0.1), ("a", 0.2), ("b", 0.1), ("b", 0.2)]
+
+
+def _compact_over_and_over(root: Path) -> None:
+    store = ResultStore(Lake(root))
+    for i in range(30):
+        _parts_of(store, f"n{i}", f"m{i}")
+        store.compact()
+
+
+@pytest.mark.timeout(120)
+def test_rows_are_read_whole_while_parts_are_made_one(tmp_path: Path) -> None:
+    root = tmp_path / "busy"
+    store = ResultStore(Lake(root))
+    _parts_of(store, *(f"s{i}" for i in range(20)))
+    writer = multiprocessing.get_context("spawn").Process(target=_compact_over_and_over, args=(root,))
+    writer.start()
+    n_read = 0
+    while writer.is_alive():
+        rows = store.rows()
+        assert rows.filter(rows.get_column("run_id").str.starts_with("s")).height == 40
+        assert rows.height == rows.unique(["run_id", "threshold"]).height
+        n_read += 1
+    writer.join()
+    assert writer.exitcode == 0
+    assert n_read > 3
+    assert store.rows().height == 40 + 120
