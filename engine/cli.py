@@ -72,9 +72,10 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "record": Command(
         "a contract's live feed into the lake, and to whoever follows it",
         "engine.commands.record",
-        "Record a contract's live feed: DBN files a day under lake/recordings, synced\nall the time, and a ring in shared memory for "
-        "whoever follows it (`serve`).\nA lost connection is gone on with exactly, or the hole is named; so is a killed\n"
-        "recorder. One recorder a contract and lake. Ctrl-C and SIGTERM end it well: the\nsession is over then for all who follow.",
+        "Record a contract's live feed: DBN files a day under lake/recordings, synced\nall the time, and a ring in shared memory "
+        "for whoever follows it (`serve`).\nA lost connection is gone on with exactly, or the hole is named; so is a killed\n"
+        "recorder. One recorder a contract and lake. Ctrl-C and SIGTERM end it well: the\n"
+        "session is over then for all who follow.",
         arguments.record,
     ),
     "split": Command("a file of many contracts, cut by contract", "engine.commands.split", arguments=arguments.split),

@@ -95,7 +95,7 @@ def _parts(folder: Path) -> list[Path]:
 def _read(parts: Sequence[Path], empty: pl.DataFrame) -> pl.DataFrame:
     if not parts:
         return empty
-    scan = pl.scan_parquet(parts, schema=empty.schema, missing_columns="insert", extra_columns="ignore", glob=False)
+    scan = pl.scan_parquet(list(parts), schema=empty.schema, missing_columns="insert", extra_columns="ignore", glob=False)
     return scan.collect()
 
 

@@ -15,13 +15,13 @@ from engine.errors import SourceError
 from engine.feed.audit.bins import BinDifferences, compare_bins
 from engine.feed.audit.compare import Edits, compare
 from engine.feed.audit.judge import Findings, identities
-from engine.feed.contracts import root_of
 from engine.feed.follow import Hole
 from engine.feed.record.place import day_folder, recorded_segments, recording_holes
 from engine.files import sha256_file, write_new
 from engine.lake import RAW_SUFFIXES, Lake
 from engine.run.replay import Replay
 from engine.schema import MBO_DTYPE, MboRecords
+from engine.source.contracts import root_of
 from engine.source.dbn_file import DbnFile
 from engine.source.records import open_source
 
