@@ -21,6 +21,8 @@ KERNELS: Final = {"kernel", "inline_kernel"}  # one formula in order may be long
 
 # What nothing in the packages refers to and is no part of a public face (``__all__`` of a package), with who needs it.
 NOT_DEAD: Final = {
+    "engine.feed.record.place.recording_files": "a recording as the files of a source, for a notebook and for tests",
+    "engine.feed.record.watch.recording_watch": "what its recorder knew of the feed, for whoever replays a recording",
     "engine.bench.stages.single_bins": "called by its name in a process of its own",
     "engine.bench.stages.checkpoint": "called by its name in a process of its own",
     "engine.constants.F_TOB": "the feed's flags are listed whole, and compared with Databento's",
