@@ -1,6 +1,7 @@
 """A live day served: gateway, recorder, follower, stream; the bins are those of the file's replay."""
 
 import argparse
+import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -42,13 +43,10 @@ def live(empty: Lake, config: InstrumentConfig) -> Iterator[Running]:
 
 
 def wait_for_day(empty: Lake, config: InstrumentConfig, running: Running) -> None:
-    """Until the recorder has its first record and the replica has seen it."""
-    import time
-
+    """Until the recorder has its first record and the replica has seen it, which it looks for by itself."""
     until = time.monotonic() + 60
     while running.service.feed.day is None:  # type: ignore[union-attr]
         assert time.monotonic() < until, "nothing was recorded"
-        time.sleep(0.02)
 
 
 def test_bins_on_the_wire_are_those_of_the_file(playing: Market, live: Running, raw: Path, config: InstrumentConfig) -> None:
@@ -70,9 +68,9 @@ def test_a_clean_end_of_the_recorder_ends_the_stream(playing: Market, live: Runn
     playing.record()
     wait_for_day(playing.lake, config, live)
     with live.connect() as client:
-        listen(client, n_bins=5)
+        before = listen(client, n_bins=5)
         playing.end()
-        heard = listen(client)
+        heard = listen(client, after=before)
         assert heard.order[-1] == "end"
         assert closing(client)[0] == 1000
 

@@ -233,7 +233,8 @@ class LiveSession:
         if one.has_snapshot:
             for number in one.ids:
                 before = market.tape.records[: one.live_from]
-                made = await asyncio.to_thread(snapshot_of, before[before["instrument_id"] == number], now_ns)
+                made_ns = int(market.tape.released_ns[max(0, one.live_from - 1)])  # of what is in it, not later than what follows
+                made = await asyncio.to_thread(snapshot_of, before[before["instrument_id"] == number], made_ns)
                 await self._send_records(made)
 
     async def _play(self, damage: Damage) -> None:

@@ -140,6 +140,10 @@ class Intake:
         records = np.concatenate(self._partial)
         self._partial.clear()
         made_ns = int(records["ts_recv"].astype(np.int64).max())
+        # The vendor dates a live snapshot's clear like its first order, which may be days old. It takes the snapshot's own time,
+        # as in a file's snapshot: the book is known from there on, and no bin lies before.
+        opening = records["action"] == ACTION_CLEAR
+        records["ts_event"][opening] = records["ts_recv"][opening]
         self._name_hole(records, made_ns)
         self._sink.take(records)
         self._memory.forget()

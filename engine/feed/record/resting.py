@@ -119,5 +119,5 @@ class Resting:
         out["ts_recv"] = made_ns
         for name, value in (("action", ACTION_CLEAR), ("price", UNDEF_PRICE), ("side", SIDE_NONE)):
             out[name][0] = value
-        out["ts_event"][0] = out["ts_event"][1] if len(live) else self._last["ts_event"][0]  # as the vendor's: the first order's
+        out["ts_event"][0] = made_ns
         return out
