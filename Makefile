@@ -47,9 +47,9 @@ frontend/dist/.built: frontend/node_modules/.ready $(shell find frontend/src fro
 	@cd frontend && npm run --silent build
 	@touch $@
 
-demo: setup  ## from nothing to a leaderboard, a champion and a live page
+demo: setup  ## from nothing to a leaderboard, a champion and a live page; LIVE=1: a live day, from a gateway of ours
 	@$(MAKE) --no-print-directory page || echo "the page could not be built (see above); the demo goes on without it"
-	@$(VENV)/bin/spymaster demo --dt $(DT) --start-time $(START_TIME)
+	@$(VENV)/bin/spymaster demo --dt $(DT) $(if $(LIVE),--live,--start-time $(START_TIME))
 
 wheel: setup page  ## the wheel with the page in it, into dist/
 	@rm -rf build *.egg-info
