@@ -2,11 +2,11 @@
 
 import { AutoScale } from "../layers/scale.ts";
 import { LAYER_TABLE, type LayerId } from "../layers/table.ts";
+import { feedOf } from "../stream/feed.ts";
+import type { Feed } from "../stream/state.ts";
 import { checkConfig } from "../wire/config.ts";
 import { FrameSequence, type Reject, RejectBudget } from "../wire/sequence.ts";
 import type { Bin, BinHeader, RuntimeConfig, RuntimeModelInfo, Violation } from "../wire/types.ts";
-import { feedOf } from "../stream/feed.ts";
-import type { Feed } from "../stream/state.ts";
 import { compareConfigs, type ParameterChange } from "./diff.ts";
 import { EventLog } from "./events.ts";
 import { Projection } from "./projection.ts";
