@@ -20,7 +20,7 @@ def test_no_argument_is_what_the_command_line_has_without_one() -> None:
 
 def test_each_argument_of_the_command_line_is_one_of_these_but_those_of_a_terminal() -> None:
     fields = {name for name in vars(DOOR.parse([], "x")) if not name.startswith("perm_")} - {"run"}
-    assert fields - set(Arguments.model_fields) == {"address", "detach", "source"}
+    assert fields - set(Arguments.model_fields) == {"address", "detach", "gateway", "key_file"}
     assert set(Arguments.model_fields) - fields == set()
 
 

@@ -53,7 +53,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["--port", "x"], ["--port", "'x'"]),
         (["--replicas", "0"], ["--replicas was 0"]),
         (["--host", "0.0.0.0"], ["0.0.0.0", "SPYMASTER_TOKEN"]),
-        (["--source", "live"], ["live", "replay"]),
+        (["--source", "tape"], ["tape", "live", "replay"]),
         (["--perm-d1-weight", "-1"], ["perm_d1_weight was -1"]),
         (["--perm-zscore-window-bins", "many"], ["perm_zscore_window_bins", "many"]),
         (["--perm-zscore-min-periods", "999"], ["perm_zscore_min_periods was 999", "240"]),

@@ -243,6 +243,9 @@ def test_no_bin_waits_for_the_wall_clock() -> None:
         "_send",
         "_send_bin",  # when a bin was sent, for the latency log; a heartbeat's own time
         "_beat",
+        "look",  # since when the feed has an alarm, and how old its newest record is, for /health
+        "live_day",  # which day it is where nothing has been recorded yet
+        "read_recording",  # whether the day that is asked for is today
         "refuse_settings",  # since when settings are refused, for /health
     }
     for path in sorted((REPO_ROOT / "serve").glob("*.py")):

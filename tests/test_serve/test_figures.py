@@ -67,6 +67,17 @@ class Open:
         self.is_streaming = is_streaming
 
 
+DEFAULTS = {
+    "dt": DAY,
+    "start_time": "09:25",
+    "model": "champion",
+    "perm_names": (),
+    "projection": {"use_cubic": False, "cubic_scale": 1 / 6, "damping_lambda": 0.0},
+    "sealed_ok": False,
+    "is_live": False,
+}
+
+
 def test_health_tells_each_figure_under_its_name(lake: Lake, config: InstrumentConfig, promote: Promote) -> None:
     champion = promote(lake, {"d2_weight": 0.5})
     service = service_of(lake, config, defaults=StreamDefaults(dt=DAY, start_time="09:25"))
@@ -81,14 +92,7 @@ def test_health_tells_each_figure_under_its_name(lake: Lake, config: InstrumentC
         "service": "vacuum-pressure",
         "instrument": "future_mbo:MNQH6",
         "config_version": config.config_version,
-        "defaults": {
-            "dt": DAY,
-            "start_time": "09:25",
-            "model": "champion",
-            "perm_names": (),
-            "projection": {"use_cubic": False, "cubic_scale": 1 / 6, "damping_lambda": 0.0},
-            "sealed_ok": False,
-        },
+        "defaults": DEFAULTS,
         "alarms": [{"kind": "champion", "message": "it does not load", "since": "2026-02-07T01:02:03.000+00:00"}],
         "deployments": None,
         "sessions": 0,  # no engine runs for them

@@ -52,7 +52,7 @@ def read(endpoint: str) -> dict[str, float]:
         text = answer.read().decode()
     found = {}
     for name, tags, value in LINE.findall(text):
-        own = [re.search(rf'{tag}="([^"]+)"', tags) for tag in ("le", "session", "kind", "standing")]
+        own = [re.search(rf'{tag}="([^"]+)"', tags) for tag in ("le", "session", "kind", "standing", "state")]
         label = ",".join(one[1] for one in own if one)
         assert 'SessionName="' in tags  # by which the dashboard chooses one Ray of several
         found[f"{name}[{label}]" if label else name] = float(value)
@@ -79,6 +79,10 @@ class Replica:
         self.asked = 0
         self.champion = (0, "instrument")
         self.alarms = ["champion", "record"]
+        self.feed = {"state": "live", "age_s": 0.5, "lag_s": 0.25, "queue": 7, "doubles_dropped": 3, "recoveries": 2, "holes": 1}
+
+    def told_feed(self) -> dict[str, object]:
+        return self.feed
 
     def snapshot(self) -> Snapshot:
         self.asked += 1
@@ -106,6 +110,7 @@ async def pushed(endpoint: str, replica: Replica) -> tuple[dict[str, float], dic
         figures.swaps += 1
         figures.sessions = lambda: [SessionFigures("2026-02-06", True, 5, 3_000, 2.5, 0.5)]
         replica.clients, replica.champion, replica.alarms = 5, (7, "proven"), ["record"]
+        replica.feed = replica.feed | {"state": "dead", "age_s": 60.5}
         return first, await shown(endpoint, clients=5.0, bin_lag_ms_count=4.0)
     finally:
         pushing.cancel()
@@ -148,6 +153,14 @@ def test_figures_show_up_once_under_their_names(endpoint: str) -> None:
         "session_jitter_ms[private,private]": (4.0, 0.0),
         "champion[instrument]": (0.0, 0.0),
         "champion[proven]": (None, 7.0),
+        "feed_state[live]": (1.0, 0.0),
+        "feed_state[dead]": (None, 1.0),
+        "feed_age_s": (0.5, 60.5),
+        "feed_lag_s": (0.25, 0.25),
+        "feed_queue": (7.0, 7.0),
+        "feed_doubles_dropped": (3.0, 3.0),
+        "feed_recoveries": (2.0, 2.0),
+        "feed_holes": (1.0, 1.0),
         "alarms[champion]": (1.0, 0.0),
         "alarms[record]": (1.0, 1.0),
     }

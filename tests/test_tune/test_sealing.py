@@ -83,6 +83,7 @@ GIVEN: dict[str, tuple[list[str], int]] = {
     "tune judge": (["--scores", "{scores}", "--dataset-id", HELD], 2),
     "tune online-sim": (["--signal", "ads", "--dataset-id", HELD], 2),
     "tune promote": (["{run}"], REFUSED),
+    "tune report": (["{sweep_id}", "--out", "{lake}/report.html"], 0),
     "tune seal": (["--show"], 0),
     "tune ledger": (["export", "{lake}/ledger.zip"], 0),
     "engine check": ([], 0),
@@ -100,6 +101,9 @@ READS_NO_DATASET = {  # what they are given is a raw file, a signal or nothing
     "engine check-realism",
     "engine demo",  # tune's and serve's commands
     "engine bench",  # a lake of its own
+    "engine record",  # writes raw files
+    "engine audit-recording",  # of raw files
+    "engine rolls",  # volumes of raw files
     "serve status",
     "serve tail",
     "serve stop",
@@ -116,6 +120,7 @@ def test_no_command_reads_a_sealed_session_until_it_is_unsealed(swept: tuple[Lak
         "lake": str(lake.root),
         "run": run_id,
         "held_run": run_of_sealed(lake),
+        "sweep_id": str(ResultStore(lake).meta().item(0, "sweep_id")),
         "sweep": str(tmp_path / "sweep.yaml"),
         "scores": str(tmp_path / "scores.parquet"),
     }

@@ -154,6 +154,7 @@ def test_champions_keep_what_identifies_them(width: int) -> None:
             "thresholds": [0.125],
             "dataset_id": DATASETS[i],
             "standing": "not_proven",
+            "stale": "",
             "run_id": f"{0xB0C1D2E3F4051627 + i:016x}",
             "created_at": f"2026-02-0{i + 1}T15:00:00+00:00",
             "metrics": {"n_signals": 4021, "tp_rate": 0.412, "mean_pnl_ticks": None},

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.constants import NS_PER_S
 from engine.feed.live.sink import FeedKind, FeedState, Sink
-from engine.hours import CALENDARS, open_intervals
+from engine.hours import PRODUCTS, open_intervals
 from engine.source.contracts import root_of
 
 
@@ -51,7 +51,7 @@ class Gauge:
 def is_open(symbol: str, ts_ns: int) -> bool:
     """Whether the exchange trades a contract at a time, UTC ns, by the calendar; True where its hours are not known."""
     root = root_of(symbol)
-    if root not in CALENDARS:
+    if root is None or root not in PRODUCTS:
         return True
     spans = open_intervals(root, datetime.fromtimestamp(ts_ns // NS_PER_S, UTC).date())
     return bool(((spans[:, 0] <= ts_ns) & (ts_ns < spans[:, 1])).any())

@@ -66,7 +66,7 @@ TOP = {name for name in commands() if " " not in name}
     ("line", "expected"),
     [
         ("spymaster ", TOP),
-        ("spymaster rep", {"replay"}),
+        ("spymaster rep", {"replay", "report"}),
         ("spymaster serve ", {"model-at", "status", "stop", "tail"}),
         ("spymaster serve sta", {"status"}),
         ("spymaster help list-", {"list-signals", "list-datasets"}),
@@ -77,7 +77,7 @@ TOP = {name for name in commands() if " " not in name}
         ("spymaster compare --top 5 --so", {"--sort"}),
         ("spymaster replay --da", set()),
         ("spymaster serve --port 8003 --sta", {"--start-time"}),
-        ("spymaster serve --source ", {"replay"}),
+        ("spymaster serve --source ", {"live", "replay"}),
         ("spymaster serve tail --be", set()),
         ("spymaster serve tail --bi", {"--bins"}),
         ("spymaster sweep mi", {"mine.yaml", "minutes.dbn.zst"}),
@@ -121,7 +121,7 @@ def test_fish_offers(script: Path, folder: Path) -> None:
     if shutil.which("fish") is None:
         pytest.skip("fish is not installed here")
     for line, expected in (
-        ("spymaster rep", {"replay"}),
+        ("spymaster rep", {"replay", "report"}),
         ("spymaster serve sta", {"status"}),
         ("spymaster sweep mi", {"mine.yaml"}),
     ):
