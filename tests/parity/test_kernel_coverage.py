@@ -49,6 +49,7 @@ SELECTION = [
     *(f"tests/test_engine/test_simulate/test_edge.py::test_{name}" for name in EDGES),
     "tests/test_engine/test_run/test_live.py::test_silence_before_the_end_is_quiet_too",
     "tests/test_engine/test_run/test_live_holes.py::test_two_holes_in_a_row_and_one_at_the_end",
+    *(f"tests/test_engine/test_feed/test_{name}.py" for name in ("audit_compare", "resting")),
     "tests/conformance/test_conformance.py::test_engine_gives_every_answer",
     # Minutes each without the compiler, and no line more.
     *(f"--deselect=tests/test_engine/test_run/test_{name}" for name in HOSTILE),

@@ -36,24 +36,17 @@ def count_equal(ours: NDArray[np.uint64], official: NDArray[np.uint64]) -> int:
     return n
 
 
-@kernel
-def hash_rows(rows: NDArray[np.uint64], out: Hashes) -> None:
-    """A 64-bit hash of each row into ``out`` (n,)."""
-    for i in range(rows.shape[0]):
-        h = np.uint64(0x9E3779B97F4A7C15)
-        for w in range(rows.shape[1]):
-            h = (h ^ rows[i, w]) * np.uint64(0xBF58476D1CE4E5B9)
-            h ^= h >> np.uint64(29)
-            h *= np.uint64(0x94D049BB133111EB)
-            h ^= h >> np.uint64(32)
-        out[i] = h
-
-
 def hashes(records: MboRecords) -> Hashes:
     """A 64-bit hash of each record."""
-    out = np.empty(len(records), np.uint64)
-    hash_rows(words(records), out)
-    return out
+    rows = words(records)
+    h = np.full(len(rows), 0x9E3779B97F4A7C15, np.uint64)
+    for w in range(_WORDS):
+        h ^= rows[:, w]
+        h *= np.uint64(0xBF58476D1CE4E5B9)
+        h ^= h >> np.uint64(29)
+        h *= np.uint64(0x94D049BB133111EB)
+        h ^= h >> np.uint64(32)
+    return h
 
 
 @kernel
