@@ -240,6 +240,7 @@ def test_no_bin_waits_for_the_wall_clock() -> None:
     noted = {
         "_now",  # of records, alarms and changes
         "_next_block",  # when a bin's records came and its rows were ready, for the latency log
+        "_before",  # the same of a live day
         "_send",
         "_send_bin",  # when a bin was sent, for the latency log; a heartbeat's own time
         "_beat",
